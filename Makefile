@@ -1,0 +1,67 @@
+# Two commands are enough: `make demo` and `make test`. All install what they need, with progress.
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := hack/requirements-dev.lock
+# Named by the content of the lock file: an unchanged one costs nothing, a changed one is installed.
+INSTALLED := $(VENV)/.installed-$(shell cksum < $(LOCK) | tr ' ' '-')
+
+export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/tests:$(CURDIR)/hack
+# A newer pyright is no news here.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export KEEP
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check bench lock format tools venv clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: welcome $(INSTALLED) tools ## See image shares being accepted (KEEP=1 leaves it running)
+	@$(BIN)/python hack/demo.py
+
+.PHONY: welcome
+welcome:
+	@echo "Starts etcd, kube-apiserver, a simulated cloud and the operator on this machine, and shows"
+	@echo "resources going from nothing to Ready. The first time it takes about 7 minutes, since"
+	@echo "Kubernetes is built from source; after that about a minute. Ctrl-C ends it and cleans up."
+
+test: $(INSTALLED) tools ## Run all tests: unit, contract, end-to-end on a real API server
+	@$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## Check format, lint, types, import contracts, generated files; quick tests
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@if [ -f hack/generate.py ]; then $(BIN)/python hack/generate.py --check; fi
+	@$(BIN)/python -m pytest tests/unit tests/contract
+
+bench: $(INSTALLED) tools ## Measure throughput, writes and calls per resource
+	@$(BIN)/python tests/perf/bench.py
+
+format: $(INSTALLED) ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+lock: $(INSTALLED) ## Write the lock files anew from pyproject.toml
+	@$(COMPILE) -o requirements.lock pyproject.toml
+	@$(COMPILE) --group dev -o $(LOCK) pyproject.toml
+COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+  --no-header --no-annotate
+
+tools: $(INSTALLED) ## Build kube-apiserver, etcd and kubectl, once
+	@$(BIN)/python hack/tools/build.py > /dev/null
+
+venv: $(INSTALLED) ## Install Python packages into .venv
+	@:
+
+$(INSTALLED):
+	@hack/tools/venv.sh $(VENV) $(LOCK)
+	@touch $@
+
+clean: ## Remove .venv and all caches in this directory (built programs stay in ~/.cache)
+	@rm -rf $(VENV) .tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@find operator tests hack -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,272 @@
+"""The demo: a real API server, a simulated cloud, the operator; image shares being answered.
+
+In a terminal a live table, in a pipe plain lines. Ends by itself, and leaves nothing behind;
+with KEEP=1 it goes on until Ctrl-C.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from e2e.live.process import ROOT, Operator, install_rights
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+NAMESPACE = "demo"
+SAMPLES = ROOT / "deploy/samples"
+LONELY = "7d1f0c9e-2b3a-4c5d-9e8f-0a1b2c3d4e5f"
+"""An image that nobody shares with us, at first."""
+JOB_SECONDS = "1.5"
+TIMEOUT_S = 60.0
+POLL_S = 0.1
+COLOURS = {"True": "green", "False": "yellow", "Unknown": "dim"}
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs."""
+
+    control_plane: ControlPlane
+    cloud: Simulator
+    operator: Operator
+
+
+def main() -> int:
+    """Run the demo; return the exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(highlight=False, soft_wrap=True)
+    keep = os.environ.get("KEEP", "") not in ("", "0")
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="image-share-demo-") as scratch,
+            _stage(console, Path(scratch)) as stage,
+        ):
+            _play(console, stage)
+            if keep:
+                _keep(console, stage)
+    except KeyboardInterrupt:
+        console.print("\nInterrupted; everything has been stopped.")
+        return 130
+    return 0
+
+
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _stage(console: Console, scratch: Path) -> Generator[Stage]:
+    """Start everything, and stop it again whatever happens."""
+    with contextlib.ExitStack() as stack:
+        with _timed(console, "etcd and kube-apiserver"):
+            control_plane = stack.enter_context(ControlPlane())
+        with _timed(console, "the simulated Open Telekom Cloud (IAM and IMS)"):
+            cloud = stack.enter_context(Simulator("--job-seconds", JOB_SECONDS))
+        with _timed(console, "CRD, ServiceAccount and ClusterRole"):
+            control_plane.apply_crds(ROOT / "deploy/crds")
+            kubeconfig = install_rights(control_plane)
+        operator = Operator(kubeconfig, scratch / "operator.log", ISA_LOG_LEVEL="info")
+        with _timed(console, "the operator, as its own ServiceAccount"):
+            operator.start()
+        stack.callback(operator.terminate)
+        yield Stage(control_plane, cloud, operator)
+
+
+@contextlib.contextmanager
+def _timed(console: Console, what: str) -> Generator[None]:
+    started = time.monotonic()
+    with console.status(f"starting {what}") if console.is_terminal else contextlib.nullcontext():
+        yield
+    console.print(f"  [green]✓[/] {what} [dim]({time.monotonic() - started:.1f} s)[/]")
+
+
+def _play(console: Console, stage: Stage) -> None:
+    objects = _objects(stage.cloud)
+    names = [row["metadata"]["name"] for row in objects if row["kind"] == "ImageShareAcceptance"]
+    console.print(
+        "\nApplied: a Secret with good credentials, one with a wrong password, and four resources."
+    )
+    stage.control_plane.apply(objects)
+    seen: dict[str, str] = {}
+    _watch(console, stage, dict.fromkeys(names, _told), seen)
+    console.print(f"\nNow its owner shares image {LONELY}; the operator looks by itself.")
+    stage.cloud.seed(shares=[(LONELY, _project(objects), "pending")])
+    _watch(console, stage, {"not-yet-shared": _ready}, seen)
+    _show(console, stage, "get", "imageshareacceptances")
+    _show(console, stage, "describe", "imageshareacceptance", "base-images")
+    _cloud_saw(console, stage.cloud)
+
+
+def _objects(cloud: Simulator) -> list[Json]:
+    """The samples, at the simulated cloud; and two more that are not so lucky."""
+    secret, accept, reject = (
+        yaml.safe_load((SAMPLES / name).read_text())
+        for name in ("secret.example.yaml", "accept.yaml", "reject.yaml")
+    )
+    project = accept["spec"]["projectID"]
+    shared = [*accept["spec"]["images"], *reject["spec"]["images"]]
+    told = {"name": cloud.domain, "projects": [{"id": project, "name": "eu-de_demo"}]}
+    cloud.seed(
+        accounts=[told],
+        images=[{"id": image, "owner": cloud.owner_project_id} for image in [*shared, LONELY]],
+        shares=[(image, project, "pending") for image in shared],
+    )
+    good = {"username": cloud.user, "password": cloud.password, "domainName": cloud.domain}
+    secret["stringData"] = good
+    wrong = {
+        **secret,
+        "metadata": {"name": "wrong-password"},
+        "stringData": {**good, "password": "not-the-password"},
+    }
+    lonely = _variant(accept, "not-yet-shared", images=[LONELY])
+    locked_out = _variant(accept, "wrong-password", credentialsSecretRef={"name": "wrong-password"})
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    placed = [secret, wrong, accept, reject, lonely, locked_out]
+    for row in placed:
+        row["metadata"]["namespace"] = NAMESPACE
+        if row["kind"] == "ImageShareAcceptance":
+            row["spec"].pop("region", None)
+            row["spec"]["endpoints"] = {"iam": cloud.url, "ims": cloud.url}
+    return [namespace, *placed]
+
+
+def _variant(sample: Json, name: str, **spec: object) -> Json:
+    return {**sample, "metadata": {"name": name}, "spec": {**sample["spec"], **spec}}
+
+
+def _project(objects: list[Json]) -> str:
+    specs = (row["spec"] for row in objects if row["kind"] == "ImageShareAcceptance")
+    return str(next(specs)["projectID"])
+
+
+def _told(status: Json) -> bool:
+    """Whether the status has come to rest, for better or worse."""
+    reasons = {row["reason"] for row in status.get("conditions", ())}
+    return bool(reasons) and "JobRunning" not in reasons
+
+
+def _ready(status: Json) -> bool:
+    return any(
+        row["type"] == "Ready" and row["status"] == "True" for row in status.get("conditions", ())
+    )
+
+
+def _watch(
+    console: Console, stage: Stage, goals: dict[str, Callable[[Json], bool]], seen: dict[str, str]
+) -> None:
+    """Show the resources until each has reached its goal; ``seen`` holds the lines told so far."""
+    view = _live(console, stage) if console.is_terminal else _plain(console, stage, seen)
+    for rows in view:
+        status = {row["metadata"]["name"]: row.get("status", {}) for row in rows}
+        if all(goal(status.get(name, {})) for name, goal in goals.items()):
+            return
+
+
+def _rows(stage: Stage) -> Iterator[list[Json]]:
+    """The resources, again and again."""
+    deadline = time.monotonic() + TIMEOUT_S
+    path = f"/apis/ims.otc.dev/v1alpha1/namespaces/{NAMESPACE}/imageshareacceptances"
+    while True:
+        rows: list[Json] = stage.control_plane.http.get(path).raise_for_status().json()["items"]
+        yield sorted(rows, key=lambda row: str(row["metadata"]["name"]))
+        if time.monotonic() > deadline:
+            raise SystemExit(
+                f"not done in {TIMEOUT_S:g} s; the operator says:\n{stage.operator.log}"
+            )
+        time.sleep(POLL_S)
+
+
+def _live(console: Console, stage: Stage) -> Iterator[list[Json]]:
+    with Live(console=console, refresh_per_second=12) as live:
+        for rows in _rows(stage):
+            live.update(_table(rows))
+            yield rows
+
+
+def _plain(console: Console, stage: Stage, seen: dict[str, str]) -> Iterator[list[Json]]:
+    """A line for each change."""
+    started = time.monotonic()
+    for rows in _rows(stage):
+        for row in rows:
+            name, cells = row["metadata"]["name"], _cells(row)
+            line = "  ".join(cells[1:])
+            if seen.get(name) != line:
+                seen[name] = line
+                console.print(f"  {time.monotonic() - started:5.1f} s  {name:<16} {line}")
+        yield rows
+
+
+def _table(rows: list[Json]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("NAME", "DECISION", "READY", "REASON", "IMAGES", "JOB", "MESSAGE"):
+        table.add_column(title, overflow="fold" if title == "MESSAGE" else "ignore")
+    for row in rows:
+        cells = _cells(row)
+        table.add_row(*(Text(cell, style=COLOURS.get(cells[2], "")) for cell in cells))
+    return table
+
+
+def _cells(row: Json) -> list[str]:
+    """What `kubectl get -o wide` shows, in brief."""
+    status = row.get("status", {})
+    ready: Json = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
+    return [
+        row["metadata"]["name"],
+        row["spec"]["decision"],
+        ready.get("status", "-"),
+        ready.get("reason", "(not looked at yet)"),
+        status.get("summary", "-"),
+        status.get("job", {}).get("status", "-"),
+        ready.get("message", ""),
+    ]
+
+
+def _show(console: Console, stage: Stage, *args: str) -> None:
+    console.print(f"\n[bold]$ kubectl {' '.join(args)} -n {NAMESPACE}[/]")
+    # Not through the console: kubectl's columns are not to be wrapped or marked up.
+    console.file.write(stage.control_plane.kubectl(*args, "-n", NAMESPACE))
+    console.file.flush()
+
+
+def _cloud_saw(console: Console, cloud: Simulator) -> None:
+    counters = cloud.counters()
+    console.print("\n[bold]What the cloud saw[/]")
+    for route, calls in sorted(counters["calls"].items()):
+        console.print(f"  {calls:3} x {route}", markup=False)
+    console.print(
+        f"  tokens issued {counters['tokens_issued']}, logins refused {counters['logins_failed']}, "
+        f"images per batch {counters['images_per_put']}",
+        markup=False,
+    )
+
+
+def _keep(console: Console, stage: Stage) -> None:
+    console.print(
+        "\nStill running. In another terminal:\n\n"
+        f"  export KUBECONFIG={stage.control_plane.admin_kubeconfig}\n"
+        f"  kubectl get imageshareacceptances -n {NAMESPACE} -w\n\n"
+        "Ctrl-C ends it and cleans up."
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.pause()
+    console.print("\nStopping.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

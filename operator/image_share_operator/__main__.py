@@ -1,0 +1,132 @@
+"""The only place that builds things and hands them to each other."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import kopf
+
+from image_share_operator import __version__, handlers, kube, logs
+from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.tenants import Tenants, blame
+from image_share_operator.cloud.transport import build_client
+from image_share_operator.credentials import CredentialStore
+from image_share_operator.errors import KubeError
+from image_share_operator.pace import Policy
+from image_share_operator.queue import WorkQueue
+from image_share_operator.reconciler import Reconciler
+from image_share_operator.recorder import Recorder
+from image_share_operator.settings import Settings, SettingsError
+from image_share_operator.store import Store
+from image_share_operator.workers import Workers
+
+log = logging.getLogger("image_share_operator")
+
+CONNECT_TIMEOUT = timedelta(seconds=5)
+GRACE = timedelta(seconds=2)
+"""For passes in hand when the process is told to stop."""
+EXIT_USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the operator until SIGTERM or SIGINT; return the exit code."""
+    arguments = _parser().parse_args(argv)
+    env = dict(os.environ)
+    if arguments.allow_insecure_endpoints:
+        env["ISA_ALLOW_INSECURE_ENDPOINTS"] = "true"
+    try:
+        settings = Settings.from_env(env)
+    except SettingsError as exc:
+        sys.stderr.write(f"image-share-operator: {exc}\n")
+        return EXIT_USAGE
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        asyncio.run(run(settings))
+    except KubeError as exc:
+        log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="image-share-operator",
+        description="Answers Open Telekom Cloud image shares as ImageShareAcceptance "
+        "resources say. All settings are ISA_… environment variables; see docs/operations.md.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--allow-insecure-endpoints",
+        action="store_true",
+        help="let resources name http:// endpoints; for tests and demos only",
+    )
+    return parser
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal comes; finish what is in hand."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    client = build_client(
+        connections=settings.workers * 2,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=settings.request_timeout,
+    )
+    async with client, kube.connect() as api:
+        cluster = kube.Kube(api, settings.request_timeout)
+        recorder = Recorder(api, settings.request_timeout)
+        store, queue = Store(), WorkQueue()
+        reconciler = Reconciler(
+            store=store,
+            cloud=Tenants(Caller(client=client, timeout=settings.request_timeout), _now),
+            credentials=CredentialStore(cluster, now=_now, ttl=settings.secret_poll),
+            kube=cluster,
+            emit=recorder.emit,
+            blame=blame,
+            now=_now,
+            policy=Policy(
+                batch_images=settings.batch_images,
+                slow_retry=settings.slow_retry,
+                secret_poll=settings.secret_poll,
+            ),
+            allow_insecure_endpoints=settings.allow_insecure_endpoints,
+        )
+        workers = Workers(queue, reconciler.reconcile, settings.workers)
+        log.info("image-share-operator %s starts", __version__)
+        halt = threading.Event()
+
+        def deliver(event: kopf.RawEvent) -> None:
+            loop.call_soon_threadsafe(handlers.take, event, store, queue)
+
+        async with asyncio.TaskGroup() as group:
+            recording = group.create_task(recorder.run())
+            watching = asyncio.to_thread(
+                handlers.watch,
+                deliver,
+                namespaces=settings.namespaces,
+                request_timeout_s=settings.request_timeout.total_seconds(),
+                stop=halt,
+            )
+            group.create_task(watching)
+            try:
+                await workers.run(stop, GRACE)
+            finally:
+                halt.set()
+                recording.cancel()
+    log.info("image-share-operator stopped")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,296 @@
+"""The resource as frozen types: parsing happens here and only here. No I/O, no clock.
+
+`status.py` turns the status types to and from JSON.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from image_share_operator.errors import InvalidSpecError
+from image_share_operator.reasons import Reason
+
+GROUP = "ims.otc.dev"
+VERSION = "v1alpha1"
+PLURAL = "imageshareacceptances"
+KIND = "ImageShareAcceptance"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+DEFAULT_TIMEOUT = timedelta(minutes=10)
+DEFAULT_INTERVAL = timedelta(hours=1)
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class Membership(StrEnum):
+    """What the cloud says of one image and one project."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    NOT_SHARED = "notShared"
+    """The cloud knows no share of this image with the project."""
+    UNKNOWN = "unknown"
+    """Not looked at yet."""
+
+
+class Decision(StrEnum):
+    """The recipient's answer."""
+
+    ACCEPT = "Accept"
+    REJECT = "Reject"
+
+    @property
+    def wanted(self) -> Membership:
+        """The membership that this decision asks for."""
+        return Membership.ACCEPTED if self is Decision.ACCEPT else Membership.REJECTED
+
+
+class JobState(StrEnum):
+    """As the IMS job API says ("Querying Job Status")."""
+
+    INIT = "INIT"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAIL = "FAIL"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the state is final."""
+        return self in (JobState.SUCCESS, JobState.FAIL)
+
+
+class ConditionType(StrEnum):
+    """The three kstatus words. Stalled and Reconciling are absent when not True."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """One object's place: `namespace/name`."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Base URLs without a trailing slash and without a version."""
+
+    iam: str
+    ims: str
+
+
+REGIONS = {
+    region: Endpoints(
+        iam=f"https://iam.{region}.otc.t-systems.com",
+        ims=f"https://ims.{region}.otc.t-systems.com",
+    )
+    for region in ("eu-de", "eu-nl")
+}
+"""The regions whose two endpoints are documented ("Regions and Endpoints"). All others name
+their endpoints in the spec: the Swiss hosts, for one, do not follow the pattern."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """What one spec asks for.
+
+    Attributes:
+        images: canonical lower-case UUIDs, no doubles, in the order of the spec.
+        interval: between two looks at settled shares; zero turns them off.
+        timeout: the longest wait for one job.
+    """
+
+    generation: int
+    images: tuple[str, ...]
+    project_id: str
+    decision: Decision
+    vault_id: str | None
+    secret_name: str
+    endpoints: Endpoints
+    timeout: timedelta = DEFAULT_TIMEOUT
+    interval: timedelta = DEFAULT_INTERVAL
+    suspend: bool = False
+
+    @classmethod
+    def parse(cls, spec: Mapping[str, Any], generation: int) -> Self:
+        """Read a spec that the API server let through.
+
+        Raises:
+            InvalidSpecError: a field is missing or can't be served; the message names it.
+        """
+        return cls(
+            generation=generation,
+            images=tuple(dict.fromkeys(_texts(spec, "images"))),
+            project_id=_text(spec, "projectID"),
+            decision=_decision(spec),
+            vault_id=_optional_text(spec, "vaultID"),
+            secret_name=_text(_mapping(spec, "credentialsSecretRef"), "name"),
+            endpoints=_endpoints(spec),
+            timeout=_duration(spec, "timeout", DEFAULT_TIMEOUT),
+            interval=_duration(spec, "interval", DEFAULT_INTERVAL),
+            suspend=spec.get("suspend") is True,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A batch job, as `status.job` tells it.
+
+    Attributes:
+        generation: of the spec that the job was sent for.
+        decision: what the job was asked to set.
+        submitted_at: aware UTC, by this operator's clock.
+        begin_time: the cloud's own words, never parsed (three formats are known).
+        end_time: as ``begin_time``.
+        odd_status: the status word when it is none of `JobState`; such a job counts as running.
+    """
+
+    id: str
+    generation: int
+    decision: Decision
+    state: JobState
+    submitted_at: datetime
+    type: str | None = None
+    begin_time: str | None = None
+    end_time: str | None = None
+    error_code: str | None = None
+    fail_reason: str | None = None
+    odd_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageStatus:
+    """One row of `status.images`.
+
+    Attributes:
+        job_id: the latest job that carried this image.
+        message: why the image failed or is waited for; ``None`` when there is nothing to say.
+    """
+
+    id: str
+    membership: Membership
+    job_id: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One row of `status.conditions`. ``status`` is True, False or Unknown as Kubernetes spells."""
+
+    type: ConditionType
+    status: str
+    reason: Reason
+    message: str
+    observed_generation: int
+    last_transition_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All of `.status`. A new object has generation -1: nobody has looked at it."""
+
+    observed_generation: int = -1
+    conditions: tuple[Condition, ...] = ()
+    job: Job | None = None
+    images: tuple[ImageStatus, ...] = ()
+    summary: str | None = None
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of this type, or ``None`` when it is absent."""
+        return next((row for row in self.conditions if row.type is kind), None)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a Go-style duration such as ``1h30m``.
+
+    Raises:
+        ValueError: the text is not such a duration.
+    """
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is not a duration such as 10m or 1h30m")
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+
+
+def _mapping(spec: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = spec.get(field)
+    if not isinstance(value, Mapping):
+        raise InvalidSpecError(f"spec.{field} is missing")
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON objects have text keys
+
+
+def _optional_text(spec: Mapping[str, Any], field: str) -> str | None:
+    value = spec.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise InvalidSpecError(f"spec.{field} must be a text that is not empty")
+    return value
+
+
+def _text(spec: Mapping[str, Any], field: str) -> str:
+    value = _optional_text(spec, field)
+    if value is None:
+        raise InvalidSpecError(f"spec.{field} is missing")
+    return value
+
+
+def _texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    value: object = spec.get(field)
+    if not isinstance(value, list) or not value:
+        raise InvalidSpecError(f"spec.{field} must list at least one image")
+    rows: list[object] = value  # pyright: ignore[reportUnknownVariableType] - checked below
+    texts = tuple(row for row in rows if isinstance(row, str))
+    if len(texts) != len(rows):
+        raise InvalidSpecError(f"spec.{field} must hold texts only")
+    return texts
+
+
+def _decision(spec: Mapping[str, Any]) -> Decision:
+    word = spec.get("decision", Decision.ACCEPT)
+    try:
+        return Decision(word)
+    except ValueError:
+        raise InvalidSpecError(f"spec.decision {word!r} is neither Accept nor Reject") from None
+
+
+def _duration(spec: Mapping[str, Any], field: str, default: timedelta) -> timedelta:
+    text = _optional_text(spec, field)
+    if text is None:
+        return default
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise InvalidSpecError(f"spec.{field}: {exc}") from None
+
+
+def _endpoints(spec: Mapping[str, Any]) -> Endpoints:
+    region = _optional_text(spec, "region")
+    if region is None:
+        both = _mapping(spec, "endpoints")
+        return Endpoints(iam=_url(both, "iam"), ims=_url(both, "ims"))
+    if region not in REGIONS:
+        known = ", ".join(REGIONS)
+        raise InvalidSpecError(f"spec.region {region!r} is not known (known: {known})")
+    return REGIONS[region]
+
+
+def _url(endpoints: Mapping[str, Any], field: str) -> str:
+    text = _text(endpoints, field)
+    parts = urlsplit(text)
+    if parts.scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc:
+        raise InvalidSpecError(f"spec.endpoints.{field} must be a URL such as https://host")
+    return text.rstrip("/")

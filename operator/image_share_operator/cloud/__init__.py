@@ -1,0 +1,1 @@
+"""The cloud: IAM and IMS, as facts and errors. Nothing here knows Kubernetes."""

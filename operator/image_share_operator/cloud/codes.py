@@ -1,0 +1,104 @@
+"""Error codes of IMS, IAM and the API gateway, sorted by what to do.
+
+The code comes before the HTTP status: this cloud throttles with 400 and calls a stale token a
+bad request.
+
+Source: IMS API reference, "Error Codes"; IAM API reference, "Error Codes"; API gateway,
+"Error Codes"; the classes are a judgement.
+"""
+
+from enum import Enum, auto
+from http import HTTPStatus
+
+
+class Kind(Enum):
+    """What a refusal asks of the caller."""
+
+    TOKEN = auto()
+    """The token is refused: log in again, once."""
+    MISMATCH = auto()
+    """Token and project do not fit: a stale token, or a wrong project."""
+    THROTTLED = auto()
+    """Fewer calls, later."""
+    RETRY = auto()
+    """Later."""
+    IMAGES = auto()
+    """One image of the batch can't be answered."""
+    DENIED = auto()
+    """The user lacks a right."""
+    LOCKED = auto()
+    """The account is locked after failed logins."""
+    TOO_LARGE = auto()
+    """A smaller batch may do."""
+    INVALID = auto()
+    """The request can't be served as it is."""
+
+
+def _img(*numbers: int) -> frozenset[str]:
+    return frozenset(f"IMG.{number:04}" for number in numbers)
+
+
+def _gateway(*numbers: int) -> frozenset[str]:
+    return frozenset(f"APIGW.{number:04}" for number in numbers)
+
+
+def _iam(*numbers: int) -> frozenset[str]:
+    return frozenset(f"IAM.{number:04}" for number in numbers)
+
+
+_KINDS: tuple[tuple[Kind, frozenset[str]], ...] = (
+    (Kind.TOKEN, _img(87) | _gateway(301, 307) | _iam(1, 66, 67)),
+    (Kind.MISMATCH, _img(30)),
+    (Kind.THROTTLED, _img(60, 187) | _gateway(308) | _iam(12)),
+    (
+        Kind.RETRY,
+        _img(14, 16, 18, 23, 35, 36, 37, 46, 53, 61, 64, 65, 112, 113, 114, 154, 155, 156, 179, 188)
+        | _gateway(103, 601, 605, 606, 608, 609, 610, 611, 612, 613, 705)
+        | _iam(6, 20),
+    ),
+    (
+        Kind.IMAGES,
+        _img(27, 28, 31, 47, 66, 83, 84, 86, 89, 92, 95, 97, 98, 99, 100, 101, 102, 103, 105, 106)
+        | _img(121, 135, 144, 190, 196, 197, 198),
+    ),
+    (
+        Kind.DENIED,
+        _img(25, 26, 41, 161, 165, 238, 239, 240, 241, 242)
+        | _gateway(302, 304, 306, 310, 401, 402, 404, 801, 802)
+        | _iam(2, 3, 64, 80, 81, 82, 83),
+    ),
+    (Kind.LOCKED, _iam(61)),
+    (
+        Kind.INVALID,
+        _img(1, 7, 15, 17, 67, 76, 88, 104, 108, 145, 177, 178)
+        | _img(180, 182, 183, 184, 185, 186, 189, 193),
+    ),
+)
+_BY_CODE = {code: kind for kind, codes in _KINDS for code in codes}
+
+_BY_STATUS = {
+    HTTPStatus.UNAUTHORIZED: Kind.TOKEN,
+    HTTPStatus.FORBIDDEN: Kind.DENIED,
+    HTTPStatus.NOT_FOUND: Kind.IMAGES,
+    HTTPStatus.REQUEST_TIMEOUT: Kind.RETRY,
+    HTTPStatus.CONFLICT: Kind.RETRY,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Kind.TOO_LARGE,
+    HTTPStatus.REQUEST_URI_TOO_LONG: Kind.TOO_LARGE,
+    494: Kind.TOO_LARGE,  # the gateway's "request header too large"
+    HTTPStatus.TOO_MANY_REQUESTS: Kind.THROTTLED,
+}
+
+
+def kind_of_code(code: str | None) -> Kind | None:
+    """The kind of a known code, else ``None``."""
+    return None if code is None else _BY_CODE.get(code)
+
+
+def kind_of(status: int, code: str | None) -> Kind:
+    """The kind of a refusal; ``status`` decides where the code is absent or not known."""
+    known = kind_of_code(code)
+    if known is not None:
+        return known
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Kind.RETRY
+    return _BY_STATUS.get(status, Kind.INVALID)

@@ -1,0 +1,107 @@
+"""One method per IMS call, for one identity in one project."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import httpx
+
+from image_share_operator.api import Decision, Membership
+from image_share_operator.cloud import refusals, wire
+from image_share_operator.cloud.auth import Tokens
+from image_share_operator.cloud.body import Json, error_of
+from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.codes import Kind, kind_of
+from image_share_operator.errors import JobUnknownError, OutcomeUnknownError
+from image_share_operator.facts import JobReport
+from image_share_operator.identity import Identity
+
+NO_SUCH_JOB = frozenset({"IMG.0023", "IMG.0030"})
+"""What a job query may answer for a job that is not there: 404 is not documented."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ims:
+    """The image service as one identity sees it.
+
+    All methods raise `CloudError`; which one says what to do.
+    """
+
+    identity: Identity
+    caller: Caller
+    tokens: Tokens
+
+    async def update_members(
+        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
+    ) -> str:
+        """Ask for the membership of all ``images`` to be set; return the id of the job.
+
+        Raises:
+            OutcomeUnknownError: the batch may be under way although no job id came.
+        """
+        project = self.identity.project_id
+        response = await self._send(
+            "PUT",
+            "/v1/cloudimages/members",
+            wire.update_members_body(project, decision, vault_id, images),
+        )
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise OutcomeUnknownError(
+                str(refusals.refusal(response)), retry_after=refusals.retry_after(response)
+            )
+        if response.status_code != HTTPStatus.OK:
+            raise refusals.refusal(response)
+        return wire.read_job_id(response)
+
+    async def job(self, job_id: str) -> JobReport:
+        """Ask for a job: at the endpoint that knows single images, else at the other one.
+
+        Raises:
+            JobUnknownError: neither knows it.
+        """
+        project = self.identity.project_id
+        response = await self._send("GET", f"/v1/{project}/jobs/{job_id}")
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            response = await self._send("GET", f"/v1/cloudimages/job/{job_id}")
+        if response.status_code == HTTPStatus.OK:
+            return wire.read_job(response)
+        code, _ = error_of(response)
+        if response.status_code == HTTPStatus.NOT_FOUND or code in NO_SUCH_JOB:
+            raise JobUnknownError(str(refusals.refusal(response)))
+        raise refusals.refusal(response)
+
+    async def member(self, image: str) -> Membership:
+        """Ask for the membership of one image in the own project."""
+        project = self.identity.project_id
+        response = await self._send("GET", f"/v2/images/{image}/members/{project}")
+        if response.status_code == HTTPStatus.OK:
+            return wire.read_member(response)
+        code, _ = error_of(response)
+        if kind_of(response.status_code, code) is Kind.IMAGES:
+            return Membership.NOT_SHARED
+        raise refusals.refusal(response)
+
+    async def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+        """Send with a token; once more with another one when the cloud refuses the first."""
+        token = await self.tokens.current()
+        response = await self._send_with(token, method, path, body)
+        if not refusals.token_refused(response):
+            self.tokens.works(token)
+            return response
+        another = await self.tokens.renewed(token, refusals.refusal(response))
+        if another is None:
+            return response
+        response = await self._send_with(another, method, path, body)
+        if not refusals.token_refused(response):
+            self.tokens.works(another)
+        return response
+
+    async def _send_with(
+        self, token: str, method: str, path: str, body: Json | None
+    ) -> httpx.Response:
+        request = self.caller.client.build_request(
+            method,
+            f"{self.identity.endpoints.ims}{path}",
+            headers={"X-Auth-Token": token},
+            json=body,
+        )
+        return await self.caller.send(request)

@@ -1,0 +1,96 @@
+"""How requests leave the process: one attempt each, no redirects, bounded answers."""
+
+import ssl
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from image_share_operator import __version__
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+"""No answer of IAM or IMS comes near; a larger one is a fault or an attack."""
+
+
+class BodyTooLargeError(httpx.TransportError):
+    """The body is over `MAX_BODY_BYTES`."""
+
+
+def build_client(
+    *, connections: int, connect_timeout: timedelta, read_timeout: timedelta
+) -> httpx.AsyncClient:
+    """Make the client of the process. TLS is verified; there is no way to turn that off."""
+    tls = ssl.create_default_context()
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=connections, ssl=tls)
+        # No cookies: what one tenant's endpoint sets must not reach another's.
+        return aiohttp.ClientSession(
+            connector=connector, middlewares=(_once,), cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+    timeout = httpx.Timeout(
+        read_timeout.total_seconds(), connect=connect_timeout.total_seconds(), pool=None
+    )
+    return httpx.AsyncClient(
+        transport=BoundedTransport(AiohttpTransport(verify=tls, client=session)),
+        timeout=timeout,
+        follow_redirects=False,
+        headers={
+            "Accept": "application/json",
+            "User-Agent": f"image-share-operator/{__version__}",
+        },
+    )
+
+
+async def _once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Send a request once.
+
+    aiohttp repeats a PUT by itself when the connection breaks, because HTTP calls it idempotent.
+    A repeated batch is a second job: the reconciler looks before it sends again. The repetition
+    is keyed on these two classes, so they leave here as their common base.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # not repeated there, and tells that nothing was sent
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        raise aiohttp.ClientConnectionError(f"connection lost: {type(exc).__name__}") from exc
+
+
+class BoundedTransport(httpx.AsyncBaseTransport):
+    """Refuses bodies over `MAX_BODY_BYTES` while they arrive."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass the request on and put a bound on the body of its answer."""
+        response = await self._inner.handle_async_request(request)
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _BoundedStream(response.stream)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+class _BoundedStream(httpx.AsyncByteStream):
+    def __init__(self, inner: httpx.AsyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._inner:
+            size += len(chunk)
+            if size > MAX_BODY_BYTES:
+                raise BodyTooLargeError(f"body over {MAX_BODY_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

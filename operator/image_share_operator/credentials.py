@@ -1,0 +1,140 @@
+"""From a Secret to credentials; nobody else sees Secret bytes."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from image_share_operator.errors import TerminalError
+from image_share_operator.identity import Credentials, PasswordCredentials, TokenCredentials
+from image_share_operator.reasons import Reason
+
+NEGATIVE_TTL = timedelta(seconds=5)
+"""How long a Secret that is missing or unusable stays so without another look."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A Secret as read. ``version`` is its resourceVersion: it changes with its content."""
+
+    version: str
+    data: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Usable credentials and the version of the Secret they came from."""
+
+    credentials: Credentials
+    version: str
+
+
+class Secrets(Protocol):
+    """Kubernetes, as far as this room needs it."""
+
+    async def read_secret(self, namespace: str, name: str) -> Secret | None:
+        """Return the Secret, or ``None`` when there is none."""
+        ...
+
+
+class UnusableSecretError(TerminalError):
+    """The Secret is missing or lacks a key.
+
+    Attributes:
+        version: of the Secret that was read; empty when there is none.
+    """
+
+    def __init__(self, message: str, *, reason: Reason, version: str) -> None:
+        super().__init__(message, reason=reason)
+        self.version = version
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What is known of one Secret; the lock makes all who wait share one read."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    until: datetime | None = None
+    held: Held | UnusableSecretError | None = None
+
+
+class CredentialStore:
+    """Credentials by Secret, read again after a while so that a rotation is noticed."""
+
+    def __init__(
+        self, secrets: Secrets, *, now: Callable[[], datetime], ttl: timedelta, most: int = 10_000
+    ) -> None:
+        self._secrets = secrets
+        self._now = now
+        self._ttl = ttl
+        self._most = most
+        self._slots: dict[tuple[str, str], _Slot] = {}
+
+    async def get(self, namespace: str, name: str) -> Held:
+        """Return the credentials of the Secret, at most ``ttl`` old.
+
+        Raises:
+            UnusableSecretError: there is no such Secret, or a key is missing.
+            KubeError: the Secret could not be read.
+        """
+        if len(self._slots) >= self._most:
+            self._slots.clear()  # cheaper than order: each costs one read again
+        slot = self._slots.setdefault((namespace, name), _Slot())
+        async with slot.lock:
+            if slot.held is None or slot.until is None or self._now() >= slot.until:
+                slot.held = await self._read(namespace, name)
+                usable = isinstance(slot.held, Held)
+                slot.until = self._now() + (self._ttl if usable else min(NEGATIVE_TTL, self._ttl))
+        if isinstance(slot.held, UnusableSecretError):
+            raise slot.held.with_traceback(None)
+        return slot.held
+
+    async def _read(self, namespace: str, name: str) -> Held | UnusableSecretError:
+        secret = await self._secrets.read_secret(namespace, name)
+        if secret is None:
+            message = (
+                f"Secret {name} not found in namespace {namespace}: create it, or correct "
+                "spec.credentialsSecretRef.name"
+            )
+            return UnusableSecretError(message, reason=Reason.SECRET_NOT_FOUND, version="")
+        try:
+            return Held(credentials=parse(secret.data), version=secret.version)
+        except ValueError as exc:
+            return UnusableSecretError(
+                f"Secret {name}: {exc}",
+                reason=Reason.CREDENTIALS_INVALID,
+                version=secret.version,
+            )
+
+
+def parse(data: Mapping[str, bytes]) -> Credentials:
+    """Read credentials from the keys of a Secret.
+
+    Raises:
+        ValueError: a key is missing or empty; the message names the key, never a value.
+    """
+    if "token" in data:
+        return TokenCredentials(token=_text(data, "token"))
+    if "userID" in data:
+        return PasswordCredentials(user_id=_text(data, "userID"), password=_text(data, "password"))
+    if "username" not in data and "password" not in data:
+        raise ValueError("needs the key token, or the keys username, password and domainName")
+    return PasswordCredentials(
+        user_name=_text(data, "username"),
+        password=_text(data, "password"),
+        domain_name=_text(data, "domainName"),
+    )
+
+
+def _text(data: Mapping[str, bytes], key: str) -> str:
+    """The value without the line end that editors and files leave behind."""
+    if key not in data:
+        raise ValueError(f"key {key} is missing")
+    try:
+        text = data[key].decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"key {key} is not UTF-8 text") from None
+    if not text:
+        raise ValueError(f"key {key} is empty")
+    return text

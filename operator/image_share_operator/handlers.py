@@ -1,0 +1,112 @@
+"""kopf's world into ours: watch events in, keys out. Nothing else knows kopf."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import kopf
+
+from image_share_operator import pace
+from image_share_operator.api import GROUP, PLURAL, VERSION, Key
+from image_share_operator.queue import WorkQueue
+from image_share_operator.store import Store
+
+log = logging.getLogger(__name__)
+
+HEALTHY_S = 60.0
+"""A watch that lived for longer was a working one: its end starts a new series of failures."""
+MAX_PAUSE = timedelta(seconds=30)
+LIST_CHUNK = 500
+"""Objects per page of the first list: bounds its memory and the API server's."""
+
+
+Deliver = Callable[[kopf.RawEvent], None]
+"""Takes a watch event; called in the watching thread, must not wait."""
+
+
+def registry(deliver: Deliver) -> kopf.OperatorRegistry:
+    """Make the handlers. `on.event` alone writes nothing of its own into the objects."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
+    async def seen(event: kopf.RawEvent, **_: Any) -> None:
+        deliver(event)
+
+    return handlers
+
+
+def take(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
+    """Put one watch event into the store, and its key into the queue if it needs a pass."""
+    body: Any = event["object"]
+    if event["type"] == "DELETED":
+        metadata = body["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        store.forget(key, metadata["uid"])
+        if store.get(key) is None:
+            queue.forget(key)
+        return
+    changed = store.observe(body)
+    if changed is not None:
+        queue.add(changed)
+
+
+def settings(request_timeout_s: float) -> kopf.OperatorSettings:
+    """How kopf shall watch: no writes, no events, no waiting for ever."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.posting.loggers = False
+    chosen.watching.chunk_size = LIST_CHUNK
+    chosen.watching.connect_timeout = request_timeout_s
+    chosen.networking.request_timeout = request_timeout_s
+    chosen.networking.connect_timeout = request_timeout_s
+    chosen.networking.enforce_retry_after = True
+    # A handler only puts a key away: nothing is gained by keeping its worker for the next event.
+    chosen.queueing.idle_timeout = 0.1
+    chosen.queueing.batch_window = 0.0
+    chosen.process.ultimate_exiting_timeout = 20.0
+    return chosen
+
+
+def watch(
+    deliver: Deliver,
+    *,
+    namespaces: tuple[str, ...],
+    request_timeout_s: float,
+    stop: threading.Event,
+) -> None:
+    """Watch until told to stop. Blocks: meant for a thread of its own.
+
+    A thread, because kopf takes every task of its event loop for its own: at the end it waits
+    for them and cancels them, and it takes over the signals of the main thread.
+
+    kopf gives up when the API server stays away for longer than its own retries: the work is
+    level-triggered, so a watch that starts over loses nothing.
+    """
+    failures = 0
+    while not stop.is_set():
+        started = time.monotonic()
+        try:
+            kopf.run(
+                registry=registry(deliver),
+                settings=settings(request_timeout_s),
+                clusterwide=not namespaces,
+                namespaces=namespaces,
+                standalone=True,
+                stop_flag=stop,
+            )
+            why = "it ended by itself"
+        except Exception as exc:  # noqa: BLE001 - whatever ends the watch, the next one may live
+            why = type(exc).__name__
+        if stop.is_set():
+            return
+        failures = 1 if time.monotonic() - started > HEALTHY_S else failures + 1
+        delay = pace.backoff(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
+        log.warning("the watch broke off (%s); starts again in %.0f s", why, delay)
+        stop.wait(delay)

@@ -1,0 +1,136 @@
+"""Kubernetes as far as the operator uses it: status writes and Secrets by name."""
+
+import base64
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Generator, Mapping
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, cast
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.client.exceptions import ApiException
+
+from image_share_operator.api import API_VERSION, GROUP, KIND, PLURAL, VERSION, Key
+from image_share_operator.credentials import Secret
+from image_share_operator.errors import (
+    KubeError,
+    KubeForbiddenError,
+    KubeRetryableError,
+    ObjectGoneError,
+)
+
+FIELD_MANAGER = "image-share-operator"
+APPLY = "application/apply-patch+yaml"
+POOL = 64
+"""Connections to the API server: more than passes under way, so that none waits for one."""
+
+
+@contextlib.asynccontextmanager
+async def connect() -> AsyncGenerator[client.ApiClient]:
+    """Open the client: as the pod's ServiceAccount, or by kubeconfig outside a cluster.
+
+    Raises:
+        KubeError: neither is there.
+    """
+    load: Any = config  # its functions are not typed
+    settings = client.Configuration()
+    settings.connection_pool_maxsize = POOL
+    try:
+        if os.environ.get("KUBERNETES_SERVICE_HOST"):
+            load.load_incluster_config(client_configuration=settings)
+        else:
+            await load.load_kube_config(client_configuration=settings)
+    except (config.ConfigException, OSError) as exc:
+        raise KubeError(f"no way to reach a Kubernetes API server: {exc}") from exc
+    async with client.ApiClient(settings) as api:
+        yield api
+
+
+class Kube:
+    """The calls that a pass makes. Errors are `KubeError`; which one says what to do."""
+
+    def __init__(self, api: client.ApiClient, timeout: timedelta) -> None:
+        self._objects = client.CustomObjectsApi(api)
+        self._core = client.CoreV1Api(api)
+        self._timeout = timeout.total_seconds()
+
+    async def write_status(
+        self, key: Key, uid: str, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Write the whole status by server-side apply; return the object as it is then.
+
+        The uid makes sure that the status of a deleted object never lands on a new one of the
+        same name.
+        """
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "status": dict(status),
+        }
+        with translated("patch", f"{PLURAL}/status", key.namespace):
+            written = await self._objects.patch_namespaced_custom_object_status(
+                GROUP,
+                VERSION,
+                key.namespace,
+                PLURAL,
+                key.name,
+                body,
+                field_manager=FIELD_MANAGER,
+                force=True,
+                _content_type=APPLY,
+                _request_timeout=self._timeout,
+            )
+        return cast("Mapping[str, Any]", written)
+
+    async def read_secret(self, namespace: str, name: str) -> Secret | None:
+        """Read a Secret by name; ``None`` when there is none."""
+        try:
+            with translated("get", "secrets", namespace):
+                found = await self._core.read_namespaced_secret(
+                    name, namespace, _request_timeout=self._timeout
+                )
+        except ObjectGoneError:
+            return None
+        data = {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
+        version = found.metadata.resource_version if found.metadata else None
+        return Secret(version=version or "", data=data)
+
+
+@contextlib.contextmanager
+def translated(verb: str, resource: str, namespace: str) -> Generator[None]:
+    """Turn the client's errors into ours.
+
+    Bodies stay behind: one may quote what was sent.
+    """
+    what = f"{verb} {resource} in namespace {namespace}"
+    try:
+        yield
+    except ApiException as exc:
+        raise _refused(what, exc) from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+        raise KubeRetryableError(
+            f"{what}: no answer from the API server ({type(exc).__name__})"
+        ) from exc
+
+
+def _refused(what: str, exc: ApiException) -> KubeError:
+    told: Any = exc  # its attributes are not typed
+    status = int(told.status or 0)
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+        # With apply and force, the only conflict left is another uid.
+        return ObjectGoneError(f"{what}: HTTP {status}")
+    if status == HTTPStatus.FORBIDDEN:
+        return KubeForbiddenError(
+            f"{what}: the operator's ServiceAccount lacks this right; see the chart's ClusterRole"
+        )
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return KubeRetryableError(f"{what}: HTTP {status}", retry_after=_retry_after(told.headers))
+    return KubeError(f"{what}: HTTP {status} {told.reason or ''}".rstrip())
+
+
+def _retry_after(headers: Mapping[str, str] | None) -> timedelta | None:
+    text = str((headers or {}).get("Retry-After", ""))
+    return timedelta(seconds=int(text)) if text.isdecimal() else None

@@ -1,0 +1,81 @@
+"""How long to wait: all delays of the operator, as functions. No clock, no randomness."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+MAX_QUICK_RETRIES = 6
+"""Failed jobs in a row that are retried with growing delays (about a minute in all); after
+that the slow retry takes over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The numbers of the plan. All delays are before jitter."""
+
+    batch_images: int = 50
+    """Images in one PUT. The API documents no maximum; small is what its callers do."""
+    lag: timedelta = timedelta(seconds=60)
+    """How long a membership may take to show after its job settled (the longest wait seen in
+    other clients of this API)."""
+    slow_retry: timedelta = timedelta(minutes=30)
+    """Between two tries of what only a person can mend."""
+    secret_poll: timedelta = timedelta(seconds=20)
+    """Between two looks at the Secret of a resource that waits for it to change."""
+    overdue_poll: timedelta = timedelta(seconds=60)
+    """Between two looks at a job that is past its timeout."""
+    share_poll: timedelta = timedelta(seconds=10)
+    """The first wait for a share that does not exist; grows with the time waited."""
+
+
+def poll_after(age: timedelta, typical: timedelta) -> timedelta:
+    """How long to wait before asking for a job again.
+
+    Args:
+        age: since the job was submitted.
+        typical: how long jobs of late took. The first question comes when an answer is likely,
+            later ones after 15 % of the age: a longer job is not asked more often.
+    """
+    least = timedelta(seconds=0.2)
+    most = timedelta(seconds=15)
+    return min(max(typical - age, age * 0.15, least), most)
+
+
+def settle_after(age: timedelta) -> timedelta:
+    """How long to wait before looking again for a membership that its settled job promised."""
+    return min(max(age * 0.25, timedelta(seconds=0.2)), timedelta(seconds=5))
+
+
+def share_after(waited: timedelta, first: timedelta, most: timedelta) -> timedelta:
+    """How long until the next look for a share that is not there.
+
+    A quarter of the time waited so far: a share that comes soon is answered soon, one that never
+    comes costs little.
+
+    Args:
+        most: the interval of the resource; an hour is used when it is zero.
+    """
+    return min(max(waited * 0.25, first), most or timedelta(hours=1))
+
+
+def backoff(
+    failures: int,
+    *,
+    jitter: float,
+    retry_after: timedelta | None = None,
+    ceiling: timedelta = timedelta(minutes=5),
+) -> timedelta:
+    """How long to wait after the n-th failure in a row: 1 s, 2 s, 4 s … up to ``ceiling``.
+
+    Args:
+        failures: at least 1.
+        jitter: 0-1, at random; half of the delay is fixed, half is spread.
+        retry_after: the least that the cloud asked for; never undercut.
+    """
+    full = min(ceiling.total_seconds(), 2.0 ** min(failures - 1, 16))
+    delay = timedelta(seconds=full * (0.5 + 0.5 * jitter))
+    return delay if retry_after is None else retry_after + delay * 0.1
+
+
+def spread(span: timedelta, jitter: float) -> timedelta:
+    """The span, give or take a tenth, so that what started together does not stay together."""
+    return span * (0.9 + 0.2 * jitter)

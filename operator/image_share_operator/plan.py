@@ -1,0 +1,151 @@
+"""What to do next: from the desired state, the facts and the time to one step.
+
+No I/O, no clock, no randomness, no log. `docs/state-machine.md` is printed from here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from image_share_operator import report
+from image_share_operator.api import Desired, ImageStatus, Job, JobState, Membership
+from image_share_operator.facts import Facts, Follow, Look, Outcome, Step, Submit, Verdict
+from image_share_operator.pace import Policy
+
+
+def next_step(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> Step:
+    """Say what to do next so that the memberships move towards ``desired``.
+
+    Args:
+        now: aware UTC time; passed in so that tests own the clock.
+    """
+    if desired.suspend:
+        return report.suspended(desired, facts)
+    job = facts.job
+    if job is not None and not job.state.settled:
+        if not facts.job_asked:
+            return Follow(job)
+        if now < job.submitted_at + desired.timeout:
+            return report.running(desired, job, facts, now)
+        if facts.members is None:
+            return Look(desired.images)
+        if job.generation == desired.generation:
+            return report.overdue(desired, job, facts, policy)
+        # The spec changed after the job got stuck: the job is history, the members are not.
+    if facts.members is None:
+        return Look(desired.images)
+    verdicts = judge(desired, facts, now, policy)
+    batch = _batch(verdicts, facts.batch_limit)
+    if batch:
+        return Submit(images=batch, verdicts=verdicts)
+    return report.judged(desired, facts, verdicts, now, policy)
+
+
+def judge(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> tuple[Verdict, ...]:
+    """Say where each image of the spec stands, in its order, given fresh memberships."""
+    judge_image = _Judge(desired, facts, now, policy)
+    known = {row.id: row for row in facts.status.images}
+    members: Mapping[str, Membership] = facts.members or {}
+    verdicts = tuple(
+        judge_image(image, members.get(image, Membership.NOT_SHARED), known.get(image))
+        for image in desired.images
+    )
+    suspects = [v for v in verdicts if v.outcome is Outcome.SUSPECT]
+    if len(suspects) > 1 and facts.divisible:
+        return verdicts
+    return tuple(
+        replace(v, outcome=Outcome.FAILED) if v.outcome is Outcome.SUSPECT else v for v in verdicts
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """The judgement of one image; holds what is the same for all images of a spec."""
+
+    desired: Desired
+    facts: Facts
+    now: datetime
+    policy: Policy
+
+    def __call__(self, image: str, membership: Membership, known: ImageStatus | None) -> Verdict:
+        """Judge in this order: what the cloud shows, what was found out, what a job said."""
+        outcome, message = self._outcome(image, membership, known)
+        same = self.facts.status.observed_generation == self.desired.generation
+        left = known.job_id if known and same and outcome is Outcome.MISSING else None
+        return Verdict(
+            image=image,
+            outcome=outcome,
+            membership=membership,
+            message=message,
+            leftover_of=left,
+        )
+
+    def _outcome(
+        self, image: str, membership: Membership, known: ImageStatus | None
+    ) -> tuple[Outcome, str | None]:
+        wanted = self.desired.decision.wanted
+        job = self.facts.job
+        carried = known is not None and job is not None and known.job_id == job.id
+        if membership is Membership.NOT_SHARED:
+            project = self.desired.project_id
+            return Outcome.NOT_SHARED, f"not shared with project {project}; its owner must share it"
+        if job is not None and carried and job.decision is not self.desired.decision:
+            return Outcome.MISSING, None  # the old order may still show late: only ours is final
+        if membership is wanted:
+            return Outcome.DONE, None
+        if image in self.facts.refused:
+            return Outcome.FAILED, self.facts.refused[image]
+        if self.facts.retry_at is not None and self.now >= self.facts.retry_at:
+            return Outcome.MISSING, None
+        if known is not None and known.membership is wanted:
+            return Outcome.DRIFTED, None
+        if known is not None and self._failed_before(known):
+            return Outcome.FAILED, known.message
+        if job is None or not carried:
+            return Outcome.MISSING, None
+        return self._by_job(image, job)
+
+    def _failed_before(self, known: ImageStatus) -> bool:
+        """Whether a try for this very spec is known to have failed."""
+        return (
+            known.message is not None
+            and known.membership is not Membership.NOT_SHARED
+            and self.facts.status.observed_generation == self.desired.generation
+        )
+
+    def _by_job(self, image: str, job: Job) -> tuple[Outcome, str | None]:
+        """Judge an image that the latest job carried and that is not as wanted."""
+        row = self.facts.failed_rows.get(image)
+        match job.state:
+            case JobState.INIT | JobState.RUNNING:
+                return Outcome.MISSING, None  # stuck, and the spec changed since
+            case JobState.SUCCESS:
+                if row is not None:
+                    return Outcome.FAILED, f"job {job.id}: {row}"
+                if self.now < (self.facts.settled_at or self.now) + self.policy.lag:
+                    return Outcome.SETTLING, None
+                said = "reported success, but the membership did not change"
+                return Outcome.FAILED, f"job {job.id} {said}"
+            case JobState.FAIL:
+                if job.generation != self.desired.generation:
+                    return Outcome.MISSING, None
+                words = " ".join(filter(None, (job.error_code, job.fail_reason, row)))
+                if row is None and self.facts.failed_rows:
+                    return Outcome.MISSING, None  # the job named others
+                blamed = Outcome.SUSPECT if row is None else Outcome.FAILED
+                return blamed, f"job {job.id} failed: {words or 'no reason given'}"
+        assert_never(job.state)
+
+
+def _batch(verdicts: tuple[Verdict, ...], limit: int) -> tuple[str, ...]:
+    """Choose what the next PUT carries; empty when there is nothing to send.
+
+    Several suspects are halved until the culprit stands alone, before anything else is sent. What
+    is left over from a failed job is not mixed with others: it may hold the next culprit.
+    """
+    suspects = [v.image for v in verdicts if v.outcome is Outcome.SUSPECT]
+    if suspects:
+        return tuple(suspects[: min(limit, len(suspects) // 2)])
+    wanted = [v for v in verdicts if v.outcome in (Outcome.MISSING, Outcome.DRIFTED)]
+    return tuple(v.image for v in wanted if v.leftover_of == wanted[0].leftover_of)[:limit]

@@ -1,0 +1,295 @@
+"""Observe, plan, act: one pass over one object, and what is kept of it.
+
+Knows the cloud and Kubernetes only as the protocols below and in `walk.py`.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from image_share_operator import events, outcome
+from image_share_operator import status as status_json
+from image_share_operator.api import ConditionType, Desired, Key, Status
+from image_share_operator.credentials import Held, UnusableSecretError
+from image_share_operator.errors import (
+    InvalidSpecError,
+    ObjectGoneError,
+    OperatorError,
+)
+from image_share_operator.facts import Blame, Facts
+from image_share_operator.identity import Identity
+from image_share_operator.outcome import Outcome
+from image_share_operator.pace import Policy
+from image_share_operator.store import Entry, Memory, Store
+from image_share_operator.walk import Tenant, Walk
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_JOB_PASSES = 2
+"""IMG.0023 says "query failed" as well as "no such job": it is believed when it is repeated."""
+NOW = timedelta()
+
+
+class Cloud(Protocol):
+    """The cloud, as far as this room needs it."""
+
+    def tenant(self, identity: Identity) -> Tenant:
+        """The cloud as this identity sees it."""
+        ...
+
+
+class Credentials(Protocol):
+    """Secrets, as far as this room needs them."""
+
+    async def get(self, namespace: str, name: str) -> Held:
+        """Return the credentials of a Secret."""
+        ...
+
+
+class Kube(Protocol):
+    """Kubernetes, as far as this room needs it."""
+
+    async def write_status(
+        self, key: Key, uid: str, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Write the whole status; return the object as it is then."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciler:
+    """Brings objects nearer to their specs, one pass at a time.
+
+    Attributes:
+        emit: takes an Event; must not wait.
+        typical: by IMS endpoint, how long jobs of late took.
+    """
+
+    store: Store
+    cloud: Cloud
+    credentials: Credentials
+    kube: Kube
+    emit: Callable[[events.Event], None]
+    blame: Callable[[str | None], Blame]
+    now: Callable[[], datetime]
+    policy: Policy
+    allow_insecure_endpoints: bool = False
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    typical: dict[str, timedelta] = field(default_factory=dict[str, timedelta])
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Do one pass; return when to come back, ``None`` for not without a change.
+
+        Raises:
+            KubeError: the API server did not take the status; it is kept and written first next
+                time.
+        """
+        entry = self.store.get(key)
+        if entry is None or entry.deleting:
+            return None
+        if entry.unsaved:
+            # A job id waits for nothing: not before it is in the status.
+            await self._save(entry, entry.known)
+            entry = self.store.get(key)
+            if entry is None:
+                return None
+        desired = self._admitted(entry)
+        if isinstance(desired, InvalidSpecError):
+            return await self._conclude(entry, None, outcome.of_invalid_spec(entry, desired))
+        due = await self._due(entry, desired)
+        if due is None or due > NOW:
+            return due
+        entry = self.store.get(key) or entry
+        return await self._conclude(entry, desired, await self._walk(entry, desired))
+
+    def _admitted(self, entry: Entry) -> Desired | InvalidSpecError:
+        """The spec, if this operator may serve it."""
+        desired = entry.desired
+        if isinstance(desired, InvalidSpecError) or self.allow_insecure_endpoints:
+            return desired
+        for field_name in ("iam", "ims"):
+            if not getattr(desired.endpoints, field_name).startswith("https://"):
+                return InvalidSpecError(
+                    f"spec.endpoints.{field_name} must be an https:// URL: credentials are not "
+                    "sent in the clear (the operator's --allow-insecure-endpoints is for tests)"
+                )
+        return desired
+
+    async def _due(self, entry: Entry, desired: Desired) -> timedelta | None:
+        """When the cloud should be asked; zero for now, ``None`` for not without a change."""
+        memory = entry.memory
+        if memory.generation != entry.generation:
+            restored = self._after_restart(entry, desired)
+            if restored is None:
+                return NOW
+            memory = restored
+            self.store.remember(entry, known=entry.known, memory=memory, unsaved=False)
+        now = self.now()
+        if memory.look_at is not None and now >= memory.look_at:
+            return NOW
+        wait = None if memory.look_at is None else memory.look_at - now
+        if memory.secret_version is None:
+            return wait
+        if await self._secret_version(entry, desired) != memory.secret_version:
+            changed = replace(memory, retry_at=now, look_at=now, secret_version=None)
+            self.store.remember(entry, known=entry.known, memory=changed, unsaved=False)
+            return NOW
+        return self.policy.secret_poll if wait is None else min(wait, self.policy.secret_poll)
+
+    def _after_restart(self, entry: Entry, desired: Desired) -> Memory | None:
+        """When to look at an object that another process left settled; ``None`` for at once.
+
+        Spread, so that a restart with ten thousand objects is no burst on the cloud.
+        """
+        known = entry.known
+        job = known.job
+        if entry.memory.generation != -1 or known.observed_generation != entry.generation:
+            return None
+        ready = known.condition(ConditionType.READY)
+        if ready is None or (job is not None and not job.state.settled):
+            return None
+        span = desired.interval if ready.status == "True" else self.policy.secret_poll
+        look_at = self.now() + span * self.rng.random() if span else None
+        return Memory(generation=entry.generation, look_at=look_at)
+
+    async def _secret_version(self, entry: Entry, desired: Desired) -> str:
+        try:
+            return (await self.credentials.get(entry.key.namespace, desired.secret_name)).version
+        except UnusableSecretError as exc:
+            return exc.version
+
+    async def _walk(self, entry: Entry, desired: Desired) -> Outcome:
+        """Ask the plan and the cloud until there is something to say."""
+        before = outcome.memory_for(entry)
+        facts = Facts(
+            status=entry.known,
+            settled_at=before.settled_at,
+            retry_at=before.retry_at,
+            failures=before.tries,
+            batch_limit=self.policy.batch_images,
+            typical=self.typical.get(desired.endpoints.ims, timedelta(seconds=1)),
+            jitter=self.rng.random(),
+        )
+        access = _Access(self.credentials, self.cloud, entry.key, desired)
+        walk = Walk(
+            desired=desired,
+            facts=facts,
+            tenant=access.tenant,
+            blame=self.blame,
+            now=self.now,
+            policy=self.policy,
+            believe_unknown=before.errors >= UNKNOWN_JOB_PASSES,
+        )
+        try:
+            said = await walk.run()
+        except OperatorError as exc:
+            return outcome.of_error(
+                entry,
+                desired,
+                walk.facts,
+                exc,
+                now=self.now(),
+                policy=self.policy,
+                version=access.version,
+            )
+        finally:
+            self._learn(desired, walk)
+        return outcome.of_walk(
+            entry, desired, walk, said, now=self.now(), policy=self.policy, version=access.version
+        )
+
+    def _learn(self, desired: Desired, walk: Walk) -> None:
+        """Keep a moving mean of how long jobs take, as far as polling can tell."""
+        job = walk.facts.status.job
+        if job is None or not walk.facts.job_asked or not job.state.settled:
+            return
+        took = self.now() - job.submitted_at
+        mean = self.typical.get(desired.endpoints.ims, took)
+        # Asked a little before the mean: an answer that comes early pulls it down.
+        self.typical[desired.endpoints.ims] = (mean * 0.8 + took * 0.2) * 0.98
+
+    async def _conclude(
+        self, entry: Entry, desired: Desired | None, done: Outcome
+    ) -> timedelta | None:
+        """Keep what the pass found out, and say it if it is new."""
+        now = self.now()
+        new = done.known
+        if done.standing is not None:
+            new = status_json.render(
+                done.standing,
+                old=entry.known,
+                job=new.job,
+                images=new.images,
+                desired=desired,
+                generation=entry.generation,
+                now=now,
+            )
+        current = self.store.get(entry.key)
+        if current is None or current.uid != entry.uid:
+            return None
+        worth = status_json.says_something_new(new, current.written, now)
+        self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
+        if worth:
+            await self._save(current, new)
+            for event in done.events:
+                self.emit(event)
+        return done.again
+
+    async def _save(self, entry: Entry, new: Status) -> None:
+        try:
+            body = await self.kube.write_status(entry.key, entry.uid, status_json.write(new))
+        except ObjectGoneError:
+            self.store.forget(entry.key, entry.uid)
+            return
+        self.store.saved(entry, body)
+        for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
+            self.emit(event)
+        _log_change(entry, new)
+
+
+def _log_change(entry: Entry, new: Status) -> None:
+    ready = new.condition(ConditionType.READY)
+    before = entry.written.condition(ConditionType.READY)
+    if ready is None or (before is not None and replace(before, message="") == ready):
+        return
+    log.info(
+        "%s: Ready %s, %s: %s",
+        entry.key,
+        ready.status,
+        ready.reason,
+        ready.message,
+        extra={
+            "resource": str(entry.key),
+            "generation": new.observed_generation,
+            "reason": str(ready.reason),
+            "job": None if new.job is None else new.job.id,
+        },
+    )
+
+
+@dataclass(slots=True)
+class _Access:
+    """The cloud for one pass: opened when a step needs it, not before."""
+
+    credentials: Credentials
+    cloud: Cloud
+    key: Key
+    desired: Desired
+    version: str | None = None
+    _tenant: Tenant | None = None
+
+    async def tenant(self) -> Tenant:
+        """The cloud, with the credentials of the object's own namespace."""
+        if self._tenant is None:
+            held = await self.credentials.get(self.key.namespace, self.desired.secret_name)
+            self.version = held.version
+            identity = Identity(
+                credentials=held.credentials,
+                project_id=self.desired.project_id,
+                endpoints=self.desired.endpoints,
+            )
+            self._tenant = self.cloud.tenant(identity)
+        return self._tenant

@@ -1,0 +1,86 @@
+"""Writes Events: in the background, bounded, and never in the way of a pass."""
+
+import asyncio
+import logging
+import socket
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from kubernetes.aio import client
+
+from image_share_operator.api import API_VERSION, GROUP, KIND
+from image_share_operator.errors import KubeError
+from image_share_operator.events import Event
+from image_share_operator.kube import translated
+
+log = logging.getLogger(__name__)
+
+COMPONENT = f"{GROUP}/image-share-operator"
+BACKLOG = 1_000
+"""Events that wait to be written; more are dropped, as other writers of Events do."""
+BURST = 50
+PER_SECOND = 25.0
+"""Events are for people: a thousand objects at once must not double the load on the API server."""
+NOTE_LENGTH = 1_024
+"""The API server refuses a longer note."""
+
+
+class Recorder:
+    """Takes Events and writes them one after the other."""
+
+    def __init__(self, api: client.ApiClient, timeout: timedelta) -> None:
+        self._events = client.EventsV1Api(api)
+        self._timeout = timeout.total_seconds()
+        self._instance = socket.gethostname()[:128]
+        self._backlog: asyncio.Queue[Event] = asyncio.Queue(BACKLOG)
+
+    def emit(self, event: Event) -> None:
+        """Take an Event; drop it when too many wait."""
+        try:
+            self._backlog.put_nowait(event)
+        except asyncio.QueueFull:
+            log.debug("%s: event %s dropped, too many wait", event.key, event.reason)
+
+    async def run(self) -> None:
+        """Write Events until cancelled."""
+        loop = asyncio.get_running_loop()
+        allowance, at = float(BURST), loop.time()
+        while True:
+            event = await self._backlog.get()
+            allowance = min(BURST, allowance + (loop.time() - at) * PER_SECOND)
+            at = loop.time()
+            if allowance < 1:
+                await asyncio.sleep((1 - allowance) / PER_SECOND)
+            allowance -= 1
+            await self._write(event)
+
+    async def _write(self, event: Event) -> None:
+        try:
+            with translated("create", "events.events.k8s.io", event.key.namespace):
+                await self._events.create_namespaced_event(
+                    event.key.namespace, self._body(event), _request_timeout=self._timeout
+                )
+        except KubeError as exc:
+            log.warning("%s: event %s not written: %s", event.key, event.reason, exc)
+
+    def _body(self, event: Event) -> client.EventsV1Event:
+        return client.EventsV1Event(
+            metadata=client.V1ObjectMeta(
+                name=f"{event.key.name[:200]}.{uuid.uuid4().hex[:16]}",
+                namespace=event.key.namespace,
+            ),
+            event_time=datetime.now(UTC),
+            type=event.type.value,
+            reason=event.reason,
+            action=event.action,
+            note=event.note[:NOTE_LENGTH],
+            reporting_controller=COMPONENT,
+            reporting_instance=self._instance,
+            regarding=client.V1ObjectReference(
+                api_version=API_VERSION,
+                kind=KIND,
+                namespace=event.key.namespace,
+                name=event.key.name,
+                uid=event.uid,
+            ),
+        )

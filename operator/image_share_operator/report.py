@@ -1,0 +1,228 @@
+"""What to say of a resource, and when to look again: one function per situation.
+
+The rows of the table in `docs/spec.md`, "Conditions". No I/O, no clock, no log. Messages are the
+same as long as the situation is: a message that changes is a status write.
+"""
+
+from datetime import datetime, timedelta
+
+from image_share_operator import pace
+from image_share_operator.api import (
+    ConditionType,
+    Decision,
+    Desired,
+    ImageStatus,
+    Job,
+    Membership,
+    Status,
+)
+from image_share_operator.errors import OperatorError, RetryableError, TerminalError
+from image_share_operator.facts import Facts, Outcome, Outlook, Report, Standing, Verdict
+from image_share_operator.pace import Policy
+from image_share_operator.reasons import Reason
+
+
+def suspended(desired: Desired, facts: Facts) -> Report:
+    """Keep the last known value; True only if it is known of what this spec asks for."""
+    known = {row.id: row.membership for row in facts.status.images}
+    said = facts.status.condition(ConditionType.READY)
+    if all(known.get(image) is desired.decision.wanted for image in desired.images):
+        ready, reason = "True", _answered(desired.decision)
+    elif said is not None and said.status == "False":
+        ready, reason = "False", said.reason
+    else:
+        ready, reason = "Unknown", Reason.PROGRESSING
+    message = "Suspended: nothing is sent to the cloud while spec.suspend is true."
+    standing = Standing(ready=ready, reason=reason, message=message, outlook=Outlook.SETTLED)
+    return Report(standing=standing, again=None)
+
+
+def submitted(desired: Desired, images: int) -> Standing:
+    """Say that a job is under way."""
+    what = "accept" if desired.decision is Decision.ACCEPT else "reject"
+    return Standing(
+        ready="False",
+        reason=Reason.JOB_RUNNING,
+        message=f"Waiting for the job that was asked to {what} {_count(images)}.",
+        outlook=Outlook.MOVING,
+    )
+
+
+def running(desired: Desired, job: Job, facts: Facts, now: datetime) -> Report:
+    """Say that the job has not settled, and when to ask again."""
+    carried = sum(row.job_id == job.id for row in facts.status.images)
+    return Report(
+        standing=submitted(desired, carried),
+        again=pace.poll_after(now - job.submitted_at, facts.typical),
+    )
+
+
+def overdue(desired: Desired, job: Job, facts: Facts, policy: Policy) -> Report:
+    """Report a job past its timeout; the members may tell better news than the job."""
+    images = tuple(
+        _row(image, (facts.members or {})[image], facts.status, message=None)
+        for image in desired.images
+    )
+    if all(row.membership is desired.decision.wanted for row in images):
+        return Report(standing=_done(desired), again=policy.overdue_poll, images=images)
+    message = (
+        f"Job {job.id} is still {job.odd_status or job.state} after spec.timeout of "
+        f"{_words(desired.timeout)}: raise the timeout, change the spec to send a new job, or "
+        "ask the cloud's support about this one."
+    )
+    standing = Standing(
+        ready="False", reason=Reason.JOB_TIMEOUT, message=message, outlook=Outlook.STALLED
+    )
+    return Report(standing=standing, again=policy.overdue_poll, images=images)
+
+
+def judged(
+    desired: Desired,
+    facts: Facts,
+    verdicts: tuple[Verdict, ...],
+    now: datetime,
+    policy: Policy,
+) -> Report:
+    """Fold the verdicts of all images into one report; there is nothing to send."""
+    images = rows(verdicts, facts.status)
+    found = {v.outcome for v in verdicts}
+    if Outcome.SETTLING in found:
+        age = now - (facts.settled_at or now)
+        return Report(
+            standing=submitted(desired, sum(v.outcome is Outcome.SETTLING for v in verdicts)),
+            again=pace.settle_after(age),
+            images=images,
+        )
+    share_again = pace.share_after(
+        _waited(facts.status, now), first=policy.share_poll, most=desired.interval
+    )
+    if Outcome.FAILED in found:
+        retry_at = _retry_at(facts, now, policy)
+        waiting = Outcome.NOT_SHARED in found
+        again = min(retry_at - now, share_again) if waiting else retry_at - now
+        standing = _failed(facts, verdicts, waiting=waiting)
+        return Report(standing=standing, again=again, images=images, retry_at=retry_at)
+    if Outcome.NOT_SHARED in found:
+        return Report(standing=_not_shared(desired, verdicts), again=share_again, images=images)
+    drift_look = pace.spread(desired.interval, facts.jitter) if desired.interval else None
+    return Report(standing=_done(desired), again=drift_look, images=images)
+
+
+def failed_pass(error: OperatorError) -> Standing:
+    """What to say when a pass ended in an error."""
+    if isinstance(error, TerminalError):
+        return Standing(
+            ready="False", reason=error.reason, message=str(error), outlook=Outlook.STALLED
+        )
+    reason = error.reason if isinstance(error, RetryableError) else Reason.CLOUD_UNAVAILABLE
+    return Standing(
+        ready="False",
+        reason=reason,
+        message=f"{error}; tried again by itself.",
+        outlook=Outlook.MOVING,
+    )
+
+
+def invalid_spec(error: OperatorError) -> Standing:
+    """What to say of a spec that can't be served."""
+    return Standing(
+        ready="False", reason=Reason.INVALID_REQUEST, message=str(error), outlook=Outlook.STALLED
+    )
+
+
+def rows(verdicts: tuple[Verdict, ...], status: Status) -> tuple[ImageStatus, ...]:
+    """The rows of `status.images` for these verdicts; each keeps the job that carried it."""
+    jobs = {row.id: row.job_id for row in status.images}
+    return tuple(
+        ImageStatus(id=v.image, membership=v.membership, job_id=jobs.get(v.image), message=_told(v))
+        for v in verdicts
+    )
+
+
+def _told(verdict: Verdict) -> str | None:
+    """The message of a row: a suspect is not yet guilty."""
+    return None if verdict.outcome is Outcome.SUSPECT else verdict.message
+
+
+def _row(image: str, membership: Membership, status: Status, *, message: str | None) -> ImageStatus:
+    job = next((row.job_id for row in status.images if row.id == image), None)
+    return ImageStatus(id=image, membership=membership, job_id=job, message=message)
+
+
+def _retry_at(facts: Facts, now: datetime, policy: Policy) -> datetime:
+    if facts.retry_at is not None and facts.retry_at > now:
+        return facts.retry_at
+    if facts.retryable and facts.failures < pace.MAX_QUICK_RETRIES:
+        return now + pace.backoff(facts.failures + 1, jitter=facts.jitter)
+    return now + pace.spread(policy.slow_retry, facts.jitter)
+
+
+def _waited(status: Status, now: datetime) -> timedelta:
+    """For how long the resource has been waiting for a share."""
+    said = status.condition(ConditionType.READY)
+    if said is None or said.reason is not Reason.NOT_SHARED:
+        return timedelta()
+    return now - said.last_transition_time
+
+
+def _failed(facts: Facts, verdicts: tuple[Verdict, ...], *, waiting: bool) -> Standing:
+    bad = [v for v in verdicts if v.outcome is Outcome.FAILED]
+    moving = facts.retryable or waiting
+    if len(bad) < len(verdicts):
+        reason = Reason.PARTIALLY_FAILED
+    else:
+        reason = Reason.CLOUD_UNAVAILABLE if facts.retryable else Reason.INVALID_REQUEST
+    remedy = "tried again by itself" if moving else "mend the cause, then change spec or Secret"
+    return Standing(
+        ready="False",
+        reason=reason,
+        message=(
+            f"{len(bad)} of {_count(len(verdicts))} failed, first {bad[0].image}: "
+            f"{bad[0].message}; {remedy} (all in status.images)."
+        ),
+        outlook=Outlook.MOVING if moving else Outlook.STALLED,
+        moving=Reason.WAITING_FOR_SHARE if waiting and not facts.retryable else None,
+    )
+
+
+def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> Standing:
+    absent = [v.image for v in verdicts if v.outcome is Outcome.NOT_SHARED]
+    others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+    verb = "are" if others else "is"
+    return Standing(
+        ready="False",
+        reason=Reason.NOT_SHARED,
+        message=(
+            f"Image {absent[0]}{others} {verb} not shared with project {desired.project_id}: ask "
+            "the owner to share, or take it off spec.images; looked at again by itself."
+        ),
+        outlook=Outlook.MOVING,
+        moving=Reason.WAITING_FOR_SHARE,
+    )
+
+
+def _done(desired: Desired) -> Standing:
+    reason = _answered(desired.decision)
+    images = _count(len(desired.images))
+    return Standing(
+        ready="True",
+        reason=reason,
+        message=f"{images} {reason.lower()} in project {desired.project_id}.",
+        outlook=Outlook.SETTLED,
+    )
+
+
+def _answered(decision: Decision) -> Reason:
+    return Reason.ACCEPTED if decision is Decision.ACCEPT else Reason.REJECTED
+
+
+def _count(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
+
+
+def _words(span: timedelta) -> str:
+    """A duration as users write it: 10m, 1h30m, 45s."""
+    hours, rest = divmod(int(span.total_seconds()), 3600)
+    minutes, left = divmod(rest, 60)
+    parts = ((hours, "h"), (minutes, "m"), (left, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

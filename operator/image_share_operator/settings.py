@@ -1,0 +1,91 @@
+"""Process settings, read once, refused at start when wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+PREFIX = "ISA_"
+LOG_FORMATS = ("text", "json")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class SettingsError(Exception):
+    """A setting can't be used; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the process is told from outside; see `docs/operations.md` for the table."""
+
+    namespaces: tuple[str, ...]
+    """Namespaces to watch; empty for all."""
+    allow_insecure_endpoints: bool
+    """Whether a resource may name http:// endpoints. For tests and demos only."""
+    workers: int
+    """Passes under way at once."""
+    batch_images: int
+    """Images in one PUT at most."""
+    request_timeout: timedelta
+    """For one exchange with the cloud or the API server, from connecting to the last byte."""
+    secret_poll: timedelta
+    """How old a Secret as read may be, and how often a resource that waits for its Secret looks:
+    a rotation is noticed within twice this time."""
+    slow_retry: timedelta
+    """Between two tries of what only a person can mend."""
+    log_format: str
+    log_level: str
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> "Settings":
+        """Read all settings.
+
+        Raises:
+            SettingsError: a value is outside its range.
+        """
+        return cls(
+            namespaces=_list(env, "NAMESPACES"),
+            allow_insecure_endpoints=_flag(env, "ALLOW_INSECURE_ENDPOINTS"),
+            workers=int(_number(env, "WORKERS", default=32, low=1, high=512)),
+            batch_images=int(_number(env, "BATCH_IMAGES", default=50, low=1, high=500)),
+            request_timeout=_seconds(env, "REQUEST_TIMEOUT_S", default=30, low=1, high=300),
+            secret_poll=_seconds(env, "SECRET_POLL_S", default=20, low=1, high=30),
+            slow_retry=_seconds(env, "SLOW_RETRY_S", default=1800, low=1200, high=86400),
+            log_format=_choice(env, "LOG_FORMAT", default="text", among=LOG_FORMATS),
+            log_level=_choice(env, "LOG_LEVEL", default="info", among=LOG_LEVELS),
+        )
+
+
+def _value(env: Mapping[str, str], name: str) -> str:
+    return env.get(PREFIX + name, "").strip()
+
+
+def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in _value(env, name).split(",") if part.strip())
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    return _choice(env, name, default="false", among=("true", "false")) == "true"
+
+
+def _choice(env: Mapping[str, str], name: str, *, default: str, among: tuple[str, ...]) -> str:
+    text = _value(env, name).lower() or default
+    if text not in among:
+        raise SettingsError(f"{PREFIX}{name}={text!r}: not one of {', '.join(among)}")
+    return text
+
+
+def _seconds(
+    env: Mapping[str, str], name: str, *, default: float, low: float, high: float
+) -> timedelta:
+    return timedelta(seconds=_number(env, name, default=default, low=low, high=high))
+
+
+def _number(env: Mapping[str, str], name: str, *, default: float, low: float, high: float) -> float:
+    text = _value(env, name)
+    try:
+        number = float(text) if text else default
+    except ValueError:
+        raise SettingsError(f"{PREFIX}{name}={text!r}: not a number") from None
+    if not low <= number <= high:
+        raise SettingsError(f"{PREFIX}{name}={text!r}: not in [{low:g}, {high:g}]")
+    return number

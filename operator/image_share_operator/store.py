@@ -1,0 +1,135 @@
+"""The latest known object per key, and what the process remembers about it. No I/O, no clock."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from image_share_operator import status as status_json
+from image_share_operator.api import Desired, Key, Status
+from image_share_operator.errors import InvalidSpecError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is good to know and may be lost: everything that must survive is in the status.
+
+    Attributes:
+        generation: of the spec that the last pass worked for; -1 before the first pass.
+        look_at: nothing is asked of the cloud before; ``None`` for not without a change.
+        secret_version: of the Secret that the last pass used, where only a change of it (or of
+            the spec) helps; ``None`` where it does not matter.
+        retry_at: when failed images may be sent again.
+        settled_at: when the latest job was first seen settled.
+        errors: passes in a row that ended in an error.
+        tries: jobs in a row that failed although they might have worked.
+    """
+
+    generation: int = -1
+    look_at: datetime | None = None
+    secret_version: str | None = None
+    retry_at: datetime | None = None
+    settled_at: datetime | None = None
+    errors: int = 0
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One object.
+
+    Attributes:
+        version: its resourceVersion, as a number; newer is greater.
+        desired: its spec, or why it can't be served.
+        known: the status as this process knows it; ahead of ``written`` until it is saved.
+        written: the status as the API server has it.
+        unsaved: whether the last try to save ``known`` failed.
+    """
+
+    key: Key
+    uid: str
+    version: int
+    generation: int
+    desired: Desired | InvalidSpecError
+    known: Status
+    written: Status
+    deleting: bool = False
+    unsaved: bool = False
+    memory: Memory = field(default_factory=Memory)
+
+
+class Store:
+    """All objects that the watch has shown and not taken away."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self._entries.values()))
+
+    def get(self, key: Key) -> Entry | None:
+        """The object, or ``None`` when it is gone."""
+        return self._entries.get(key)
+
+    def observe(self, body: Mapping[str, Any]) -> Key | None:
+        """Take in an object as the API server showed it.
+
+        Returns:
+            The key when the object needs a pass; ``None`` for what is already known, such as the
+            echo of an own status write.
+        """
+        seen = _parse(body)
+        old = self._entries.get(seen.key)
+        if old is None or old.uid != seen.uid:
+            self._entries[seen.key] = seen
+            return seen.key
+        if seen.version <= old.version:
+            return None
+        # The process is ahead of the API server in what it knows of the status, never behind.
+        new = replace(seen, known=old.known, unsaved=old.unsaved, memory=old.memory)
+        self._entries[seen.key] = new
+        same = (new.generation, new.deleting) == (old.generation, old.deleting)
+        return None if same and new.written == old.written else seen.key
+
+    def forget(self, key: Key, uid: str) -> None:
+        """Drop an object that is gone, unless a new one has taken its name."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.uid == uid:
+            del self._entries[key]
+
+    def remember(self, entry: Entry, *, known: Status, memory: Memory, unsaved: bool) -> None:
+        """Keep what a pass over ``entry`` found out."""
+        self._update(entry, known=known, memory=memory, unsaved=unsaved)
+
+    def saved(self, entry: Entry, body: Mapping[str, Any]) -> None:
+        """Take in the answer to a status write: all older watch events are history."""
+        self._update(entry, unsaved=False)
+        self.observe(body)
+
+    def _update(self, entry: Entry, **changes: Any) -> None:
+        current = self._entries.get(entry.key)
+        if current is not None and current.uid == entry.uid:
+            self._entries[entry.key] = replace(current, **changes)
+
+
+def _parse(body: Mapping[str, Any]) -> Entry:
+    metadata: Mapping[str, Any] = body["metadata"]
+    generation = int(metadata["generation"])
+    written = status_json.read(body.get("status"))
+    try:
+        desired: Desired | InvalidSpecError = Desired.parse(body.get("spec") or {}, generation)
+    except InvalidSpecError as exc:
+        desired = exc.with_traceback(None)
+    return Entry(
+        key=Key(metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        version=int(metadata["resourceVersion"]),
+        generation=generation,
+        desired=desired,
+        known=written,
+        written=written,
+        deleting=metadata.get("deletionTimestamp") is not None,
+    )

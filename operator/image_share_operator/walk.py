@@ -1,0 +1,167 @@
+"""One way through the plan: carry out its steps until there is something to say.
+
+Knows the cloud only as the protocol below. At most one batch is accepted by the cloud in a walk.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Protocol, assert_never
+
+from image_share_operator import pace, plan, report
+from image_share_operator.api import Decision, Desired, ImageStatus, Job, JobState, Membership
+from image_share_operator.errors import ImagesRefusedError, JobUnknownError
+from image_share_operator.facts import Blame, Facts, Follow, JobReport, Look, Report, Submit
+from image_share_operator.pace import Policy
+
+
+class Tenant(Protocol):
+    """The cloud as one identity sees it. All methods raise `CloudError`."""
+
+    async def submit(
+        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
+    ) -> str:
+        """Send one batch; return the id of its job."""
+        ...
+
+    async def job(self, job_id: str) -> JobReport:
+        """Ask for a job."""
+        ...
+
+    async def members(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+        """Look at the memberships of all ``images``."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Walk:
+    """One pass over one object, as far as the cloud is concerned.
+
+    Attributes:
+        facts: what is known so far; worth keeping also when `run` raises.
+        tenant: gives the cloud; asked only when a step needs it.
+        believe_unknown: whether the cloud is believed when it does not know the job.
+        sent: the job that this walk started.
+        drifted: images that were sent because someone had changed them.
+    """
+
+    desired: Desired
+    facts: Facts
+    tenant: Callable[[], Awaitable[Tenant]]
+    blame: Callable[[str | None], Blame]
+    now: Callable[[], datetime]
+    policy: Policy
+    believe_unknown: bool = True
+    sent: Job | None = None
+    drifted: tuple[str, ...] = field(default=())
+
+    async def run(self) -> Report:
+        """Walk until there is something to say.
+
+        Raises:
+            CloudError: the cloud did not do what a step asked.
+            KubeError: the credentials could not be read.
+        """
+        while True:
+            step = plan.next_step(self.desired, self.facts, self.now(), self.policy)
+            match step:
+                case Follow(job=job):
+                    await self._follow(job)
+                case Look(images=images):
+                    members = await (await self.tenant()).members(images)
+                    self.facts = replace(self.facts, members=members)
+                case Submit():
+                    sent = await self._submit(step)
+                    if sent is not None:
+                        return sent
+                case Report():
+                    return step
+                case _:
+                    assert_never(step)
+
+    async def _follow(self, job: Job) -> None:
+        tenant = await self.tenant()
+        try:
+            said = await tenant.job(job.id)
+        except JobUnknownError:
+            if not self.believe_unknown:
+                raise
+            self.facts = replace(self.facts, job_unknown=True)
+            return
+        known = replace(
+            job,
+            state=said.state,
+            odd_status=said.odd_status,
+            type=said.type or job.type,
+            begin_time=said.begin_time,
+            end_time=said.end_time,
+            error_code=said.error_code,
+            fail_reason=said.fail_reason,
+        )
+        self.facts = replace(
+            self.facts,
+            status=replace(self.facts.status, job=known),
+            job_asked=True,
+            failed_rows=said.failed_rows,
+            settled_at=self.now() if said.state.settled else None,
+        )
+        self.look_at_blame()
+
+    def look_at_blame(self) -> None:
+        """Read from the code of a failed job whether trying again may help."""
+        job = self.facts.status.job
+        if job is not None and job.state is JobState.FAIL:
+            said = self.blame(job.error_code)
+            self.facts = replace(self.facts, retryable=said.retryable, divisible=said.divisible)
+
+    async def _submit(self, step: Submit) -> Report | None:
+        """Send the batch; ``None`` when the cloud refused it because of an image."""
+        tenant = await self.tenant()
+        desired = self.desired
+        try:
+            job_id = await tenant.submit(desired.decision, desired.vault_id, step.images)
+        except ImagesRefusedError as exc:
+            self._narrow(step.images, exc)
+            return None
+        now = self.now()
+        job = Job(
+            id=job_id,
+            generation=desired.generation,
+            decision=desired.decision,
+            state=JobState.INIT,
+            submitted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+        )
+        self.facts = replace(self.facts, status=replace(self.facts.status, job=job))
+        self.facts = replace(self.facts, job_unknown=False, settled_at=None, retry_at=None)
+        self.sent = job
+        self.drifted = step.drifted
+        return Report(
+            standing=report.submitted(desired, len(step.images)),
+            again=pace.poll_after(now - now, self.facts.typical),
+            images=_carried(report.rows(step.verdicts, self.facts.status), step.images, job),
+        )
+
+    def _narrow(self, images: tuple[str, ...], why: ImagesRefusedError) -> None:
+        """Halve the batch until the image that spoils it stands alone.
+
+        A refused batch changed nothing, so the rest of it may be sent in the same walk.
+        """
+        first, *rest = images
+        if rest:
+            self.facts = replace(self.facts, batch_limit=len(images) // 2)
+            return
+        self.facts = replace(
+            self.facts,
+            refused={**self.facts.refused, first: str(why)},
+            batch_limit=self.policy.batch_images,
+        )
+
+
+def _carried(
+    rows: tuple[ImageStatus, ...], images: tuple[str, ...], job: Job
+) -> tuple[ImageStatus, ...]:
+    """The rows, those of the batch marked as carried by its job."""
+    batch = frozenset(images)
+    return tuple(
+        replace(row, job_id=job.id, message=None) if row.id in batch else row for row in rows
+    )

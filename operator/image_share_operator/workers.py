@@ -1,0 +1,81 @@
+"""Carries keys from the queue to the reconciler, a bounded number at a time."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from image_share_operator import pace
+from image_share_operator.api import Key
+from image_share_operator.errors import KubeError, KubeRetryableError
+from image_share_operator.queue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+Reconcile = Callable[[Key], Awaitable[timedelta | None]]
+
+
+class Workers:
+    """A fixed number of tasks that take keys in turn."""
+
+    def __init__(self, queue: WorkQueue, reconcile: Reconcile, count: int) -> None:
+        self._queue = queue
+        self._reconcile = reconcile
+        self._count = count
+        self._failures: dict[Key, int] = {}
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    async def run(self, stop: asyncio.Event, grace: timedelta) -> None:
+        """Work until told to stop; then finish what is in hand, within ``grace``.
+
+        What is cut off then loses nothing: the next process goes on from the status.
+        """
+        tasks = [asyncio.create_task(self._work()) for _ in range(self._count)]
+        try:
+            await stop.wait()
+            for task in tasks:
+                if task not in self._in_hand:
+                    task.cancel()
+            self._stopping = True
+            if self._in_hand:
+                await asyncio.wait(tuple(self._in_hand), timeout=grace.total_seconds())
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("not in a task")
+        while not self._stopping:
+            key = await self._queue.get()
+            self._in_hand.add(task)
+            again: timedelta | None = None
+            try:
+                again = await self._pass(key)
+            finally:
+                self._queue.done(key, again)
+                self._in_hand.discard(task)
+
+    async def _pass(self, key: Key) -> timedelta | None:
+        try:
+            again = await self._reconcile(key)
+        except KubeError as exc:
+            level = logging.DEBUG if isinstance(exc, KubeRetryableError) else logging.ERROR
+            log.log(level, "%s: %s", key, exc)
+            return self._delay(key, exc)
+        except Exception as exc:
+            # The last line of defence: a fault in one object must not stop the others.
+            log.exception("%s: the pass broke off; this is a fault of the operator", key)
+            return self._delay(key, exc)
+        self._failures.pop(key, None)
+        return again
+
+    def _delay(self, key: Key, exc: Exception) -> timedelta:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        asked = exc.retry_after if isinstance(exc, KubeRetryableError) else None
+        jitter = random.SystemRandom().random()
+        return pace.backoff(failures, jitter=jitter, retry_after=asked)

@@ -1,0 +1,171 @@
+"""A real control plane for the end-to-end tests: one for all, a namespace for each."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from _pytest.capture import CaptureManager
+
+from envtest import ControlPlane, binaries
+from image_share_operator.api import (
+    Condition,
+    ConditionType,
+    Decision,
+    ImageStatus,
+    Job,
+    JobState,
+    Membership,
+    Status,
+)
+from image_share_operator.reasons import Reason
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RESOURCES = "/apis/ims.otc.dev/v1alpha1/namespaces/{namespace}/imageshareacceptances"
+SECRETS = "/api/v1/namespaces/{namespace}/secrets"
+
+IMAGE = "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90"
+PROJECT = "5dd3c0b24cdc4d31952c49589182a89d"
+OTHER_PROJECT = "0b24cdc4d31952c49589182a89d5dd3c"
+IAM = "https://iam.example.com"
+IMS = "https://ims.example.com"
+IMAGES = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(501)]
+NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+JOB_ID = "ff80808181fcd2b10181fd23a8950009"
+
+Json = dict[str, Any]
+ABSENT = object()
+"""Takes a field out of the spec."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give each test here time for real processes; the start of the control plane has its own."""
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(60, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """A control plane that serves our CRD. Tests that stop it or change the CRD use their own."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert isinstance(capture, CaptureManager)
+    with capture.global_and_fixture_disabled():
+        binaries.directory()  # may build for minutes, which should be seen
+    with ControlPlane() as running:
+        running.apply_crds(DEPLOY / "crds")
+        yield running
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """A namespace of the test's own; what is left in it goes, so that no later operator sees it."""
+    name = control_plane.create_namespace("e2e")
+    yield name
+    for collection in (RESOURCES, SECRETS):
+        control_plane.http.delete(collection.format(namespace=name)).raise_for_status()
+
+
+def document(**changes: object) -> Json:
+    """A resource that is taken, after ``changes`` of its spec."""
+    spec: Json = {
+        "region": "eu-de",
+        "projectID": PROJECT,
+        "images": [IMAGE],
+        "credentialsSecretRef": {"name": "otc-credentials"},
+    }
+    spec |= changes
+    return {
+        "apiVersion": "ims.otc.dev/v1alpha1",
+        "kind": "ImageShareAcceptance",
+        "metadata": {"generateName": "case-"},
+        "spec": {field: value for field, value in spec.items() if value is not ABSENT},
+    }
+
+
+def endpoints(iam: object = IAM, ims: object = IMS) -> Json:
+    both = {"iam": iam, "ims": ims}
+    return {
+        "region": ABSENT,
+        "endpoints": {name: url for name, url in both.items() if url is not ABSENT},
+    }
+
+
+def create(control_plane: ControlPlane, namespace: str, **changes: object) -> Json:
+    """Create a resource and return it as it is stored."""
+    collection = RESOURCES.format(namespace=namespace)
+    made = control_plane.http.post(collection, json=document(**changes)).raise_for_status().json()
+    stored: Json = control_plane.http.get(f"{collection}/{made['metadata']['name']}").json()
+    return stored
+
+
+def patch_spec(control_plane: ControlPlane, resource: Json, **changes: object) -> httpx.Response:
+    metadata = resource["metadata"]
+    return control_plane.http.patch(
+        f"{RESOURCES.format(namespace=metadata['namespace'])}/{metadata['name']}",
+        headers={"Content-Type": "application/merge-patch+json"},
+        json={"spec": changes},
+    )
+
+
+def full_status() -> Status:
+    """A status in which the operator has something to say in each field."""
+    kinds = (ConditionType.READY, ConditionType.RECONCILING, ConditionType.STALLED)
+    return Status(
+        observed_generation=1,
+        conditions=tuple(
+            Condition(
+                type=kind,
+                status="True",
+                reason=Reason.PARTIALLY_FAILED,
+                message="Look at the images.",
+                observed_generation=1,
+                last_transition_time=NOW,
+            )
+            for kind in kinds
+        ),
+        job=Job(
+            id=JOB_ID,
+            generation=1,
+            decision=Decision.ACCEPT,
+            state=JobState.FAIL,
+            submitted_at=NOW,
+            type="imsUpdateImageMembersJob",
+            begin_time="2026-05-04T03:02:01.000Z",
+            end_time="04-May-2026 03:02:02:000",
+            error_code="IMG.0027",
+            fail_reason="The image is not shared.",
+        ),
+        images=(
+            ImageStatus(
+                id=IMAGE, membership=Membership.PENDING, job_id=JOB_ID, message="Not shared."
+            ),
+        ),
+        summary="0/1",
+    )
+
+
+def apply_status(control_plane: ControlPlane, resource: Json, status: Json) -> httpx.Response:
+    """Apply as the operator does: server-side, to the subresource, with force."""
+    return control_plane.http.patch(
+        f"{path_of(resource)}/status",
+        params={"fieldManager": "operator", "force": "true", "fieldValidation": "Strict"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        json={
+            "apiVersion": resource["apiVersion"],
+            "kind": resource["kind"],
+            "metadata": {"name": resource["metadata"]["name"]},
+            "status": status,
+        },
+    )
+
+
+def path_of(resource: Json) -> str:
+    metadata = resource["metadata"]
+    return f"{RESOURCES.format(namespace=metadata['namespace'])}/{metadata['name']}"
+
+
+def read(control_plane: ControlPlane, resource: Json) -> Json:
+    stored: Json = control_plane.http.get(path_of(resource)).raise_for_status().json()
+    return stored

@@ -1,0 +1,106 @@
+"""The operator as a process of its own, under the chart's own rights."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from envtest import ControlPlane
+from envtest.processes import Server
+
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "deploy/helm/image-share-operator/files/clusterrole-rules.yaml"
+SYSTEM = "image-share-system"
+ACCOUNT = "image-share-operator"
+POLL_S = 0.05
+
+Found = TypeVar("Found")
+
+
+def install_rights(control_plane: ControlPlane) -> Path:
+    """Give the chart's rules to the chart's ServiceAccount; return its kubeconfig."""
+    control_plane.apply(
+        [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}},
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRole",
+                "metadata": {"name": ACCOUNT},
+                "rules": yaml.safe_load(RULES.read_text()),
+            },
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": ACCOUNT},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": ACCOUNT,
+                },
+                "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}],
+            },
+        ]
+    )
+    return control_plane.service_account_kubeconfig(SYSTEM, ACCOUNT)
+
+
+class Operator:
+    """The operator's process; its log is kept over restarts."""
+
+    def __init__(self, kubeconfig: Path, log: Path, **env: str) -> None:
+        self._log = log
+        self._server: Server | None = None
+        self._env = {
+            "PYTHONPATH": str(ROOT / "operator"),
+            "KUBECONFIG": str(kubeconfig),
+            "ISA_LOG_LEVEL": "debug",
+            "ISA_SECRET_POLL_S": "2",
+            **env,
+        }
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+    def start(self) -> None:
+        """Start and wait until it says so."""
+        before = self.log.count(" starts")
+        settings = [f"{name}={value}" for name, value in self._env.items()]
+        run = [sys.executable, "-m", "image_share_operator", "--allow-insecure-endpoints"]
+        self._server = Server(
+            ["/usr/bin/env", *settings, *run], directory=self._log.parent, log=self._log
+        )
+        eventually(lambda: self.log.count(" starts") > before or None)
+
+    def kill(self) -> None:
+        """``kill -9``: nothing is tidied up."""
+        if self._server is not None:
+            self._server.kill()
+        self._server = None
+
+    def terminate(self) -> float:
+        """End it the orderly way; return the seconds it took."""
+        started = time.monotonic()
+        if self._server is not None:
+            self._server.stop()
+        self._server = None
+        return time.monotonic() - started
+
+
+def eventually(look: Callable[[], Found | None], *, within_s: float = 20.0) -> Found:
+    """Look again and again until there is something to see.
+
+    Raises:
+        TimeoutError: there was nothing in time.
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {within_s:g} s")
+        time.sleep(POLL_S)

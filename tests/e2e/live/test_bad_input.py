@@ -1,0 +1,198 @@
+"""What is wrong ends in the condition that the contract names, with words that say what to do.
+
+What the API server refuses by itself is in `test_crd_validation.py`.
+"""
+
+import time
+
+import pytest
+
+from e2e.live.world import JOB, LOGIN, MEMBER, PUT, World, eventually
+
+WRONG = "wrong-horse-battery-staple"
+
+
+@pytest.fixture(autouse=True)
+def quiet_log(world: World) -> object:
+    """Whatever happens in these tests, the log shows no traceback and no secret."""
+    yield None
+    log = world.operator.log
+    assert "Traceback" not in log
+    assert WRONG not in log
+    assert world.password not in log
+    assert "MII" not in log  # how the simulator's tokens begin
+
+
+def stalled(world: World, reason: str) -> bool:
+    condition = world.condition("Stalled") or {}
+    return (condition.get("status"), condition.get("reason")) == ("True", reason)
+
+
+def test_missing_secret_says_which_one_and_goes_on_when_it_comes(world: World) -> None:
+    world.apply([world.image()], credentialsSecretRef={"name": "later"})
+    ready = world.wait_for("SecretNotFound")
+
+    assert "Secret later not found" in ready["message"]
+    assert stalled(world, "SecretNotFound")
+    world.secret(name="later")
+    world.wait_for("Accepted", within_s=59)
+
+
+def test_secret_without_a_key_names_the_key_and_not_its_neighbours(world: World) -> None:
+    world.secret(username="acceptor", password=WRONG)
+
+    world.apply([world.image()])
+    ready = world.wait_for("CredentialsInvalid")
+
+    assert "domainName" in ready["message"]
+    assert WRONG not in str(world.get())
+    assert world.calls(LOGIN) == 0
+
+
+def test_wrong_password_is_tried_twice_at_most_then_quiet(world: World) -> None:
+    world.secret(username=world.user, password=WRONG, domainName=world.sim.domain)
+    for number in range(5):
+        world.apply([world.image()], name=f"web-{number}")
+
+    messages = {
+        world.wait_for("CredentialsInvalid", name=f"web-{number}")["message"] for number in range(5)
+    }
+    time.sleep(3)
+
+    assert all("Secret" in message for message in messages)
+    assert 1 <= world.calls(LOGIN) <= 2
+    assert world.calls(PUT) == 0
+    assert WRONG not in str(world.get("web-0"))
+    assert WRONG not in str(world.events("web-0"))
+
+
+def test_corrected_password_is_noticed_within_a_minute(world: World) -> None:
+    world.secret(username=world.user, password=WRONG, domainName=world.sim.domain)
+    world.apply([world.image()])
+    world.wait_for("CredentialsInvalid")
+
+    world.secret()
+
+    world.wait_for("Accepted", within_s=59)
+
+
+def test_wrong_project_says_so(world: World) -> None:
+    world.apply([world.image()], projectID="f" * 32)
+
+    ready = world.wait_for("InvalidRequest")
+
+    assert "spec.projectID" in ready["message"]
+    assert stalled(world, "InvalidRequest")
+    assert world.calls(PUT) == 0
+
+
+def test_token_of_another_project_says_so(world: World) -> None:
+    other = world.sim.add_project("eu-de_other")
+    world.secret(token="not-a-token-of-this-cloud")
+
+    world.apply([world.image()], projectID=other)
+    ready = world.wait_for("CredentialsInvalid")
+
+    assert "fresh token" in ready["message"]
+    assert world.calls(LOGIN) == 0
+
+
+def test_user_without_the_right_is_told_so(world: World) -> None:
+    rights = {world.project: ["get", "list"]}
+    world.sim.add_user("reader", "pw-of-reader", policies=rights)
+    world.secret(username="reader", password="pw-of-reader", domainName=world.sim.domain)
+
+    world.apply([world.image()])
+    ready = world.wait_for("PermissionDenied")
+
+    assert "IMG.0026" in ready["message"]
+    assert stalled(world, "PermissionDenied")
+
+
+def test_image_that_is_not_shared_is_named_and_answered_when_it_is(world: World) -> None:
+    shared = world.image()
+    lonely = world.sim.add_image()
+    world.apply([shared, lonely])
+
+    ready = world.wait_for("NotShared")
+
+    assert lonely in ready["message"]
+    assert world.condition("Stalled") is None
+    assert (world.condition("Reconciling") or {})["reason"] == "WaitingForShare"
+    assert world.status()["summary"] == "1/2"
+    world.sim.seed(shares=[(lonely, world.project, "pending")])
+    world.wait_for("Accepted", within_s=40)
+
+
+def test_job_that_fails_is_told_with_the_words_of_the_cloud(world: World) -> None:
+    fail = {
+        "fail": ["*"],
+        "partial": "C",
+        "error_code": "IMG.0182",
+        "fail_reason": "vault too small",
+    }
+    world.sim.fault(PUT, job=fail)
+
+    world.apply([world.image(), world.image()])
+    ready = world.wait_for("InvalidRequest")
+
+    assert "IMG.0182" in ready["message"]
+    assert stalled(world, "InvalidRequest")
+    assert world.status()["job"]["status"] == "FAIL"
+    assert world.calls(PUT) == 1
+
+
+@pytest.mark.timeout(90)
+def test_job_that_never_ends_is_told(world: World) -> None:
+    world.sim.settings(job_seconds=36.0)
+    world.apply([world.image()], timeout="30s")
+
+    ready = world.wait_for("JobTimeout", within_s=50)
+
+    assert "30s" in ready["message"]
+    assert stalled(world, "JobTimeout")
+
+
+def test_html_500_is_unavailable_and_heals_by_itself(world: World) -> None:
+    world.sim.fault(MEMBER, status=500, body="html")
+
+    world.apply([world.image()])
+    ready = world.wait_for("CloudUnavailable")
+
+    assert "HTTP 500" in ready["message"]
+    assert "<" not in ready["message"]
+    assert (world.condition("Reconciling") or {})["status"] == "True"
+    world.sim.clear_faults()
+    world.wait_for("Accepted", within_s=30)
+
+
+def test_cloud_that_is_down_is_unavailable_and_heals_by_itself(world: World) -> None:
+    image = world.image()
+    world.sim.pause()
+
+    world.apply([image])
+    ready = world.wait_for("CloudUnavailable")
+
+    assert "no connection" in ready["message"]
+    world.sim.resume()
+    world.wait_for("Accepted", within_s=30)
+
+
+def test_flow_control_is_throttling_although_it_is_a_400(world: World) -> None:
+    world.sim.fault(PUT, count=3, status=400, code="IMG.0060")
+
+    world.apply([world.image()])
+    world.wait_for("Throttled")
+
+    world.wait_for("Accepted", within_s=30)
+
+
+def test_one_bad_object_does_not_delay_a_good_one(world: World) -> None:
+    world.apply([world.image()], name="bad", credentialsSecretRef={"name": "absent"})
+    world.wait_for("SecretNotFound", name="bad")
+    world.apply([world.image()], name="good")
+
+    world.wait_for("Accepted", name="good", within_s=5)
+
+    assert eventually(lambda: world.condition("Stalled", "bad"))
+    assert world.calls(JOB) >= 1

@@ -1,0 +1,142 @@
+"""One world for a test: the API server, the simulated cloud, and the operator as a process."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from e2e.conftest import RESOURCES, SECRETS, Json
+from e2e.live.process import ACCOUNT, Operator, eventually, install_rights
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+__all__ = ["ACCOUNT", "Operator", "World", "eventually", "install_rights"]
+
+PUT = "PUT /v1/cloudimages/members"
+LOGIN = "POST /v3/auth/tokens"
+JOB = "GET /v1/{project_id}/jobs/{job_id}"
+MEMBER = "GET /v2/images/{image_id}/members/{member_id}"
+SECRET = "otc-credentials"
+
+
+class World:
+    """What a test touches: users apply, the cloud answers, the status tells."""
+
+    def __init__(
+        self, control_plane: ControlPlane, sim: Simulator, operator: Operator, namespace: str
+    ) -> None:
+        self.control_plane = control_plane
+        self.sim = sim
+        self.operator = operator
+        self.namespace = namespace
+        # Of the test's own: what the operator remembers of an identity touches no other test.
+        self.user, self.password = f"user-{namespace}", f"password-of-{namespace}"
+        self.project = sim.add_project(f"eu-de_{namespace}")
+        self.user_id = sim.add_user(self.user, self.password)
+        self._calls_before: dict[str, int] = sim.counters()["calls"]
+        self._resources = RESOURCES.format(namespace=namespace)
+        self._secrets = SECRETS.format(namespace=namespace)
+
+    def image(self, status: str = "pending") -> str:
+        """An image that its owner shares with our project."""
+        return self.sim.add_image(shared_with=(self.project,), status=status)
+
+    def secret(self, name: str = SECRET, **data: str) -> None:
+        """Make or replace a Secret; by default with the right credentials."""
+        chosen = data or {
+            "username": self.user,
+            "password": self.password,
+            "domainName": self.sim.domain,
+        }
+        encoded = {key: base64.b64encode(text.encode()).decode() for key, text in chosen.items()}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "data": encoded,
+        }
+        made = self._http.post(self._secrets, json=body)
+        if made.status_code == httpx.codes.CONFLICT:
+            made = self._http.put(f"{self._secrets}/{name}", json=body)
+        made.raise_for_status()
+
+    def apply(self, images: Sequence[str], name: str = "web", **changes: object) -> str:
+        """Create a resource; ``None`` in ``changes`` takes a field out."""
+        spec: Json = {
+            "images": list(images),
+            "projectID": self.project,
+            "credentialsSecretRef": {"name": SECRET},
+            "endpoints": {"iam": self.sim.url, "ims": self.sim.url},
+            **changes,
+        }
+        body = {
+            "apiVersion": "ims.otc.dev/v1alpha1",
+            "kind": "ImageShareAcceptance",
+            "metadata": {"name": name, "namespace": self.namespace},
+            "spec": {field: value for field, value in spec.items() if value is not None},
+        }
+        self._http.post(self._resources, json=body).raise_for_status()
+        return name
+
+    def edit(self, name: str = "web", **changes: object) -> None:
+        """Change fields of the spec."""
+        self._http.patch(
+            f"{self._resources}/{name}",
+            headers={"Content-Type": "application/merge-patch+json"},
+            json={"spec": changes},
+        ).raise_for_status()
+
+    def get(self, name: str = "web") -> Json:
+        body: Json = self._http.get(f"{self._resources}/{name}").raise_for_status().json()
+        return body
+
+    def status(self, name: str = "web") -> Json:
+        status: Json = self.get(name)["status"]
+        return status
+
+    def condition(self, kind: str, name: str = "web") -> Json | None:
+        rows = self.status(name).get("conditions", ())
+        return next((row for row in rows if row["type"] == kind), None)
+
+    def wait_for(self, reason: str, name: str = "web", *, within_s: float = 20.0) -> Json:
+        """Wait until Ready has this reason for the present spec; return that condition."""
+
+        def look() -> Json | None:
+            body = self.get(name)
+            generation = body["metadata"]["generation"]
+            for row in body["status"].get("conditions", ()):
+                if row["type"] == "Ready" and row["reason"] == reason:
+                    return row if row["observedGeneration"] == generation else None
+            return None
+
+        try:
+            return eventually(look, within_s=within_s)
+        except TimeoutError:
+            raise AssertionError(
+                f"not {reason} within {within_s:g} s: {self.status(name)}\n{self.operator.log}"
+            ) from None
+
+    def events(self, name: str = "web") -> list[str]:
+        """The reasons of the object's Events, oldest first."""
+        rows = self._http.get(
+            f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events"
+        ).raise_for_status()
+        mine = [row for row in rows.json()["items"] if row["regarding"]["name"] == name]
+        return [row["reason"] for row in sorted(mine, key=lambda row: str(row["eventTime"]))]
+
+    def calls(self, route: str) -> int:
+        """How often the route was called since the test began."""
+        return self.sim.calls(route) - self._calls_before.get(route, 0)
+
+    def puts(self) -> list[dict[str, Any]]:
+        """The batches of this test's project."""
+        return [row for row in self.sim.journal(PUT) if row["project"] == self.project]
+
+    def membership(self, image: str) -> str | None:
+        """What the cloud holds for the image and our project."""
+        return self.sim.membership(image, self.project)
+
+    @property
+    def _http(self) -> httpx.Client:
+        return self.control_plane.http

@@ -1,0 +1,53 @@
+"""What kubectl shows of a resource, by the CRD alone; no operator runs."""
+
+import pytest
+
+from e2e.conftest import JOB_ID, PROJECT, apply_status, create, full_status
+from envtest import ControlPlane
+from image_share_operator import status as status_room
+
+
+@pytest.fixture
+def shown(control_plane: ControlPlane, namespace: str) -> str:
+    """The namespace of one resource with a full status."""
+    made = create(control_plane, namespace)
+    apply_status(control_plane, made, status_room.write(full_status())).raise_for_status()
+    return namespace
+
+
+def test_get_shows_the_columns(control_plane: ControlPlane, shown: str) -> None:
+    header, row = control_plane.kubectl("get", "isa", "-n", shown).splitlines()
+
+    assert header.split() == ["NAME", "DECISION", "READY", "REASON", "IMAGES", "JOB", "AGE"]
+    assert row.split()[1:-1] == ["Accept", "True", "PartiallyFailed", "0/1", "FAIL"]
+
+
+def test_get_wide_shows_more_columns(control_plane: ControlPlane, shown: str) -> None:
+    header, row = control_plane.kubectl("get", "otc", "-n", shown, "-o", "wide").splitlines()
+
+    assert header.split()[-3:] == ["PROJECT", "JOB-ID", "MESSAGE"]
+    assert row.split()[7:] == [PROJECT, JOB_ID, "Look", "at", "the", "images."]
+
+
+def test_wait_takes_the_ready_condition(control_plane: ControlPlane, shown: str) -> None:
+    said = control_plane.kubectl("wait", "isa", "--all", "-n", shown, "--for=condition=Ready")
+
+    assert "condition met" in said
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["", ".spec", ".spec.endpoints", ".status", ".status.job", ".status.images"],
+    ids=lambda field: f"isa{field}",
+)
+def test_explain_leaves_no_field_without_words(control_plane: ControlPlane, field: str) -> None:
+    said = control_plane.kubectl("explain", f"isa{field}")
+
+    assert "DESCRIPTION:" in said
+    assert "<no description>" not in said
+
+
+def test_explain_names_units_and_bounds(control_plane: ControlPlane) -> None:
+    said = " ".join(control_plane.kubectl("explain", "isa.spec.timeout").split())
+
+    assert "from 30s to 24h, such as 10m or 1h30m" in said

@@ -1,0 +1,261 @@
+"""What the API server takes, refuses and fills in, by the CRD alone; no operator runs."""
+
+import httpx
+import pytest
+
+from e2e.conftest import (
+    ABSENT,
+    DEPLOY,
+    IAM,
+    IMAGE,
+    IMAGES,
+    IMS,
+    OTHER_PROJECT,
+    PROJECT,
+    RESOURCES,
+    Json,
+    create,
+    document,
+    endpoints,
+    patch_spec,
+)
+from envtest import ControlPlane
+
+NOT_AN_IMAGE = "must be the ID of an image, a UUID in lower case such as 4ca46bf1-"
+NOT_A_PROJECT = "must be the ID of a project, 32 lower-case hexadecimal digits, not its name"
+NOT_A_SECRET = "must be the name of a Secret in this namespace: lower-case letters, digits, "
+NOT_A_URL = "must be https://HOST or https://HOST:PORT, without user, path, query or version"
+NOT_A_TIMEOUT = "must be from 30s to 24h, written such as 45s, 10m or 1h30m"
+NO_ENDPOINTS = "set region (eu-de or eu-nl), or set both endpoints.iam and endpoints.ims"
+
+
+def secret(name: str) -> Json:
+    return {"credentialsSecretRef": {"name": name}}
+
+
+def ask(control_plane: ControlPlane, body: Json) -> httpx.Response:
+    """Ask what would become of a create; strict about unknown fields, as kubectl is."""
+    return control_plane.http.post(
+        RESOURCES.format(namespace="default"),
+        params={"dryRun": "All", "fieldValidation": "Strict"},
+        json=body,
+    )
+
+
+REFUSED: dict[str, tuple[Json, str]] = {
+    "a name instead of an image ID": (
+        {"images": ["ubuntu-24.04"]},
+        f'spec.images[0]: Invalid value: "ubuntu-24.04": {NOT_AN_IMAGE}',
+    ),
+    "an image ID in upper case": ({"images": [IMAGE.upper()]}, NOT_AN_IMAGE),
+    "an image ID without dashes": ({"images": [IMAGE.replace("-", "")]}, NOT_AN_IMAGE),
+    "an image ID with a space after it": ({"images": [f"{IMAGE} "]}, NOT_AN_IMAGE),
+    "a bad image ID after a good one": ({"images": [IMAGE, "x"]}, "spec.images[1]: Invalid value"),
+    "a number as image ID": ({"images": [7]}, "spec.images[0] in body must be of type string"),
+    "one image that is not in a list": ({"images": IMAGE}, "must be of type array"),
+    "an empty list of images": ({"images": []}, "spec.images in body should have at least 1 items"),
+    "no list of images": ({"images": ABSENT}, "spec.images: Required value"),
+    "501 images": ({"images": IMAGES}, "spec.images: Too many: 501: must have at most 500 items"),
+    "the same image twice": ({"images": [IMAGE, IMAGE]}, f'Duplicate value: "{IMAGE}"'),
+    "a project name": (
+        {"projectID": "eu-de_team"},
+        f'spec.projectID: Invalid value: "eu-de_team": {NOT_A_PROJECT}',
+    ),
+    "a project ID in upper case": ({"projectID": PROJECT.upper()}, NOT_A_PROJECT),
+    "a project ID one digit short": ({"projectID": PROJECT[1:]}, NOT_A_PROJECT),
+    "a project ID of 65 digits": ({"projectID": "5" * 65}, "may not be more than 64 bytes"),
+    "an empty project ID": ({"projectID": ""}, NOT_A_PROJECT),
+    "no project": ({"projectID": ABSENT}, "spec.projectID: Required value"),
+    "the cloud's word instead of a decision": (
+        {"decision": "accepted"},
+        'spec.decision: Unsupported value: "accepted": supported values: "Accept", "Reject"',
+    ),
+    "a vault with Reject": (
+        {"vaultID": "vault-1", "decision": "Reject"},
+        "spec.vaultID: Forbidden: a vault is used on Accept only; remove vaultID or set decision",
+    ),
+    "a vault ID with a space": (
+        {"vaultID": "vault 1"},
+        'spec.vaultID: Invalid value: "vault 1": must be printable ASCII characters without spaces',
+    ),
+    "an empty vault ID": ({"vaultID": ""}, "spec.vaultID in body should be at least 1 chars long"),
+    "a vault ID of 65 characters": ({"vaultID": "v" * 65}, "may not be more than 64 bytes"),
+    "no credentials": (
+        {"credentialsSecretRef": ABSENT},
+        "spec.credentialsSecretRef: Required value",
+    ),
+    "credentials without a name": (
+        {"credentialsSecretRef": {}},
+        "spec.credentialsSecretRef.name: Required value",
+    ),
+    "a Secret with an empty name": (secret(""), "should be at least 1 chars long"),
+    "a Secret in upper case": (secret("Otc"), NOT_A_SECRET),
+    "a Secret of another namespace, by path": (secret("kube-system/otc"), NOT_A_SECRET),
+    "a Secret name that climbs": (secret("../otc"), NOT_A_SECRET),
+    "a Secret name with an empty part": (secret("otc..credentials"), NOT_A_SECRET),
+    "a Secret name of 254 characters": (secret("s" * 254), "may not be more than 253 bytes"),
+    "a Secret of another namespace, by field": (
+        {"credentialsSecretRef": {"name": "otc", "namespace": "kube-system"}},
+        'unknown field "spec.credentialsSecretRef.namespace"',
+    ),
+    "a region whose endpoints are not known": (
+        {"region": "eu-ch2"},
+        'spec.region: Unsupported value: "eu-ch2": supported values: "eu-de", "eu-nl"',
+    ),
+    "neither region nor endpoints": (
+        {"region": ABSENT},
+        f"spec.region: Required value: {NO_ENDPOINTS}",
+    ),
+    "both region and endpoints": (
+        {"endpoints": {"iam": IAM, "ims": IMS}},
+        "spec.endpoints: Forbidden: region already names the endpoints; remove one of the two",
+    ),
+    "only the IAM endpoint": (endpoints(ims=ABSENT), "spec.endpoints.ims: Required value"),
+    "only the IMS endpoint": (endpoints(iam=ABSENT), "spec.endpoints.iam: Required value"),
+    "an IAM endpoint with its version": (
+        endpoints(iam=f"{IAM}/v3"),
+        f'spec.endpoints.iam: Invalid value: "{IAM}/v3": {NOT_A_URL}',
+    ),
+    "an IMS endpoint with its version": (
+        endpoints(ims=f"{IMS}/v2"),
+        f'spec.endpoints.ims: Invalid value: "{IMS}/v2": {NOT_A_URL}',
+    ),
+    "an endpoint without a scheme": (endpoints(ims="ims.example.com"), NOT_A_URL),
+    "an endpoint of another scheme": (endpoints(iam="ftp://iam.example.com"), NOT_A_URL),
+    "an endpoint with a password": (endpoints(iam="https://user:pass@example.com"), NOT_A_URL),
+    "an endpoint with a query": (endpoints(ims=f"{IMS}?a=b"), NOT_A_URL),
+    "an endpoint with a fragment": (endpoints(ims=f"{IMS}#a"), NOT_A_URL),
+    "an endpoint without a host": (endpoints(ims="https://"), NOT_A_URL),
+    "an endpoint with a port that is none": (endpoints(ims=f"{IMS}:65536"), NOT_A_URL),
+    "an IAM endpoint of 513 characters": (
+        endpoints(iam=f"https://{'h' * 505}"),
+        "spec.endpoints.iam: Too long: may not be more than 512 bytes",
+    ),
+    "an IMS endpoint of 513 characters": (
+        endpoints(ims=f"https://{'h' * 505}"),
+        "spec.endpoints.ims: Too long: may not be more than 512 bytes",
+    ),
+    "an endpoint with two lines": (endpoints(ims=f"{IMS}\nX: y"), NOT_A_URL),
+    "a timeout below the least": (
+        {"timeout": "29s"},
+        f'spec.timeout: Invalid value: "29s": {NOT_A_TIMEOUT}',
+    ),
+    "a timeout above the most": ({"timeout": "24h1s"}, NOT_A_TIMEOUT),
+    "a timeout without a unit": ({"timeout": "600"}, NOT_A_TIMEOUT),
+    "a timeout in days": ({"timeout": "1d"}, NOT_A_TIMEOUT),
+    "a negative timeout": ({"timeout": "-10m"}, NOT_A_TIMEOUT),
+    "a timeout with a space": ({"timeout": "10 m"}, NOT_A_TIMEOUT),
+    "a timeout of 33 characters": ({"timeout": "1h" * 16 + "s"}, "may not be more than 32 bytes"),
+    "an empty timeout": ({"timeout": ""}, NOT_A_TIMEOUT),
+    "a timeout as number": ({"timeout": 600}, "spec.timeout in body must be of type string"),
+    "a word instead of a switch": ({"suspend": "yes"}, "spec.suspend in body must be of type bool"),
+    "a field that has no behaviour yet": ({"interval": "1h"}, 'unknown field "spec.interval"'),
+    "a field in another spelling": ({"projectId": PROJECT}, 'unknown field "spec.projectId"'),
+}
+
+
+@pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=REFUSED)
+def test_spec_is_refused(control_plane: ControlPlane, changes: Json, words: str) -> None:
+    answer = ask(control_plane, document(**changes))
+
+    assert answer.status_code in (400, 422)
+    assert words in answer.json()["message"]
+
+
+ACCEPTED: dict[str, Json] = {
+    "the least": {},
+    "all fields": {
+        "decision": "Accept",
+        "vaultID": "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+        "timeout": "1h30m",
+        "suspend": True,
+    },
+    "the other region": {"region": "eu-nl"},
+    "a rejection": {"decision": "Reject"},
+    "500 images": {"images": IMAGES[:500]},
+    "a vault ID that is no UUID, as the documents show": {"vaultID": "vault-quota_1"},
+    "a vault ID of 64 characters": {"vaultID": "v" * 64},
+    "a Secret name with dots": secret("otc.eu-de.team-1"),
+    "a Secret name of 253 characters": secret("s" * 253),
+    "endpoints of another place": endpoints(),
+    "endpoints with ports": endpoints(iam=f"{IAM}:443", ims=f"{IMS}:65535"),
+    "endpoints with a slash at the end": endpoints(iam=f"{IAM}/", ims=f"{IMS}:8443/"),
+    "endpoints by address, without TLS": endpoints(
+        iam="http://127.0.0.1:5000", ims="http://[::1]:9292"
+    ),
+    "the shortest timeout": {"timeout": "30s"},
+    "the longest timeout": {"timeout": "24h"},
+    "a timeout with a fraction": {"timeout": "1.5h"},
+}
+
+
+@pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
+def test_spec_is_accepted(control_plane: ControlPlane, changes: Json) -> None:
+    answer = ask(control_plane, document(**changes))
+
+    assert answer.status_code == 201, answer.json()["message"]
+
+
+def test_spec_is_required(control_plane: ControlPlane) -> None:
+    body = document()
+    del body["spec"]
+
+    answer = ask(control_plane, body)
+
+    assert "spec: Required value" in answer.json()["message"]
+
+
+def test_spec_gets_its_defaults(control_plane: ControlPlane) -> None:
+    answer = ask(control_plane, document())
+
+    assert answer.json()["spec"] == {
+        "region": "eu-de",
+        "projectID": PROJECT,
+        "images": [IMAGE],
+        "decision": "Accept",
+        "credentialsSecretRef": {"name": "otc-credentials"},
+        "timeout": "10m",
+        "suspend": False,
+    }
+
+
+@pytest.mark.parametrize(
+    "sample", sorted((DEPLOY / "samples").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_sample_is_accepted(control_plane: ControlPlane, sample: object) -> None:
+    said = control_plane.kubectl("create", "--dry-run=server", "-f", str(sample))
+
+    assert "created (server dry run)" in said
+
+
+def test_project_is_immutable(control_plane: ControlPlane, namespace: str) -> None:
+    made = create(control_plane, namespace)
+
+    answer = patch_spec(control_plane, made, projectID=OTHER_PROJECT)
+
+    assert answer.status_code == 422
+    assert (
+        "spec.projectID: Forbidden: is immutable; create another ImageShareAcceptance for the "
+        "other project" in answer.json()["message"]
+    )
+
+
+CHANGES: dict[str, Json] = {
+    "the images": {"images": IMAGES[:2]},
+    "the decision": {"decision": "Reject"},
+    "the Secret": secret("another"),
+    "the place": {"region": None, "endpoints": {"iam": IAM, "ims": IMS}},
+    "the timeout": {"timeout": "1h"},
+    "the switch": {"suspend": True},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_change_makes_a_new_generation(
+    control_plane: ControlPlane, namespace: str, changes: Json
+) -> None:
+    made = create(control_plane, namespace)
+
+    answer = patch_spec(control_plane, made, **changes)
+
+    assert answer.json()["metadata"]["generation"] == 2

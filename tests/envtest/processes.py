@@ -1,0 +1,112 @@
+"""Server processes that end with this one, however it ends. No knowledge of Kubernetes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from envtest.failures import ControlPlaneError
+
+STOP_S = 5.0
+TAIL_LINES = 25
+
+# Runs in the child, which then becomes the server: the kernel kills it when its parent dies.
+# The parent may have died before the call, hence the second look. 1 is PR_SET_PDEATHSIG of
+# prctl(2); where there is no prctl (macOS) a killed parent leaves its servers behind.
+_LAUNCH = """
+import ctypes, os, signal, sys
+prctl = getattr(ctypes.CDLL(None), "prctl", None)
+if prctl is not None:
+    prctl(1, signal.SIGKILL)
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit("the parent is gone")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+# PR_SET_PDEATHSIG means the death of the *thread* that started the child. All are started from
+# this one, which lives as long as the process: a worker thread of a test may not.
+_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="envtest-starter")
+
+
+class Server:
+    """One server process and its log file.
+
+    Args:
+        command: the program, as a full path, and its arguments.
+        directory: where it runs.
+        log: gets stdout and stderr, after what is in it.
+        env: all of its environment; ``None`` is ours.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        directory: Path,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = Path(command[0]).name
+        self.log = log
+        self._process = _starter.submit(_start, command, directory, log, env).result()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def require_running(self) -> None:
+        """Raise `ControlPlaneError` with the end of the log if the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise ControlPlaneError(f"{self.name} ended with {code}\n{self.tail()}")
+
+    def tail(self) -> str:
+        """The last lines of the log, with the path where the rest is."""
+        lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        return "\n".join([f"--- the end of {self.log}", *lines, "---"])
+
+    def stop(self) -> None:
+        """Ask it to end, and end it if it does not."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+def _start(
+    command: Sequence[str], directory: Path, log: Path, env: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    launch = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            launch,
+            cwd=directory,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C reaches us alone, and we stop them in order.
+            start_new_session=True,
+        )
+
+
+def reserve_port() -> socket.socket:
+    """Take a free loopback port that only a server with SO_REUSEPORT of this user can share.
+
+    The socket never listens, so it gets no connection: it keeps the port ours between the
+    choice and the server's bind, and while the server restarts. Keep it open as long as that.
+    """
+    holder = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder

@@ -1,0 +1,281 @@
+"""IAM: tokens, projects, catalog (reference, 1)."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from otc_simulator import answers
+from otc_simulator.identity import Account, LoginFailure, Project, Token, User
+from otc_simulator.world import NOTE, World, world_of
+
+SUBJECT_HEADER = "X-Subject-Token"
+
+
+def add_routes(router: web.UrlDispatcher) -> None:
+    router.add_route("POST", "/v3/auth/tokens", issue_token)
+    router.add_route("GET", "/v3/auth/tokens", show_token)
+    router.add_route("HEAD", "/v3/auth/tokens", show_token)
+    router.add_route("DELETE", "/v3/auth/tokens", revoke_token)
+    router.add_route("GET", "/v3/auth/projects", list_projects)
+    router.add_route("GET", "/v3/projects", list_projects)
+    router.add_route("GET", "/v3/auth/catalog", show_catalog)
+
+
+async def issue_token(request: web.Request) -> web.Response:
+    world = world_of(request)
+    auth = _auth(await request.read())
+    user, methods = _authenticate(world, auth["identity"])
+    project = _scope(world, auth.get("scope"), user)
+    token = world.cloud.directory.issue(user, project, now=world.now(), settings=world.settings)
+    world.journal.tokens_issued += 1
+    request[NOTE].project = token.project_id
+    body = _token_body(world, token, methods, catalog=not request.query.get("nocatalog"))
+    headers = {SUBJECT_HEADER: token.value}
+    return web.json_response(body, status=HTTPStatus.CREATED, headers=headers)
+
+
+async def show_token(request: web.Request) -> web.Response:
+    world = world_of(request)
+    caller, subject = _caller(request), _subject(request)
+    if subject is None or not subject.alive(world.now()):
+        raise answers.iam(404, "IAM.0004", "Could not find the token.")
+    if subject.user_id != caller.user_id:
+        raise answers.iam(403, "IAM.0002", "You are not authorized to perform the action.")
+    headers = {SUBJECT_HEADER: subject.value}
+    if request.method == "HEAD":
+        return web.Response(headers=headers)
+    catalog = not request.query.get("nocatalog")
+    body = _token_body(world, subject, ["password"], catalog=catalog)
+    return web.json_response(body, headers=headers)
+
+
+async def revoke_token(request: web.Request) -> web.Response:
+    world = world_of(request)
+    subject = _subject(request)
+    own = subject is not None and request.headers.get("X-Auth-Token") == subject.value
+    # A token may revoke itself even when it has already expired (reference, 1.5).
+    caller = subject if own else _caller(request)
+    if subject is None or caller is None:
+        raise answers.iam(404, "IAM.0004", "Could not find the token.")
+    directory = world.cloud.directory
+    if caller.user_id != subject.user_id:
+        user = directory.users[caller.user_id]
+        if not user.may("security_administrator", caller.project_id or ""):
+            raise answers.iam(403, "IAM.0002", "You are not authorized to perform the action.")
+    directory.kill_tokens([subject], world.now())
+    return web.Response(status=HTTPStatus.NO_CONTENT)
+
+
+async def list_projects(request: web.Request) -> web.Response:
+    caller = _caller(request)
+    query = request.query
+    directory = world_of(request).cloud.directory
+    rows = [
+        _project_row(project)
+        for project in directory.projects.values()
+        if project.account_id == caller.account_id
+        and query.get("name", project.name) == project.name
+        and query.get("domain_id", project.account_id) == project.account_id
+        and query.get("enabled", "true") == "true"
+    ]
+    return web.json_response({"projects": rows, "links": {"self": request.path}})
+
+
+async def show_catalog(request: web.Request) -> web.Response:
+    token = _caller(request)
+    if token.project_id is None:
+        raise answers.iam(403, "IAM.0002", "A project-scoped token is needed.")
+    world = world_of(request)
+    return web.json_response({"catalog": _catalog(world), "links": {"self": request.path}})
+
+
+def _caller(request: web.Request) -> Token:
+    """Return the living token that the call is made with."""
+    world = world_of(request)
+    value = request.headers.get("X-Auth-Token")
+    if not value:
+        raise answers.iam(401, "IAM.0001", "The request you have made requires authentication.")
+    token = world.cloud.directory.tokens.get(value)
+    if token is None or not token.alive(world.now()):
+        code = world.settings.iam_dead_token
+        if code == "403":
+            raise answers.keystone(403, "X-Auth-Token is invalid in the request")
+        raise answers.iam(401, code, "The token is invalid or has expired.")
+    request[NOTE].project = token.project_id
+    return token
+
+
+def _subject(request: web.Request) -> Token | None:
+    value = request.headers.get(SUBJECT_HEADER)
+    if not value:
+        raise answers.iam(400, "IAM.0072", "'X-Subject-Token' is a required property.")
+    return world_of(request).cloud.directory.tokens.get(value)
+
+
+def _auth(body: bytes) -> Mapping[str, Any]:
+    try:
+        auth = json.loads(body)["auth"]
+        known = isinstance(auth["identity"]["methods"], list)
+    except (ValueError, KeyError, TypeError) as exc:
+        raise answers.iam(400, "IAM.0011", "The request body is invalid.") from exc
+    if not known:
+        raise answers.iam(400, "IAM.0073", "Invalid value for 'methods'.")
+    return auth  # type: ignore[no-any-return]  # json
+
+
+def _authenticate(world: World, identity: Mapping[str, Any]) -> tuple[User, list[str]]:
+    methods = identity["methods"]
+    try:
+        if "password" in methods:
+            return _by_password(world, identity["password"]["user"]), methods
+        if "token" in methods:
+            return _by_token(world, identity["token"]["id"]), methods
+    except (KeyError, TypeError) as exc:
+        text = f"{exc.args[0]!r} is a required property."
+        raise answers.iam(400, "IAM.0072", text) from exc
+    raise answers.iam(400, "IAM.0073", "Invalid value for 'methods'.")
+
+
+def _by_password(world: World, raw: Mapping[str, Any]) -> User:
+    directory = world.cloud.directory
+    password = raw["password"]
+    if not isinstance(password, str):
+        raise answers.iam(400, "IAM.0073", "Invalid value for 'password'.")
+    if "id" in raw:
+        user = directory.users.get(raw["id"])
+    else:
+        account = _account(world, raw["domain"])
+        if account is None and world.settings.unknown_domain == "404":
+            raise answers.iam(404, "IAM.0004", "Could not find the requested object.")
+        user = directory.user_named(account.id, raw["name"]) if account else None
+    login = directory.check_password(user, password, now=world.now(), settings=world.settings)
+    if isinstance(login, User):
+        return login
+    world.journal.logins_failed += 1
+    match login:
+        case LoginFailure.LOCKED:
+            raise answers.iam(401, "IAM.0061", "The account is locked.")
+        case LoginFailure.CONSOLE_ONLY:
+            raise answers.iam(403, "IAM.0081", "The user may use the console only.")
+        case LoginFailure.DISABLED:
+            raise answers.iam(403, "IAM.0082", "The user is disabled.")
+        case LoginFailure.WRONG:
+            raise answers.keystone(HTTPStatus.UNAUTHORIZED, "Unauthorized.")
+
+
+def _by_token(world: World, value: str) -> User:
+    directory = world.cloud.directory
+    token = directory.tokens.get(value)
+    if token is None or not token.alive(world.now()):
+        raise answers.iam(401, "IAM.0067", "The token is invalid or has expired.")
+    return directory.users[token.user_id]
+
+
+def _account(world: World, raw: Mapping[str, Any]) -> Account | None:
+    directory = world.cloud.directory
+    if "id" in raw:
+        return directory.accounts.get(raw["id"])
+    return directory.account_named(raw["name"])
+
+
+def _scope(world: World, raw: Any, user: User) -> Project | None:
+    """Return the project of the scope; None for the account. A project wins over a domain."""
+    if not raw:
+        return None
+    try:
+        if "project" in raw:
+            return _project(world, raw["project"], user)
+        account = _account(world, raw["domain"])
+    except (KeyError, TypeError) as exc:
+        raise answers.iam(400, "IAM.0072", "The scope is incomplete.") from exc
+    if account is None or account.id != user.account_id:
+        raise _unknown_scope(world)
+    return None
+
+
+def _project(world: World, raw: Mapping[str, Any], user: User) -> Project:
+    directory = world.cloud.directory
+    if "id" in raw:
+        project = directory.projects.get(raw["id"])
+    else:
+        account = _account(world, raw.get("domain") or {"id": user.account_id})
+        project = directory.project_named(account.id, raw["name"]) if account else None
+    if project is None or project.account_id != user.account_id:
+        raise _unknown_scope(world)
+    return project
+
+
+def _unknown_scope(world: World) -> answers.RefusalError:
+    match world.settings.unknown_scope:
+        case "401":
+            return answers.keystone(HTTPStatus.UNAUTHORIZED, "Unauthorized.")
+        case "IAM.1109":
+            return answers.iam(400, "IAM.1109", "The project does not exist.")
+        case _:
+            return answers.iam(404, "IAM.0004", "Could not find the requested object.")
+
+
+def _token_body(world: World, token: Token, methods: list[str], *, catalog: bool) -> dict[str, Any]:
+    directory = world.cloud.directory
+    user, account = directory.users[token.user_id], directory.accounts[token.account_id]
+    domain = {"id": account.id, "name": account.name}
+    body: dict[str, Any] = {
+        "methods": methods,
+        "issued_at": _time(world.shown(token.issued_at)),
+        "expires_at": _time(world.shown(token.expires_at)),
+        "user": {
+            "id": user.id,
+            "name": user.name,
+            "domain": domain,
+            "password_expires_at": "",
+        },
+        "roles": [{"id": "0", "name": "op_gated_example"}],
+    }
+    if token.project_id is None:
+        body["domain"] = domain
+    else:
+        project = directory.projects[token.project_id]
+        body["project"] = {"id": project.id, "name": project.name, "domain": domain}
+    if catalog:
+        body["catalog"] = _catalog(world)
+    return {"token": body}
+
+
+def _catalog(world: World) -> list[dict[str, Any]]:
+    return [
+        _service(world, "image", "glance", world.base_url),
+        _service(world, "identity", "iam", f"{world.base_url}/v3"),
+    ]
+
+
+def _service(world: World, kind: str, name: str, url: str) -> dict[str, Any]:
+    region = world.settings.region if kind == "image" else "*"
+    endpoint = {
+        "id": f"{kind}-endpoint",
+        "interface": "public",
+        "region": region,
+        "region_id": region,
+        "url": url,
+    }
+    return {"id": f"{kind}-service", "name": name, "type": kind, "endpoints": [endpoint]}
+
+
+def _project_row(project: Project) -> dict[str, Any]:
+    return {
+        "id": project.id,
+        "name": project.name,
+        "domain_id": project.account_id,
+        "parent_id": project.account_id,
+        "enabled": True,
+        "is_domain": False,
+        "description": "",
+        "links": {"self": f"/v3/projects/{project.id}"},
+    }
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S.%f}Z"

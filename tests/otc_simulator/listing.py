@@ -1,0 +1,147 @@
+"""Which images a list shows, in which order, as which rows (reference, 5). No I/O, no clock."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from otc_simulator import answers
+from otc_simulator.membership import STATUSES, Image, Registry
+from otc_simulator.settings import Settings
+
+# Filters that compare a row's key with the text of the query. All others that are documented
+# narrow nothing here, as unknown ones do.
+EQUALITY = ("id", "name", "owner", "status", "disk_format", "container_format", "__os_type")
+SORT_KEYS = ("created_at", "name", "status", "id", "disk_format", "container_format", "size")
+VISIBILITIES = ("public", "private", "shared")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewer:
+    """Who looks, when, at what."""
+
+    project_id: str
+    registry: Registry
+    now: datetime
+    settings: Settings
+
+
+def row(image: Image, registry: Registry) -> dict[str, Any]:
+    """Return an image as the lists and ``GET /v2/images/{id}`` show it."""
+    kind = image_type(image, registry)
+    return {
+        "id": image.id,
+        "name": image.name,
+        "owner": image.owner,
+        "status": image.status,
+        "visibility": {"gold": "public"}.get(kind, kind),
+        "__imagetype": kind,
+        "virtual_env_type": "FusionCompute",
+        "__isregistered": "true",
+        "__os_type": "Linux",
+        "__image_size": str(image.size_gb << 30),
+        "min_disk": image.size_gb,
+        "min_ram": 0,
+        "disk_format": "zvhd2",
+        "container_format": "bare",
+        "protected": False,
+        "size": image.size_gb << 30,
+        "virtual_size": None,
+        "tags": [],
+        "created_at": f"{image.created_at:%Y-%m-%dT%H:%M:%SZ}",
+        "updated_at": f"{image.updated_at:%Y-%m-%dT%H:%M:%SZ}",
+        "self": f"/v2/images/{image.id}",
+        "file": f"/v2/images/{image.id}/file",
+        "schema": "/v2/schemas/image",
+        **image.extra,
+    }
+
+
+def image_type(image: Image, registry: Registry) -> str:
+    if image.public:
+        return "gold"
+    return "shared" if registry.shared_out(image.id) else "private"
+
+
+def page(viewer: Viewer, query: Mapping[str, str], *, default_limit: int) -> list[Image]:
+    """Return one page of what the viewer's project sees; raises RefusalError."""
+    limit = min(_limit(query.get("limit"), default_limit), viewer.settings.max_limit)
+    images = sorted(
+        (image for image in _visible(viewer, query) if _matches(image, viewer.registry, query)),
+        key=lambda image: _sort_key(image, query.get("sort_key", "created_at")),
+        reverse=query.get("sort_dir", "desc") == "desc",
+    )
+    return images[_after_marker(images, query.get("marker")) :][:limit]
+
+
+def _visible(viewer: Viewer, query: Mapping[str, str]) -> Iterator[Image]:
+    """Yield own images, those shared with the project in the wanted status, public ones."""
+    wanted = query.get("member_status", "accepted")
+    if wanted not in STATUSES:
+        raise answers.glance(400, f"Invalid member status: {wanted}")
+    visibility = query.get("visibility")
+    if visibility not in (None, *VISIBILITIES):
+        raise answers.glance(400, f"Invalid visibility value: {visibility}")
+    registry, settings = viewer.registry, viewer.settings
+    yield from registry.owned(viewer.project_id)
+    hidden = (
+        wanted == "pending"
+        and settings.imagetype_hides_pending
+        and query.get("__imagetype") == "shared"
+    )
+    if not hidden:
+        for member in registry.shares_with(viewer.project_id):
+            if member.visible_status(viewer.now, settings) == wanted:
+                yield registry.images[member.image_id]
+    for image in registry.public():
+        if image.owner != viewer.project_id:
+            yield image
+
+
+def _matches(image: Image, registry: Registry, query: Mapping[str, str]) -> bool:
+    kind = image_type(image, registry)
+    if query.get("__imagetype", kind) != kind:
+        return False
+    visibility = {"gold": "public"}.get(kind, kind)
+    if query.get("visibility", visibility) != visibility:
+        return False
+    whole = query.get("__whole_image")
+    if whole is not None and (whole.lower() == "true") != image.whole:
+        return False
+    asked = [name for name in EQUALITY if name in query]
+    if not asked:
+        return True
+    told = row(image, registry)
+    return all(str(told.get(name)) == query[name] for name in asked)
+
+
+def _sort_key(image: Image, name: str) -> tuple[Any, str]:
+    match name:
+        case "created_at":
+            return image.created_at, image.id
+        case "size":
+            return image.size_gb, image.id
+        case "name" | "status" | "id":
+            return getattr(image, name), image.id
+        case _ if name in SORT_KEYS:
+            return "", image.id
+        case _:
+            raise answers.glance(400, f"Invalid sort key: {name}")
+
+
+def _limit(raw: str | None, default: int) -> int:
+    if raw is None:
+        return default
+    if not raw.isdecimal():
+        raise answers.glance(400, "limit param must be a non-negative integer")
+    return int(raw)
+
+
+def _after_marker(images: list[Image], marker: str | None) -> int:
+    """Return where the page starts: after the marker, which is exclusive."""
+    if marker is None:
+        return 0
+    for index, image in enumerate(images):
+        if image.id == marker:
+            return index + 1
+    raise answers.glance(400, f"Invalid marker: {marker}")

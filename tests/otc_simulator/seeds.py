@@ -1,0 +1,127 @@
+"""From a seed (plain JSON data) into the cloud. No I/O; repeated names merge."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from otc_simulator.identity import RIGHTS, Account, Project, User, new_hex_id
+from otc_simulator.membership import STATUSES, Image, Vault, new_image_id
+from otc_simulator.settings import Settings
+from otc_simulator.state import Cloud
+
+
+class SeedError(ValueError):
+    """A seed that cannot be planted; the text names the part."""
+
+
+def plant(cloud: Cloud, seed: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    """Put a seed's accounts, images, shares and vaults into the cloud.
+
+    Returns:
+        The same shape with the ids that were given or made; never a password.
+    """
+    if unknown := set(seed) - {"accounts", "images", "shares", "vaults"}:
+        raise SeedError(f"unknown keys in seed: {sorted(unknown)}")
+    try:
+        accounts = [_account(cloud, raw, settings) for raw in seed.get("accounts", ())]
+        images = [_image(cloud, raw) for raw in seed.get("images", ())]
+        for image_id, project_id, status in seed.get("shares", ()):
+            put_member(cloud, image_id, project_id, status)
+        vaults = [_vault(cloud, raw) for raw in seed.get("vaults", ())]
+    except (KeyError, TypeError) as exc:
+        raise SeedError(f"seed: {exc!r}") from exc
+    return {"accounts": accounts, "images": images, "vaults": vaults}
+
+
+def put_member(cloud: Cloud, image_id: str, project_id: str, status: str) -> None:
+    """Set a membership by hand, as a console user does: at once, without a job or a lag."""
+    if image_id not in cloud.registry.images:
+        raise SeedError(f"no image {image_id}")
+    if status not in STATUSES:
+        raise SeedError(f"status {status!r}: not one of {', '.join(STATUSES)}")
+    cloud.registry.put_member(image_id, project_id, status, now=cloud.now())
+
+
+def _account(cloud: Cloud, raw: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
+    directory = cloud.directory
+    account = directory.account_named(raw["name"])
+    if account is None:
+        account = Account(id=raw.get("id") or new_hex_id(), name=raw["name"])
+        directory.put_account(account)
+    projects = [
+        Project(
+            id=each.get("id") or new_hex_id(),
+            name=each["name"],
+            account_id=account.id,
+            region=each.get("region", settings.region),
+        )
+        for each in raw.get("projects", ())
+    ]
+    for project in projects:
+        directory.put_project(project)
+    users = [_user(each, account.id) for each in raw.get("users", ())]
+    for user in users:
+        directory.put_user(user)
+    return {
+        "id": account.id,
+        "name": account.name,
+        "projects": [{"id": project.id, "name": project.name} for project in projects],
+        "users": [{"id": user.id, "name": user.name} for user in users],
+    }
+
+
+def _user(raw: Mapping[str, Any], account_id: str) -> User:
+    return User(
+        id=raw.get("id") or new_hex_id(),
+        name=raw["name"],
+        account_id=account_id,
+        password=raw["password"],
+        programmatic=raw.get("programmatic", True),
+        enabled=raw.get("enabled", True),
+        rights=read_rights(raw.get("policies")),
+    )
+
+
+def read_rights(raw: Mapping[str, Any] | None) -> dict[str, frozenset[str]] | None:
+    """Read rights by project id; None: every IMS right in every project of the account."""
+    if raw is None:
+        return None
+    rights = {project_id: frozenset(names) for project_id, names in raw.items()}
+    if unknown := frozenset().union(*rights.values()) - RIGHTS:
+        raise SeedError(f"unknown rights: {sorted(unknown)}; there are: {sorted(RIGHTS)}")
+    return rights
+
+
+def _image(cloud: Cloud, raw: Mapping[str, Any]) -> str:
+    now = cloud.now()
+    image_id = raw.get("id") or new_image_id()
+    image = Image(
+        id=image_id,
+        name=raw.get("name", f"image-{image_id[:8]}"),
+        owner=raw["owner"],
+        created_at=_time(raw.get("created_at"), now),
+        updated_at=now,
+        status=raw.get("status", "active"),
+        public=raw.get("public", False),
+        encrypted=raw.get("encrypted", False),
+        whole=raw.get("whole", False),
+        size_gb=raw.get("size_gb", 40),
+        extra=raw.get("extra", {}),
+    )
+    cloud.registry.put_image(image)
+    return image_id
+
+
+def _time(raw: str | None, default: datetime) -> datetime:
+    return datetime.fromisoformat(raw) if raw else default
+
+
+def _vault(cloud: Cloud, raw: Mapping[str, Any]) -> str:
+    vault = Vault(
+        id=raw.get("id") or new_image_id(),
+        project_id=raw["project"],
+        kind=raw.get("kind", "server_backup"),
+        capacity_gb=raw.get("capacity_gb", 100),
+    )
+    cloud.registry.vaults[vault.id] = vault
+    return vault.id

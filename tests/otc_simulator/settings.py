@@ -1,0 +1,100 @@
+"""What may be chosen about the simulated cloud, as data. No I/O, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import get_type_hints
+
+TOKEN_FLAVOURS = (
+    "APIGW.0301",
+    "APIGW.0307",
+    "keystone",
+    "html",
+    "empty",
+    "IMG.0087",
+    "IMG.0030",
+)
+"""What a dead token may look like on IMS (reference, 7.5)."""
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "token_flavour": (*TOKEN_FLAVOURS, "cycle"),
+    "iam_dead_token": ("IAM.0066", "IAM.0067", "403"),
+    "domain_token": ("401", "403"),
+    "unknown_scope": ("404", "401", "IAM.1109"),
+    "unknown_domain": ("401", "404"),
+    "not_shared": ("job", "IMG.0027", "IMG.0086", "IMG.0144", "IMG.0106", "404"),
+    "full_ecs": ("sync", "job"),
+    "job_failure": ("A", "B", "C"),
+    "unknown_job": ("IMG.0023", "404"),
+    "foreign_job": ("IMG.0030", "403"),
+    "foreign_project": ("IMG.0030", "IMG.0067"),
+}
+
+
+class SettingsError(ValueError):
+    """A setting that does not exist, or a value that it cannot have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    region: str = "eu-de"
+    latency_seconds: float = 0.0
+
+    # IAM
+    token_ttl_seconds: float = 86400.0
+    """Negative: tokens are already past their ``expires_at`` when issued."""
+    token_flavour: str = "APIGW.0301"
+    iam_dead_token: str = "IAM.0066"
+    domain_token: str = "401"
+    unknown_scope: str = "404"
+    unknown_domain: str = "401"
+    """What a login with an account that does not exist is answered."""
+    invalidation_seconds: float = 0.0
+    """How long old tokens outlive a change of password or rights; the real cloud: up to 1800."""
+    clock_skew_seconds: float = 0.0
+    """Added to every time that is shown; positive: the cloud's clock is ahead of the client's."""
+    lockout_attempts: int = 5
+    lockout_window_seconds: float = 900.0
+    lockout_seconds: float = 900.0
+
+    # membership jobs
+    job_seconds: float = 1.0
+    not_shared: str = "job"
+    full_ecs: str = "sync"
+    job_failure: str = "B"
+    """How a job with failed images is told: partial A, B or C of the reference's fault table."""
+    unknown_job: str = "IMG.0023"
+    foreign_job: str = "IMG.0030"
+    foreign_project: str = "IMG.0030"
+    job_retention_seconds: float | None = None
+    result_project_id: bool = False
+    max_batch: int | None = None
+
+    # membership
+    visibility_lag_seconds: float = 0.0
+    """How long lists and member GETs show the status before the last change."""
+    share_lag_seconds: float = 0.0
+    """How long a new share is invisible."""
+    imagetype_hides_pending: bool = False
+    """``__imagetype=shared`` leaves out pending rows (reference, 10, number 12)."""
+    max_limit: int = 1000
+
+
+def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
+    """Return ``settings`` with ``changes``; raises SettingsError naming the refused one."""
+    hints = get_type_hints(Settings)
+    for name, value in changes.items():
+        if name not in hints:
+            known = ", ".join(field.name for field in fields(Settings))
+            raise SettingsError(f"no setting {name!r}; there are: {known}")
+        hint = hints[name]
+        fits = isinstance(value, hint) or (isinstance(value, int) and isinstance(0.0, hint))
+        if not fits or (isinstance(value, bool) and hint is not bool):
+            raise SettingsError(f"{name}={value!r}: not a {hint}")
+        choices = CHOICES.get(name)
+        if choices is not None and value not in choices:
+            raise SettingsError(f"{name}={value!r}: not one of {', '.join(choices)}")
+    return replace(settings, **changes)  # type: ignore[arg-type]  # checked above, name by name
+
+
+def shown(settings: Settings) -> dict[str, object]:
+    return asdict(settings)

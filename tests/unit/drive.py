@@ -1,0 +1,292 @@
+"""Plays queue, cloud, cluster and clock around the real reconciler: no network, no waiting."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from image_share_operator.api import API_VERSION, KIND, Decision, JobState, Key, Membership
+from image_share_operator.cloud.tenants import blame
+from image_share_operator.credentials import Held
+from image_share_operator.errors import JobUnknownError, ObjectGoneError
+from image_share_operator.events import Event
+from image_share_operator.facts import JobReport
+from image_share_operator.identity import Identity, TokenCredentials
+from image_share_operator.pace import Policy
+from image_share_operator.reconciler import Reconciler
+from image_share_operator.store import Store
+
+START = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+IMAGES = tuple(f"{number:08x}-1111-4222-8333-444455556666" for number in range(1, 200))
+KEY = Key("demo", "web")
+
+
+def spec(images: Sequence[str] = IMAGES[:1], **more: Any) -> dict[str, Any]:
+    """A spec as the API server would have let it through."""
+    return {
+        "images": list(images),
+        "projectID": PROJECT,
+        "decision": "Accept",
+        "credentialsSecretRef": {"name": "otc"},
+        "region": "eu-de",
+        **more,
+    }
+
+
+@dataclass
+class Clock:
+    """Jumps when told."""
+
+    at: datetime = START
+
+    def now(self) -> datetime:
+        return self.at
+
+    def pass_by(self, span: timedelta) -> None:
+        self.at += span
+
+
+@dataclass
+class FakeJob:
+    """A job of the fake cloud; applied when it settles."""
+
+    images: tuple[str, ...]
+    decision: Decision
+    ready_at: datetime
+    report: JobReport
+    applies: tuple[str, ...]
+    applied: bool = False
+
+
+@dataclass
+class FakeCloud:
+    """Shares of one project. ``fails`` are raised one per call before anything else happens.
+
+    Attributes:
+        verdict: what a batch comes to: (report, images that change); default is success.
+    """
+
+    clock: Clock
+    shares: dict[str, Membership] = field(default_factory=dict)
+    job_takes: timedelta = timedelta(seconds=1)
+    fails: list[Exception | None] = field(default_factory=list)
+    puts: list[tuple[str, ...]] = field(default_factory=list)
+    looks: int = 0
+    polls: int = 0
+    jobs: dict[str, FakeJob] = field(default_factory=dict)
+    spoiled: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
+    refusal: Exception | None = None
+    inert: bool = False
+
+    def tenant(self, identity: Identity) -> "FakeCloud":
+        assert identity.project_id == PROJECT
+        return self
+
+    async def submit(
+        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
+    ) -> str:
+        del vault_id
+        self._fail()
+        self.puts.append(images)
+        if self.refusal is not None and self.refused & set(images):
+            raise self.refusal
+        job_id = f"{len(self.jobs):032x}"
+        self.jobs[job_id] = self._job(decision, images)
+        return job_id
+
+    def _job(self, decision: Decision, images: tuple[str, ...]) -> FakeJob:
+        """``spoiled`` maps an image to (error code, whether the job names it)."""
+        bad = [image for image in images if image in self.spoiled]
+        report, applies = JobReport(state=JobState.SUCCESS), images
+        if bad:
+            code, named = self.spoiled[bad[0]]
+            rows = dict.fromkeys(bad, "the job says 'FAIL' of this image") if named else {}
+            report = JobReport(
+                state=JobState.FAIL, error_code=code, fail_reason="broken", failed_rows=rows
+            )
+            applies = tuple(set(images) - set(bad)) if named else ()
+        return FakeJob(
+            images=images,
+            decision=decision,
+            ready_at=self.clock.at + self.job_takes,
+            report=report,
+            applies=() if self.inert else applies,
+        )
+
+    async def job(self, job_id: str) -> JobReport:
+        self._fail()
+        self.polls += 1
+        if job_id not in self.jobs:
+            raise JobUnknownError("no such job")
+        job = self.jobs[job_id]
+        self._settle()
+        return job.report if job.ready_at <= self.clock.at else JobReport(state=JobState.RUNNING)
+
+    async def members(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+        self._fail()
+        self._settle()
+        self.looks += 1
+        return {image: self.shares.get(image, Membership.NOT_SHARED) for image in images}
+
+    def _settle(self) -> None:
+        for job in self.jobs.values():
+            if not job.applied and job.ready_at <= self.clock.at:
+                job.applied = True
+                self.shares |= {i: job.decision.wanted for i in job.applies if i in self.shares}
+
+    def _fail(self) -> None:
+        failure = self.fails.pop(0) if self.fails else None
+        if failure is not None:
+            raise failure
+
+
+@dataclass
+class FakeKube:
+    """One object on an API server that counts versions. ``fails`` as in `FakeCloud`."""
+
+    body: dict[str, Any]
+    writes: list[dict[str, Any]] = field(default_factory=list)
+    fails: list[Exception | None] = field(default_factory=list)
+
+    async def write_status(
+        self, key: Key, uid: str, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        failure = self.fails.pop(0) if self.fails else None
+        if failure is not None:
+            raise failure
+        if uid != self.body["metadata"]["uid"] or key != KEY:
+            raise ObjectGoneError("no such object")
+        self.writes.append(json.loads(json.dumps(status)))
+        return self.changed(status=self.writes[-1])
+
+    def changed(self, **parts: Any) -> dict[str, Any]:
+        metadata = dict(self.body["metadata"])
+        metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
+        if "spec" in parts:
+            metadata["generation"] += 1
+        self.body = {**self.body, **parts, "metadata": metadata}
+        return self.body
+
+
+@dataclass
+class FakeCredentials:
+    """A Secret; ``error`` is raised while it is set."""
+
+    version: str = "1"
+    error: Exception | None = None
+    reads: int = 0
+
+    async def get(self, namespace: str, name: str) -> Held:
+        assert (namespace, name) == (KEY.namespace, "otc")
+        self.reads += 1
+        if self.error is not None:
+            raise self.error
+        return Held(credentials=TokenCredentials(token="t"), version=self.version)
+
+
+class Drive:
+    """One object, driven pass by pass; the clock jumps over the delays."""
+
+    def __init__(self, wanted: Mapping[str, Any] | None = None, **shares: Membership) -> None:
+        self.clock = Clock()
+        self.cloud = FakeCloud(self.clock, shares=dict.fromkeys(IMAGES, Membership.PENDING))
+        self.cloud.shares |= shares
+        self.kube = FakeKube(
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "metadata": {
+                    "namespace": KEY.namespace,
+                    "name": KEY.name,
+                    "uid": "u1",
+                    "resourceVersion": "1",
+                    "generation": 1,
+                },
+                "spec": dict(wanted or spec()),
+                "status": {"observedGeneration": -1},
+            }
+        )
+        self.credentials = FakeCredentials()
+        self.events: list[Event] = []
+        self.store = Store()
+        self.reconciler = self._reconciler()
+        self.again: timedelta | None = timedelta()
+        self.store.observe(self.kube.body)
+
+    def _reconciler(self) -> Reconciler:
+        return Reconciler(
+            store=self.store,
+            cloud=self.cloud,
+            credentials=self.credentials,
+            kube=self.kube,
+            emit=self.events.append,
+            blame=blame,
+            now=self.clock.now,
+            policy=Policy(),
+            rng=random.Random(7),  # noqa: S311 - repeatable jitter
+        )
+
+    def restart(self) -> None:
+        """Lose everything that is only in memory."""
+        self.store = Store()
+        self.reconciler = self._reconciler()
+        self.store.observe(self.kube.body)
+        self.again = timedelta()
+
+    def edit(self, **changes: Any) -> None:
+        """Change the spec, as a user would."""
+        merged = {**self.kube.body["spec"], **changes}
+        self.store.observe(self.kube.changed(spec=merged))
+        self.again = timedelta()
+
+    async def step(self) -> timedelta | None:
+        """Jump to the next pass and do it."""
+        assert self.again is not None, "nothing is due"
+        self.clock.pass_by(self.again)
+        self.again = await self.reconciler.reconcile(KEY)
+        return self.again
+
+    async def until(self, reason: str, passes: int = 60) -> None:
+        """Do passes until Ready has this reason."""
+        for _ in range(passes):
+            if self.reason == reason and self.status["observedGeneration"] == self.generation:
+                return
+            await self.step()
+        raise AssertionError(f"not {reason} but {self.reason}: {self.ready}")
+
+    async def run_for(self, span: timedelta) -> None:
+        """Do all passes of a span of time."""
+        end = self.clock.at + span
+        while self.again is not None and self.clock.at + self.again <= end:
+            await self.step()
+        if self.again is not None:
+            self.again -= end - self.clock.at
+        self.clock.at = end
+
+    @property
+    def generation(self) -> int:
+        return int(self.kube.body["metadata"]["generation"])
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.kube.body["status"])
+
+    def condition(self, kind: str) -> dict[str, Any] | None:
+        rows = self.status.get("conditions", ())
+        return next((row for row in rows if row["type"] == kind), None)
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        return self.condition("Ready") or {}
+
+    @property
+    def reason(self) -> str | None:
+        return self.ready.get("reason")
+
+    @property
+    def event_reasons(self) -> list[str]:
+        return [event.reason for event in self.events]

@@ -1,0 +1,70 @@
+"""All delays."""
+
+from datetime import timedelta
+
+import pytest
+
+from image_share_operator import pace
+
+
+def s(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("failures", "jitter", "expected"),
+    [(1, 1.0, 1), (1, 0.0, 0.5), (2, 1.0, 2), (5, 1.0, 16), (9, 1.0, 256), (10, 1.0, 300)],
+)
+def test_backoff_doubles_up_to_its_ceiling(failures: int, jitter: float, expected: float) -> None:
+    assert pace.backoff(failures, jitter=jitter) == s(expected)
+
+
+def test_backoff_survives_any_number_of_failures() -> None:
+    assert pace.backoff(100_000, jitter=1.0) == s(300)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+def test_backoff_never_undercuts_what_the_cloud_asked_for(jitter: float) -> None:
+    assert pace.backoff(1, jitter=jitter, retry_after=s(90)) >= s(90)
+
+
+@pytest.mark.parametrize(
+    ("age", "typical", "expected"),
+    [
+        (0, 1, 1),
+        (0.9, 1, 0.2),
+        (10, 1, 1.5),
+        (600, 1, 15),
+        (0, 60, 15),
+    ],
+    ids=[
+        "first when an answer is likely",
+        "then soon",
+        "then as the job ages",
+        "never rarer than 15 s",
+        "also for long typical jobs",
+    ],
+)
+def test_poll_after_follows_the_age_of_the_job(age: float, typical: float, expected: float) -> None:
+    assert pace.poll_after(s(age), s(typical)) == s(expected)
+
+
+@pytest.mark.parametrize(
+    ("waited", "most", "expected"),
+    [(0, 3600, 10), (400, 3600, 100), (99_999, 3600, 3600), (99_999, 0, 3600), (400, 60, 60)],
+    ids=["at first", "a quarter of the wait", "the interval", "no interval", "short interval"],
+)
+def test_share_after_grows_with_the_wait_up_to_the_interval(
+    waited: float, most: float, expected: float
+) -> None:
+    assert pace.share_after(s(waited), first=s(10), most=s(most)) == s(expected)
+
+
+def test_spread_stays_within_a_tenth() -> None:
+    assert pace.spread(s(100), 0.0) == s(90)
+    assert pace.spread(s(100), 1.0) == s(110)
+
+
+@pytest.mark.parametrize(("age", "expected"), [(0, 0.2), (4, 1), (60, 5)])
+def test_settle_after_looks_often_at_first(age: float, expected: float) -> None:
+    assert pace.settle_after(s(age)) == s(expected)

@@ -1,0 +1,102 @@
+"""One pass per key at a time, the earliest wish wins; on a virtual clock."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from image_share_operator.api import Key
+from image_share_operator.queue import WorkQueue
+
+pytestmark = pytest.mark.looptime
+
+A, B = Key("demo", "a"), Key("demo", "b")
+MINUTE = timedelta(minutes=1)
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_queue_gives_a_key_when_it_is_due() -> None:
+    queue = WorkQueue()
+    queue.add(A, MINUTE)
+
+    key = await queue.get()
+
+    assert (key, clock()) == (A, 60)
+
+
+async def test_queue_gives_the_earlier_key_first() -> None:
+    queue = WorkQueue()
+    queue.add(A, 2 * MINUTE)
+    queue.add(B, MINUTE)
+
+    keys = [await queue.get(), await queue.get()]
+
+    assert keys == [B, A]
+
+
+async def test_queue_keeps_the_earliest_wish_for_a_key() -> None:
+    queue = WorkQueue()
+    queue.add(A, MINUTE)
+    queue.add(A, timedelta(seconds=1))
+    queue.add(A, 5 * MINUTE)
+
+    await queue.get()
+    queue.done(A, None)
+
+    assert clock() == 1
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 600)
+
+
+async def test_queue_gives_a_key_once_however_often_it_is_added() -> None:
+    queue = WorkQueue()
+    for _ in range(5):
+        queue.add(A)
+
+    await queue.get()
+
+    assert len(queue) == 0
+    assert queue.busy == 1
+
+
+async def test_queue_holds_a_busy_key_back_until_it_is_done() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    await queue.get()
+
+    queue.add(A)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 60)
+    queue.done(A, 5 * MINUTE)
+
+    assert await queue.get() == A
+    assert clock() == 60
+
+
+async def test_queue_comes_back_when_the_pass_asked_for_it() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    await queue.get()
+    queue.add(A, 9 * MINUTE)
+
+    queue.done(A, MINUTE)
+
+    assert await queue.get() == A
+    assert clock() == 60
+
+
+async def test_queue_does_not_come_back_for_a_forgotten_key() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    queue.add(B)
+    queue.forget(A)
+
+    assert await queue.get() == B
+    queue.add(B)
+    queue.forget(B)
+    queue.done(B, None)
+
+    assert len(queue) == 0

@@ -1,0 +1,491 @@
+"""The whole way of one object through reconciler, plan and status, on a virtual clock."""
+
+from datetime import timedelta
+
+import pytest
+from drive import IMAGES, KEY, PROJECT, Drive, spec
+
+from image_share_operator.api import Membership
+from image_share_operator.credentials import UnusableSecretError
+from image_share_operator.errors import (
+    ImagesRefusedError,
+    KubeRetryableError,
+    OutcomeUnknownError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.reasons import Reason
+
+ACCEPTED, PENDING, REJECTED = Membership.ACCEPTED, Membership.PENDING, Membership.REJECTED
+
+
+async def test_reconciler_accepts_with_one_put_and_two_writes() -> None:
+    drive = Drive(spec(IMAGES[:3]))
+
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == [IMAGES[:3]]
+    assert len(drive.kube.writes) == 2
+    assert drive.status["summary"] == "3/3"
+    assert drive.status["observedGeneration"] == 1
+    assert drive.condition("Reconciling") is None
+    assert drive.event_reasons == ["Submitted", "Accepted"]
+
+
+async def test_reconciler_saves_the_job_before_it_asks_for_it() -> None:
+    drive = Drive()
+
+    await drive.step()
+
+    assert drive.cloud.polls == 0
+    assert drive.status["job"]["id"] == f"{0:032x}"
+    assert drive.status["job"]["status"] == "INIT"
+    assert drive.ready["status"] == "False"
+    assert drive.reason == "JobRunning"
+    assert drive.condition("Reconciling") is not None
+
+
+async def test_reconciler_sends_nothing_for_what_is_accepted_already() -> None:
+    drive = Drive()
+    drive.cloud.shares[IMAGES[0]] = ACCEPTED
+
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == []
+    assert len(drive.kube.writes) == 1
+
+
+async def test_reconciler_rejects() -> None:
+    drive = Drive(spec(decision="Reject"))
+
+    await drive.until("Rejected")
+
+    assert drive.cloud.shares[IMAGES[0]] is REJECTED
+
+
+async def test_reconciler_goes_on_with_the_known_job_after_a_restart() -> None:
+    drive = Drive()
+    await drive.step()
+
+    drive.restart()
+    await drive.until("Accepted")
+
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_reconciler_writes_the_job_again_when_the_first_write_failed() -> None:
+    drive = Drive()
+    drive.kube.fails = [KubeRetryableError("down")]
+
+    with pytest.raises(KubeRetryableError):
+        await drive.step()
+    drive.again = timedelta()
+    await drive.step()
+
+    assert drive.cloud.polls == 0
+    assert drive.status["job"]["id"] == f"{0:032x}"
+    await drive.until("Accepted")
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_reconciler_does_nothing_for_settled_objects_after_a_restart() -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+    looks, writes = drive.cloud.looks, len(drive.kube.writes)
+
+    drive.restart()
+    await drive.step()
+
+    assert drive.again is not None
+    assert timedelta() < drive.again <= timedelta(hours=1)
+    assert (drive.cloud.looks, len(drive.kube.writes)) == (looks, writes)
+
+
+async def test_reconciler_submits_only_the_new_images_of_an_edited_list() -> None:
+    drive = Drive(spec(IMAGES[:2]))
+    await drive.until("Accepted")
+
+    drive.edit(images=list(IMAGES[:3]))
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == [IMAGES[:2], IMAGES[2:3]]
+
+
+async def test_reconciler_submits_a_changed_decision() -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+
+    drive.edit(decision="Reject")
+    await drive.until("Rejected")
+
+    assert drive.cloud.shares[IMAGES[0]] is REJECTED
+    assert len(drive.cloud.puts) == 2
+
+
+async def test_reconciler_waits_for_a_running_job_before_it_sends_the_opposite() -> None:
+    drive = Drive()
+    await drive.step()
+
+    drive.edit(decision="Reject")
+    await drive.step()
+
+    assert len(drive.cloud.puts) == 1
+    assert drive.status["observedGeneration"] == 2
+    assert drive.ready["status"] == "False"
+    await drive.until("Rejected")
+    assert drive.cloud.shares[IMAGES[0]] is REJECTED
+
+
+async def test_reconciler_never_says_ready_for_an_older_spec() -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+
+    drive.edit(images=[IMAGES[1]])
+    await drive.step()
+
+    assert drive.ready["observedGeneration"] == 2
+    assert drive.ready["status"] == "False"
+
+
+async def test_reconciler_accepts_again_what_someone_rejected_by_hand() -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+    drive.cloud.shares[IMAGES[0]] = REJECTED
+
+    await drive.run_for(timedelta(hours=2))
+
+    assert drive.cloud.shares[IMAGES[0]] is ACCEPTED
+    assert "DriftDetected" in drive.event_reasons
+    assert drive.reason == "Accepted"
+
+
+async def test_reconciler_waits_for_a_share_and_answers_it_when_it_comes() -> None:
+    drive = Drive()
+    del drive.cloud.shares[IMAGES[0]]
+
+    await drive.until("NotShared")
+    assert drive.condition("Stalled") is None
+    assert (drive.condition("Reconciling") or {})["reason"] == "WaitingForShare"
+    assert PROJECT in drive.ready["message"]
+    drive.cloud.shares[IMAGES[0]] = PENDING
+    await drive.until("Accepted")
+
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_reconciler_answers_the_shared_images_while_others_are_not_shared() -> None:
+    drive = Drive(spec(IMAGES[:3]))
+    del drive.cloud.shares[IMAGES[1]]
+
+    await drive.until("NotShared")
+
+    assert drive.cloud.puts == [(IMAGES[0], IMAGES[2])]
+    assert drive.status["summary"] == "2/3"
+
+
+async def test_reconciler_writes_nothing_while_a_share_is_waited_for() -> None:
+    drive = Drive()
+    del drive.cloud.shares[IMAGES[0]]
+    await drive.until("NotShared")
+    writes = len(drive.kube.writes)
+
+    await drive.run_for(timedelta(hours=12))
+
+    assert len(drive.kube.writes) == writes
+    assert drive.cloud.looks < 60
+
+
+async def test_reconciler_splits_a_failed_batch_until_the_culprit_stands_alone() -> None:
+    drive = Drive(spec(IMAGES[:20]))
+    drive.cloud.spoiled = {IMAGES[7]: (None, False)}
+
+    await drive.until("PartiallyFailed", passes=200)
+
+    assert drive.status["summary"] == "19/20"
+    assert len(drive.cloud.puts) <= 10
+    (row,) = [row for row in drive.status["images"] if "message" in row]
+    assert row["id"] == IMAGES[7]
+    assert "broken" in row["message"]
+    assert drive.condition("Stalled") is not None
+
+
+async def test_reconciler_sends_two_culprits_of_different_batches_no_more() -> None:
+    drive = Drive(spec(IMAGES[:16]))
+    drive.cloud.spoiled = {IMAGES[1]: (None, False), IMAGES[14]: (None, False)}
+    await drive.until("PartiallyFailed", passes=200)
+    puts = len(drive.cloud.puts)
+
+    await drive.run_for(timedelta(minutes=20))
+
+    assert drive.status["summary"] == "14/16"
+    assert len(drive.cloud.puts) == puts
+    assert puts <= 20
+
+
+async def test_reconciler_blames_the_image_that_the_job_names() -> None:
+    drive = Drive(spec(IMAGES[:5]))
+    drive.cloud.spoiled = {IMAGES[2]: ("IMG.0098", True)}
+
+    await drive.until("PartiallyFailed")
+
+    assert len(drive.cloud.puts) == 1
+    assert drive.status["summary"] == "4/5"
+
+
+async def test_reconciler_does_not_split_what_fails_as_a_whole() -> None:
+    drive = Drive(spec(IMAGES[:8]))
+    drive.cloud.spoiled = {IMAGES[0]: ("IMG.0182", False)}
+
+    await drive.until("InvalidRequest")
+
+    assert len(drive.cloud.puts) == 1
+    assert "IMG.0182" in drive.ready["message"]
+    assert drive.condition("Stalled") is not None
+
+
+async def test_reconciler_tries_a_failed_job_again_when_its_code_says_so() -> None:
+    drive = Drive()
+    drive.cloud.spoiled = {IMAGES[0]: ("IMG.0113", False)}
+    await drive.until("CloudUnavailable")
+    assert drive.condition("Stalled") is None
+
+    drive.cloud.spoiled = {}
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.reason == "Accepted"
+
+
+async def test_reconciler_does_not_resend_a_failed_image_after_a_restart() -> None:
+    drive = Drive()
+    drive.cloud.spoiled = {IMAGES[0]: (None, False)}
+    await drive.until("InvalidRequest")
+    writes = len(drive.kube.writes)
+
+    drive.restart()
+    await drive.run_for(timedelta(minutes=10))
+
+    assert len(drive.cloud.puts) == 1
+    assert len(drive.kube.writes) == writes
+
+
+async def test_reconciler_narrows_a_refused_batch_in_one_pass() -> None:
+    drive = Drive(spec(IMAGES[:8]))
+    drive.cloud.refused, drive.cloud.refusal = (
+        frozenset({IMAGES[5]}),
+        ImagesRefusedError("IMG.0027"),
+    )
+
+    await drive.until("PartiallyFailed", passes=100)
+
+    assert drive.status["summary"] == "7/8"
+    assert [job.images for job in drive.cloud.jobs.values()].count((IMAGES[5],)) == 0
+
+
+async def test_reconciler_does_not_believe_a_job_that_lies() -> None:
+    drive = Drive()
+    drive.cloud.inert = True
+
+    await drive.until("InvalidRequest")
+
+    assert "did not change" in drive.ready["message"]
+    assert drive.clock.at - Drive().clock.at >= timedelta(seconds=60)
+
+
+async def test_reconciler_reports_a_job_that_never_ends_and_goes_on_when_it_does() -> None:
+    drive = Drive(spec(timeout="1m"))
+    drive.cloud.job_takes = timedelta(minutes=30)
+
+    await drive.until("JobTimeout", passes=200)
+    assert drive.condition("Stalled") is not None
+    assert drive.status["job"]["status"] == "RUNNING"
+    await drive.run_for(timedelta(minutes=35))
+
+    assert drive.reason == "Accepted"
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_reconciler_sends_a_new_job_when_the_spec_changes_after_a_timeout() -> None:
+    drive = Drive(spec(timeout="1m"))
+    drive.cloud.job_takes = timedelta(days=9)
+    await drive.until("JobTimeout", passes=200)
+
+    drive.cloud.job_takes = timedelta(seconds=1)
+    drive.edit(timeout="2m")
+    await drive.until("Accepted")
+
+    assert len(drive.cloud.puts) == 2
+
+
+async def test_reconciler_looks_at_members_when_the_job_record_is_gone() -> None:
+    drive = Drive()
+    await drive.step()
+    drive.cloud.shares[IMAGES[0]] = ACCEPTED
+    drive.cloud.jobs.clear()
+
+    await drive.until("Accepted")
+
+    assert len(drive.cloud.puts) == 1
+    assert "job" not in drive.status
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RetryableError("HTTP 500"), "CloudUnavailable"),
+        (ThrottledError("HTTP 400 IMG.0060"), "Throttled"),
+    ],
+    ids=["server error", "flow control"],
+)
+async def test_reconciler_says_so_when_the_cloud_fails_twice(error: Exception, reason: str) -> None:
+    drive = Drive()
+    drive.cloud.fails = [error] * 4
+
+    await drive.until(reason)
+    assert drive.condition("Reconciling") is not None
+    await drive.until("Accepted")
+
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_reconciler_is_quiet_about_one_hiccup() -> None:
+    drive = Drive()
+    drive.cloud.fails = [RetryableError("HTTP 502")]
+
+    await drive.until("Accepted")
+
+    assert len(drive.kube.writes) == 2
+
+
+async def test_reconciler_obeys_retry_after() -> None:
+    drive = Drive()
+    drive.cloud.fails = [ThrottledError("busy", retry_after=timedelta(seconds=90))]
+
+    await drive.step()
+
+    assert drive.reason == "Throttled"
+    assert drive.again is not None
+    assert drive.again >= timedelta(seconds=90)
+
+
+async def test_reconciler_does_not_write_the_same_trouble_again() -> None:
+    drive = Drive()
+    drive.cloud.fails = [RetryableError("HTTP 500")] * 50
+
+    await drive.run_for(timedelta(minutes=10))
+
+    assert len(drive.kube.writes) == 1
+
+
+async def test_reconciler_looks_before_it_repeats_a_put_without_answer() -> None:
+    drive = Drive()
+    drive.cloud.fails = [None, OutcomeUnknownError("reset")]
+    await drive.step()
+    drive.cloud.shares[IMAGES[0]] = ACCEPTED
+
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == []
+
+
+async def test_reconciler_stalls_on_a_refusal_and_asks_the_cloud_no_more() -> None:
+    drive = Drive()
+    denied = TerminalError("HTTP 403 IMG.0026", reason=Reason.PERMISSION_DENIED)
+    drive.cloud.fails = [None, denied]
+    await drive.until("PermissionDenied")
+    looks = drive.cloud.looks
+
+    await drive.run_for(timedelta(minutes=15))
+
+    assert drive.condition("Stalled") is not None
+    assert drive.cloud.looks == looks
+
+
+async def test_reconciler_notices_a_changed_secret_within_a_minute() -> None:
+    drive = Drive()
+    drive.cloud.fails = [TerminalError("401", reason=Reason.CREDENTIALS_INVALID)]
+    await drive.until("CredentialsInvalid")
+
+    drive.credentials.version = "2"
+    await drive.run_for(timedelta(seconds=40))
+
+    assert drive.reason == "Accepted"
+
+
+async def test_reconciler_waits_for_a_missing_secret() -> None:
+    drive = Drive()
+    drive.credentials.error = UnusableSecretError(
+        "Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version=""
+    )
+    await drive.until("SecretNotFound")
+
+    drive.credentials.error = None
+    await drive.run_for(timedelta(seconds=60))
+
+    assert drive.reason == "Accepted"
+
+
+async def test_reconciler_sends_nothing_while_suspended() -> None:
+    drive = Drive(spec(suspend=True))
+
+    await drive.step()
+
+    assert drive.cloud.looks == 0
+    assert drive.credentials.reads == 0
+    assert "uspended" in drive.ready["message"]
+    assert drive.again is None
+    drive.edit(suspend=False)
+    await drive.until("Accepted")
+
+
+async def test_reconciler_keeps_ready_when_a_settled_object_is_suspended() -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+
+    drive.edit(suspend=True)
+    await drive.step()
+
+    assert drive.ready["status"] == "True"
+    assert drive.ready["observedGeneration"] == 2
+
+
+async def test_reconciler_takes_ready_back_when_the_spec_changes_while_suspended() -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+    drive.edit(suspend=True)
+    await drive.step()
+
+    drive.edit(decision="Reject")
+    await drive.step()
+
+    assert drive.ready["status"] == "Unknown"
+
+
+async def test_reconciler_refuses_to_send_credentials_in_the_clear() -> None:
+    wanted = spec(endpoints={"iam": "http://iam.test", "ims": "https://ims.test"})
+    del wanted["region"]
+    drive = Drive(wanted)
+
+    await drive.step()
+
+    assert drive.reason == "InvalidRequest"
+    assert "spec.endpoints.iam" in drive.ready["message"]
+    assert drive.credentials.reads == 0
+
+
+async def test_reconciler_sends_many_images_in_bounded_batches() -> None:
+    drive = Drive(spec(IMAGES[:120]))
+
+    await drive.until("Accepted", passes=100)
+
+    assert [len(put) for put in drive.cloud.puts] == [50, 50, 20]
+    assert drive.status["summary"] == "120/120"
+
+
+async def test_reconciler_forgets_an_object_that_was_replaced() -> None:
+    drive = Drive()
+    drive.kube.body["metadata"]["uid"] = "u2"
+
+    await drive.step()
+
+    assert drive.store.get(KEY) is None

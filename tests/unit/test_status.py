@@ -1,0 +1,131 @@
+"""`.status` out and in, and the conditions' transition times."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from drive import IMAGES, START
+
+from image_share_operator import status as status_json
+from image_share_operator.api import (
+    Condition,
+    ConditionType,
+    Decision,
+    ImageStatus,
+    Job,
+    JobState,
+    Membership,
+    Status,
+)
+from image_share_operator.facts import Outlook, Standing
+from image_share_operator.reasons import Reason
+
+JOB = Job(
+    id="f" * 32,
+    generation=3,
+    decision=Decision.ACCEPT,
+    state=JobState.INIT,
+    submitted_at=START + timedelta(milliseconds=123),
+)
+READY = Condition(
+    type=ConditionType.READY,
+    status="False",
+    reason=Reason.JOB_RUNNING,
+    message="Waiting.",
+    observed_generation=3,
+    last_transition_time=START,
+)
+STATUS = Status(
+    observed_generation=3,
+    conditions=(READY,),
+    job=replace(JOB, type="t", begin_time="04-Jun-2015 18:11:06:586", error_code="IMG.0001"),
+    images=(
+        ImageStatus(id=IMAGES[0], membership=Membership.PENDING, job_id=JOB.id),
+        ImageStatus(id=IMAGES[1], membership=Membership.NOT_SHARED, message="why"),
+    ),
+    summary="0/2",
+)
+
+
+def test_status_comes_back_as_it_was_written() -> None:
+    assert status_json.read(json.loads(json.dumps(status_json.write(STATUS)))) == STATUS
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        None,
+        {},
+        {"conditions": "no list"},
+        {"conditions": [{"type": "Ready"}]},
+        {"job": {"id": "1", "status": "DANCING"}},
+        {"images": [{"id": 1}]},
+        {"observedGeneration": "many"},
+    ],
+    ids=["absent", "empty", "text", "half a condition", "odd job", "odd image", "odd number"],
+)
+def test_status_that_can_not_be_read_counts_as_never_written(raw: dict[str, Any] | None) -> None:
+    assert status_json.read(raw) == Status()
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [("False", START), ("True", START + timedelta(hours=1))],
+    ids=["same status keeps the time", "a flip moves the time"],
+)
+def test_merge_moves_the_transition_time_on_a_flip_only(status: str, expected: object) -> None:
+    later = START + timedelta(hours=1)
+    new = replace(READY, status=status, message="other", last_transition_time=later)
+
+    assert status_json.merge(READY, new).last_transition_time == expected
+
+
+@pytest.mark.parametrize(
+    ("outlook", "types"),
+    [
+        (Outlook.SETTLED, ["Ready"]),
+        (Outlook.MOVING, ["Ready", "Reconciling"]),
+        (Outlook.STALLED, ["Ready", "Stalled"]),
+    ],
+    ids=["settled", "moving", "stalled"],
+)
+def test_render_writes_abnormal_conditions_only_when_true(
+    outlook: Outlook, types: list[str]
+) -> None:
+    standing = Standing(ready="False", reason=Reason.NOT_SHARED, message="m", outlook=outlook)
+
+    status = status_json.render(
+        standing, old=STATUS, job=None, images=(), desired=None, generation=4, now=START
+    )
+
+    assert [row.type.value for row in status.conditions] == types
+    assert {row.observed_generation for row in status.conditions} == {4}
+
+
+@pytest.mark.parametrize(
+    ("new", "age", "expected"),
+    [
+        (STATUS, 0, False),
+        (replace(STATUS, job=replace(STATUS.job or JOB, state=JobState.RUNNING)), 1, False),
+        (replace(STATUS, job=replace(STATUS.job or JOB, state=JobState.RUNNING)), 11, True),
+        (replace(STATUS, job=replace(STATUS.job or JOB, id="e" * 32)), 1, True),
+        (replace(STATUS, job=None), 1, True),
+        (replace(STATUS, summary="1/2"), 1, True),
+    ],
+    ids=[
+        "nothing changed",
+        "a young job started to run",
+        "an old job started to run",
+        "another job",
+        "the job is gone",
+        "something else changed",
+    ],
+)
+def test_says_something_new_is_quiet_about_the_first_steps_of_a_job(
+    new: Status, age: int, *, expected: bool
+) -> None:
+    now = START + timedelta(seconds=age)
+
+    assert status_json.says_something_new(new, STATUS, now) is expected

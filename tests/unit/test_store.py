@@ -1,0 +1,113 @@
+"""What the store takes from the watch, and what it leaves."""
+
+import copy
+from typing import Any
+
+from drive import KEY, Drive, spec
+
+from image_share_operator import status as status_json
+from image_share_operator.api import Desired
+from image_share_operator.errors import InvalidSpecError
+from image_share_operator.store import Memory, Store
+
+
+def body(version: int = 1, **changes: Any) -> dict[str, Any]:
+    made = copy.deepcopy(Drive().kube.body)
+    made["metadata"]["resourceVersion"] = str(version)
+    made["metadata"] |= changes.pop("metadata", {})
+    return {**made, **changes}
+
+
+def test_store_asks_for_a_pass_over_a_new_object() -> None:
+    store = Store()
+
+    assert store.observe(body()) == KEY
+    assert len(store) == 1
+
+
+def test_store_ignores_an_event_that_is_not_newer() -> None:
+    store = Store()
+    store.observe(body(5))
+
+    assert store.observe(body(5, metadata={"generation": 9})) is None
+    assert store.observe(body(4, metadata={"generation": 9})) is None
+
+
+def test_store_compares_versions_as_numbers() -> None:
+    store = Store()
+    store.observe(body(9))
+
+    assert store.observe(body(10, metadata={"generation": 2})) == KEY
+
+
+def test_store_asks_for_no_pass_when_only_labels_changed() -> None:
+    store = Store()
+    store.observe(body(1))
+
+    assert store.observe(body(2, metadata={"labels": {"a": "b"}})) is None
+
+
+def test_store_asks_for_a_pass_when_someone_wrote_over_the_status() -> None:
+    store = Store()
+    store.observe(body(1))
+
+    assert store.observe(body(2, status={"observedGeneration": 7})) == KEY
+
+
+def test_store_keeps_what_it_knows_of_the_status_when_an_older_one_comes() -> None:
+    store = Store()
+    store.observe(body(1))
+    entry = store.get(KEY)
+    assert entry is not None
+    known = status_json.read({"observedGeneration": 1, "summary": "1/1"})
+    store.remember(entry, known=known, memory=Memory(generation=1), unsaved=True)
+
+    store.observe(body(2, metadata={"generation": 2}))
+
+    new = store.get(KEY)
+    assert new is not None
+    assert (new.known, new.unsaved, new.generation) == (known, True, 2)
+
+
+def test_store_starts_anew_when_the_object_was_replaced() -> None:
+    store = Store()
+    store.observe(body(5))
+    entry = store.get(KEY)
+    assert entry is not None
+    store.remember(entry, known=entry.known, memory=Memory(generation=1), unsaved=False)
+
+    assert store.observe(body(3, metadata={"uid": "u2"})) == KEY
+    new = store.get(KEY)
+    assert new is not None
+    assert new.memory == Memory()
+
+
+def test_store_does_not_drop_the_object_that_took_the_name() -> None:
+    store = Store()
+    store.observe(body(5, metadata={"uid": "u2"}))
+
+    store.forget(KEY, "u1")
+
+    assert store.get(KEY) is not None
+
+
+def test_store_keeps_an_object_whose_spec_can_not_be_read() -> None:
+    store = Store()
+    store.observe(body(1, spec=spec(region="atlantis")))
+
+    entry = store.get(KEY)
+
+    assert entry is not None
+    assert isinstance(entry.desired, InvalidSpecError)
+    assert "spec.region" in str(entry.desired)
+
+
+def test_store_reads_a_spec_into_types() -> None:
+    store = Store()
+    store.observe(body(1))
+
+    entry = store.get(KEY)
+
+    assert entry is not None
+    assert isinstance(entry.desired, Desired)
+    assert entry.desired.endpoints.ims == "https://ims.eu-de.otc.t-systems.com"
