@@ -3,7 +3,6 @@
 `status.py` turns the status types to and from JSON.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from image_share_operator import fields
 from image_share_operator.errors import InvalidSpecError
 from image_share_operator.reasons import Reason
 
@@ -20,11 +20,14 @@ PLURAL = "imageshareacceptances"
 KIND = "ImageShareAcceptance"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+FINALIZER = f"{GROUP}/reject"
+RECONCILE_AT = f"{GROUP}/reconcile-at"
+"""Annotation: any new value asks for a pass at once."""
+SKIP_REJECT = f"{GROUP}/skip-reject"
+"""Annotation: "true" lets a resource go although its shares could not be rejected."""
+
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_INTERVAL = timedelta(hours=1)
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class Membership(StrEnum):
@@ -49,6 +52,15 @@ class Decision(StrEnum):
     def wanted(self) -> Membership:
         """The membership that this decision asks for."""
         return Membership.ACCEPTED if self is Decision.ACCEPT else Membership.REJECTED
+
+
+class DeletionPolicy(StrEnum):
+    """What becomes of the shares when the resource goes."""
+
+    RETAIN = "Retain"
+    """They stay as they are."""
+    REJECT = "Reject"
+    """They are rejected first; a finalizer holds the resource until then."""
 
 
 class JobState(StrEnum):
@@ -111,6 +123,7 @@ class Desired:
         images: canonical lower-case UUIDs, no doubles, in the order of the spec.
         interval: between two looks at settled shares; zero turns them off.
         timeout: the longest wait for one job.
+        leaving: whether the resource is being deleted and its shares are rejected first.
     """
 
     generation: int
@@ -123,6 +136,8 @@ class Desired:
     timeout: timedelta = DEFAULT_TIMEOUT
     interval: timedelta = DEFAULT_INTERVAL
     suspend: bool = False
+    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    leaving: bool = False
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any], generation: int) -> Self:
@@ -133,15 +148,16 @@ class Desired:
         """
         return cls(
             generation=generation,
-            images=tuple(dict.fromkeys(_texts(spec, "images"))),
-            project_id=_text(spec, "projectID"),
+            images=tuple(dict.fromkeys(fields.texts(spec, "images"))),
+            project_id=fields.text(spec, "projectID"),
             decision=_decision(spec),
-            vault_id=_optional_text(spec, "vaultID"),
-            secret_name=_text(_mapping(spec, "credentialsSecretRef"), "name"),
+            vault_id=fields.optional_text(spec, "vaultID"),
+            secret_name=fields.text(fields.mapping(spec, "credentialsSecretRef"), "name"),
             endpoints=_endpoints(spec),
-            timeout=_duration(spec, "timeout", DEFAULT_TIMEOUT),
-            interval=_duration(spec, "interval", DEFAULT_INTERVAL),
+            timeout=fields.duration(spec, "timeout", DEFAULT_TIMEOUT),
+            interval=fields.duration(spec, "interval", DEFAULT_INTERVAL),
             suspend=spec.get("suspend") is True,
+            deletion_policy=_deletion_policy(spec),
         )
 
 
@@ -200,63 +216,24 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All of `.status`. A new object has generation -1: nobody has looked at it."""
+    """All of `.status`. A new object has generation -1: nobody has looked at it.
+
+    Attributes:
+        handled_reconcile_at: the latest value of the annotation that a pass answered.
+        secret_version: of the Secret that was found wanting; ``None`` when none was.
+    """
 
     observed_generation: int = -1
     conditions: tuple[Condition, ...] = ()
     job: Job | None = None
     images: tuple[ImageStatus, ...] = ()
     summary: str | None = None
+    handled_reconcile_at: str | None = None
+    secret_version: str | None = None
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of this type, or ``None`` when it is absent."""
         return next((row for row in self.conditions if row.type is kind), None)
-
-
-def parse_duration(text: str) -> timedelta:
-    """Read a Go-style duration such as ``1h30m``.
-
-    Raises:
-        ValueError: the text is not such a duration.
-    """
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{text!r} is not a duration such as 10m or 1h30m")
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
-
-
-def _mapping(spec: Mapping[str, Any], field: str) -> Mapping[str, Any]:
-    value = spec.get(field)
-    if not isinstance(value, Mapping):
-        raise InvalidSpecError(f"spec.{field} is missing")
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON objects have text keys
-
-
-def _optional_text(spec: Mapping[str, Any], field: str) -> str | None:
-    value = spec.get(field)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value:
-        raise InvalidSpecError(f"spec.{field} must be a text that is not empty")
-    return value
-
-
-def _text(spec: Mapping[str, Any], field: str) -> str:
-    value = _optional_text(spec, field)
-    if value is None:
-        raise InvalidSpecError(f"spec.{field} is missing")
-    return value
-
-
-def _texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    value: object = spec.get(field)
-    if not isinstance(value, list) or not value:
-        raise InvalidSpecError(f"spec.{field} must list at least one image")
-    rows: list[object] = value  # pyright: ignore[reportUnknownVariableType] - checked below
-    texts = tuple(row for row in rows if isinstance(row, str))
-    if len(texts) != len(rows):
-        raise InvalidSpecError(f"spec.{field} must hold texts only")
-    return texts
 
 
 def _decision(spec: Mapping[str, Any]) -> Decision:
@@ -267,20 +244,10 @@ def _decision(spec: Mapping[str, Any]) -> Decision:
         raise InvalidSpecError(f"spec.decision {word!r} is neither Accept nor Reject") from None
 
 
-def _duration(spec: Mapping[str, Any], field: str, default: timedelta) -> timedelta:
-    text = _optional_text(spec, field)
-    if text is None:
-        return default
-    try:
-        return parse_duration(text)
-    except ValueError as exc:
-        raise InvalidSpecError(f"spec.{field}: {exc}") from None
-
-
 def _endpoints(spec: Mapping[str, Any]) -> Endpoints:
-    region = _optional_text(spec, "region")
+    region = fields.optional_text(spec, "region")
     if region is None:
-        both = _mapping(spec, "endpoints")
+        both = fields.mapping(spec, "endpoints")
         return Endpoints(iam=_url(both, "iam"), ims=_url(both, "ims"))
     if region not in REGIONS:
         known = ", ".join(REGIONS)
@@ -289,8 +256,18 @@ def _endpoints(spec: Mapping[str, Any]) -> Endpoints:
 
 
 def _url(endpoints: Mapping[str, Any], field: str) -> str:
-    text = _text(endpoints, field)
+    text = fields.text(endpoints, field)
     parts = urlsplit(text)
     if parts.scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc:
         raise InvalidSpecError(f"spec.endpoints.{field} must be a URL such as https://host")
     return text.rstrip("/")
+
+
+def _deletion_policy(spec: Mapping[str, Any]) -> DeletionPolicy:
+    word = spec.get("deletionPolicy", DeletionPolicy.RETAIN)
+    try:
+        return DeletionPolicy(word)
+    except ValueError:
+        raise InvalidSpecError(
+            f"spec.deletionPolicy {word!r} is neither Retain nor Reject"
+        ) from None

@@ -185,12 +185,14 @@ class Report:
         images: the rows to report; ``None`` leaves the known ones as they are.
         again: until the next pass; ``None`` for none without a change.
         retry_at: see `Facts.retry_at`.
+        finished: whether a resource that is being deleted may go.
     """
 
     standing: Standing
     again: timedelta | None
     images: tuple[ImageStatus, ...] | None = None
     retry_at: datetime | None = None
+    finished: bool = False
 
 
 Step = Follow | Look | Submit | Report

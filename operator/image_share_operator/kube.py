@@ -12,7 +12,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
-from image_share_operator.api import API_VERSION, GROUP, KIND, PLURAL, VERSION, Key
+from image_share_operator.api import API_VERSION, FINALIZER, GROUP, KIND, PLURAL, VERSION, Key
 from image_share_operator.credentials import Secret
 from image_share_operator.errors import (
     KubeError,
@@ -22,6 +22,7 @@ from image_share_operator.errors import (
 )
 
 FIELD_MANAGER = "image-share-operator"
+FINALIZER_MANAGER = "image-share-operator-finalizer"
 APPLY = "application/apply-patch+yaml"
 POOL = 64
 """Connections to the API server: more than passes under way, so that none waits for one."""
@@ -84,6 +85,48 @@ class Kube:
                 _request_timeout=self._timeout,
             )
         return cast("Mapping[str, Any]", written)
+
+    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Put our finalizer on the object; return the object as it is then."""
+        return await self._apply_finalizers(key, uid, [FINALIZER])
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Take our finalizer off; an object that is being deleted may go then."""
+        return await self._apply_finalizers(key, uid, [])
+
+    async def _apply_finalizers(
+        self, key: Key, uid: str, finalizers: list[str]
+    ) -> Mapping[str, Any]:
+        """Apply under a name of its own: what others put there stays."""
+        metadata = {
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": uid,
+            "finalizers": finalizers,
+        }
+        with translated("patch", PLURAL, key.namespace):
+            held = await self._objects.patch_namespaced_custom_object(
+                GROUP,
+                VERSION,
+                key.namespace,
+                PLURAL,
+                key.name,
+                {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata},
+                field_manager=FINALIZER_MANAGER,
+                force=True,
+                _content_type=APPLY,
+                _request_timeout=self._timeout,
+            )
+        return cast("Mapping[str, Any]", held)
+
+    async def namespace_goes(self, namespace: str) -> bool:
+        """Whether the whole namespace is being deleted."""
+        try:
+            with translated("get", "namespaces", namespace):
+                found = await self._core.read_namespace(namespace, _request_timeout=self._timeout)
+        except ObjectGoneError:
+            return True
+        return bool(found.metadata and found.metadata.deletion_timestamp)
 
     async def read_secret(self, namespace: str, name: str) -> Secret | None:
         """Read a Secret by name; ``None`` when there is none."""

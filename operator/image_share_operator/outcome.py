@@ -36,6 +36,7 @@ class Outcome:
     Attributes:
         standing: what the conditions shall say; ``None`` leaves them as they are.
         known: job and images as they are now; its conditions are the old ones.
+        finished: whether a resource that is being deleted may go.
     """
 
     standing: Standing | None
@@ -43,6 +44,7 @@ class Outcome:
     memory: Memory
     again: timedelta | None
     events: tuple[kube_events.Event, ...] = ()
+    finished: bool = False
 
 
 def memory_for(entry: Entry) -> Memory:
@@ -62,107 +64,95 @@ def of_invalid_spec(entry: Entry, error: InvalidSpecError) -> Outcome:
     )
 
 
-def of_walk(  # noqa: PLR0913 - all that is known when a walk ends
-    entry: Entry,
-    desired: Desired,
-    walk: Walk,
-    said: Report,
-    *,
-    now: datetime,
-    policy: Policy,
-    version: str | None,
-) -> Outcome:
-    """The walk ended with something to say."""
-    before = memory_for(entry)
-    status = walk.facts.status
-    job = None if walk.facts.job_unknown else status.job
-    images = _rows(entry, desired, walk.facts) if said.images is None else said.images
-    stalled = said.standing.outlook is Outlook.STALLED and version is not None
-    tries = before.tries + (walk.sent is not None and before.retry_at is not None)
-    memory = Memory(
-        generation=entry.generation,
-        look_at=None if said.again is None else now + said.again,
-        secret_version=version if stalled else None,
-        retry_at=said.retry_at,
-        settled_at=walk.facts.settled_at,
-        tries=0 if said.standing.ready == "True" else tries,
-    )
-    told = [] if walk.sent is None else [_sent(entry, walk, images)]
-    if walk.drifted:
-        told.insert(0, kube_events.drifted(entry.key, entry.uid, walk.drifted))
-    return Outcome(
-        standing=said.standing,
-        known=replace(status, job=job, images=images),
-        memory=memory,
-        again=_sooner(said.again, policy) if stalled else said.again,
-        events=tuple(told),
-    )
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Turns the end of a walk into what is left behind; holds what is the same either way."""
 
+    entry: Entry
+    desired: Desired
+    policy: Policy
 
-def of_error(  # noqa: PLR0913 - all that is known when a walk breaks off
-    entry: Entry,
-    desired: Desired,
-    facts: Facts,
-    error: OperatorError,
-    *,
-    now: datetime,
-    policy: Policy,
-    version: str | None,
-) -> Outcome:
-    """The walk broke off: come back soon, later, or when something changed."""
-    known = replace(facts.status, images=_rows(entry, desired, facts))
-    before = memory_for(entry)
-    memory = replace(before, errors=before.errors + 1, settled_at=facts.settled_at)
-    if isinstance(error, RetryableError | JobUnknownError | KubeError):
-        delay = _retry_delay(error, memory.errors, facts.jitter)
-        hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
-        return Outcome(
-            standing=None if hiccup else report.failed_pass(error),
-            known=facts.status if hiccup else known,
-            memory=replace(memory, look_at=now + delay, secret_version=None),
-            again=delay,
+    def of_walk(self, walk: Walk, said: Report, *, now: datetime, version: str | None) -> Outcome:
+        """The walk ended with something to say."""
+        before = memory_for(self.entry)
+        status = walk.facts.status
+        job = None if walk.facts.job_unknown else status.job
+        images = self._rows(walk.facts) if said.images is None else said.images
+        stalled = said.standing.outlook is Outlook.STALLED and version is not None
+        tries = before.tries + (walk.sent is not None and before.retry_at is not None)
+        memory = Memory(
+            generation=self.entry.generation,
+            look_at=None if said.again is None else now + said.again,
+            secret_version=version if stalled else None,
+            retry_at=said.retry_at,
+            settled_at=walk.facts.settled_at,
+            tries=0 if said.standing.ready == "True" else tries,
         )
-    delay = pace.spread(policy.slow_retry, facts.jitter)
-    if isinstance(error, UnusableSecretError):
-        version = error.version
-    return Outcome(
-        standing=report.failed_pass(error),
-        known=known,
-        memory=replace(memory, look_at=now + delay, secret_version=version),
-        again=_sooner(delay, policy),
-    )
+        return Outcome(
+            standing=said.standing,
+            known=replace(status, job=job, images=images),
+            memory=memory,
+            again=self._sooner(said.again) if stalled else said.again,
+            events=self._events(walk, images),
+            finished=said.finished,
+        )
+
+    def of_error(
+        self, facts: Facts, error: OperatorError, *, now: datetime, version: str | None
+    ) -> Outcome:
+        """The walk broke off: come back soon, later, or when something changed."""
+        known = replace(facts.status, images=self._rows(facts))
+        before = memory_for(self.entry)
+        memory = replace(before, errors=before.errors + 1, settled_at=facts.settled_at)
+        if isinstance(error, RetryableError | JobUnknownError | KubeError):
+            delay = _retry_delay(error, memory.errors, facts.jitter)
+            hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
+            return Outcome(
+                standing=None if hiccup else report.failed_pass(error),
+                known=facts.status if hiccup else known,
+                memory=replace(memory, look_at=now + delay, secret_version=None),
+                again=delay,
+            )
+        delay = pace.spread(self.policy.slow_retry, facts.jitter)
+        if isinstance(error, UnusableSecretError):
+            version = error.version
+        return Outcome(
+            standing=report.failed_pass(error),
+            known=known,
+            memory=replace(memory, look_at=now + delay, secret_version=version),
+            again=self._sooner(delay),
+        )
+
+    def _sooner(self, again: timedelta | None) -> timedelta:
+        poll = self.policy.secret_poll
+        return poll if again is None else min(again, poll)
+
+    def _events(self, walk: Walk, images: tuple[ImageStatus, ...]) -> tuple[kube_events.Event, ...]:
+        key, uid, job = self.entry.key, self.entry.uid, walk.sent
+        if job is None:
+            return ()
+        carried = sum(row.job_id == job.id for row in images)
+        sent = kube_events.submitted(key, uid, job, carried)
+        return (kube_events.drifted(key, uid, walk.drifted), sent) if walk.drifted else (sent,)
+
+    def _rows(self, facts: Facts) -> tuple[ImageStatus, ...]:
+        """The known rows for the images of this spec, with what was seen meanwhile.
+
+        Messages are of one spec: a changed spec tries again what failed before.
+        """
+        known = {row.id: row for row in facts.status.images}
+        seen = facts.members or {}
+        same = facts.status.observed_generation == self.entry.generation
+
+        def row(image: str) -> ImageStatus:
+            old = known.get(image, ImageStatus(id=image, membership=Membership.UNKNOWN))
+            membership = seen.get(image, old.membership)
+            return replace(old, membership=membership, message=old.message if same else None)
+
+        return tuple(row(image) for image in self.desired.images)
 
 
 def _retry_delay(error: OperatorError, errors: int, jitter: float) -> timedelta:
     asked = error.retry_after if isinstance(error, RetryableError) else None
     delay = pace.backoff(errors, jitter=jitter, retry_after=asked)
     return max(delay, OUTCOME_PAUSE) if isinstance(error, OutcomeUnknownError) else delay
-
-
-def _sooner(again: timedelta | None, policy: Policy) -> timedelta:
-    return policy.secret_poll if again is None else min(again, policy.secret_poll)
-
-
-def _sent(entry: Entry, walk: Walk, images: tuple[ImageStatus, ...]) -> kube_events.Event:
-    job = walk.sent
-    if job is None:
-        raise ValueError("nothing was sent")
-    carried = sum(row.job_id == job.id for row in images)
-    return kube_events.submitted(entry.key, entry.uid, job, carried)
-
-
-def _rows(entry: Entry, desired: Desired, facts: Facts) -> tuple[ImageStatus, ...]:
-    """The known rows for the images of this spec, with what was seen meanwhile.
-
-    Messages are of one spec: a changed spec tries again what failed before.
-    """
-    known = {row.id: row for row in facts.status.images}
-    seen = facts.members or {}
-    same = facts.status.observed_generation == entry.generation
-
-    def row(image: str) -> ImageStatus:
-        old = known.get(image, ImageStatus(id=image, membership=Membership.UNKNOWN))
-        membership = seen.get(image, old.membership)
-        return replace(old, membership=membership, message=old.message if same else None)
-
-    return tuple(row(image) for image in desired.images)

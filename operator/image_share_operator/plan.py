@@ -87,6 +87,8 @@ class _Judge:
         wanted = self.desired.decision.wanted
         job = self.facts.job
         carried = known is not None and job is not None and known.job_id == job.id
+        if membership is Membership.NOT_SHARED and self.desired.leaving:
+            return Outcome.DONE, None  # there is nothing left to reject
         if membership is Membership.NOT_SHARED:
             project = self.desired.project_id
             return Outcome.NOT_SHARED, f"not shared with project {project}; its owner must share it"
@@ -96,10 +98,10 @@ class _Judge:
             return Outcome.DONE, None
         if image in self.facts.refused:
             return Outcome.FAILED, self.facts.refused[image]
-        if self.facts.retry_at is not None and self.now >= self.facts.retry_at:
-            return Outcome.MISSING, None
         if known is not None and known.membership is wanted:
             return Outcome.DRIFTED, None
+        if self.facts.retry_at is not None and self.now >= self.facts.retry_at:
+            return Outcome.MISSING, None
         if known is not None and self._failed_before(known):
             return Outcome.FAILED, known.message
         if job is None or not carried:

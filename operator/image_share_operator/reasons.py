@@ -50,3 +50,6 @@ class Reason(StrEnum):
 
     JOB_TIMEOUT = "JobTimeout"
     """The job did not settle within `spec.timeout`. It is still looked at, rarely."""
+
+    REJECTING = "Rejecting"
+    """The resource is being deleted; its shares are rejected first."""

@@ -1,6 +1,6 @@
 """Observe, plan, act: one pass over one object, and what is kept of it.
 
-Knows the cloud and Kubernetes only as the protocols below and in `walk.py`.
+Knows the cloud and Kubernetes only as the protocols here, in `access.py` and in `walk.py`.
 """
 
 import logging
@@ -10,21 +10,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from image_share_operator import events, outcome
+from image_share_operator import deletion, events, outcome, report
 from image_share_operator import status as status_json
+from image_share_operator.access import Access, Cloud, Credentials
 from image_share_operator.api import ConditionType, Desired, Key, Status
-from image_share_operator.credentials import Held, UnusableSecretError
-from image_share_operator.errors import (
-    InvalidSpecError,
-    ObjectGoneError,
-    OperatorError,
-)
+from image_share_operator.credentials import UnusableSecretError
+from image_share_operator.deletion import Hold
+from image_share_operator.errors import InvalidSpecError, ObjectGoneError, OperatorError
 from image_share_operator.facts import Blame, Facts
-from image_share_operator.identity import Identity
 from image_share_operator.outcome import Outcome
 from image_share_operator.pace import Policy
+from image_share_operator.reasons import Reason
 from image_share_operator.store import Entry, Memory, Store
-from image_share_operator.walk import Tenant, Walk
+from image_share_operator.walk import Walk
 
 log = logging.getLogger(__name__)
 
@@ -33,29 +31,25 @@ UNKNOWN_JOB_PASSES = 2
 NOW = timedelta()
 
 
-class Cloud(Protocol):
-    """The cloud, as far as this room needs it."""
-
-    def tenant(self, identity: Identity) -> Tenant:
-        """The cloud as this identity sees it."""
-        ...
-
-
-class Credentials(Protocol):
-    """Secrets, as far as this room needs them."""
-
-    async def get(self, namespace: str, name: str) -> Held:
-        """Return the credentials of a Secret."""
-        ...
-
-
 class Kube(Protocol):
-    """Kubernetes, as far as this room needs it."""
+    """Kubernetes, as far as this room needs it. All methods raise `KubeError`."""
 
     async def write_status(
         self, key: Key, uid: str, status: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Write the whole status; return the object as it is then."""
+        ...
+
+    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Put our finalizer on the object; return the object as it is then."""
+        ...
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Take our finalizer off the object; return the object as it is then."""
+        ...
+
+    async def namespace_goes(self, namespace: str) -> bool:
+        """Whether the whole namespace is being deleted."""
         ...
 
 
@@ -88,33 +82,70 @@ class Reconciler:
                 time.
         """
         entry = self.store.get(key)
-        if entry is None or entry.deleting:
-            return None
-        if entry.unsaved:
+        if entry is not None and entry.unsaved:
             # A job id waits for nothing: not before it is in the status.
             await self._save(entry, entry.known)
             entry = self.store.get(key)
-            if entry is None:
-                return None
+        if entry is None:
+            return None
         desired = self._admitted(entry)
+        match deletion.hold(entry, desired):
+            case Hold.GONE:
+                return None
+            case Hold.PUT_ON:
+                self.store.saved(entry, await self.kube.hold(entry.key, entry.uid))
+                return NOW
+            case Hold.TAKE_OFF:
+                return await self._release(entry)
+            case Hold.NOTHING:
+                pass
         if isinstance(desired, InvalidSpecError):
             return await self._conclude(entry, None, outcome.of_invalid_spec(entry, desired))
+        return await self._pass(entry, deletion.leaving(desired) if entry.deleting else desired)
+
+    async def _pass(self, entry: Entry, desired: Desired) -> timedelta | None:
         due = await self._due(entry, desired)
         if due is None or due > NOW:
             return due
-        entry = self.store.get(key) or entry
-        return await self._conclude(entry, desired, await self._walk(entry, desired))
+        entry = self.store.get(entry.key) or entry
+        done = await self._walk(entry, desired)
+        if desired.leaving and (done.finished or await self._hopeless(entry, done)):
+            return await self._release(entry)
+        return await self._conclude(entry, desired, done)
+
+    async def _hopeless(self, entry: Entry, done: Outcome) -> bool:
+        """Whether a deletion can never be finished: the namespace goes, its Secret went first."""
+        reason = None if done.standing is None else done.standing.reason
+        if reason is not Reason.SECRET_NOT_FOUND:
+            return False
+        if not await self.kube.namespace_goes(entry.key.namespace):
+            return False
+        log.warning(
+            "%s: let go without rejecting its shares: its namespace is being deleted, and the "
+            "Secret went first",
+            entry.key,
+        )
+        return True
+
+    async def _release(self, entry: Entry) -> timedelta | None:
+        try:
+            body = await self.kube.release(entry.key, entry.uid)
+        except ObjectGoneError:
+            self.store.forget(entry.key, entry.uid)
+            return None
+        self.store.saved(entry, body)
+        return None if entry.deleting else NOW
 
     def _admitted(self, entry: Entry) -> Desired | InvalidSpecError:
         """The spec, if this operator may serve it."""
         desired = entry.desired
         if isinstance(desired, InvalidSpecError) or self.allow_insecure_endpoints:
             return desired
-        for field_name in ("iam", "ims"):
-            if not getattr(desired.endpoints, field_name).startswith("https://"):
+        for name in ("iam", "ims"):
+            if not getattr(desired.endpoints, name).startswith("https://"):
                 return InvalidSpecError(
-                    f"spec.endpoints.{field_name} must be an https:// URL: credentials are not "
-                    "sent in the clear (the operator's --allow-insecure-endpoints is for tests)"
+                    f"spec.endpoints.{name} must be an https:// URL: credentials are not sent in "
+                    "the clear (the operator's --allow-insecure-endpoints is for tests)"
                 )
         return desired
 
@@ -126,34 +157,43 @@ class Reconciler:
             if restored is None:
                 return NOW
             memory = restored
-            self.store.remember(entry, known=entry.known, memory=memory, unsaved=False)
+            self._remember(entry, memory)
         now = self.now()
+        if entry.reconcile_at not in (None, entry.known.handled_reconcile_at):
+            self._remember(entry, replace(memory, retry_at=now))
+            return NOW
         if memory.look_at is not None and now >= memory.look_at:
             return NOW
         wait = None if memory.look_at is None else memory.look_at - now
         if memory.secret_version is None:
             return wait
         if await self._secret_version(entry, desired) != memory.secret_version:
-            changed = replace(memory, retry_at=now, look_at=now, secret_version=None)
-            self.store.remember(entry, known=entry.known, memory=changed, unsaved=False)
+            self._remember(entry, replace(memory, retry_at=now, secret_version=None))
             return NOW
-        return self.policy.secret_poll if wait is None else min(wait, self.policy.secret_poll)
+        return min(filter(None, (wait, self.policy.secret_poll)))
+
+    def _remember(self, entry: Entry, memory: Memory) -> None:
+        self.store.remember(entry, known=entry.known, memory=memory, unsaved=False)
 
     def _after_restart(self, entry: Entry, desired: Desired) -> Memory | None:
         """When to look at an object that another process left settled; ``None`` for at once.
 
-        Spread, so that a restart with ten thousand objects is no burst on the cloud.
+        Spread, so that a restart with ten thousand objects is no burst on the cloud. A Secret
+        that was found wanting is not tried again before its time: restarts lock no account.
         """
         known = entry.known
-        job = known.job
+        ready = known.condition(ConditionType.READY)
         if entry.memory.generation != -1 or known.observed_generation != entry.generation:
             return None
-        ready = known.condition(ConditionType.READY)
-        if ready is None or (job is not None and not job.state.settled):
+        if ready is None or (known.job is not None and not known.job.state.settled):
             return None
         span = desired.interval if ready.status == "True" else self.policy.secret_poll
         look_at = self.now() + span * self.rng.random() if span else None
-        return Memory(generation=entry.generation, look_at=look_at)
+        if known.secret_version is not None:
+            look_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry
+        return Memory(
+            generation=entry.generation, look_at=look_at, secret_version=known.secret_version
+        )
 
     async def _secret_version(self, entry: Entry, desired: Desired) -> str:
         try:
@@ -173,7 +213,7 @@ class Reconciler:
             typical=self.typical.get(desired.endpoints.ims, timedelta(seconds=1)),
             jitter=self.rng.random(),
         )
-        access = _Access(self.credentials, self.cloud, entry.key, desired)
+        access = Access(self.credentials, self.cloud, entry.key, desired)
         walk = Walk(
             desired=desired,
             facts=facts,
@@ -183,23 +223,15 @@ class Reconciler:
             policy=self.policy,
             believe_unknown=before.errors >= UNKNOWN_JOB_PASSES,
         )
+        walk.look_at_blame()
+        judge = outcome.Judge(entry, desired, self.policy)
         try:
             said = await walk.run()
         except OperatorError as exc:
-            return outcome.of_error(
-                entry,
-                desired,
-                walk.facts,
-                exc,
-                now=self.now(),
-                policy=self.policy,
-                version=access.version,
-            )
+            return judge.of_error(walk.facts, exc, now=self.now(), version=access.version)
         finally:
             self._learn(desired, walk)
-        return outcome.of_walk(
-            entry, desired, walk, said, now=self.now(), policy=self.policy, version=access.version
-        )
+        return judge.of_walk(walk, said, now=self.now(), version=access.version)
 
     def _learn(self, desired: Desired, walk: Walk) -> None:
         """Keep a moving mean of how long jobs take, as far as polling can tell."""
@@ -215,21 +247,11 @@ class Reconciler:
         self, entry: Entry, desired: Desired | None, done: Outcome
     ) -> timedelta | None:
         """Keep what the pass found out, and say it if it is new."""
-        now = self.now()
-        new = done.known
-        if done.standing is not None:
-            new = status_json.render(
-                done.standing,
-                old=entry.known,
-                job=new.job,
-                images=new.images,
-                desired=desired,
-                generation=entry.generation,
-                now=now,
-            )
         current = self.store.get(entry.key)
         if current is None or current.uid != entry.uid:
             return None
+        now = self.now()
+        new = self._rendered(entry, desired, done, now)
         worth = status_json.says_something_new(new, current.written, now)
         self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
         if worth:
@@ -237,6 +259,28 @@ class Reconciler:
             for event in done.events:
                 self.emit(event)
         return done.again
+
+    def _rendered(
+        self, entry: Entry, desired: Desired | None, done: Outcome, now: datetime
+    ) -> Status:
+        """The status after the pass; conditions stay as they are when it has nothing to say."""
+        new = done.known
+        if done.standing is not None:
+            leaving = desired is not None and desired.leaving
+            new = status_json.render(
+                report.leaving(done.standing) if leaving else done.standing,
+                old=entry.known,
+                job=new.job,
+                images=new.images,
+                desired=desired,
+                generation=entry.generation,
+                now=now,
+            )
+        return replace(
+            new,
+            handled_reconcile_at=entry.reconcile_at or entry.known.handled_reconcile_at,
+            secret_version=done.memory.secret_version,
+        )
 
     async def _save(self, entry: Entry, new: Status) -> None:
         try:
@@ -268,28 +312,3 @@ def _log_change(entry: Entry, new: Status) -> None:
             "job": None if new.job is None else new.job.id,
         },
     )
-
-
-@dataclass(slots=True)
-class _Access:
-    """The cloud for one pass: opened when a step needs it, not before."""
-
-    credentials: Credentials
-    cloud: Cloud
-    key: Key
-    desired: Desired
-    version: str | None = None
-    _tenant: Tenant | None = None
-
-    async def tenant(self) -> Tenant:
-        """The cloud, with the credentials of the object's own namespace."""
-        if self._tenant is None:
-            held = await self.credentials.get(self.key.namespace, self.desired.secret_name)
-            self.version = held.version
-            identity = Identity(
-                credentials=held.credentials,
-                project_id=self.desired.project_id,
-                endpoints=self.desired.endpoints,
-            )
-            self._tenant = self.cloud.tenant(identity)
-        return self._tenant

@@ -4,10 +4,13 @@ The rows of the table in `docs/spec.md`, "Conditions". No I/O, no clock, no log.
 same as long as the situation is: a message that changes is a status write.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from image_share_operator import pace
 from image_share_operator.api import (
+    PLURAL,
+    SKIP_REJECT,
     ConditionType,
     Decision,
     Desired,
@@ -105,7 +108,9 @@ def judged(
     if Outcome.NOT_SHARED in found:
         return Report(standing=_not_shared(desired, verdicts), again=share_again, images=images)
     drift_look = pace.spread(desired.interval, facts.jitter) if desired.interval else None
-    return Report(standing=_done(desired), again=drift_look, images=images)
+    return Report(
+        standing=_done(desired), again=drift_look, images=images, finished=desired.leaving
+    )
 
 
 def failed_pass(error: OperatorError) -> Standing:
@@ -120,6 +125,21 @@ def failed_pass(error: OperatorError) -> Standing:
         reason=reason,
         message=f"{error}; tried again by itself.",
         outlook=Outlook.MOVING,
+    )
+
+
+def leaving(standing: Standing) -> Standing:
+    """The same, of a resource that is being deleted and rejects its shares first."""
+    held = (
+        ""
+        if standing.outlook is Outlook.MOVING
+        else (f' To let it go all the same: kubectl annotate {PLURAL} NAME {SKIP_REJECT}="true".')
+    )
+    return replace(
+        standing,
+        ready="False",
+        reason=Reason.REJECTING,
+        message=f"Rejecting the shares before the resource goes: {standing.message}{held}",
     )
 
 

@@ -48,6 +48,7 @@ def render(  # noqa: PLR0913 - the parts of one status
         job=job,
         images=images,
         summary=None if desired is None else _summary(desired, images),
+        handled_reconcile_at=old.handled_reconcile_at,
     )
 
 
@@ -108,6 +109,8 @@ def write(status: Status) -> Json:
             "job": None if status.job is None else _job_out(status.job),
             "images": [_image_out(row) for row in status.images],
             "summary": status.summary,
+            "lastHandledReconcileAt": status.handled_reconcile_at,
+            "secretVersion": status.secret_version,
         }
     )
 
@@ -132,6 +135,8 @@ def _status_in(raw: Mapping[str, Any]) -> Status:
         job=None if job is None else _job_in(job),
         images=tuple(_image_in(row) for row in raw.get("images", ())),
         summary=raw.get("summary"),
+        handled_reconcile_at=raw.get("lastHandledReconcileAt"),
+        secret_version=raw.get("secretVersion"),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from image_share_operator import status as status_json
-from image_share_operator.api import Desired, Key, Status
+from image_share_operator.api import FINALIZER, RECONCILE_AT, SKIP_REJECT, Desired, Key, Status
 from image_share_operator.errors import InvalidSpecError
 
 
@@ -44,6 +44,10 @@ class Entry:
         known: the status as this process knows it; ahead of ``written`` until it is saved.
         written: the status as the API server has it.
         unsaved: whether the last try to save ``known`` failed.
+        deleting: whether it goes as soon as nothing holds it.
+        held: whether our finalizer holds it.
+        skip_reject: whether it may go although its shares could not be rejected.
+        reconcile_at: the value of the annotation that asks for a pass.
     """
 
     key: Key
@@ -54,6 +58,9 @@ class Entry:
     known: Status
     written: Status
     deleting: bool = False
+    held: bool = False
+    skip_reject: bool = False
+    reconcile_at: str | None = None
     unsaved: bool = False
     memory: Memory = field(default_factory=Memory)
 
@@ -91,7 +98,7 @@ class Store:
         # The process is ahead of the API server in what it knows of the status, never behind.
         new = replace(seen, known=old.known, unsaved=old.unsaved, memory=old.memory)
         self._entries[seen.key] = new
-        same = (new.generation, new.deleting) == (old.generation, old.deleting)
+        same = _asked(new) == _asked(old)
         return None if same and new.written == old.written else seen.key
 
     def forget(self, key: Key, uid: str) -> None:
@@ -115,8 +122,14 @@ class Store:
             self._entries[entry.key] = replace(current, **changes)
 
 
+def _asked(entry: Entry) -> tuple[object, ...]:
+    """What users can change about an object that matters here."""
+    return entry.generation, entry.deleting, entry.skip_reject, entry.reconcile_at
+
+
 def _parse(body: Mapping[str, Any]) -> Entry:
     metadata: Mapping[str, Any] = body["metadata"]
+    annotations: Mapping[str, str] = metadata.get("annotations") or {}
     generation = int(metadata["generation"])
     written = status_json.read(body.get("status"))
     try:
@@ -132,4 +145,7 @@ def _parse(body: Mapping[str, Any]) -> Entry:
         known=written,
         written=written,
         deleting=metadata.get("deletionTimestamp") is not None,
+        held=FINALIZER in metadata.get("finalizers", ()),
+        skip_reject=annotations.get(SKIP_REJECT) == "true",
+        reconcile_at=annotations.get(RECONCILE_AT),
     )

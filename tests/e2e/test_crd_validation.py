@@ -26,6 +26,7 @@ NOT_A_PROJECT = "must be the ID of a project, 32 lower-case hexadecimal digits, 
 NOT_A_SECRET = "must be the name of a Secret in this namespace: lower-case letters, digits, "
 NOT_A_URL = "must be https://HOST or https://HOST:PORT, without user, path, query or version"
 NOT_A_TIMEOUT = "must be from 30s to 24h, written such as 45s, 10m or 1h30m"
+NOT_AN_INTERVAL = "must be from 1m to 24h, written such as 5m or 1h30m; or 0s for never"
 NO_ENDPOINTS = "set region (eu-de or eu-nl), or set both endpoints.iam and endpoints.ims"
 
 
@@ -149,7 +150,18 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "an empty timeout": ({"timeout": ""}, NOT_A_TIMEOUT),
     "a timeout as number": ({"timeout": 600}, "spec.timeout in body must be of type string"),
     "a word instead of a switch": ({"suspend": "yes"}, "spec.suspend in body must be of type bool"),
-    "a field that has no behaviour yet": ({"interval": "1h"}, 'unknown field "spec.interval"'),
+    "an interval below the least": (
+        {"interval": "59s"},
+        f'spec.interval: Invalid value: "59s": {NOT_AN_INTERVAL}',
+    ),
+    "an interval above the most": ({"interval": "25h"}, NOT_AN_INTERVAL),
+    "an interval without a unit": ({"interval": "3600"}, NOT_AN_INTERVAL),
+    "another zero interval": ({"interval": "0h"}, NOT_AN_INTERVAL),
+    "another deletion policy": (
+        {"deletionPolicy": "Delete"},
+        'supported values: "Retain", "Reject"',
+    ),
+    "a field that does not exist": ({"retries": 3}, 'unknown field "spec.retries"'),
     "a field in another spelling": ({"projectId": PROJECT}, 'unknown field "spec.projectId"'),
 }
 
@@ -172,6 +184,9 @@ ACCEPTED: dict[str, Json] = {
     },
     "the other region": {"region": "eu-nl"},
     "a rejection": {"decision": "Reject"},
+    "no looks for drift": {"interval": "0s"},
+    "the shortest interval": {"interval": "1m"},
+    "rejection at the end": {"deletionPolicy": "Reject"},
     "500 images": {"images": IMAGES[:500]},
     "a vault ID that is no UUID, as the documents show": {"vaultID": "vault-quota_1"},
     "a vault ID of 64 characters": {"vaultID": "v" * 64},
@@ -215,6 +230,8 @@ def test_spec_gets_its_defaults(control_plane: ControlPlane) -> None:
         "decision": "Accept",
         "credentialsSecretRef": {"name": "otc-credentials"},
         "timeout": "10m",
+        "interval": "1h",
+        "deletionPolicy": "Retain",
         "suspend": False,
     }
 

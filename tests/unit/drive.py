@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from image_share_operator.api import API_VERSION, KIND, Decision, JobState, Key, Membership
+from image_share_operator.api import (
+    API_VERSION,
+    FINALIZER,
+    GROUP,
+    KIND,
+    Decision,
+    JobState,
+    Key,
+    Membership,
+)
 from image_share_operator.cloud.tenants import blame
 from image_share_operator.credentials import Held
 from image_share_operator.errors import JobUnknownError, ObjectGoneError
@@ -151,6 +160,8 @@ class FakeKube:
     body: dict[str, Any]
     writes: list[dict[str, Any]] = field(default_factory=list)
     fails: list[Exception | None] = field(default_factory=list)
+    released: bool = False
+    terminating: bool = False
 
     async def write_status(
         self, key: Key, uid: str, status: Mapping[str, Any]
@@ -162,6 +173,21 @@ class FakeKube:
             raise ObjectGoneError("no such object")
         self.writes.append(json.loads(json.dumps(status)))
         return self.changed(status=self.writes[-1])
+
+    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+        assert (key, uid) == (KEY, self.body["metadata"]["uid"])
+        self.body["metadata"]["finalizers"] = [FINALIZER]
+        return self.changed()
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        assert (key, uid) == (KEY, self.body["metadata"]["uid"])
+        self.body["metadata"].pop("finalizers", None)
+        self.released = True
+        return self.changed()
+
+    async def namespace_goes(self, namespace: str) -> bool:
+        assert namespace == KEY.namespace
+        return self.terminating
 
     def changed(self, **parts: Any) -> dict[str, Any]:
         metadata = dict(self.body["metadata"])
@@ -241,6 +267,20 @@ class Drive:
         """Change the spec, as a user would."""
         merged = {**self.kube.body["spec"], **changes}
         self.store.observe(self.kube.changed(spec=merged))
+        self.again = timedelta()
+
+    def annotate(self, **annotations: str) -> None:
+        """Set annotations; their names are completed with our group."""
+        named = {f"{GROUP}/{name.replace('_', '-')}": text for name, text in annotations.items()}
+        self.kube.body["metadata"]["annotations"] = named
+        self.store.observe(self.kube.changed())
+        self.again = timedelta()
+
+    def delete(self) -> None:
+        """Ask for the object to be deleted, as `kubectl delete` does."""
+        self.kube.body["metadata"]["deletionTimestamp"] = START.isoformat()
+        self.kube.body["metadata"]["generation"] += 1
+        self.store.observe(self.kube.changed())
         self.again = timedelta()
 
     async def step(self) -> timedelta | None:

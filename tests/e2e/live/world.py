@@ -35,7 +35,8 @@ class World:
         self.project = sim.add_project(f"eu-de_{namespace}")
         self.user_id = sim.add_user(self.user, self.password)
         self._calls_before: dict[str, int] = sim.counters()["calls"]
-        self._resources = RESOURCES.format(namespace=namespace)
+        self.resources = RESOURCES.format(namespace=namespace)
+        self.manifest: Json = {}
         self._secrets = SECRETS.format(namespace=namespace)
 
     def image(self, status: str = "pending") -> str:
@@ -61,8 +62,18 @@ class World:
             made = self._http.put(f"{self._secrets}/{name}", json=body)
         made.raise_for_status()
 
-    def apply(self, images: Sequence[str], name: str = "web", **changes: object) -> str:
-        """Create a resource; ``None`` in ``changes`` takes a field out."""
+    def delete_secret(self, name: str = SECRET) -> None:
+        self._http.delete(f"{self._secrets}/{name}").raise_for_status()
+
+    def apply(
+        self,
+        images: Sequence[str],
+        name: str = "web",
+        *,
+        finalizers: Sequence[str] = (),
+        **changes: object,
+    ) -> str:
+        """Create a resource; ``None`` in ``changes`` takes a field of the spec out."""
         spec: Json = {
             "images": list(images),
             "projectID": self.project,
@@ -73,22 +84,49 @@ class World:
         body = {
             "apiVersion": "ims.otc.dev/v1alpha1",
             "kind": "ImageShareAcceptance",
-            "metadata": {"name": name, "namespace": self.namespace},
+            "metadata": {
+                "name": name,
+                "namespace": self.namespace,
+                **({"finalizers": list(finalizers)} if finalizers else {}),
+            },
             "spec": {field: value for field, value in spec.items() if value is not None},
         }
-        self._http.post(self._resources, json=body).raise_for_status()
+        self._http.post(self.resources, json=body).raise_for_status()
+        self.manifest = body
         return name
+
+    def annotate(self, name: str = "web", **annotations: str) -> None:
+        """Set annotations, as `kubectl annotate --overwrite` does."""
+        self._merge(name, {"metadata": {"annotations": annotations}})
+
+    def release(self, name: str = "web") -> None:
+        """Take all finalizers off."""
+        self._merge(name, {"metadata": {"finalizers": None}})
+
+    def delete(self, name: str = "web") -> None:
+        self._http.delete(f"{self.resources}/{name}").raise_for_status()
+
+    def find(self, name: str = "web") -> Json | None:
+        """The resource, or ``None`` when it is gone."""
+        answer = self._http.get(f"{self.resources}/{name}")
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        body: Json = answer.raise_for_status().json()
+        return body
 
     def edit(self, name: str = "web", **changes: object) -> None:
         """Change fields of the spec."""
+        self._merge(name, {"spec": changes})
+
+    def _merge(self, name: str, body: Json) -> None:
         self._http.patch(
-            f"{self._resources}/{name}",
+            f"{self.resources}/{name}",
             headers={"Content-Type": "application/merge-patch+json"},
-            json={"spec": changes},
+            json=body,
         ).raise_for_status()
 
     def get(self, name: str = "web") -> Json:
-        body: Json = self._http.get(f"{self._resources}/{name}").raise_for_status().json()
+        body: Json = self._http.get(f"{self.resources}/{name}").raise_for_status().json()
         return body
 
     def status(self, name: str = "web") -> Json:

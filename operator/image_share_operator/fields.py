@@ -1,0 +1,67 @@
+"""Reads single fields of a spec; each refusal names its field. No I/O."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from image_share_operator.errors import InvalidSpecError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def mapping(spec: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = spec.get(field)
+    if not isinstance(value, Mapping):
+        raise InvalidSpecError(f"spec.{field} is missing")
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON objects have text keys
+
+
+def optional_text(spec: Mapping[str, Any], field: str) -> str | None:
+    value = spec.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise InvalidSpecError(f"spec.{field} must be a text that is not empty")
+    return value
+
+
+def text(spec: Mapping[str, Any], field: str) -> str:
+    value = optional_text(spec, field)
+    if value is None:
+        raise InvalidSpecError(f"spec.{field} is missing")
+    return value
+
+
+def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    value: object = spec.get(field)
+    if not isinstance(value, list) or not value:
+        raise InvalidSpecError(f"spec.{field} must list at least one image")
+    rows: list[object] = value  # pyright: ignore[reportUnknownVariableType] - checked below
+    texts = tuple(row for row in rows if isinstance(row, str))
+    if len(texts) != len(rows):
+        raise InvalidSpecError(f"spec.{field} must hold texts only")
+    return texts
+
+
+def duration(spec: Mapping[str, Any], field: str, default: timedelta) -> timedelta:
+    text = optional_text(spec, field)
+    if text is None:
+        return default
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise InvalidSpecError(f"spec.{field}: {exc}") from None
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a Go-style duration such as ``1h30m``.
+
+    Raises:
+        ValueError: the text is not such a duration.
+    """
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is not a duration such as 10m or 1h30m")
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))

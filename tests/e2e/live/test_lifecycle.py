@@ -1,0 +1,151 @@
+"""Drift, deletion, and what users ask for by annotation."""
+
+from e2e.live.world import LOGIN, MEMBER, PUT, World, eventually
+
+RECONCILE_AT = "ims.otc.dev/reconcile-at"
+SKIP_REJECT = "ims.otc.dev/skip-reject"
+
+
+def is_gone(world: World, name: str = "web") -> bool | None:
+    return True if world.find(name) is None else None
+
+
+def test_what_someone_rejected_by_hand_is_accepted_again(world: World) -> None:
+    image = world.image()
+    world.apply([image])
+    world.wait_for("Accepted")
+    world.sim.set_membership(image, world.project, "rejected")
+
+    world.annotate(**{RECONCILE_AT: "1"})
+    eventually(lambda: world.calls(PUT) == 2 or None)
+    world.wait_for("Accepted")
+
+    assert world.membership(image) == "accepted"
+    assert world.status()["lastHandledReconcileAt"] == "1"
+    eventually(lambda: "DriftDetected" in world.events() or None)
+
+
+def test_share_that_its_owner_withdrew_turns_ready_false(world: World) -> None:
+    image = world.image()
+    world.apply([image])
+    world.wait_for("Accepted")
+    world.sim.withdraw(image, world.project)
+
+    world.annotate(**{RECONCILE_AT: "1"})
+    ready = world.wait_for("NotShared")
+
+    assert ready["status"] == "False"
+    assert image in ready["message"]
+
+
+def test_asking_again_with_the_same_value_asks_for_nothing(world: World) -> None:
+    world.apply([world.image()])
+    world.wait_for("Accepted")
+    world.annotate(**{RECONCILE_AT: "1"})
+    eventually(lambda: world.status().get("lastHandledReconcileAt"))
+    looks = world.calls(MEMBER)
+
+    world.annotate(**{RECONCILE_AT: "1", "unrelated": "annotation"})
+    world.apply([world.image()], name="other")
+    world.wait_for("Accepted", name="other")
+
+    assert world.calls(MEMBER) == looks + 2
+
+
+def test_retain_lets_the_resource_go_and_the_share_stays(world: World) -> None:
+    image = world.image()
+    world.apply([image])
+    world.wait_for("Accepted")
+
+    world.delete()
+
+    eventually(lambda: is_gone(world))
+    assert world.membership(image) == "accepted"
+
+
+def test_reject_rejects_the_share_before_the_resource_goes(world: World) -> None:
+    image = world.image()
+    world.apply([image], deletionPolicy="Reject")
+    world.wait_for("Accepted")
+    assert world.get()["metadata"]["finalizers"] == ["ims.otc.dev/reject"]
+
+    world.delete()
+    eventually(lambda: is_gone(world))
+
+    assert world.membership(image) == "rejected"
+
+
+def test_reject_leaves_the_finalizers_of_others_alone(world: World) -> None:
+    image = world.image()
+    world.apply([image], deletionPolicy="Reject", finalizers=["example.com/theirs"])
+    world.wait_for("Accepted")
+
+    world.delete()
+    eventually(lambda: world.membership(image) == "rejected" or None)
+    left = eventually(
+        lambda: found if len(found := world.get()["metadata"]["finalizers"]) == 1 else None
+    )
+
+    assert left == ["example.com/theirs"]
+    world.release()
+
+
+def test_resource_without_its_secret_says_so_and_can_be_let_go(world: World) -> None:
+    world.apply([world.image()], deletionPolicy="Reject", credentialsSecretRef={"name": "never"})
+    world.wait_for("SecretNotFound")
+
+    world.delete()
+    ready = world.wait_for("Rejecting")
+    world.annotate(**{SKIP_REJECT: "true"})
+
+    eventually(lambda: is_gone(world))
+    assert "Secret never not found" in ready["message"]
+    assert "skip-reject" in ready["message"]
+
+
+def test_namespace_that_is_deleted_is_not_held_up_by_a_missing_secret(world: World) -> None:
+    world.apply([world.image()], deletionPolicy="Reject", credentialsSecretRef={"name": "never"})
+    world.wait_for("SecretNotFound")
+    http = world.control_plane.http
+    http.delete(f"/api/v1/namespaces/{world.namespace}").raise_for_status()
+
+    world.delete()
+
+    eventually(lambda: is_gone(world))
+
+
+def test_server_side_apply_of_the_same_manifest_changes_nothing(world: World) -> None:
+    """As Argo CD does: what the operator writes is none of the applied fields."""
+    world.apply([world.image()])
+    world.wait_for("Accepted")
+    before = world.get()["metadata"]
+
+    body = world.manifest
+    answer = world.control_plane.http.patch(
+        f"{world.resources}/web",
+        params={"fieldManager": "argocd-controller", "force": "true"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        json=body,
+    )
+    answer.raise_for_status()
+    again = world.control_plane.http.patch(
+        f"{world.resources}/web",
+        params={"fieldManager": "argocd-controller", "force": "true", "dryRun": "All"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        json=body,
+    )
+
+    assert again.raise_for_status().json()["metadata"]["generation"] == before["generation"]
+    assert again.json()["metadata"]["resourceVersion"] == world.get()["metadata"]["resourceVersion"]
+    assert world.calls(PUT) == 1
+
+
+def test_changed_interval_sends_nothing(world: World) -> None:
+    world.apply([world.image()])
+    world.wait_for("Accepted")
+
+    world.edit(interval="5m")
+    world.wait_for("Accepted")
+
+    assert world.calls(PUT) == 1
+    assert world.calls(LOGIN) == 1
