@@ -15,7 +15,7 @@ import kopf
 from image_share_operator import __version__, handlers, kube, logs
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.tenants import Tenants, blame
-from image_share_operator.cloud.transport import build_client
+from image_share_operator.cloud.transport import Clients, build_client
 from image_share_operator.credentials import CredentialStore
 from image_share_operator.errors import KubeError
 from image_share_operator.pace import Policy
@@ -75,18 +75,22 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    client = build_client(
-        connections=settings.workers * 2,
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=settings.request_timeout,
+    clients = Clients(
+        lambda ca: build_client(
+            connections=settings.workers * 2,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=settings.request_timeout,
+            ca=ca,
+        )
     )
-    async with client, kube.connect() as api:
+    async with clients, kube.connect() as api:
         cluster = kube.Kube(api, settings.request_timeout)
         recorder = Recorder(api, settings.request_timeout)
         store, queue = Store(), WorkQueue()
+        caller = Caller(client=clients.get(), timeout=settings.request_timeout, clients=clients.get)
         reconciler = Reconciler(
             store=store,
-            cloud=Tenants(Caller(client=client, timeout=settings.request_timeout), _now),
+            cloud=Tenants(caller, _now),
             credentials=CredentialStore(cluster, now=_now, ttl=settings.secret_poll),
             kube=cluster,
             emit=recorder.emit,

@@ -49,6 +49,7 @@ class Access:
                 credentials=held.credentials,
                 project_id=self.desired.project_id,
                 endpoints=self.desired.endpoints,
+                ca=held.ca,
             )
             self._tenant = self.cloud.tenant(identity)
         return self._tenant

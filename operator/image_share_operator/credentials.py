@@ -1,11 +1,13 @@
 """From a Secret to credentials; nobody else sees Secret bytes."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from image_share_operator import clouds_yaml
 from image_share_operator.errors import TerminalError
 from image_share_operator.identity import Credentials, PasswordCredentials, TokenCredentials
 from image_share_operator.reasons import Reason
@@ -28,6 +30,7 @@ class Held:
 
     credentials: Credentials
     version: str
+    ca: str | None = None
 
 
 class Secrets(Protocol):
@@ -99,7 +102,9 @@ class CredentialStore:
             )
             return UnusableSecretError(message, reason=Reason.SECRET_NOT_FOUND, version="")
         try:
-            return Held(credentials=parse(secret.data), version=secret.version)
+            # In a thread: the first clouds.yaml imports a library for half a second.
+            credentials = await asyncio.to_thread(parse, secret.data)
+            return Held(credentials=credentials, version=secret.version, ca=parse_ca(secret.data))
         except ValueError as exc:
             return UnusableSecretError(
                 f"Secret {name}: {exc}",
@@ -116,15 +121,36 @@ def parse(data: Mapping[str, bytes]) -> Credentials:
     """
     if "token" in data:
         return TokenCredentials(token=_text(data, "token"))
+    if "clouds.yaml" in data:
+        cloud = _text(data, "cloud") if "cloud" in data else None
+        return clouds_yaml.read(data["clouds.yaml"], cloud)
     if "userID" in data:
         return PasswordCredentials(user_id=_text(data, "userID"), password=_text(data, "password"))
     if "username" not in data and "password" not in data:
-        raise ValueError("needs the key token, or the keys username, password and domainName")
+        raise ValueError(
+            "needs the key token, or clouds.yaml, or username, password and domainName"
+        )
     return PasswordCredentials(
         user_name=_text(data, "username"),
         password=_text(data, "password"),
         domain_name=_text(data, "domainName"),
     )
+
+
+def parse_ca(data: Mapping[str, bytes]) -> str | None:
+    """Read the certificates of a private authority; ``None`` when there are none.
+
+    Raises:
+        ValueError: they are no certificates in PEM.
+    """
+    if "ca.crt" not in data:
+        return None
+    text = _text(data, "ca.crt")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError):
+        raise ValueError("key ca.crt holds no certificates in PEM form") from None
+    return text
 
 
 def _text(data: Mapping[str, bytes], key: str) -> str:

@@ -34,8 +34,12 @@ class Identity:
 
     Two resources share a token, and later a batch, only when all of these are equal: whoever
     does not know a password can't profit from another's login.
+
+    Attributes:
+        ca: certificates in PEM that the endpoints may be signed by, besides the system's.
     """
 
     credentials: Credentials
     project_id: str
     endpoints: Endpoints
+    ca: str | None = None

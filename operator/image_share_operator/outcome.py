@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from image_share_operator import events as kube_events
 from image_share_operator import pace, report
-from image_share_operator.api import Desired, ImageStatus, Membership, Status
+from image_share_operator.api import ConditionType, Desired, ImageStatus, Membership, Status
 from image_share_operator.credentials import UnusableSecretError
 from image_share_operator.errors import (
     InvalidSpecError,
@@ -108,7 +108,7 @@ class Judge:
             delay = _retry_delay(error, memory.errors, facts.jitter)
             hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
             return Outcome(
-                standing=None if hiccup else report.failed_pass(error),
+                standing=None if hiccup else self._same_words(report.failed_pass(error)),
                 known=facts.status if hiccup else known,
                 memory=replace(memory, look_at=now + delay, secret_version=None),
                 again=delay,
@@ -122,6 +122,20 @@ class Judge:
             memory=replace(memory, look_at=now + delay, secret_version=version),
             again=self._sooner(delay),
         )
+
+    def _same_words(self, standing: Standing) -> Standing:
+        """Keep the words of the same trouble.
+
+        Each request fails in its own words, and new words are a status write.
+        """
+        said = self.entry.known.condition(ConditionType.READY)
+        if (
+            said is None
+            or said.reason is not standing.reason
+            or said.observed_generation != self.entry.generation
+        ):
+            return standing
+        return replace(standing, message=said.message)
 
     def _sooner(self, again: timedelta | None) -> timedelta:
         poll = self.policy.secret_poll

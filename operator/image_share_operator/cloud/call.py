@@ -1,23 +1,44 @@
 """One HTTP exchange: bounded in time, and its failures turned into our errors."""
 
 import asyncio
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 
 import aiohttp
 import httpx
 
+from image_share_operator.cloud.circuit import Circuits
 from image_share_operator.errors import OutcomeUnknownError, RetryableError
 
 WRITES = frozenset({"PUT", "POST", "DELETE"})
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Sends requests; holds the client and the longest time that one exchange may take."""
+    """Sends requests.
+
+    Attributes:
+        timeout: the longest time that one exchange may take, from connecting to the last byte.
+        circuits: which endpoints are being left alone.
+        clients: gives the client that trusts one more certificate authority.
+    """
 
     client: httpx.AsyncClient
     timeout: timedelta
+    circuits: Circuits = field(default_factory=lambda: Circuits(_utc_now))
+    clients: Callable[[str], httpx.AsyncClient] | None = None
+
+    def trusting(self, ca: str | None) -> "Caller":
+        """The same, for endpoints whose certificates this authority signed (PEM)."""
+        if ca is None or self.clients is None:
+            return self
+        return replace(self, client=self.clients(ca))
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send once and read the whole answer.
@@ -26,15 +47,36 @@ class Caller:
             OutcomeUnknownError: a write may have arrived, its answer did not.
             RetryableError: nothing was changed, and no answer came.
         """
+        circuit = self.circuits.of(f"{request.url.scheme}://{request.url.netloc.decode()}")
+        circuit.admit()
         try:
             async with asyncio.timeout(self.timeout.total_seconds()):
-                return await self.client.send(request)
+                response = await self.client.send(request)
         except (TimeoutError, httpx.HTTPError) as exc:
-            if _never_sent(exc):
-                raise RetryableError(f"{_what(request)}: no connection") from exc
-            why = "no answer in time" if _timed_out(exc) else "the connection broke"
-            kind = OutcomeUnknownError if request.method in WRITES else RetryableError
-            raise kind(f"{_what(request)}: {why}") from exc
+            circuit.failed()
+            raise _translated(request, exc) from exc
+        except asyncio.CancelledError:
+            circuit.gave_up()
+            raise
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            circuit.failed()
+        else:
+            circuit.succeeded()
+        return response
+
+
+def _translated(request: httpx.Request, exc: Exception) -> RetryableError:
+    what = f"{request.method} {request.url.host}{request.url.path}"
+    if isinstance(exc.__cause__, aiohttp.ClientConnectorCertificateError):
+        return RetryableError(
+            f"{what}: its certificate is not trusted; a private authority goes into the key "
+            "ca.crt of the Secret"
+        )
+    if _never_sent(exc):
+        return RetryableError(f"{what}: no connection")
+    why = "no answer in time" if _timed_out(exc) else "the connection broke"
+    kind = OutcomeUnknownError if request.method in WRITES else RetryableError
+    return kind(f"{what}: {why}")
 
 
 def _never_sent(exc: Exception) -> bool:
@@ -48,7 +90,3 @@ def _never_sent(exc: Exception) -> bool:
 
 def _timed_out(exc: Exception) -> bool:
     return isinstance(exc, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout)
-
-
-def _what(request: httpx.Request) -> str:
-    return f"{request.method} {request.url.host}{request.url.path}"

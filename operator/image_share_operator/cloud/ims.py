@@ -10,6 +10,7 @@ from image_share_operator.cloud import refusals, wire
 from image_share_operator.cloud.auth import Tokens
 from image_share_operator.cloud.body import Json, error_of
 from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.circuit import Throttle
 from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.errors import JobUnknownError, OutcomeUnknownError
 from image_share_operator.facts import JobReport
@@ -29,6 +30,7 @@ class Ims:
     identity: Identity
     caller: Caller
     tokens: Tokens
+    throttle: Throttle
 
     async def update_members(
         self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
@@ -82,17 +84,21 @@ class Ims:
 
     async def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
         """Send with a token; once more with another one when the cloud refuses the first."""
+        self.throttle.admit()
         token = await self.tokens.current()
         response = await self._send_with(token, method, path, body)
+        if refusals.token_refused(response):
+            another = await self.tokens.renewed(token, refusals.refusal(response))
+            if another is None:
+                return response
+            token = another
+            response = await self._send_with(token, method, path, body)
         if not refusals.token_refused(response):
             self.tokens.works(token)
-            return response
-        another = await self.tokens.renewed(token, refusals.refusal(response))
-        if another is None:
-            return response
-        response = await self._send_with(another, method, path, body)
-        if not refusals.token_refused(response):
-            self.tokens.works(another)
+        if refusals.throttled(response):
+            self.throttle.refused(refusals.retry_after(response))
+        else:
+            self.throttle.passed()
         return response
 
     async def _send_with(

@@ -81,6 +81,14 @@ def token_refused(response: httpx.Response) -> bool:
     return kind_of(response.status_code, code) in (Kind.TOKEN, Kind.MISMATCH)
 
 
+def throttled(response: httpx.Response) -> bool:
+    """Whether the cloud asks for fewer calls."""
+    if response.status_code < HTTPStatus.BAD_REQUEST:
+        return False
+    code, _ = error_of(response)
+    return kind_of(response.status_code, code) is Kind.THROTTLED
+
+
 def retry_after(response: httpx.Response) -> timedelta | None:
     """The wait that the cloud asks for: seconds or an HTTP date; ``None`` when it does not.
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from image_share_operator.api import Decision, Membership
 from image_share_operator.cloud.auth import Tokens
 from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.circuit import Throttle
 from image_share_operator.cloud.codes import Kind, kind_of_code
 from image_share_operator.cloud.ims import Ims
 from image_share_operator.facts import Blame, JobReport
@@ -32,8 +33,10 @@ class Tenants:
         """The one `Tenant` of this identity."""
         tenant = self._known.get(identity)
         if tenant is None:
-            tokens = Tokens(identity, self._caller, self._now)
-            tenant = Tenant(Ims(identity=identity, caller=self._caller, tokens=tokens))
+            caller = self._caller.trusting(identity.ca)
+            tokens = Tokens(identity, caller, self._now)
+            throttle = Throttle(self._now)
+            tenant = Tenant(Ims(identity=identity, caller=caller, tokens=tokens, throttle=throttle))
             self._known[identity] = tenant
         self._known.move_to_end(identity)
         while len(self._known) > MAX_IDENTITIES:

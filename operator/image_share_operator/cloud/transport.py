@@ -1,8 +1,9 @@
 """How requests leave the process: one attempt each, no redirects, bounded answers."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from typing import Self
 
 import aiohttp
 import httpx
@@ -19,10 +20,20 @@ class BodyTooLargeError(httpx.TransportError):
 
 
 def build_client(
-    *, connections: int, connect_timeout: timedelta, read_timeout: timedelta
+    *,
+    connections: int,
+    connect_timeout: timedelta,
+    read_timeout: timedelta,
+    ca: str | None = None,
 ) -> httpx.AsyncClient:
-    """Make the client of the process. TLS is verified; there is no way to turn that off."""
+    """Make a client. TLS is verified; there is no way to turn that off.
+
+    Args:
+        ca: certificates in PEM that are trusted besides the system's.
+    """
     tls = ssl.create_default_context()
+    if ca is not None:
+        tls.load_verify_locations(cadata=ca)
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=connections, ssl=tls)
@@ -43,6 +54,29 @@ def build_client(
             "User-Agent": f"image-share-operator/{__version__}",
         },
     )
+
+
+class Clients:
+    """The clients of a process: one, and one for each private certificate authority."""
+
+    def __init__(self, build: Callable[[str | None], httpx.AsyncClient]) -> None:
+        self._build = build
+        self._known: dict[str | None, httpx.AsyncClient] = {}
+
+    def get(self, ca: str | None = None) -> httpx.AsyncClient:
+        """The one client that trusts this authority besides the system's."""
+        if ca not in self._known:
+            self._known[ca] = self._build(ca)
+        return self._known[ca]
+
+    async def __aenter__(self) -> Self:
+        """Nothing is opened before it is needed."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Close all connections."""
+        for client in self._known.values():
+            await client.aclose()
 
 
 async def _once(

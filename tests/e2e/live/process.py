@@ -58,6 +58,7 @@ class Operator:
             "KUBECONFIG": str(kubeconfig),
             "ISA_LOG_LEVEL": "debug",
             "ISA_SECRET_POLL_S": "2",
+            "ISA_ALLOW_INSECURE_ENDPOINTS": "true",
             **env,
         }
 
@@ -69,7 +70,7 @@ class Operator:
         """Start and wait until it says so."""
         before = self.log.count(" starts")
         settings = [f"{name}={value}" for name, value in self._env.items()]
-        run = [sys.executable, "-m", "image_share_operator", "--allow-insecure-endpoints"]
+        run = [sys.executable, "-m", "image_share_operator"]
         self._server = Server(
             ["/usr/bin/env", *settings, *run], directory=self._log.parent, log=self._log
         )
