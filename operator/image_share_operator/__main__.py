@@ -6,13 +6,12 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import kopf
 
-from image_share_operator import __version__, handlers, kube, logs
+from image_share_operator import __version__, handlers, kube, logs, preflight
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.tenants import Tenants, blame
 from image_share_operator.cloud.transport import Clients, build_client
@@ -105,26 +104,25 @@ async def run(settings: Settings) -> None:
         )
         workers = Workers(queue, reconciler.reconcile, settings.workers)
         log.info("image-share-operator %s starts", __version__)
-        halt = threading.Event()
 
         def deliver(event: kopf.RawEvent) -> None:
             loop.call_soon_threadsafe(handlers.take, event, store, queue)
 
+        watcher = handlers.Watcher(
+            deliver,
+            namespaces=settings.namespaces,
+            request_timeout_s=settings.request_timeout.total_seconds(),
+        )
         async with asyncio.TaskGroup() as group:
-            recording = group.create_task(recorder.run())
-            watching = asyncio.to_thread(
-                handlers.watch,
-                deliver,
-                namespaces=settings.namespaces,
-                request_timeout_s=settings.request_timeout.total_seconds(),
-                stop=halt,
-            )
-            group.create_task(watching)
+            checks = preflight.Preflight(api, settings.request_timeout, settings.namespaces)
+            background = [group.create_task(part.run()) for part in (recorder, checks)]
+            group.create_task(asyncio.to_thread(watcher.run))
             try:
                 await workers.run(stop, GRACE)
             finally:
-                halt.set()
-                recording.cancel()
+                watcher.stop()
+                for task in background:
+                    task.cancel()
     log.info("image-share-operator stopped")
 
 

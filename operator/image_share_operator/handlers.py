@@ -1,5 +1,8 @@
 """kopf's world into ours: watch events in, keys out. Nothing else knows kopf."""
 
+import asyncio
+import contextlib
+import functools
 import logging
 import threading
 import time
@@ -19,6 +22,8 @@ log = logging.getLogger(__name__)
 HEALTHY_S = 60.0
 """A watch that lived for longer was a working one: its end starts a new series of failures."""
 MAX_PAUSE = timedelta(seconds=30)
+RECONNECT_S = (0.5, 1.0, 2.0, 3.0, 5.0)
+"""Between attempts at one request; kopf's own end at 21 s, for which nobody waits gladly."""
 LIST_CHUNK = 500
 """Objects per page of the first list: bounds its memory and the API server's."""
 
@@ -66,6 +71,7 @@ def settings(request_timeout_s: float) -> kopf.OperatorSettings:
     chosen.watching.connect_timeout = request_timeout_s
     chosen.networking.request_timeout = request_timeout_s
     chosen.networking.connect_timeout = request_timeout_s
+    chosen.networking.error_backoffs = RECONNECT_S
     chosen.networking.enforce_retry_after = True
     # A handler only puts a key away: nothing is gained by keeping its worker for the next event.
     chosen.queueing.idle_timeout = 0.1
@@ -74,39 +80,70 @@ def settings(request_timeout_s: float) -> kopf.OperatorSettings:
     return chosen
 
 
-def watch(
-    deliver: Deliver,
-    *,
-    namespaces: tuple[str, ...],
-    request_timeout_s: float,
-    stop: threading.Event,
-) -> None:
-    """Watch until told to stop. Blocks: meant for a thread of its own.
+class Watcher:
+    """Runs kopf in a thread of its own, again and again until it is told to stop.
 
     A thread, because kopf takes every task of its event loop for its own: at the end it waits
     for them and cancels them, and it takes over the signals of the main thread.
-
-    kopf gives up when the API server stays away for longer than its own retries: the work is
-    level-triggered, so a watch that starts over loses nothing.
     """
-    failures = 0
-    while not stop.is_set():
-        started = time.monotonic()
+
+    def __init__(
+        self, deliver: Deliver, *, namespaces: tuple[str, ...], request_timeout_s: float
+    ) -> None:
+        self._deliver = deliver
+        self._namespaces = namespaces
+        self._request_timeout_s = request_timeout_s
+        self._stop = threading.Event()
+        self._wake: Callable[[], None] = lambda: None
+
+    def stop(self) -> None:
+        """End the present run and start no other. May be called from any thread."""
+        self._stop.set()
+        self._wake()
+
+    def run(self) -> None:
+        """Watch until told to stop. Blocks.
+
+        kopf gives up when the API server is away for long: the work is level-triggered, so a
+        watch that starts over loses nothing.
+        """
+        failures = 0
+        while not self._stop.is_set():
+            started = time.monotonic()
+            why = self._run_once()
+            if self._stop.is_set():
+                return
+            failures = 1 if time.monotonic() - started > HEALTHY_S else failures + 1
+            delay = pace.backoff(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
+            log.warning("the watch broke off (%s); starts again in %.0f s", why, delay)
+            self._stop.wait(delay)
+
+    def _run_once(self) -> str:
+        """Run kopf to its end; say why it ended."""
         try:
-            kopf.run(
-                registry=registry(deliver),
-                settings=settings(request_timeout_s),
-                clusterwide=not namespaces,
-                namespaces=namespaces,
-                standalone=True,
-                stop_flag=stop,
-            )
-            why = "it ended by itself"
+            asyncio.run(self._operate())
         except Exception as exc:  # noqa: BLE001 - whatever ends the watch, the next one may live
-            why = type(exc).__name__
-        if stop.is_set():
+            return type(exc).__name__
+        return "it ended by itself"
+
+    async def _operate(self) -> None:
+        # A flag of this loop: kopf waits for one of another kind in a thread, and when a run ends
+        # by itself, that thread never does.
+        flag = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._wake = functools.partial(_wake, loop, flag)
+        if self._stop.is_set():
             return
-        failures = 1 if time.monotonic() - started > HEALTHY_S else failures + 1
-        delay = pace.backoff(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
-        log.warning("the watch broke off (%s); starts again in %.0f s", why, delay)
-        stop.wait(delay)
+        await kopf.operator(
+            registry=registry(self._deliver),
+            settings=settings(self._request_timeout_s),
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            standalone=True,
+            stop_flag=flag,
+        )
+
+
+def _wake(loop: asyncio.AbstractEventLoop, flag: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody to wake
+        loop.call_soon_threadsafe(flag.set)

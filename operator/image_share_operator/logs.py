@@ -21,7 +21,7 @@ def configure(log_format: str, log_level: str) -> None:
     """Send everything to stderr in the chosen form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_json() if log_format == "json" else _Text())
-    handler.addFilter(_not_an_attempt)
+    handler.addFilter(_worth_reading)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(log_level.upper())
@@ -29,12 +29,21 @@ def configure(log_format: str, log_level: str) -> None:
         logging.getLogger(name).setLevel(max(level, root.level))
 
 
-def _not_an_attempt(record: logging.LogRecord) -> bool:
-    """Leave out the errors that kopf logs of each request it will send again.
+NOISE = (
+    "Request attempt",  # an attempt is no news; when kopf gives up, `handlers.watch` says so
+    "OS signals are ignored",  # as meant: signals are ours
+    "Unresolved resources cannot be served",  # `preflight` says it in words that help
+)
+"""How lines of kopf begin that say nothing to a person."""
 
-    An attempt is no news; when kopf gives up, `handlers.watch` says so.
-    """
-    return not str(record.msg).startswith("Request attempt")
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    """Leave out noise; and the traces of kopf, whose ends `handlers.Watcher` tells in a line."""
+    if record.name.startswith("kopf"):
+        record.exc_info = record.exc_text = None
+    if record.name == "asyncio" and "/kopf/" in str(record.msg):
+        return False  # a task of a run that ended
+    return not str(record.msg).startswith(NOISE)
 
 
 class _Text(logging.Formatter):

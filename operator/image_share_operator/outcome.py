@@ -48,10 +48,10 @@ class Outcome:
 
 
 def memory_for(entry: Entry) -> Memory:
-    """What is remembered of this very spec; a changed spec starts anew."""
+    """What is remembered of this very spec; a changed spec starts anew, its job does not."""
     if entry.memory.generation == entry.generation:
         return entry.memory
-    return Memory(generation=entry.generation)
+    return Memory(generation=entry.generation, settled_at=entry.memory.settled_at)
 
 
 def of_invalid_spec(entry: Entry, error: InvalidSpecError) -> Outcome:
@@ -79,14 +79,15 @@ class Judge:
         job = None if walk.facts.job_unknown else status.job
         images = self._rows(walk.facts) if said.images is None else said.images
         stalled = said.standing.outlook is Outlook.STALLED and version is not None
-        tries = before.tries + (walk.sent is not None and before.retry_at is not None)
+        tried = before.retry_at is not None and before.retry_at <= now
         memory = Memory(
             generation=self.entry.generation,
             look_at=None if said.again is None else now + said.again,
             secret_version=version if stalled else None,
             retry_at=said.retry_at,
             settled_at=walk.facts.settled_at,
-            tries=0 if said.standing.ready == "True" else tries,
+            failed_rows=walk.facts.failed_rows,
+            tries=0 if said.standing.ready == "True" else before.tries + tried,
         )
         return Outcome(
             standing=said.standing,
@@ -103,7 +104,12 @@ class Judge:
         """The walk broke off: come back soon, later, or when something changed."""
         known = replace(facts.status, images=self._rows(facts))
         before = memory_for(self.entry)
-        memory = replace(before, errors=before.errors + 1, settled_at=facts.settled_at)
+        memory = replace(
+            before,
+            errors=before.errors + 1,
+            settled_at=facts.settled_at,
+            failed_rows=facts.failed_rows,
+        )
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, memory.errors, facts.jitter)
             hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
@@ -157,11 +163,16 @@ class Judge:
         known = {row.id: row for row in facts.status.images}
         seen = facts.members or {}
         same = facts.status.observed_generation == self.entry.generation
+        wanted = self.desired.decision.wanted
 
         def row(image: str) -> ImageStatus:
             old = known.get(image, ImageStatus(id=image, membership=Membership.UNKNOWN))
             membership = seen.get(image, old.membership)
-            return replace(old, membership=membership, message=old.message if same else None)
+            message = old.message if same else None
+            if membership is not old.membership and old.membership is wanted:
+                # Done once and changed by someone else: that is no failure of the job.
+                return ImageStatus(id=image, membership=membership, message=message)
+            return replace(old, membership=membership, message=message)
 
         return tuple(row(image) for image in self.desired.images)
 

@@ -1,7 +1,7 @@
 """How long to wait: all delays of the operator, as functions. No clock, no randomness."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 MAX_QUICK_RETRIES = 6
 """Failed jobs in a row that are retried with growing delays (about a minute in all); after
@@ -25,6 +25,19 @@ class Policy:
     """Between two looks at a job that is past its timeout."""
     share_poll: timedelta = timedelta(seconds=10)
     """The first wait for a share that does not exist; grows with the time waited."""
+
+
+def duration(begin: str | None, end: str | None) -> timedelta | None:
+    """The time between two of the cloud's times; ``None`` when they can't be read.
+
+    Three formats of them are known, and empty ones: only the present one is worth reading, since
+    nothing but the next poll hangs on it.
+    """
+    try:
+        took = datetime.fromisoformat(end or "") - datetime.fromisoformat(begin or "")
+    except (TypeError, ValueError):
+        return None
+    return took if took >= timedelta() else None
 
 
 def poll_after(age: timedelta, typical: timedelta) -> timedelta:

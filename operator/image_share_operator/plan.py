@@ -84,29 +84,58 @@ class _Judge:
     def _outcome(
         self, image: str, membership: Membership, known: ImageStatus | None
     ) -> tuple[Outcome, str | None]:
-        wanted = self.desired.decision.wanted
-        job = self.facts.job
-        carried = known is not None and job is not None and known.job_id == job.id
-        if membership is Membership.NOT_SHARED and self.desired.leaving:
-            return Outcome.DONE, None  # there is nothing left to reject
+        job = self._carrier(known)
         if membership is Membership.NOT_SHARED:
-            project = self.desired.project_id
-            return Outcome.NOT_SHARED, f"not shared with project {project}; its owner must share it"
-        if job is not None and carried and job.decision is not self.desired.decision:
+            return self._not_shared()
+        if job is not None and job.decision is not self.desired.decision:
             return Outcome.MISSING, None  # the old order may still show late: only ours is final
-        if membership is wanted:
+        if membership is self.desired.decision.wanted:
             return Outcome.DONE, None
         if image in self.facts.refused:
             return Outcome.FAILED, self.facts.refused[image]
-        if known is not None and known.membership is wanted:
+        if known is None:
+            return Outcome.MISSING, None
+        return self._known_outcome(known, job)
+
+    def _known_outcome(self, known: ImageStatus, job: Job | None) -> tuple[Outcome, str | None]:
+        """Judge an image that is not as wanted, by what was found out about it before."""
+        if known.membership is self.desired.decision.wanted:
             return Outcome.DRIFTED, None
         if self.facts.retry_at is not None and self.now >= self.facts.retry_at:
             return Outcome.MISSING, None
-        if known is not None and self._failed_before(known):
+        if self._failed_before(known):
             return Outcome.FAILED, known.message
-        if job is None or not carried:
+        if self._lost(known):
+            return Outcome.FAILED, f"the cloud does not know job {known.job_id} any more"
+        if job is None:
             return Outcome.MISSING, None
-        return self._by_job(image, job)
+        return self._by_job(known.id, job)
+
+    def _not_shared(self) -> tuple[Outcome, str | None]:
+        if self.desired.leaving:
+            return Outcome.DONE, None  # there is nothing left to reject
+        project = self.desired.project_id
+        return Outcome.NOT_SHARED, f"not shared with project {project}; its owner must share it"
+
+    def _carrier(self, known: ImageStatus | None) -> Job | None:
+        """The latest job, if it carried the image.
+
+        A share that was withdrawn and came back is a new one: no job of ours carried it.
+        """
+        job = self.facts.job
+        if job is None or known is None or known.membership is Membership.NOT_SHARED:
+            return None
+        return job if known.job_id == job.id else None
+
+    def _lost(self, known: ImageStatus) -> bool:
+        """Whether the job that carried the image for this spec vanished without doing it."""
+        gone = self.facts.status.job
+        return (
+            self.facts.job_unknown
+            and gone is not None
+            and known.job_id == gone.id
+            and gone.generation == self.desired.generation
+        )
 
     def _failed_before(self, known: ImageStatus) -> bool:
         """Whether a try for this very spec is known to have failed."""
@@ -127,6 +156,8 @@ class _Judge:
                     return Outcome.FAILED, f"job {job.id}: {row}"
                 if self.now < (self.facts.settled_at or self.now) + self.policy.lag:
                     return Outcome.SETTLING, None
+                if job.generation != self.desired.generation:
+                    return Outcome.MISSING, None
                 said = "reported success, but the membership did not change"
                 return Outcome.FAILED, f"job {job.id} {said}"
             case JobState.FAIL:
@@ -143,9 +174,13 @@ class _Judge:
 def _batch(verdicts: tuple[Verdict, ...], limit: int) -> tuple[str, ...]:
     """Choose what the next PUT carries; empty when there is nothing to send.
 
-    Several suspects are halved until the culprit stands alone, before anything else is sent. What
-    is left over from a failed job is not mixed with others: it may hold the next culprit.
+    Nothing is sent while a membership may still show: the new job would take the place of the
+    one that promised it. Several suspects are halved until the culprit stands alone, before
+    anything else is sent. What is left over from a failed job is not mixed with others: it may
+    hold the next culprit.
     """
+    if any(v.outcome is Outcome.SETTLING for v in verdicts):
+        return ()
     suspects = [v.image for v in verdicts if v.outcome is Outcome.SUSPECT]
     if suspects:
         return tuple(suspects[: min(limit, len(suspects) // 2)])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from image_share_operator import deletion, events, outcome, report
+from image_share_operator import deletion, events, outcome, pace, report
 from image_share_operator import status as status_json
 from image_share_operator.access import Access, Cloud, Credentials
 from image_share_operator.api import ConditionType, Desired, Key, Status
@@ -107,7 +107,10 @@ class Reconciler:
         due = await self._due(entry, desired)
         if due is None or due > NOW:
             return due
-        entry = self.store.get(entry.key) or entry
+        current = self.store.get(entry.key)
+        if current is None or current.asks != entry.asks:
+            return NOW  # it changed while its Secret was read
+        entry = current
         done = await self._walk(entry, desired)
         if desired.leaving and (done.finished or await self._hopeless(entry, done)):
             return await self._release(entry)
@@ -204,9 +207,12 @@ class Reconciler:
     async def _walk(self, entry: Entry, desired: Desired) -> Outcome:
         """Ask the plan and the cloud until there is something to say."""
         before = outcome.memory_for(entry)
+        job = entry.known.job
+        settled = job is not None and job.state.settled
         facts = Facts(
             status=entry.known,
-            settled_at=before.settled_at,
+            settled_at=before.settled_at or (self.now() if settled else None),
+            failed_rows=before.failed_rows,
             retry_at=before.retry_at,
             failures=before.tries,
             batch_limit=self.policy.batch_images,
@@ -234,14 +240,17 @@ class Reconciler:
         return judge.of_walk(walk, said, now=self.now(), version=access.version)
 
     def _learn(self, desired: Desired, walk: Walk) -> None:
-        """Keep a moving mean of how long jobs take, as far as polling can tell."""
+        """Keep a moving mean of how long jobs take, by the cloud's own clock.
+
+        Ours would tell how long they took to be noticed, and the next would be asked for later.
+        """
         job = walk.facts.status.job
         if job is None or not walk.facts.job_asked or not job.state.settled:
             return
-        took = self.now() - job.submitted_at
-        mean = self.typical.get(desired.endpoints.ims, took)
-        # Asked a little before the mean: an answer that comes early pulls it down.
-        self.typical[desired.endpoints.ims] = (mean * 0.8 + took * 0.2) * 0.98
+        took = pace.duration(job.begin_time, job.end_time)
+        if took is not None:
+            mean = self.typical.get(desired.endpoints.ims, took)
+            self.typical[desired.endpoints.ims] = mean * 0.8 + took * 0.2
 
     async def _conclude(
         self, entry: Entry, desired: Desired | None, done: Outcome

@@ -27,9 +27,8 @@ from image_share_operator.reasons import Reason
 
 def suspended(desired: Desired, facts: Facts) -> Report:
     """Keep the last known value; True only if it is known of what this spec asks for."""
-    known = {row.id: row.membership for row in facts.status.images}
     said = facts.status.condition(ConditionType.READY)
-    if all(known.get(image) is desired.decision.wanted for image in desired.images):
+    if _all_known(desired, facts):
         ready, reason = "True", _answered(desired.decision)
     elif said is not None and said.status == "False":
         ready, reason = "False", said.reason
@@ -38,6 +37,18 @@ def suspended(desired: Desired, facts: Facts) -> Report:
     message = "Suspended: nothing is sent to the cloud while spec.suspend is true."
     standing = Standing(ready=ready, reason=reason, message=message, outlook=Outlook.SETTLED)
     return Report(standing=standing, again=None)
+
+
+def _all_known(desired: Desired, facts: Facts) -> bool:
+    """Whether all images are known to be as wanted, and no job is about to change that."""
+    known = {row.id: row for row in facts.status.images}
+    job = facts.job
+    return all(
+        (row := known.get(image)) is not None
+        and row.membership is desired.decision.wanted
+        and (job is None or row.job_id != job.id or job.decision is desired.decision)
+        for image in desired.images
+    )
 
 
 def submitted(desired: Desired, images: int) -> Standing:
@@ -172,26 +183,31 @@ def _row(image: str, membership: Membership, status: Status, *, message: str | N
 def _retry_at(facts: Facts, now: datetime, policy: Policy) -> datetime:
     if facts.retry_at is not None and facts.retry_at > now:
         return facts.retry_at
-    if facts.retryable and facts.failures < pace.MAX_QUICK_RETRIES:
+    if _may_pass(facts) and facts.failures < pace.MAX_QUICK_RETRIES:
         return now + pace.backoff(facts.failures + 1, jitter=facts.jitter)
     return now + pace.spread(policy.slow_retry, facts.jitter)
 
 
+def _may_pass(facts: Facts) -> bool:
+    """Whether the failure may pass by itself; a PUT that was just refused will be again."""
+    return facts.retryable and not facts.refused
+
+
 def _waited(status: Status, now: datetime) -> timedelta:
     """For how long the resource has been waiting for a share."""
-    said = status.condition(ConditionType.READY)
-    if said is None or said.reason is not Reason.NOT_SHARED:
+    said = status.condition(ConditionType.RECONCILING)
+    if said is None or said.reason is not Reason.WAITING_FOR_SHARE:
         return timedelta()
     return now - said.last_transition_time
 
 
 def _failed(facts: Facts, verdicts: tuple[Verdict, ...], *, waiting: bool) -> Standing:
     bad = [v for v in verdicts if v.outcome is Outcome.FAILED]
-    moving = facts.retryable or waiting
+    moving = _may_pass(facts) or waiting
     if len(bad) < len(verdicts):
         reason = Reason.PARTIALLY_FAILED
     else:
-        reason = Reason.CLOUD_UNAVAILABLE if facts.retryable else Reason.INVALID_REQUEST
+        reason = Reason.CLOUD_UNAVAILABLE if _may_pass(facts) else Reason.INVALID_REQUEST
     remedy = "tried again by itself" if moving else "mend the cause, then change spec or Secret"
     return Standing(
         ready="False",
@@ -201,7 +217,7 @@ def _failed(facts: Facts, verdicts: tuple[Verdict, ...], *, waiting: bool) -> St
             f"{bad[0].message}; {remedy} (all in status.images)."
         ),
         outlook=Outlook.MOVING if moving else Outlook.STALLED,
-        moving=Reason.WAITING_FOR_SHARE if waiting and not facts.retryable else None,
+        moving=Reason.WAITING_FOR_SHARE if waiting and not _may_pass(facts) else None,
     )
 
 

@@ -64,6 +64,9 @@ def merge(old: Condition | None, new: Condition) -> Condition:
 
 def says_something_new(new: Status, written: Status, now: datetime) -> bool:
     """Whether ``new`` is worth a write: not for the first steps of a young job."""
+    if new.job is not None:
+        # Not in the JSON: what was written never has it.
+        new = replace(new, job=replace(new.job, odd_status=None))
     if new == written:
         return False
     if new.job is None or written.job is None or new.job.id != written.job.id:

@@ -21,6 +21,7 @@ class Memory:
             the spec) helps; ``None`` where it does not matter.
         retry_at: when failed images may be sent again.
         settled_at: when the latest job was first seen settled.
+        failed_rows: images that this job named as failed, with its words.
         errors: passes in a row that ended in an error.
         tries: jobs in a row that failed although they might have worked.
     """
@@ -30,6 +31,7 @@ class Memory:
     secret_version: str | None = None
     retry_at: datetime | None = None
     settled_at: datetime | None = None
+    failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
     errors: int = 0
     tries: int = 0
 
@@ -63,6 +65,11 @@ class Entry:
     reconcile_at: str | None = None
     unsaved: bool = False
     memory: Memory = field(default_factory=Memory)
+
+    @property
+    def asks(self) -> tuple[object, ...]:
+        """What users can change about the object that matters here."""
+        return self.generation, self.deleting, self.skip_reject, self.reconcile_at
 
 
 class Store:
@@ -98,8 +105,7 @@ class Store:
         # The process is ahead of the API server in what it knows of the status, never behind.
         new = replace(seen, known=old.known, unsaved=old.unsaved, memory=old.memory)
         self._entries[seen.key] = new
-        same = _asked(new) == _asked(old)
-        return None if same and new.written == old.written else seen.key
+        return None if new.asks == old.asks and new.written == old.written else seen.key
 
     def forget(self, key: Key, uid: str) -> None:
         """Drop an object that is gone, unless a new one has taken its name."""
@@ -120,11 +126,6 @@ class Store:
         current = self._entries.get(entry.key)
         if current is not None and current.uid == entry.uid:
             self._entries[entry.key] = replace(current, **changes)
-
-
-def _asked(entry: Entry) -> tuple[object, ...]:
-    """What users can change about an object that matters here."""
-    return entry.generation, entry.deleting, entry.skip_reject, entry.reconcile_at
 
 
 def _parse(body: Mapping[str, Any]) -> Entry:

@@ -86,7 +86,7 @@ class Walk:
         except JobUnknownError:
             if not self.believe_unknown:
                 raise
-            self.facts = replace(self.facts, job_unknown=True)
+            self.facts = replace(self.facts, job_unknown=True, retryable=True)
             return
         known = replace(
             job,
@@ -98,11 +98,12 @@ class Walk:
             error_code=said.error_code,
             fail_reason=said.fail_reason,
         )
+        carried = {row.id for row in self.facts.status.images if row.job_id == job.id}
         self.facts = replace(
             self.facts,
             status=replace(self.facts.status, job=known),
             job_asked=True,
-            failed_rows=said.failed_rows,
+            failed_rows={i: said.failed_rows[i] for i in said.failed_rows if i in carried},
             settled_at=self.now() if said.state.settled else None,
         )
         self.look_at_blame()
@@ -132,7 +133,9 @@ class Walk:
             submitted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
         )
         self.facts = replace(self.facts, status=replace(self.facts.status, job=job))
-        self.facts = replace(self.facts, job_unknown=False, settled_at=None, retry_at=None)
+        self.facts = replace(
+            self.facts, job_unknown=False, settled_at=None, retry_at=None, failed_rows={}
+        )
         self.sent = job
         self.drifted = step.drifted
         return Report(

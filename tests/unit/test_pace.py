@@ -68,3 +68,21 @@ def test_spread_stays_within_a_tenth() -> None:
 @pytest.mark.parametrize(("age", "expected"), [(0, 0.2), (4, 1), (60, 5)])
 def test_settle_after_looks_often_at_first(age: float, expected: float) -> None:
     assert pace.settle_after(s(age)) == s(expected)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        ("2024-11-06T07:24:22.925Z", "2024-11-06T07:24:23.525Z", 0.6),
+        ("04-Jun-2015 18:11:06:586", "04-Jun-2015 18:11:07:586", None),
+        ("2024-11-06T07:24:22.925Z", "", None),
+        (None, None, None),
+        ("2024-11-06T07:24:22.925Z", "2024-11-06T07:24:23", None),
+        ("2024-11-06T07:24:22.925Z", "2024-11-06T07:24:21.925Z", None),
+    ],
+    ids=["today's form", "the old form", "empty", "absent", "no zone", "backwards"],
+)
+def test_duration_reads_what_can_be_read(
+    begin: str | None, end: str | None, expected: float | None
+) -> None:
+    assert pace.duration(begin, end) == (None if expected is None else s(expected))

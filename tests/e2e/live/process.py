@@ -66,6 +66,11 @@ class Operator:
     def log(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
 
+    @property
+    def pid(self) -> int:
+        assert self._server is not None, "the operator is not running"
+        return self._server.pid
+
     def start(self) -> None:
         """Start and wait until it says so."""
         before = self.log.count(" starts")

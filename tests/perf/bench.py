@@ -1,0 +1,184 @@
+"""Measures the operator beside a raw client on the same machine in the same run.
+
+`make bench`. Prints a table, writes `.tmp/bench.json`, and fails when a figure misses its target.
+The rates are of this machine; the ratios are what is compared.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cluster import Cluster, Watched
+from rich.console import Console
+from rich.table import Table
+
+from e2e.live.process import ROOT, Operator, install_rights
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+PUT = "PUT /v1/cloudimages/members"
+POLL = "GET /v1/{project_id}/jobs/{job_id}"
+LOOK = "GET /v2/images/{image_id}/members/{member_id}"
+JOB_SECONDS = 1.0
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table. ``target`` is (sign, value): what the figure must keep to."""
+
+    name: str
+    value: float
+    unit: str = ""
+    target: tuple[str, float] | None = None
+
+    @property
+    def met(self) -> bool:
+        if self.target is None:
+            return True
+        sign, wanted = self.target
+        return {
+            "=": self.value == wanted,
+            "<=": self.value <= wanted,
+            ">=": self.value >= wanted,
+        }[sign]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the measurements run on."""
+
+    control_plane: ControlPlane
+    cloud: Simulator
+    operator: Operator
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, compare with the targets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--objects", type=int, default=1000)
+    parser.add_argument("--alone", type=int, default=20, help="objects measured one by one")
+    parser.add_argument("--no-targets", action="store_true", help="measure only")
+    arguments = parser.parse_args(argv)
+    console = Console(highlight=False)
+    with (
+        tempfile.TemporaryDirectory(prefix="image-share-bench-") as scratch,
+        ControlPlane() as control_plane,
+        Simulator("--job-seconds", str(JOB_SECONDS)) as cloud,
+    ):
+        control_plane.apply_crds(ROOT / "deploy/crds")
+        kubeconfig = install_rights(control_plane)
+        operator = Operator(kubeconfig, Path(scratch) / "log", ISA_LOG_LEVEL="info")
+        stage = Stage(control_plane, cloud, operator)
+        figures = asyncio.run(_measure(console, stage, arguments.objects, arguments.alone))
+    _print(console, figures)
+    _write(figures, arguments.objects)
+    missed = [figure for figure in figures if not figure.met]
+    for figure in missed:
+        console.print(f"missed: {figure.name} is {figure.value:g}, wanted {figure.target}")
+    return 1 if missed and not arguments.no_targets else 0
+
+
+async def _measure(console: Console, stage: Stage, objects: int, alone: int) -> list[Figure]:
+    async with Cluster(stage.control_plane, stage.cloud) as cluster:
+        console.print(f"raw client: {objects} objects, two status writes each")
+        raw = await cluster.raw(objects)
+        console.print(f"operator: {objects} objects at once, jobs of {JOB_SECONDS:g} s")
+        stage.operator.start()
+        try:
+            crowd = await _crowd(cluster, stage, objects, raw)
+            console.print(f"operator: {alone} objects, one after the other")
+            return crowd + await _one_by_one(cluster, alone) + [_errors(stage.operator)]
+        finally:
+            stage.operator.terminate()
+
+
+async def _crowd(cluster: Cluster, stage: Stage, objects: int, raw: float) -> list[Figure]:
+    """All at once: throughput, and what each object costs."""
+    before = _cpu_seconds(stage.operator.pid)
+    watched = await cluster.run(objects)
+    cpu = _cpu_seconds(stage.operator.pid) - before
+    rate = objects / watched.seconds
+    calls = stage.cloud.counters()
+    return [
+        Figure("raw client", raw, "objects/s"),
+        Figure("operator, created to Ready", rate, "objects/s"),
+        Figure("operator / raw client", rate / raw, "", (">=", 0.5)),
+        Figure("batch PUTs per object", calls["calls"][PUT] / objects, "", ("=", 1.0)),
+        Figure("status writes per object", watched.writes / objects, "", ("=", 2.0)),
+        Figure("tokens in all", calls["tokens_issued"], "", ("=", 1)),
+        Figure("job queries per object", calls["calls"][POLL] / objects),
+        Figure("member queries per object", calls["calls"][LOOK] / objects),
+        Figure("operator CPU per object", 1000 * cpu / objects, "ms"),
+        Figure("operator memory, peak", _peak_mb(stage.operator.pid), "MB"),
+    ]
+
+
+async def _one_by_one(cluster: Cluster, count: int) -> list[Figure]:
+    """An object alone: how long after its job it is Ready."""
+    runs: list[Watched] = [await cluster.run(1) for _ in range(count)]
+    lags = sorted(run.after_job for run in runs)
+    whole = sorted(run.seconds for run in runs)
+    return [
+        Figure("alone: job settled to Ready, median", statistics.median(lags), "s", ("<=", 0.5)),
+        Figure("alone: job settled to Ready, p95", lags[int(0.95 * (len(lags) - 1))], "s"),
+        Figure("alone: applied to Ready, median", statistics.median(whole), "s"),
+    ]
+
+
+def _errors(operator: Operator) -> Figure:
+    bad = sum(" ERROR " in line or "Traceback" in line for line in operator.log.splitlines())
+    return Figure("errors in the log", bad, "", ("=", 0))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of a process, from fields 14 and 15 of proc(5) stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _peak_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def _print(console: Console, figures: Sequence[Figure]) -> None:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title, justify in (
+        ("FIGURE", "left"),
+        ("VALUE", "right"),
+        ("", "left"),
+        ("TARGET", "left"),
+    ):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]  # literals of rich
+    for figure in figures:
+        target = "" if figure.target is None else f"{figure.target[0]} {figure.target[1]:g}"
+        mark = "" if figure.met else "  MISSED"
+        table.add_row(figure.name, f"{figure.value:.3f}", figure.unit, target + mark)
+    console.print(table)
+
+
+def _write(figures: Sequence[Figure], objects: int) -> None:
+    """Keep the run for comparison."""
+    facts = {
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+    }
+    report = {"machine": facts, "objects": objects, "figures": [asdict(f) for f in figures]}
+    path = ROOT / ".tmp/bench.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""A raw client of the API server: creates objects, writes statuses, watches."""
+
+import asyncio
+import json
+import ssl
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+AT_ONCE = 32
+"""Requests of the raw client under way together: as many as the operator has workers."""
+GIVE_UP_S = 300.0
+APPLY = "application/apply-patch+yaml"
+SECRET = "otc-credentials"
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Watched:
+    """What a watch saw of some objects.
+
+    Attributes:
+        seconds: from the first create to the last Ready.
+        writes: changes of the objects after their creation; only their status is written.
+        after_job: of the last object: from the end of its job, by the cloud's clock (which is
+            this machine's), to the moment Ready arrived here.
+    """
+
+    seconds: float = 0.0
+    writes: int = 0
+    after_job: float = 0.0
+    ready: set[str] = field(default_factory=set[str])
+
+
+class Cluster:
+    """An async context manager; each run has a namespace of its own."""
+
+    def __init__(self, control_plane: ControlPlane, cloud: Simulator) -> None:
+        self._control_plane = control_plane
+        self._cloud = cloud
+        self._gate = asyncio.Semaphore(AT_ONCE)
+
+    async def __aenter__(self) -> Self:
+        tls = ssl.create_default_context(cafile=str(self._control_plane.ca_file))
+        token = self._control_plane.http.headers["Authorization"]
+        self._http = aiohttp.ClientSession(
+            self._control_plane.url,
+            connector=aiohttp.TCPConnector(ssl=tls, limit=AT_ONCE * 2),
+            headers={"Authorization": token},
+            timeout=aiohttp.ClientTimeout(total=GIVE_UP_S),
+            read_bufsize=2**21,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.close()
+
+    async def raw(self, count: int) -> float:
+        """Create objects and write each status twice, as fast as it goes; objects per second."""
+        path = self._resources(self._control_plane.create_namespace("raw"))
+        image, job = str(uuid.uuid4()), uuid.uuid4().hex
+
+        async def one(number: int) -> None:
+            name = f"web-{number}"
+            await self._send("POST", path, _object(name, [image], "https://raw.test"))
+            for ready in ("False", "True"):
+                await self._send(
+                    "PATCH",
+                    f"{path}/{name}/status?fieldManager=bench&force=true",
+                    _status(name, image, job, ready),
+                    APPLY,
+                )
+
+        started = time.monotonic()
+        await self._all(one, count)
+        return count / (time.monotonic() - started)
+
+    async def run(self, count: int) -> Watched:
+        """Create objects that the operator serves; return when all are Ready."""
+        namespace = self._control_plane.create_namespace("bench")
+        self._secret(namespace)
+        images = self._cloud.add_images(count, shared_with=[self._cloud.project_id])
+        path = self._resources(namespace)
+        seen = Watched()
+        listening = asyncio.Event()
+        watching = asyncio.create_task(self._watch(path, count, seen, listening))
+        await listening.wait()
+        started = time.monotonic()
+
+        async def one(number: int) -> None:
+            body = _object(f"web-{number}", [images[number]], self._cloud.url)
+            body["spec"]["projectID"] = self._cloud.project_id
+            await self._send("POST", path, body)
+
+        await self._all(one, count)
+        await asyncio.wait_for(watching, GIVE_UP_S)
+        seen.seconds = time.monotonic() - started
+        return seen
+
+    async def _watch(self, path: str, count: int, seen: Watched, listening: asyncio.Event) -> None:
+        async with self._http.get(path) as answer:
+            version = (await answer.json())["metadata"]["resourceVersion"]
+        async with self._http.get(f"{path}?watch=1&resourceVersion={version}") as stream:
+            listening.set()
+            async for line in stream.content:
+                event = json.loads(line)
+                if event["type"] != "MODIFIED":
+                    continue
+                seen.writes += 1
+                _note(event["object"], seen)
+                if len(seen.ready) == count:
+                    return
+
+    def _secret(self, namespace: str) -> None:
+        login = {
+            "username": self._cloud.user,
+            "password": self._cloud.password,
+            "domainName": self._cloud.domain,
+        }
+        self._control_plane.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": SECRET, "namespace": namespace},
+                "stringData": login,
+            }
+        )
+
+    async def _all(self, one: Callable[[int], Awaitable[None]], count: int) -> None:
+        async def gated(number: int) -> None:
+            async with self._gate:
+                await one(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(count):
+                group.create_task(gated(number))
+
+    async def _send(
+        self, method: str, path: str, body: Json, kind: str = "application/json"
+    ) -> None:
+        headers = {"Content-Type": kind}
+        data = json.dumps(body)
+        async with self._http.request(method, path, data=data, headers=headers) as answer:
+            if answer.status >= 300:
+                raise RuntimeError(f"{method} {path}: {answer.status} {await answer.text()}")
+            await answer.read()
+
+    @staticmethod
+    def _resources(namespace: str) -> str:
+        return f"/apis/ims.otc.dev/v1alpha1/namespaces/{namespace}/imageshareacceptances"
+
+
+def _note(body: Json, seen: Watched) -> None:
+    conditions = body["status"].get("conditions", ())
+    if not any(row["type"] == "Ready" and row["status"] == "True" for row in conditions):
+        return
+    ended = datetime.fromisoformat(body["status"]["job"]["endTime"])
+    seen.after_job = (datetime.now(UTC) - ended).total_seconds()
+    seen.ready.add(body["metadata"]["name"])
+
+
+def _object(name: str, images: list[str], url: str) -> Json:
+    return {
+        "apiVersion": "ims.otc.dev/v1alpha1",
+        "kind": "ImageShareAcceptance",
+        "metadata": {"name": name},
+        "spec": {
+            "images": images,
+            "projectID": "0" * 32,
+            "credentialsSecretRef": {"name": SECRET},
+            "endpoints": {"iam": url, "ims": url},
+        },
+    }
+
+
+def _status(name: str, image: str, job: str, ready: str) -> Json:
+    """A status of the operator's size."""
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    condition = {
+        "type": "Ready",
+        "status": ready,
+        "reason": "Accepted" if ready == "True" else "JobRunning",
+        "message": "1 image accepted in project 00000000000000000000000000000000.",
+        "observedGeneration": 1,
+        "lastTransitionTime": at,
+    }
+    return {
+        "apiVersion": "ims.otc.dev/v1alpha1",
+        "kind": "ImageShareAcceptance",
+        "metadata": {"name": name},
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [condition]
+            if ready == "True"
+            else [condition, {**condition, "type": "Reconciling", "status": "True"}],
+            "job": {
+                "id": job,
+                "generation": 1,
+                "decision": "Accept",
+                "status": "SUCCESS" if ready == "True" else "INIT",
+                "submittedAt": at,
+            },
+            "images": [{"id": image, "membership": "accepted", "jobID": job}],
+            "summary": "1/1",
+        },
+    }
