@@ -114,7 +114,9 @@ async def run(settings: Settings) -> None:
             request_timeout_s=settings.request_timeout.total_seconds(),
         )
         async with asyncio.TaskGroup() as group:
-            checks = preflight.Preflight(api, settings.request_timeout, settings.namespaces)
+            checks = preflight.Preflight(
+                api, settings.request_timeout, settings.namespaces, complete=watcher.restart
+            )
             background = [group.create_task(part.run()) for part in (recorder, checks)]
             group.create_task(asyncio.to_thread(watcher.run))
             try:

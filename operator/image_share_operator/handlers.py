@@ -94,11 +94,21 @@ class Watcher:
         self._namespaces = namespaces
         self._request_timeout_s = request_timeout_s
         self._stop = threading.Event()
+        self._restart = threading.Event()
         self._wake: Callable[[], None] = lambda: None
 
     def stop(self) -> None:
         """End the present run and start no other. May be called from any thread."""
         self._stop.set()
+        self._wake()
+
+    def restart(self) -> None:
+        """End the present run and start another. May be called from any thread.
+
+        kopf looks for kinds when it starts and when a CRD changes; a kind that discovery did not
+        know at that moment stays unknown to it.
+        """
+        self._restart.set()
         self._wake()
 
     def run(self) -> None:
@@ -113,6 +123,9 @@ class Watcher:
             why = self._run_once()
             if self._stop.is_set():
                 return
+            if self._restart.is_set():
+                self._restart.clear()
+                continue
             failures = 1 if time.monotonic() - started > HEALTHY_S else failures + 1
             delay = pace.backoff(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
             log.warning("the watch broke off (%s); starts again in %.0f s", why, delay)

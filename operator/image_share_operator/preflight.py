@@ -5,6 +5,7 @@ The watch waits for both by itself; this is for the person who wonders why nothi
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +17,10 @@ from image_share_operator.kube import translated
 
 log = logging.getLogger(__name__)
 
-EVERY = timedelta(seconds=30)
+EVERY = timedelta(seconds=5)
 """Between two looks while something is missing."""
+SETTLES = timedelta(seconds=1)
+"""All parts of discovery know a new kind a moment after the first does."""
 
 RIGHTS = (
     ("list", GROUP, PLURAL, ""),
@@ -34,12 +37,19 @@ class Preflight:
     """Asks the API server what it lets us do."""
 
     def __init__(
-        self, api: client.ApiClient, timeout: timedelta, namespaces: tuple[str, ...]
+        self,
+        api: client.ApiClient,
+        timeout: timedelta,
+        namespaces: tuple[str, ...],
+        *,
+        complete: Callable[[], None],
     ) -> None:
+        """Keep ``complete``: it is called when something was missing and is there now."""
         self._objects = client.CustomObjectsApi(api)
         self._authorization = client.AuthorizationV1Api(api)
         self._timeout = timeout.total_seconds()
         self._namespaces = namespaces or ("",)
+        self._complete = complete
 
     async def run(self) -> None:
         """Log what is missing, once for each, until nothing is."""
@@ -51,7 +61,9 @@ class Preflight:
             told = set(complaints)
             await asyncio.sleep(EVERY.total_seconds())
         if told:
+            await asyncio.sleep(SETTLES.total_seconds())
             log.info("what was missing is there now")
+            self._complete()
 
     async def _complaints(self) -> list[str]:
         try:
@@ -60,9 +72,13 @@ class Preflight:
                 for namespace in self._namespaces
                 for right in await self._missing_rights(namespace)
             ]
-            return missing or await self._missing_crd(self._namespaces[0])
+            return missing or await self._missing_crd()
         except KubeError as exc:
             log.debug("no preflight: %s", exc)
+            return []
+        except Exception:
+            # It only tells: whatever is wrong with it must not stop the work.
+            log.exception("no preflight")
             return []
 
     async def _missing_rights(self, namespace: str) -> list[str]:
@@ -95,21 +111,16 @@ class Preflight:
             )
         return bool(said.status and said.status.allowed)
 
-    async def _missing_crd(self, namespace: str) -> list[str]:
+    async def _missing_crd(self) -> list[str]:
+        """Whether discovery knows the kind: the watch begins there."""
         try:
-            with translated("list", PLURAL, namespace):
-                await self._list_one(namespace)
+            with translated("get", f"/apis/{GROUP}/{VERSION}", ""):
+                found: Any = await self._objects.get_api_resources(
+                    GROUP, VERSION, _request_timeout=self._timeout
+                )
         except ObjectGoneError:
-            crd = f"{PLURAL}.{GROUP}"
-            return [f"the CRD {crd} is not installed (kubectl apply -f deploy/crds/): waiting"]
-        return []
-
-    async def _list_one(self, namespace: str) -> None:
-        if namespace:
-            await self._objects.list_namespaced_custom_object(
-                GROUP, VERSION, namespace, PLURAL, limit=1, _request_timeout=self._timeout
-            )
-        else:
-            await self._objects.list_cluster_custom_object(
-                GROUP, VERSION, PLURAL, limit=1, _request_timeout=self._timeout
-            )
+            found = None
+        if found is not None and any(row.name == PLURAL for row in found.resources):
+            return []
+        crd = f"{PLURAL}.{GROUP}"
+        return [f"the CRD {crd} is not installed (kubectl apply -f deploy/crds/): waiting"]

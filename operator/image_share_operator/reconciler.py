@@ -88,6 +88,14 @@ class Reconciler:
             entry = self.store.get(key)
         if entry is None:
             return None
+        again = await self._reconcile(entry)
+        current = self.store.get(key)
+        if current is not None and current.asks != entry.asks:
+            # The answer to a write may be the first to show an edit; its event is then old news.
+            return NOW
+        return again
+
+    async def _reconcile(self, entry: Entry) -> timedelta | None:
         desired = self._admitted(entry)
         match deletion.hold(entry, desired):
             case Hold.GONE:

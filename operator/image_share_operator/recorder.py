@@ -62,6 +62,9 @@ class Recorder:
                 )
         except KubeError as exc:
             log.warning("%s: event %s not written: %s", event.key, event.reason, exc)
+        except Exception:
+            # An Event is a courtesy: whatever is wrong with one must not stop the work.
+            log.exception("%s: event %s not written", event.key, event.reason)
 
     def _body(self, event: Event) -> client.EventsV1Event:
         return client.EventsV1Event(

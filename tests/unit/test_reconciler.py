@@ -489,3 +489,72 @@ async def test_reconciler_forgets_an_object_that_was_replaced() -> None:
     await drive.step()
 
     assert drive.store.get(KEY) is None
+
+
+async def test_reconciler_sees_an_edit_that_the_answer_to_its_own_write_shows() -> None:
+    drive = Drive(spec(suspend=True))
+    edited = {**drive.kube.body["spec"], "suspend": False}
+    drive.kube.changed(spec=edited)  # its watch event comes late, and is then older than the answer
+
+    await drive.step()
+    await drive.until("Accepted")
+
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_reconciler_sends_nothing_while_a_membership_may_still_show() -> None:
+    drive = Drive(spec(IMAGES[:60]))
+    drive.cloud.inert = True
+
+    await drive.run_for(timedelta(minutes=10))
+
+    assert [len(put) for put in drive.cloud.puts] == [50, 10]
+
+
+async def test_reconciler_gives_a_settled_job_its_time_once_after_a_restart() -> None:
+    drive = Drive()
+    drive.cloud.inert = True
+    await drive.run_for(timedelta(seconds=15))
+    looks = drive.cloud.looks
+
+    drive.restart()
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.reason == "InvalidRequest"
+    assert drive.cloud.looks - looks < 60
+
+
+async def test_reconciler_answers_a_share_that_was_withdrawn_and_came_back() -> None:
+    drive = Drive(spec(interval="1m"))
+    await drive.until("Accepted")
+    del drive.cloud.shares[IMAGES[0]]
+    await drive.until("NotShared")
+
+    drive.cloud.shares[IMAGES[0]] = PENDING
+    await drive.until("Accepted")
+
+    assert len(drive.cloud.puts) == 2
+
+
+async def test_reconciler_counts_a_refused_retry_as_a_try() -> None:
+    drive = Drive()
+    drive.cloud.spoiled = {IMAGES[0]: ("IMG.0113", False)}
+    await drive.until("CloudUnavailable")
+    drive.cloud.refused = frozenset({IMAGES[0]})
+    drive.cloud.refusal = ImagesRefusedError("IMG.0027")
+
+    await drive.run_for(timedelta(minutes=10))
+
+    assert len(drive.cloud.puts) <= 4
+
+
+async def test_reconciler_resends_what_vanished_jobs_carried_ever_more_rarely() -> None:
+    drive = Drive()
+    drive.cloud.inert = True
+    for _ in range(600):
+        drive.cloud.jobs.clear()
+        if drive.again is None or drive.clock.at > Drive().clock.at + timedelta(hours=1):
+            break
+        await drive.step()
+
+    assert len(drive.cloud.puts) <= 12

@@ -1,0 +1,151 @@
+"""Prints `docs/state-machine.md` from `plan.next_step`; `--check` fails when the file differs."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from image_share_operator import plan
+from image_share_operator.api import (
+    Decision,
+    Desired,
+    Endpoints,
+    ImageStatus,
+    Job,
+    JobState,
+    Membership,
+    Status,
+)
+from image_share_operator.facts import Facts, Follow, Look, Outlook, Report, Step, Submit
+from image_share_operator.pace import Policy
+
+TARGET = Path(__file__).parents[1] / "docs/state-machine.md"
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+TWO_MINUTES_S = 120
+A, B = "image-a", "image-b"
+DESIRED = Desired(
+    generation=2,
+    images=(A, B),
+    project_id="the project",
+    decision=Decision.ACCEPT,
+    vault_id=None,
+    secret_name="otc",  # noqa: S106 - a name
+    endpoints=Endpoints(iam="https://iam", ims="https://ims"),
+)
+ROWS = tuple(ImageStatus(id=i, membership=Membership.PENDING, job_id="J") for i in (A, B))
+JOB = Job(
+    id="J",
+    generation=2,
+    decision=Decision.ACCEPT,
+    state=JobState.RUNNING,
+    submitted_at=NOW - timedelta(seconds=2),
+)
+HEAD = """# What the operator does next
+
+Printed from `plan.next_step` by `hack/generate.py`; `make check` fails when it is out of date. All
+rows are of a spec with two images, `Accept`, generation 2. "members" is what the cloud shows for
+the two images in this pass; `?` means not looked at yet.
+
+| job | members | what else is known | step | Ready | Reconciling | Stalled | again after |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
+
+
+def main() -> int:
+    """Write the file, or compare it."""
+    text = HEAD + "".join(f"| {' | '.join(row)} |\n" for row in _table())
+    if "--check" not in sys.argv[1:]:
+        TARGET.parent.mkdir(exist_ok=True)
+        TARGET.write_text(text)
+        return 0
+    if TARGET.exists() and TARGET.read_text() == text:
+        return 0
+    print(f"{TARGET.name} is out of date: run python hack/generate.py", file=sys.stderr)
+    return 1
+
+
+def _table() -> Iterator[tuple[str, ...]]:
+    for job_words, job, extra in _jobs():
+        for member_words, members in _members():
+            asked = job is not None and members is not None
+            for words, desired, facts in _circumstances(job, members, asked=asked):
+                step = plan.next_step(desired, replace(facts, **extra), NOW, Policy())
+                yield (job_words, member_words, words, *_told(step))
+
+
+def _jobs() -> Iterator[tuple[str, Job | None, dict[str, Any]]]:
+    older = replace(JOB, generation=1)
+    late = timedelta(minutes=11)
+    yield "none", None, {}
+    yield "running", JOB, {}
+    yield "running, past its timeout", replace(JOB, submitted_at=NOW - late), {}
+    yield "running, past its timeout, of an older spec", replace(older, submitted_at=NOW - late), {}
+    yield "SUCCESS a moment ago", replace(JOB, state=JobState.SUCCESS), {"settled_at": NOW}
+    past = {"settled_at": NOW - timedelta(minutes=2)}
+    yield "SUCCESS two minutes ago", replace(JOB, state=JobState.SUCCESS), past
+    fail = replace(JOB, state=JobState.FAIL, error_code="IMG.0061")
+    yield "FAIL, naming A", fail, {"failed_rows": {A: "FAIL"}}
+    yield "FAIL, naming none", fail, {}
+    yield "FAIL, the whole request", fail, {"divisible": False}
+    yield "FAIL, may pass by itself", fail, {"divisible": False, "retryable": True}
+    yield "FAIL, of an older spec", replace(fail, generation=1), {}
+    yield "not known to the cloud", JOB, {"job_unknown": True, "retryable": True}
+
+
+def _members() -> Iterator[tuple[str, dict[str, Membership] | None]]:
+    pending, accepted = Membership.PENDING, Membership.ACCEPTED
+    yield "?", None
+    yield "both accepted", {A: accepted, B: accepted}
+    yield "both pending", {A: pending, B: pending}
+    yield "A pending, B accepted", {A: pending, B: accepted}
+    yield "A not shared, B accepted", {A: Membership.NOT_SHARED, B: accepted}
+
+
+def _circumstances(
+    job: Job | None, members: dict[str, Membership] | None, *, asked: bool
+) -> Iterator[tuple[str, Desired, Facts]]:
+    status = Status(observed_generation=2, job=job, images=ROWS if job else ())
+    facts = Facts(status=status, job_asked=asked, members=members)
+    yield "", DESIRED, facts
+    if job is None and members is None:
+        yield "suspended", replace(DESIRED, suspend=True), facts
+    if job is None and members is not None and Membership.PENDING in members.values():
+        done = tuple(replace(row, membership=Membership.ACCEPTED, job_id=None) for row in ROWS)
+        was = replace(facts, status=replace(status, images=done))
+        yield "both were accepted before", DESIRED, was
+        failed = tuple(replace(row, job_id=None, message="failed") for row in ROWS)
+        held = replace(facts, status=replace(status, images=failed))
+        yield "both failed before", DESIRED, held
+        yield "both failed before; a retry is due", DESIRED, replace(held, retry_at=NOW)
+
+
+def _told(step: Step) -> tuple[str, ...]:
+    match step:
+        case Follow():
+            return "ask for the job", "", "", "", ""
+        case Look():
+            return "look at the members", "", "", "", ""
+        case Submit(images=images):
+            sent = " and ".join(image.removeprefix("image-").upper() for image in images)
+            return f"**send {sent}**", "False `JobRunning`", "True `JobRunning`", "", "1 s"
+        case Report(standing=standing, again=again):
+            moving = standing.outlook is Outlook.MOVING
+            stalled = standing.outlook is Outlook.STALLED
+            return (
+                "say so",
+                f"{standing.ready} `{standing.reason}`",
+                f"True `{standing.moving or standing.reason}`" if moving else "",
+                f"True `{standing.reason}`" if stalled else "",
+                "a change" if again is None else _span(again),
+            )
+
+
+def _span(span: timedelta) -> str:
+    seconds = span.total_seconds()
+    return f"{seconds:g} s" if seconds < TWO_MINUTES_S else f"{seconds / 60:g} min"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

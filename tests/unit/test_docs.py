@@ -1,0 +1,57 @@
+"""Documentation says what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from image_share_operator.reasons import Reason
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SPEC = (ROOT / "docs/spec.md").read_text()
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_docs_explain_each_reason(reason: Reason) -> None:
+    assert f"`{reason}`" in SPEC.partition("### Reasons")[2]
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_docs_say_what_to_do_about_each_reason(reason: Reason) -> None:
+    headings = re.findall(
+        r"^## (.*)$", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE
+    )
+
+    assert any(f"`{reason}`" in heading for heading in headings)
+
+
+def test_docs_list_each_setting_with_its_default() -> None:
+    code = (ROOT / "operator/image_share_operator/settings.py").read_text()
+    page = (ROOT / "docs/operations.md").read_text()
+    defaults = dict(
+        re.findall(r'_(?:number|seconds|choice)\(env, "(\w+)", default="?(\w+)"?', code)
+    )
+    names = set(re.findall(r'\(env, "([A-Z_]+)"', code))
+
+    assert {f"`ISA_{name}`" for name in names} <= set(re.findall(r"`ISA_\w+`", page))
+    for name, default in defaults.items():
+        row = next(line for line in page.splitlines() if f"| `ISA_{name}`" in line)
+        assert default in row.split("|")[2]
+
+
+def test_docs_list_each_field_of_the_spec() -> None:
+    crd = yaml.safe_load((ROOT / "deploy/crds/imageshareacceptances.ims.otc.dev.yaml").read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+
+    fields = {*schema["spec"]["properties"], *schema["status"]["properties"]}
+
+    assert {name for name in fields if f"`{name}" not in SPEC} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_docs_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+
+    assert [target for target in targets if not (page.parent / target).exists()] == []
