@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Self
 
 import aiohttp
@@ -46,6 +47,7 @@ def build_client(
         read_timeout.total_seconds(), connect=connect_timeout.total_seconds(), pool=None
     )
     return httpx.AsyncClient(
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),  # likewise
         transport=BoundedTransport(AiohttpTransport(verify=tls, client=session)),
         timeout=timeout,
         follow_redirects=False,

@@ -1,0 +1,331 @@
+"""What the cloud says, and what is to be done about it."""
+
+import json
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from image_share_operator.api import Decision, JobState, Membership
+from image_share_operator.cloud import refusals, wire
+from image_share_operator.cloud.body import error_of, one_line
+from image_share_operator.cloud.codes import Kind, kind_of
+from image_share_operator.errors import (
+    ImagesRefusedError,
+    OutcomeUnknownError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.identity import PasswordCredentials
+from image_share_operator.reasons import Reason
+
+TOKEN = "MIItoken-" + "x" * 2000
+
+
+def answer(
+    status: int = 200, body: object = None, *, text: str | None = None, **headers: str
+) -> httpx.Response:
+    request = httpx.Request("PUT", "https://ims.test/v1/x?q=1", headers={"X-Auth-Token": TOKEN})
+    content = json.dumps(body) if text is None else text
+    return httpx.Response(
+        status,
+        content=content,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+        request=request,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "IMG.0060", Kind.THROTTLED),
+        (400, "IMG.0187", Kind.THROTTLED),
+        (429, "APIGW.0308", Kind.THROTTLED),
+        (429, None, Kind.THROTTLED),
+        (400, "IMG.0087", Kind.TOKEN),
+        (401, "APIGW.0301", Kind.TOKEN),
+        (401, "APIGW.0307", Kind.TOKEN),
+        (401, None, Kind.TOKEN),
+        (400, "IMG.0030", Kind.MISMATCH),
+        (400, "IMG.0026", Kind.DENIED),
+        (403, "IMG.0026", Kind.DENIED),
+        (403, None, Kind.DENIED),
+        (400, "IMG.0027", Kind.IMAGES),
+        (400, "IMG.0144", Kind.IMAGES),
+        (404, None, Kind.IMAGES),
+        (400, "IMG.0112", Kind.RETRY),
+        (500, None, Kind.RETRY),
+        (503, "APIGW.0613", Kind.RETRY),
+        (409, "IMG.0035", Kind.RETRY),
+        (413, "APIGW.0201", Kind.TOO_LARGE),
+        (494, None, Kind.TOO_LARGE),
+        (400, "IMG.0182", Kind.INVALID),
+        (400, "IMG.9999", Kind.INVALID),
+        (400, None, Kind.INVALID),
+        (302, None, Kind.INVALID),
+        (401, "IAM.0061", Kind.LOCKED),
+        (500, "IMG.0060", Kind.THROTTLED),
+    ],
+)
+def test_kind_of_looks_at_the_code_before_the_status(
+    status: int, code: str | None, kind: Kind
+) -> None:
+    assert kind_of(status, code) is kind
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"error": {"code": "IMG.0027", "message": "m"}}, ("IMG.0027", "m")),
+        ({"error": {"code": 401, "message": "m", "title": "Unauthorized"}}, (None, "m")),
+        ({"error_code": "APIGW.0301", "error_msg": "m", "request_id": "r"}, ("APIGW.0301", "m")),
+        ({"errorCode": "IMG.0001", "errorMsg": "m"}, ("IMG.0001", "m")),
+        ({"code": "IMG.0001", "message": "m"}, ("IMG.0001", "m")),
+        ({"badRequest": {"code": "IMG.0001", "message": "m"}}, ("IMG.0001", "m")),
+        ({"message": "m<br />", "code": "403 Forbidden"}, (None, "m<br />")),
+        ([1, 2], (None, None)),
+        ({"error": "text"}, (None, None)),
+        (None, (None, None)),
+    ],
+    ids=[
+        "IMS",
+        "Keystone, whose code is a number",
+        "gateway",
+        "camel case",
+        "bare",
+        "wrapped",
+        "Glance",
+        "a list",
+        "a text",
+        "null",
+    ],
+)
+def test_error_of_reads_each_shape(body: object, expected: tuple[str | None, str | None]) -> None:
+    assert error_of(answer(400, body)) == expected
+
+
+@pytest.mark.parametrize("text", ["", "<html>no</html>", "<?xml version='1.0'?><e/>", "{", "\x00"])
+def test_error_of_tolerates_what_is_no_json(text: str) -> None:
+    assert error_of(answer(500, text=text)) == (None, None)
+
+
+def test_one_line_cuts_long_words_lines_and_control_characters() -> None:
+    assert one_line(f"a\n{'t' * 65}\x07b") == "a (cut)"
+    assert one_line("x\x07y") == "x?y"
+    assert len(one_line("word " * 100)) == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"Retry_After": "7"}, 7),
+        ({}, None),
+        ({"Retry_After": "99999999999999"}, 3600),
+        ({"Retry_After": "-5"}, None),
+        ({"Retry_After": "soon"}, None),
+        (
+            {
+                "Date": "Sat, 31 Jan 2026 12:00:00 GMT",
+                "Retry_After": "Sat, 31 Jan 2026 12:00:30 GMT",
+            },
+            30,
+        ),
+        (
+            {
+                "Date": "Sat, 31 Jan 2026 12:00:00 GMT",
+                "Retry_After": "Sat, 31 Jan 2026 11:00:00 GMT",
+            },
+            0,
+        ),
+        ({"Retry_After": "Sat, 31 Jan 2026 12:00:30 GMT"}, None),
+    ],
+    ids=["seconds", "absent", "absurd", "negative", "words", "date", "past", "date without Date"],
+)
+def test_retry_after_reads_seconds_and_dates(
+    headers: dict[str, str], expected: float | None
+) -> None:
+    wait = refusals.retry_after(answer(429, **headers))
+
+    assert wait == (None if expected is None else timedelta(seconds=expected))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error", "reason"),
+    [
+        (400, "IMG.0060", ThrottledError, Reason.THROTTLED),
+        (502, None, RetryableError, Reason.CLOUD_UNAVAILABLE),
+        (403, "IMG.0026", TerminalError, Reason.PERMISSION_DENIED),
+        (401, "APIGW.0301", TerminalError, Reason.CREDENTIALS_INVALID),
+        (400, "IMG.0030", TerminalError, Reason.INVALID_REQUEST),
+        (400, "IMG.0182", TerminalError, Reason.INVALID_REQUEST),
+    ],
+)
+def test_refusal_says_what_to_do(
+    status: int, code: str | None, error: type[Exception], reason: Reason
+) -> None:
+    found = refusals.refusal(answer(status, {"error": {"code": code, "message": "why"}}))
+
+    assert type(found) is error
+    assert getattr(found, "reason", None) is reason
+    assert "PUT /v1/x: HTTP" in str(found)
+    assert "?q" not in str(found)
+
+
+def test_refusal_of_a_batch_for_an_image_is_told_apart() -> None:
+    found = refusals.refusal(answer(400, {"error": {"code": "IMG.0027", "message": "m"}}))
+
+    assert isinstance(found, ImagesRefusedError)
+
+
+@pytest.mark.parametrize("echo", [TOKEN, f"token {TOKEN} is dead", TOKEN[:60] + " " + TOKEN])
+def test_refusal_never_shows_the_token(echo: str) -> None:
+    found = refusals.refusal(answer(401, {"error_code": "APIGW.0301", "error_msg": echo}))
+
+    assert TOKEN not in str(found)
+    assert "xxxxxxxx" * 10 not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (401, {"error": {"code": 401, "message": "secret"}}, Reason.CREDENTIALS_INVALID),
+        (401, {"error_code": "IAM.0061", "error_msg": "secret"}, Reason.ACCOUNT_LOCKED),
+        (403, {"error_code": "IAM.0081", "error_msg": "secret"}, Reason.PERMISSION_DENIED),
+        (404, {"error_code": "IAM.0004", "error_msg": "secret"}, Reason.INVALID_REQUEST),
+        (400, {"error_code": "IAM.1109", "error_msg": "secret"}, Reason.INVALID_REQUEST),
+        (429, {"error_code": "IAM.0012", "error_msg": "secret"}, Reason.THROTTLED),
+        (503, "secret", Reason.CLOUD_UNAVAILABLE),
+        (410, {"error_code": "IAM.0020", "error_msg": "secret"}, Reason.CLOUD_UNAVAILABLE),
+    ],
+)
+def test_login_refusal_shows_the_code_and_never_the_text(
+    status: int, body: object, reason: Reason
+) -> None:
+    found = refusals.login_refusal(answer(status, body))
+
+    assert getattr(found, "reason", None) is reason
+    assert "secret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refused"),
+    [
+        (401, {"error_code": "APIGW.0301", "error_msg": "token expires"}, True),
+        (401, {"error_code": "APIGW.0307", "error_msg": "The token must be updated."}, True),
+        (401, {"error": {"message": "requires authentication", "code": 401}}, True),
+        (401, None, True),
+        (400, {"error": {"code": "IMG.0087", "message": "m"}}, True),
+        (400, {"error": {"code": "IMG.0030", "message": "m"}}, True),
+        (403, {"error": {"code": "IMG.0026", "message": "m"}}, False),
+        (400, {"error": {"code": "IMG.0027", "message": "m"}}, False),
+        (200, {"code": "IMG.0087"}, False),
+    ],
+)
+def test_token_refused_knows_each_flavour(status: int, body: object, *, refused: bool) -> None:
+    assert refusals.token_refused(answer(status, body)) is refused
+
+
+@pytest.mark.parametrize(
+    ("credentials", "user"),
+    [
+        (
+            PasswordCredentials(user_name="u", password="p", domain_name="d"),
+            {"name": "u", "password": "p", "domain": {"name": "d"}},
+        ),
+        (PasswordCredentials(user_id="i", password="p"), {"id": "i", "password": "p"}),
+    ],
+    ids=["by name", "by id"],
+)
+def test_login_body_is_scoped_to_the_project_and_nothing_else(
+    credentials: PasswordCredentials, user: dict[str, object]
+) -> None:
+    body = wire.login_body(credentials, "pid")
+
+    assert body["auth"]["identity"]["password"]["user"] == user
+    assert body["auth"]["scope"] == {"project": {"id": "pid"}}
+
+
+@pytest.mark.parametrize(
+    ("decision", "expected"),
+    [
+        (Decision.ACCEPT, {"status": "accepted", "vault_id": "v"}),
+        (Decision.REJECT, {"status": "rejected"}),
+    ],
+)
+def test_update_members_body_names_a_vault_on_accept_only(
+    decision: Decision, expected: dict[str, str]
+) -> None:
+    body = wire.update_members_body("pid", decision, "v", ("a", "b"))
+
+    assert body == {"images": ["a", "b"], "project_id": "pid", **expected}
+
+
+@pytest.mark.parametrize(
+    ("word", "state", "odd"),
+    [
+        ("INIT", JobState.INIT, None),
+        ("SUCCESS", JobState.SUCCESS, None),
+        ("success", JobState.SUCCESS, None),
+        ("FAIL", JobState.FAIL, None),
+        ("failed", JobState.FAIL, None),
+        ("PENDING", JobState.RUNNING, "PENDING"),
+    ],
+)
+def test_read_job_folds_case_and_takes_an_odd_word_for_running(
+    word: str, state: JobState, odd: str | None
+) -> None:
+    job = wire.read_job(answer(200, {"status": word, "end_time": "", "error_code": None}))
+
+    assert (job.state, job.odd_status, job.end_time, job.error_code) == (state, odd, None, None)
+
+
+@pytest.mark.parametrize(
+    ("results", "failed"),
+    [
+        ([{"image_id": "a", "status": "success"}], set[str]()),
+        ([{"image_id": "a", "status": "SUCCESS"}, {"image_id": "b", "status": "FAIL"}], {"b"}),
+        ([{"image_id": "a", "status": "failed"}] * 2, {"a"}),
+        ([], set[str]()),
+        (None, set[str]()),
+        ("text", set[str]()),
+        ([None, 1, {"status": "FAIL"}, {"image_id": 3, "status": "FAIL"}], set[str]()),
+    ],
+    ids=["good", "capitals", "twice", "empty", "absent", "text", "odd rows"],
+)
+def test_read_job_takes_failed_rows_from_any_results(results: object, failed: set[str]) -> None:
+    job = wire.read_job(answer(200, {"status": "FAIL", "entities": {"results": results}}))
+
+    assert set(job.failed_rows) == failed
+
+
+@pytest.mark.parametrize("body", [{}, {"status": None}, {"status": 7}, [], None])
+def test_read_job_without_a_status_is_tried_again(body: object) -> None:
+    with pytest.raises(RetryableError):
+        wire.read_job(answer(200, body))
+
+
+@pytest.mark.parametrize("body", [{}, {"job_id": None}, {"job_id": ""}, [], None])
+def test_read_job_id_without_one_is_an_unknown_outcome(body: object) -> None:
+    with pytest.raises(OutcomeUnknownError):
+        wire.read_job_id(answer(200, body))
+
+
+def test_read_member_takes_the_three_words_and_no_other() -> None:
+    assert wire.read_member(answer(200, {"status": "accepted"})) is Membership.ACCEPTED
+    with pytest.raises(RetryableError, match="dancing"):
+        wire.read_member(answer(200, {"status": "dancing"}))
+
+
+def test_read_token_takes_an_expiry_with_and_without_fractions() -> None:
+    for text in ("2026-01-31T12:00:00.000000Z", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00"):
+        token = wire.read_token(answer(201, {"token": {"expires_at": text}}, X_Subject_Token=TOKEN))
+
+        assert token.expires_at.isoformat() == "2026-01-31T12:00:00+00:00"
+        assert TOKEN not in repr(token)
+
+
+@pytest.mark.parametrize("body", [{}, {"token": {}}, {"token": {"expires_at": "soon"}}, None])
+def test_read_token_without_an_expiry_is_tried_again(body: object) -> None:
+    with pytest.raises(RetryableError):
+        wire.read_token(answer(201, body, X_Subject_Token=TOKEN))

@@ -1,0 +1,381 @@
+"""Tokens and calls: who logs in when, and what is sent how often."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import httpx
+import pytest
+from drive import PROJECT, Clock
+
+from image_share_operator.api import Decision, Endpoints, Membership
+from image_share_operator.cloud.auth import REFUSED_FOR
+from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.circuit import Circuits
+from image_share_operator.cloud.tenants import Tenant, Tenants
+from image_share_operator.cloud.transport import build_client
+from image_share_operator.errors import (
+    JobUnknownError,
+    OutcomeUnknownError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.identity import (
+    Credentials,
+    Identity,
+    PasswordCredentials,
+    TokenCredentials,
+)
+from image_share_operator.reasons import Reason
+
+PASSWORD = PasswordCredentials(user_name="u", password="hunter2-marked", domain_name="d")
+MEMBER = {"status": "pending"}
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Cloud:
+    """A cloud in a function: counts logins, and answers the rest as told."""
+
+    def __init__(self, clock: Clock, rest: Handler, *, life_s: float = 86_400) -> None:
+        self.clock = clock
+        self.logins = 0
+        self.calls: list[httpx.Request] = []
+        self.login_status = 201
+        self._rest = rest
+        self._life_s = life_s
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host != "iam.test":
+            self.calls.append(request)
+            return self._rest(request)
+        self.logins += 1
+        if self.login_status != 201:
+            return httpx.Response(self.login_status, json={"error": {"code": 401}})
+        expires = (self.clock.at + timedelta(seconds=self._life_s)).isoformat()
+        return httpx.Response(
+            201,
+            headers={"X-Subject-Token": f"token-{self.logins}"},
+            json={"token": {"expires_at": expires}},
+        )
+
+    def tenant(self, credentials: Credentials = PASSWORD) -> Tenant:
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self))
+        caller = Caller(
+            client=client,
+            timeout=timedelta(seconds=1),
+            circuits=Circuits(self.clock.now, lambda: 1.0),
+        )
+        return Tenants(caller, self.clock.now).tenant(
+            Identity(
+                credentials=credentials,
+                project_id=PROJECT,
+                endpoints=Endpoints(iam="https://iam.test", ims="https://ims.test"),
+            )
+        )
+
+
+def pending(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json=MEMBER)
+
+
+def refused(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(401, json={"error_code": "APIGW.0301", "error_msg": "no"})
+
+
+async def test_many_who_wait_share_one_login() -> None:
+    cloud = Cloud(Clock(), pending)
+    tenant = cloud.tenant()
+
+    await asyncio.gather(*(tenant.members((f"i{n}",)) for n in range(50)))
+
+    assert cloud.logins == 1
+
+
+async def test_token_is_renewed_shortly_before_it_ends() -> None:
+    clock = Clock()
+    cloud = Cloud(clock, pending)
+    tenant = cloud.tenant()
+    await tenant.members(("i",))
+
+    clock.pass_by(timedelta(hours=23, minutes=40))
+    await tenant.members(("i",))
+    assert cloud.logins == 1
+    clock.pass_by(timedelta(minutes=6))
+    await tenant.members(("i",))
+
+    assert cloud.logins == 2
+
+
+async def test_token_of_a_short_life_is_used_for_three_quarters_of_it() -> None:
+    clock = Clock()
+    cloud = Cloud(clock, pending, life_s=60)
+    tenant = cloud.tenant()
+    await tenant.members(("i",))
+
+    clock.pass_by(timedelta(seconds=44))
+    await tenant.members(("i",))
+    assert cloud.logins == 1
+    clock.pass_by(timedelta(seconds=2))
+    await tenant.members(("i",))
+
+    assert cloud.logins == 2
+
+
+async def test_old_token_serves_on_when_its_early_renewal_fails() -> None:
+    clock = Clock()
+    cloud = Cloud(clock, pending)
+    tenant = cloud.tenant()
+    await tenant.members(("i",))
+    cloud.login_status = 503
+
+    clock.pass_by(timedelta(hours=23, minutes=50))
+    members = await tenant.members(("i",))
+
+    assert members == {"i": Membership.PENDING}
+    assert cloud.calls[-1].headers["X-Auth-Token"] == "token-1"
+
+
+async def test_refused_token_is_renewed_once_and_the_call_repeated() -> None:
+    answers = [refused, pending]
+
+    def in_turn(request: httpx.Request) -> httpx.Response:
+        return answers.pop(0)(request)
+
+    cloud = Cloud(Clock(), in_turn)
+
+    members = await cloud.tenant().members(("i",))
+
+    assert members == {"i": Membership.PENDING}
+    assert [call.headers["X-Auth-Token"] for call in cloud.calls] == ["token-1", "token-2"]
+
+
+async def test_refusal_that_never_ends_costs_two_logins_however_many_ask() -> None:
+    cloud = Cloud(Clock(), refused)
+    tenant = cloud.tenant()
+
+    for _ in range(20):
+        with pytest.raises(TerminalError) as caught:
+            await tenant.members(("i",))
+        assert caught.value.reason is Reason.CREDENTIALS_INVALID
+
+    assert cloud.logins == 2
+
+
+async def test_token_that_works_for_one_call_only_is_renewed_five_times_at_most() -> None:
+    def picky(request: httpx.Request) -> httpx.Response:
+        return pending(request) if request.method == "GET" else refused(request)
+
+    cloud = Cloud(Clock(), picky)
+    tenant = cloud.tenant()
+
+    for _ in range(20):
+        await tenant.members(("i",))
+        with pytest.raises(TerminalError):
+            await tenant.submit(Decision.ACCEPT, None, ("i",))
+
+    assert cloud.logins == 6
+
+
+async def test_refused_login_is_remembered_for_all_and_tried_again_late() -> None:
+    clock = Clock()
+    cloud = Cloud(clock, pending)
+    cloud.login_status = 401
+    tenant = cloud.tenant()
+
+    words = set[str]()
+    for _ in range(20):
+        with pytest.raises(TerminalError) as caught:
+            await tenant.members(("i",))
+        words.add(str(caught.value))
+        clock.pass_by(timedelta(seconds=50))
+    assert cloud.logins == 1
+    clock.pass_by(REFUSED_FOR)
+    cloud.login_status = 201
+    await tenant.members(("i",))
+
+    assert cloud.logins == 2
+    assert len(words) == 1
+    assert "hunter2" not in words.pop()
+
+
+async def test_login_without_an_answer_is_shared_for_a_moment_only() -> None:
+    clock = Clock()
+    cloud = Cloud(clock, pending)
+    cloud.login_status = 503
+    tenant = cloud.tenant()
+
+    results = await asyncio.gather(
+        *(tenant.members(("i",)) for _ in range(20)), return_exceptions=True
+    )
+    clock.pass_by(timedelta(seconds=2))
+    cloud.login_status = 201
+    await tenant.members(("i",))
+
+    assert all(isinstance(result, RetryableError) for result in results)
+    assert cloud.logins == 2
+
+
+async def test_given_token_never_logs_in_and_is_not_used_again_once_refused() -> None:
+    cloud = Cloud(Clock(), refused)
+    tenant = cloud.tenant(TokenCredentials(token="given"))
+
+    for _ in range(5):
+        with pytest.raises(TerminalError, match="fresh token"):
+            await tenant.members(("i",))
+
+    assert cloud.logins == 0
+    assert len(cloud.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([httpx.Response(404, json={"error_code": "APIGW.0101"})], None),
+        ([httpx.Response(404)] * 2, JobUnknownError),
+        ([httpx.Response(400, json={"error": {"code": "IMG.0023"}})], JobUnknownError),
+        ([httpx.Response(400, json={"error": {"code": "IMG.0030"}})] * 2, JobUnknownError),
+        ([httpx.Response(500)], RetryableError),
+    ],
+    ids=["falls back", "neither knows it", "query failed", "of another project", "server error"],
+)
+async def test_job_is_asked_at_both_endpoints_before_it_counts_as_unknown(
+    answers: list[httpx.Response], expected: type[Exception] | None
+) -> None:
+    left = list(answers)
+    good = httpx.Response(200, json={"status": "SUCCESS"})
+    cloud = Cloud(Clock(), lambda _: left.pop(0) if left else good)
+
+    with contextlib.nullcontext() if expected is None else pytest.raises(expected):
+        await cloud.tenant().job("j")
+
+    assert cloud.calls[0].url.path == f"/v1/{PROJECT}/jobs/j"
+
+
+async def test_member_that_is_not_there_is_not_shared() -> None:
+    cloud = Cloud(Clock(), lambda _: httpx.Response(404))
+
+    assert await cloud.tenant().members(("i",)) == {"i": Membership.NOT_SHARED}
+
+
+async def test_members_that_can_not_all_be_told_are_not_told_at_all() -> None:
+    def half(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(500) if "/bad/" in request.url.path else pending(request)
+
+    cloud = Cloud(Clock(), half)
+
+    with pytest.raises(RetryableError):
+        await cloud.tenant().members(("good", "bad", "better"))
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+async def test_put_with_a_server_error_has_an_unknown_outcome(status: int) -> None:
+    cloud = Cloud(Clock(), lambda _: httpx.Response(status))
+
+    with pytest.raises(OutcomeUnknownError):
+        await cloud.tenant().submit(Decision.ACCEPT, None, ("i",))
+
+
+async def test_throttled_identity_asks_nothing_before_its_time() -> None:
+    clock = Clock()
+    busy = httpx.Response(429, headers={"Retry-After": "9"})
+    cloud = Cloud(clock, lambda _: busy)
+    tenant = cloud.tenant()
+
+    for _ in range(5):
+        with pytest.raises(ThrottledError):
+            await tenant.members(("i",))
+
+    assert len(cloud.calls) == 1
+    clock.pass_by(timedelta(seconds=9))
+    with pytest.raises(ThrottledError):
+        await tenant.members(("i",))
+    assert len(cloud.calls) == 2
+
+
+async def test_identities_with_another_password_share_no_token() -> None:
+    clock = Clock()
+    cloud = Cloud(clock, pending)
+    client = httpx.AsyncClient(transport=httpx.MockTransport(cloud))
+    tenants = Tenants(Caller(client=client, timeout=timedelta(seconds=1)), clock.now)
+    endpoints = Endpoints(iam="https://iam.test", ims="https://ims.test")
+    for password in ("one", "two"):
+        credentials = PasswordCredentials(user_id="u", password=password)
+        tenant = tenants.tenant(
+            Identity(credentials=credentials, project_id=PROJECT, endpoints=endpoints)
+        )
+        await tenant.members(("i",))
+
+    assert cloud.logins == 2
+
+
+@contextlib.asynccontextmanager
+async def rude_server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Reads a request, writes ``answer`` (perhaps nothing) and closes."""
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(65_536))
+        writer.write(answer)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+
+
+def real_caller(client: httpx.AsyncClient) -> Caller:
+    return Caller(client=client, timeout=timedelta(seconds=1))
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: str) -> None:
+    second = timedelta(seconds=1)
+    client = build_client(connections=4, connect_timeout=second, read_timeout=second)
+    async with rude_server(b"") as (url, seen), client:
+        with pytest.raises(RetryableError, match="the connection broke"):
+            await real_caller(client).send(client.build_request(method, url, json={"a": 1}))
+
+    assert len(seen) == 1
+
+
+@pytest.mark.timeout(10)
+async def test_body_over_the_bound_is_refused_while_it_arrives() -> None:
+    second = timedelta(seconds=5)
+    client = build_client(connections=4, connect_timeout=second, read_timeout=second)
+    size = 11 * 1024 * 1024
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
+    async with rude_server(head + b"x" * size) as (url, _), client:
+        caller = Caller(client=client, timeout=timedelta(seconds=5))
+        with pytest.raises(RetryableError):
+            await caller.send(client.build_request("GET", url))
+
+
+@pytest.mark.timeout(10)
+async def test_refused_connection_is_no_unknown_outcome() -> None:
+    second = timedelta(seconds=1)
+    client = build_client(connections=4, connect_timeout=second, read_timeout=second)
+    async with client:
+        with pytest.raises(RetryableError, match="no connection") as caught:
+            await real_caller(client).send(client.build_request("PUT", "http://127.0.0.1:1/"))
+
+    assert not isinstance(caught.value, OutcomeUnknownError)
+
+
+@pytest.mark.timeout(10)
+async def test_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
+    second = timedelta(seconds=1)
+    client = build_client(connections=4, connect_timeout=second, read_timeout=second)
+    answer = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nSet-Cookie: a=b\r\nConnection: close\r\n\r\n"
+    async with rude_server(answer) as (url, seen), client:
+        caller = real_caller(client)
+        responses = [await caller.send(client.build_request("GET", url)) for _ in range(2)]
+
+    assert [response.status_code for response in responses] == [302, 302]
+    assert len(seen) == 2
+    assert b"a=b" not in seen[1]
