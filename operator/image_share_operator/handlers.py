@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -62,6 +62,13 @@ def take(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
         queue.add(changed)
 
 
+class _NoDiff(kopf.AnnotationsDiffBaseStorage):
+    """kopf copies each object to find out what changed for handlers that we do not have."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return cast("kopf.BodyEssence", {})
+
+
 def settings(request_timeout_s: float) -> kopf.OperatorSettings:
     """How kopf shall watch: no writes, no events, no waiting for ever."""
     chosen = kopf.OperatorSettings()
@@ -76,6 +83,7 @@ def settings(request_timeout_s: float) -> kopf.OperatorSettings:
     # A handler only puts a key away: nothing is gained by keeping its worker for the next event.
     chosen.queueing.idle_timeout = 0.1
     chosen.queueing.batch_window = 0.0
+    chosen.persistence.diffbase_storage = _NoDiff()
     chosen.process.ultimate_exiting_timeout = 20.0
     return chosen
 

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import os
 from collections.abc import AsyncGenerator, Generator, Mapping
 from datetime import timedelta
@@ -53,6 +54,7 @@ class Kube:
     """The calls that a pass makes. Errors are `KubeError`; which one says what to do."""
 
     def __init__(self, api: client.ApiClient, timeout: timedelta) -> None:
+        self._api = api
         self._objects = client.CustomObjectsApi(api)
         self._core = client.CoreV1Api(api)
         self._timeout = timeout.total_seconds()
@@ -72,19 +74,28 @@ class Kube:
             "status": dict(status),
         }
         with translated("patch", f"{PLURAL}/status", key.namespace):
-            written = await self._objects.patch_namespaced_custom_object_status(
-                GROUP,
-                VERSION,
-                key.namespace,
-                PLURAL,
-                key.name,
-                body,
-                field_manager=FIELD_MANAGER,
-                force=True,
-                _content_type=APPLY,
-                _request_timeout=self._timeout,
-            )
-        return cast("Mapping[str, Any]", written)
+            return await self._apply_status(key, body)
+
+    async def _apply_status(self, key: Key, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Send the patch without the generated method around it.
+
+        That one checks each argument, copies the body and the answer: 0.5 ms of CPU for each of
+        the two writes that an object costs, a tenth of all there is.
+        """
+        api: Any = self._api
+        method, url, headers, _, _ = await api.param_serialize(
+            method="PATCH",
+            resource_path=f"/apis/{GROUP}/{VERSION}/namespaces/{{namespace}}/{PLURAL}/{{name}}/status",
+            path_params={"namespace": key.namespace, "name": key.name},
+            query_params=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+            header_params={"Accept": "application/json", "Content-Type": APPLY},
+            auth_settings=["BearerToken"],
+        )
+        answer = await api.call_api(method, url, headers, body=body, _request_timeout=self._timeout)
+        content = await answer.read()
+        if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise ApiException(http_resp=answer)
+        return cast("Mapping[str, Any]", json.loads(content))
 
     async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
         """Put our finalizer on the object; return the object as it is then."""

@@ -95,13 +95,15 @@ class Store:
             The key when the object needs a pass; ``None`` for what is already known, such as the
             echo of an own status write.
         """
+        metadata: Mapping[str, Any] = body["metadata"]
+        old = self._entries.get(Key(metadata["namespace"], metadata["name"]))
+        same = old is not None and old.uid == metadata["uid"]
+        if same and old is not None and int(metadata["resourceVersion"]) <= old.version:
+            return None  # two of three events are echoes: they are not worth reading
         seen = _parse(body)
-        old = self._entries.get(seen.key)
-        if old is None or old.uid != seen.uid:
+        if old is None or not same:
             self._entries[seen.key] = seen
             return seen.key
-        if seen.version <= old.version:
-            return None
         # The process is ahead of the API server in what it knows of the status, never behind.
         new = replace(seen, known=old.known, unsaved=old.unsaved, memory=old.memory)
         self._entries[seen.key] = new
