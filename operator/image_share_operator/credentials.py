@@ -119,6 +119,17 @@ def parse(data: Mapping[str, bytes]) -> Credentials:
     Raises:
         ValueError: a key is missing or empty; the message names the key, never a value.
     """
+    credentials = _of_keys(data)
+    if isinstance(credentials, TokenCredentials) and not _fits_header(credentials.token):
+        raise ValueError("the token holds characters that no token has")
+    return credentials
+
+
+def _fits_header(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _of_keys(data: Mapping[str, bytes]) -> Credentials:
     if "token" in data:
         return TokenCredentials(token=_text(data, "token"))
     if "clouds.yaml" in data:
@@ -145,7 +156,8 @@ def parse_ca(data: Mapping[str, bytes]) -> str | None:
     """
     if "ca.crt" not in data:
         return None
-    text = _text(data, "ca.crt")
+    # Names in comments may be anything; certificates are ASCII, and the library wants no more.
+    text = _text(data, "ca.crt").encode("ascii", "replace").decode()
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):

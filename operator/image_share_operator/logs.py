@@ -60,8 +60,8 @@ class _Text(logging.Formatter):
 
 def _json() -> logging.Formatter:
     return JsonFormatter(
-        "%(message)s",
-        rename_fields={"message": "msg"},
+        "%(levelname)s %(name)s %(message)s",
+        rename_fields={"levelname": "level", "name": "logger", "message": "msg"},
         defaults=None,
         timestamp="time",
     )

@@ -45,8 +45,8 @@ class Settings:
         return cls(
             namespaces=_list(env, "NAMESPACES"),
             allow_insecure_endpoints=_flag(env, "ALLOW_INSECURE_ENDPOINTS"),
-            workers=int(_number(env, "WORKERS", default=32, low=1, high=512)),
-            batch_images=int(_number(env, "BATCH_IMAGES", default=50, low=1, high=500)),
+            workers=_integer(env, "WORKERS", default=32, low=1, high=512),
+            batch_images=_integer(env, "BATCH_IMAGES", default=50, low=1, high=500),
             request_timeout=_seconds(env, "REQUEST_TIMEOUT_S", default=30, low=1, high=300),
             secret_poll=_seconds(env, "SECRET_POLL_S", default=20, low=1, high=30),
             slow_retry=_seconds(env, "SLOW_RETRY_S", default=1800, low=1200, high=86400),
@@ -78,6 +78,13 @@ def _seconds(
     env: Mapping[str, str], name: str, *, default: float, low: float, high: float
 ) -> timedelta:
     return timedelta(seconds=_number(env, name, default=default, low=low, high=high))
+
+
+def _integer(env: Mapping[str, str], name: str, *, default: int, low: int, high: int) -> int:
+    number = _number(env, name, default=default, low=low, high=high)
+    if number != int(number):
+        raise SettingsError(f"{PREFIX}{name}={_value(env, name)!r}: not a whole number")
+    return int(number)
 
 
 def _number(env: Mapping[str, str], name: str, *, default: float, low: float, high: float) -> float:

@@ -558,3 +558,15 @@ async def test_reconciler_resends_what_vanished_jobs_carried_ever_more_rarely() 
         await drive.step()
 
     assert len(drive.cloud.puts) <= 12
+
+
+async def test_reconciler_sends_its_own_order_after_the_opposite_one_that_may_show_late() -> None:
+    drive = Drive()
+    drive.cloud.shares[IMAGES[0]] = REJECTED
+    drive.cloud.inert = True
+    await drive.step()
+
+    drive.edit(decision="Reject")
+    await drive.run_for(timedelta(seconds=10))
+
+    assert len(drive.cloud.puts) == 2

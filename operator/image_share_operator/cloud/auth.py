@@ -122,13 +122,15 @@ class Tokens:
             raise self._held(exc, REFUSED_FOR) from exc.__cause__
         except RetryableError as exc:
             if self._token is not None and self._now() < self._token.expires_at:
-                self._renew_at = self._now() + UNANSWERED_FOR  # the old one still works
+                # The old one still works; but once it ends, nothing does.
+                again = self._now() + (exc.retry_after or UNANSWERED_FOR)
+                self._renew_at = min(again, self._token.expires_at)
                 return
             raise self._held(exc, exc.retry_after or UNANSWERED_FOR) from exc.__cause__
         left = token.expires_at - self._now()
         self._token = token
         self._proven = False
-        self._renew_at = self._now() + left - min(RENEW_BEFORE, left * RENEW_SHARE)
+        self._renew_at = token.expires_at - min(RENEW_BEFORE, left * RENEW_SHARE)
 
     async def _ask(self) -> wire.Token:
         credentials = self._identity.credentials

@@ -99,7 +99,7 @@ def retry_after(response: httpx.Response) -> timedelta | None:
         return min(timedelta(seconds=int(text[:9])), MAX_RETRY_AFTER)
     try:
         wait = parsedate_to_datetime(text) - parsedate_to_datetime(response.headers["Date"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return min(max(wait, timedelta()), MAX_RETRY_AFTER)
 

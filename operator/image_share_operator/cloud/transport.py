@@ -14,6 +14,8 @@ from image_share_operator import __version__
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """No answer of IAM or IMS comes near; a larger one is a fault or an attack."""
+MAX_HEADER_BYTES = 64 * 1024
+"""A token comes in a header, and grows with the rights of its user beyond the usual 8 KiB."""
 
 
 class BodyTooLargeError(httpx.TransportError):
@@ -40,7 +42,10 @@ def build_client(
         connector = aiohttp.TCPConnector(limit=connections, ssl=tls)
         # No cookies: what one tenant's endpoint sets must not reach another's.
         return aiohttp.ClientSession(
-            connector=connector, middlewares=(_once,), cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector,
+            middlewares=(_once,),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            max_field_size=MAX_HEADER_BYTES,
         )
 
     timeout = httpx.Timeout(
@@ -53,6 +58,7 @@ def build_client(
         follow_redirects=False,
         headers={
             "Accept": "application/json",
+            "Accept-Encoding": "identity",
             "User-Agent": f"image-share-operator/{__version__}",
         },
     )
@@ -96,10 +102,16 @@ async def _once(
         raise  # not repeated there, and tells that nothing was sent
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
         raise aiohttp.ClientConnectionError(f"connection lost: {type(exc).__name__}") from exc
+    except aiohttp.ClientResponseError:
+        # Quotes what came, perhaps a token; and the transport above does not know this class.
+        raise aiohttp.ClientConnectionError("the answer is not HTTP") from None
 
 
 class BoundedTransport(httpx.AsyncBaseTransport):
-    """Refuses bodies over `MAX_BODY_BYTES` while they arrive."""
+    """Refuses bodies over `MAX_BODY_BYTES` while they arrive.
+
+    Compressed ones too, which nobody asked for: ten megabytes may unfold to ten gigabytes.
+    """
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
@@ -107,6 +119,9 @@ class BoundedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Pass the request on and put a bound on the body of its answer."""
         response = await self._inner.handle_async_request(request)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise httpx.DecodingError("the body is compressed, which was not asked for")
         if isinstance(response.stream, httpx.AsyncByteStream):
             response.stream = _BoundedStream(response.stream)
         return response

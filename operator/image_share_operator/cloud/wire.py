@@ -4,6 +4,7 @@ What is asked of IAM and IMS, and what they answer when they do not refuse, is s
 nowhere else; refusals are in `refusals.py`.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
@@ -72,13 +73,17 @@ def read_token(response: httpx.Response) -> Token:
     """
     value = response.headers.get("X-Subject-Token")
     expires = dig_text(parse_body(response), "token", "expires_at")
-    if not value or expires is None:
+    if not value or not value.isascii() or expires is None:
         raise RetryableError("IAM answered a login without a token")
     try:
         at = datetime.fromisoformat(expires)
     except ValueError:
         raise RetryableError("IAM answered a login with an expiry that can't be read") from None
     return Token(value=value, expires_at=at if at.tzinfo else at.replace(tzinfo=UTC))
+
+
+_JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+"""Documented are 32 hexadecimal digits. It becomes part of a path and of the status."""
 
 
 def read_job_id(response: httpx.Response) -> str:
@@ -88,7 +93,7 @@ def read_job_id(response: httpx.Response) -> str:
         OutcomeUnknownError: there is no job id: the batch may be under way all the same.
     """
     job_id = dig_text(parse_body(response), "job_id")
-    if job_id is None:
+    if job_id is None or not _JOB_ID.fullmatch(job_id):
         raise OutcomeUnknownError(f"{asked(response)} answered without a job id")
     return job_id
 

@@ -1,0 +1,33 @@
+"""Settings are read once and refused at start when wrong."""
+
+from datetime import timedelta
+
+import pytest
+
+from image_share_operator.settings import Settings, SettingsError
+
+
+def test_settings_have_defaults() -> None:
+    settings = Settings.from_env({})
+
+    assert (settings.workers, settings.batch_images) == (32, 50)
+    assert settings.request_timeout == timedelta(seconds=30)
+    assert settings.namespaces == ()
+    assert settings.allow_insecure_endpoints is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ISA_WORKERS", "0"),
+        ("ISA_WORKERS", "1.5"),
+        ("ISA_WORKERS", "many"),
+        ("ISA_SLOW_RETRY_S", "60"),
+        ("ISA_LOG_LEVEL", "loud"),
+        ("ISA_ALLOW_INSECURE_ENDPOINTS", "yes"),
+        ("ISA_REQUEST_TIMEOUT_S", "nan"),
+    ],
+)
+def test_settings_name_the_one_that_is_wrong(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_env({name: value})
