@@ -1,0 +1,719 @@
+"""A world in which everything goes wrong around the real reconciler, and the laws it must keep.
+
+Nothing here suspends: a pass is one call of `Coroutine.send`, time is a number, and thousands of
+histories take seconds. The laws are asserted where the fact shows: at a PUT, at a status write,
+at the end of a pass.
+"""
+
+import json
+import random
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from drive import IMAGES, KEY, START, Clock, FakeCloud, FakeCredentials, FakeJob, FakeKube, spec
+
+from image_share_operator import pace
+from image_share_operator.api import (
+    API_VERSION,
+    FINALIZER,
+    KIND,
+    RECONCILE_AT,
+    Decision,
+    DeletionPolicy,
+    Desired,
+    JobState,
+    Key,
+    Membership,
+)
+from image_share_operator.cloud.tenants import blame
+from image_share_operator.credentials import Held
+from image_share_operator.errors import (
+    ImagesRefusedError,
+    JobUnknownError,
+    KubeError,
+    KubeRetryableError,
+    ObjectGoneError,
+    OutcomeUnknownError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.facts import JobReport
+from image_share_operator.pace import Policy
+from image_share_operator.reasons import Reason
+from image_share_operator.reconciler import Reconciler
+from image_share_operator.store import Store
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+NEVER = timedelta(days=3650)
+STORM = 5_000
+"""Passes in one stretch of time that are a loop for certain: ten times the budget of an hour."""
+
+
+class Killed(BaseException):
+    """The process is gone, at this very await."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What becomes of one batch.
+
+    Attributes:
+        takes: until the job settles.
+        applied: how many images of the batch change, from its end; ``None`` for all.
+        named: how many images of the batch the job names as failed, from its start.
+        foreign: whether the job names an image that it did not carry.
+        lag: from the change until the members show it.
+        forgotten: whether the cloud never knows the job.
+        lost: whether the batch is taken and its answer is lost.
+    """
+
+    takes: timedelta = SECOND
+    state: JobState = JobState.SUCCESS
+    odd: str | None = None
+    code: str | None = None
+    applied: int | None = None
+    named: int = 0
+    foreign: bool = False
+    lag: timedelta = timedelta()
+    forgotten: bool = False
+    lost: bool = False
+
+
+FAITHFUL = Fate()
+LAG = timedelta(seconds=60)
+FAIL = JobState.FAIL
+HARMLESS: Mapping[str, Fate] = {
+    "succeeds": FAITHFUL,
+    "succeeds at once": Fate(takes=timedelta()),
+    "succeeds slowly": Fate(takes=timedelta(seconds=100)),
+    "shows after 5 s": Fate(lag=timedelta(seconds=5)),
+    "shows after 60 s": Fate(lag=LAG),
+    "has an odd status for a minute": Fate(takes=MINUTE, odd="WAITING"),
+}
+HARMFUL: Mapping[str, Fate] = {
+    "fails, naming an image, the others change": Fate(state=FAIL, named=1, applied=-1),
+    "fails, naming an image, nothing changes": Fate(state=FAIL, named=1, applied=0),
+    "fails, naming two images, nothing changes": Fate(state=FAIL, named=2, applied=0),
+    "fails, naming none, nothing changes": Fate(state=FAIL, applied=0),
+    "fails, naming none, one changes": Fate(state=FAIL, applied=1),
+    "fails, but everything changes": Fate(state=FAIL),
+    "fails, but everything changes after 30 s": Fate(state=FAIL, lag=timedelta(seconds=30)),
+    "fails, naming a foreign image": Fate(state=FAIL, foreign=True, applied=0),
+    "fails in a way that may pass": Fate(state=FAIL, code="IMG.0113", applied=0),
+    "fails as a whole": Fate(state=FAIL, code="IMG.0182", applied=0),
+    "succeeds, but nothing changes": Fate(applied=0),
+    "succeeds, but one does not change": Fate(applied=-1),
+    "succeeds, naming a failed image": Fate(named=1, applied=-1),
+    "succeeds, naming a foreign image": Fate(foreign=True),
+    "never ends": Fate(takes=NEVER),
+    "never ends, with an odd status": Fate(takes=NEVER, odd="WAITING"),
+    "is forgotten, everything changes": Fate(forgotten=True),
+    "is forgotten, nothing changes": Fate(forgotten=True, applied=0),
+    "is taken, its answer is lost": Fate(lost=True),
+    "is taken, its answer is lost, it fails": Fate(lost=True, state=FAIL, applied=0),
+    "is taken, its answer is lost, it is slow": Fate(lost=True, takes=MINUTE),
+}
+FATES = {**HARMLESS, **HARMFUL}
+
+PASSING_ERRORS: Mapping[str, Exception] = {
+    "HTTP 500": RetryableError("HTTP 500"),
+    "IMG.0060": ThrottledError("HTTP 400 IMG.0060"),
+    "429 with Retry-After": ThrottledError("HTTP 429", retry_after=timedelta(seconds=40)),
+}
+ERRORS: Mapping[str, Exception] = {
+    **PASSING_ERRORS,
+    "403": TerminalError("HTTP 403 IMG.0026", reason=Reason.PERMISSION_DENIED),
+    "401": TerminalError("HTTP 401", reason=Reason.CREDENTIALS_INVALID),
+    "lost": OutcomeUnknownError("connection reset"),
+}
+REFUSED = ImagesRefusedError("HTTP 400 IMG.0027")
+
+
+@dataclass
+class Batch(FakeJob):
+    """A job with its fate."""
+
+    fate: Fate = FAITHFUL
+
+
+@dataclass
+class ShakyCloud(FakeCloud):
+    """A cloud whose every batch has a fate.
+
+    Attributes:
+        shares: what is true.
+        shown: what the members show: what was true at the end of the latest lag.
+        fates: of the next batches; after them comes ``usual``.
+        usual: the fate of all other batches.
+        down: raised by each call while it is set.
+        await_point: called before and after each effect.
+        on_put, on_look: the laws of the world are checked there.
+    """
+
+    usual: Fate = FAITHFUL
+    fates: list[Fate] = field(default_factory=list[Fate])
+    down: Exception | None = None
+    shown: dict[str, Membership] = field(default_factory=dict)
+    showing: list[tuple[datetime, str]] = field(default_factory=list[tuple[datetime, str]])
+    calls: int = 0
+    await_point: Callable[[], None] = lambda: None
+    on_put: Callable[[str | None, Decision, tuple[str, ...]], None] = lambda *_: None
+    on_look: Callable[[Mapping[str, Membership]], None] = lambda *_: None
+
+    def _meet(self) -> None:
+        self.await_point()
+        self.calls += 1
+        if self.down is not None:
+            raise self.down
+        self._fail()
+
+    async def submit(
+        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
+    ) -> str:
+        del vault_id
+        self._meet()
+        self.puts.append(images)
+        if self.refused & set(images):
+            self.on_put(None, decision, images)
+            raise REFUSED
+        job_id = f"{len(self.jobs):032x}"
+        fate = self.fates.pop(0) if self.fates else self.usual
+        self.jobs[job_id] = self._batch(decision, images, fate)
+        self.on_put(job_id, decision, images)
+        self.await_point()
+        if fate.lost:
+            raise OutcomeUnknownError("connection reset after the batch was taken")
+        return job_id
+
+    def _batch(self, decision: Decision, images: tuple[str, ...], fate: Fate) -> Batch:
+        spoiled = [image for image in images if image in self.spoiled]
+        if spoiled:
+            fate = replace(fate, state=FAIL, applied=0)
+        names = (*images[: fate.named], *(IMAGES[-1:] if fate.foreign else ()))
+        settled = JobReport(
+            state=fate.state,
+            error_code=fate.code,
+            fail_reason="broken" if fate.state is FAIL else None,
+            failed_rows=dict.fromkeys(names, "the job says 'FAIL' of this image"),
+        )
+        applies = images if fate.applied is None else _last(images, fate.applied)
+        return Batch(
+            images=images,
+            decision=decision,
+            ready_at=self.clock.at + fate.takes,
+            report=settled,
+            applies=applies,
+            fate=fate,
+        )
+
+    async def job(self, job_id: str) -> JobReport:
+        self._meet()
+        self.polls += 1
+        self._settle()
+        job = self.jobs[job_id]
+        assert isinstance(job, Batch)
+        if job.fate.forgotten:
+            raise JobUnknownError("HTTP 400 IMG.0023")
+        self.await_point()
+        if job.ready_at <= self.clock.at:
+            return job.report
+        return JobReport(state=JobState.RUNNING, odd_status=job.fate.odd)
+
+    async def members(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+        self._meet()
+        self._settle()
+        self.looks += 1
+        seen = {image: self.shown.get(image, Membership.NOT_SHARED) for image in images}
+        self.on_look(seen)
+        self.await_point()
+        return seen
+
+    def set_by_hand(self, image: str, membership: Membership | None) -> None:
+        """Change a share behind the operator's back; ``None`` takes it away."""
+        self._settle()
+        for values in (self.shares, self.shown):
+            if membership is None:
+                values.pop(image, None)
+            else:
+                values[image] = membership
+
+    def end_stuck_jobs(self) -> None:
+        """What never ended succeeds now."""
+        for job in self.jobs.values():
+            job.ready_at = min(job.ready_at, self.clock.at + SECOND)
+
+    def outstanding(self, image: str) -> Membership | None:
+        """What the image will be when all jobs are through."""
+        self._settle()
+        value = self.shares.get(image)
+        for job in self.jobs.values():
+            if value is not None and not job.applied and image in job.applies:
+                value = job.decision.wanted
+        return value
+
+    def _settle(self) -> None:
+        """Apply in the order in which the jobs settle; show in the order of the lags."""
+        for job in sorted(self.jobs.values(), key=lambda job: job.ready_at):
+            if job.applied or job.ready_at > self.clock.at:
+                continue
+            assert isinstance(job, Batch)
+            job.applied = True
+            for image in job.applies:
+                if image in self.shares:
+                    self.shares[image] = job.decision.wanted
+                    self.showing.append((job.ready_at + job.fate.lag, image))
+        for at, image in self.showing:
+            if at <= self.clock.at and image in self.shares:
+                self.shown[image] = self.shares[image]
+        self.showing = [row for row in self.showing if row[0] > self.clock.at]
+
+
+def _last(images: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """The last ``count`` images; all but the first ``-count`` when it is negative."""
+    return images[-count:] if count else ()
+
+
+@dataclass
+class ShakyKube(FakeKube):
+    """An API server that may refuse a write, or lose the answer to one.
+
+    Attributes:
+        lost: answers of the next writes that are lost after the write was taken.
+        unanswered: whether the answer to the latest write was lost.
+        watch: all versions of the object, oldest first.
+    """
+
+    await_point: Callable[[], None] = lambda: None
+    on_write: Callable[[Mapping[str, Any]], None] = lambda *_: None
+    on_release: Callable[[], None] = lambda: None
+    lost: int = 0
+    unanswered: bool = False
+    gone: bool = False
+    watch: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    def __post_init__(self) -> None:
+        self.watch.append(self.body)
+
+    async def write_status(
+        self, key: Key, uid: str, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        self.await_point()
+        if self.gone:
+            raise ObjectGoneError("no such object")
+        lost = self.lost > 0 and not self.fails
+        if not self.fails or self.fails[0] is None:
+            self.on_write(json.loads(json.dumps(status)))
+        body = await super().write_status(key, uid, status)
+        self.unanswered = lost
+        self.await_point()
+        if lost:
+            self.lost -= 1
+            raise KubeRetryableError("connection reset after the write was taken")
+        return body
+
+    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+        assert (key, uid) == (KEY, self.body["metadata"]["uid"])
+        self.await_point()
+        return self.changed(metadata={"finalizers": [FINALIZER]})
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        assert (key, uid) == (KEY, self.body["metadata"]["uid"])
+        self.await_point()
+        if self.gone:
+            raise ObjectGoneError("no such object")
+        self.on_release()
+        self.released = self.gone = "deletionTimestamp" in self.body["metadata"]
+        return self.changed(metadata={"finalizers": []})
+
+    def changed(self, **parts: Any) -> dict[str, Any]:
+        """As in `FakeKube`; ``metadata`` is merged, and no older version is touched."""
+        more = parts.pop("metadata", {})
+        generation = more.pop("generation", 0)
+        self.body = {**self.body, "metadata": {**self.body["metadata"], **more}}
+        body = super().changed(**parts)
+        body["metadata"]["generation"] += generation
+        self.watch.append(body)
+        return body
+
+
+@dataclass
+class ShakyCredentials(FakeCredentials):
+    """A Secret whose reading takes an await."""
+
+    await_point: Callable[[], None] = lambda: None
+
+    async def get(self, namespace: str, name: str) -> Held:
+        self.await_point()
+        return await super().get(namespace, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one generation asks for, and since when."""
+
+    desired: Desired
+    deleting: bool
+    since: int
+
+    @property
+    def decision(self) -> Decision:
+        return Decision.REJECT if self.deleting else self.desired.decision
+
+
+class World:
+    """One object, its cloud, its cluster, its operator, and everything that may befall them.
+
+    Attributes:
+        asked: what each generation asks for.
+        seen: the latest look at each image: (when in the order of things, what).
+        sent: accepted PUTs: (when in the order of things, job, decision, images).
+        due: of the next pass; ``None`` for none without a change.
+        worked: generations that the pass under way may work for.
+        interrupts: what happens at the n-th await from now.
+        hands: whether anyone but the operator may touch the memberships, or its memory.
+    """
+
+    def __init__(self, wanted: Mapping[str, Any] | None = None, *, limit: int = 3) -> None:
+        self.order = 0
+        self.clock = Clock()
+        self.policy = Policy(batch_images=limit)
+        self.cloud = ShakyCloud(self.clock)
+        self.kube = ShakyKube(_body(wanted or spec(IMAGES[:2])))
+        self.credentials = ShakyCredentials()
+        self.asked: dict[int, Asked] = {}
+        self.seen: dict[str, tuple[int, Membership]] = {}
+        self.sent: list[tuple[int, str, Decision, tuple[str, ...]]] = []
+        self.generation_of: dict[str, int] = {}
+        self.worked: set[int] = set()
+        self.interrupts: dict[int, Callable[[], None]] = {}
+        self.hands = True
+        self.delivered = 0
+        self.passes = self.failures = self.accepted = self.tried = 0
+        self.due: datetime | None = None
+        for part in (self.cloud, self.kube, self.credentials):
+            part.await_point = self._at_await
+        self.cloud.on_put, self.cloud.on_look = self._check_put, self._note_look
+        self.kube.on_write, self.kube.on_release = self._check_write, self._check_release
+        self._note_spec()
+        self.restart()
+
+    def share(self, images: Sequence[str], membership: Membership = Membership.PENDING) -> None:
+        for image in images:
+            self.cloud.set_by_hand(image, membership)
+
+    # ---------------------------------------------------------------- what befalls the object
+
+    def edit(self, *, deliver: bool = True, **changes: Any) -> None:
+        """Change the spec; the watch shows it now, or when `deliver` is called."""
+        merged = {**self.kube.body["spec"], **changes}
+        if merged == self.kube.body["spec"] or self.kube.gone:
+            return
+        self.kube.changed(spec=merged)
+        self._note_spec()
+        if deliver:
+            self.deliver()
+
+    def annotate(self, value: str) -> None:
+        """Ask for a pass by annotation."""
+        if self.kube.gone:
+            return
+        self.kube.changed(metadata={"annotations": {RECONCILE_AT: value}})
+        self.deliver()
+
+    def delete(self) -> None:
+        """As `kubectl delete` does."""
+        if self.kube.body["metadata"].get("finalizers"):
+            self.kube.changed(
+                metadata={"deletionTimestamp": START.isoformat(), "generation": 1},
+            )
+            self._note_spec()
+            self.deliver()
+            return
+        self.kube.gone = True
+        self.store.forget(KEY, self.kube.body["metadata"]["uid"])
+
+    def deliver(self, count: int | None = None) -> None:
+        """Show the operator what it has not been shown yet, in order."""
+        upto = len(self.kube.watch) if count is None else self.delivered + count
+        for body in self.kube.watch[self.delivered : upto]:
+            self._observe(body)
+        self.delivered = min(upto, len(self.kube.watch))
+
+    def deliver_stale(self, back: int) -> None:
+        """Show an older version once more."""
+        self._observe(self.kube.watch[max(0, self.delivered - 1 - back)])
+
+    def _observe(self, body: Mapping[str, Any]) -> None:
+        if self.kube.gone and self.store.get(KEY) is None:
+            return
+        if self.store.observe(body) is not None:
+            self.due = self.clock.at
+        self._note_worked()
+
+    def _note_worked(self) -> None:
+        entry = self.store.get(KEY)
+        if entry is not None:
+            self.worked.add(entry.generation)
+
+    def restart(self) -> None:
+        """Lose everything that is only in memory, then list."""
+        self.store = Store()
+        self.reconciler = Reconciler(
+            store=self.store,
+            cloud=self.cloud,
+            credentials=self.credentials,
+            kube=self.kube,
+            emit=lambda _: None,
+            blame=blame,
+            now=self.clock.now,
+            policy=self.policy,
+            rng=random.Random(self.order),  # noqa: S311 - repeatable jitter
+        )
+        self.interrupts.clear()
+        self.failures = 0
+        self.delivered = len(self.kube.watch)
+        self.due = self.clock.at
+        if not self.kube.gone:
+            self.store.observe(self.kube.body)
+
+    def kill_at(self, awaits: int) -> None:
+        """`kill -9` at the n-th await from now."""
+        self.interrupts[awaits] = self._die
+
+    def at_await(self, awaits: int, happens: Callable[[], None]) -> None:
+        self.interrupts[awaits] = happens
+
+    def _die(self) -> None:
+        raise Killed
+
+    def _at_await(self) -> None:
+        coming = {left - 1: what for left, what in self.interrupts.items()}
+        now = coming.pop(0, None)
+        self.interrupts = coming
+        if now is not None:
+            now()
+
+    # ---------------------------------------------------------------- time
+
+    def advance(self, span: timedelta) -> int:
+        """Let time go by with all passes that fall due; return their number."""
+        end, before = self.clock.at + span, self.passes
+        while self.due is not None and self.due <= end:
+            self.clock.at = max(self.clock.at, self.due)
+            self.step()
+            assert self.passes - before < STORM, "the operator goes round in circles"
+        self.clock.at = end
+        return self.passes - before
+
+    def step(self) -> None:
+        """One pass, with what the queue and the workers add to it."""
+        self.due = None
+        self.passes += 1
+        self.accepted = self.tried = 0
+        self.worked.clear()
+        self._note_worked()
+        try:
+            again = _through(self.reconciler.reconcile(KEY))
+        except Killed:
+            self.restart()
+            return
+        except KubeError:
+            self.failures += 1
+            again = pace.backoff(self.failures, jitter=0.5)
+        else:
+            self.failures = 0
+        self._check_end(again)
+        if again is not None:
+            wish = self.clock.at + again
+            due: datetime | None = self.due  # an edit during the pass may have set it
+            self.due = wish if due is None else min(due, wish)
+
+    def calm(self) -> None:
+        """Faults stop: from now on the cloud is faithful and everyone is reachable."""
+        self.cloud.usual, self.cloud.down, self.cloud.refused = FAITHFUL, None, frozenset()
+        self.cloud.fates.clear()
+        self.cloud.fails.clear()
+        self.cloud.spoiled.clear()
+        self.cloud.end_stuck_jobs()
+        self.kube.fails.clear()
+        self.kube.lost = 0
+        self.interrupts.clear()
+        self.deliver()
+
+    # ---------------------------------------------------------------- what can be seen
+
+    @property
+    def generation(self) -> int:
+        return int(self.kube.body["metadata"]["generation"])
+
+    @property
+    def now_asked(self) -> Asked:
+        return self.asked[self.generation]
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        status: Mapping[str, Any] = self.kube.body["status"]
+        return status
+
+    @property
+    def ready(self) -> Mapping[str, Any]:
+        return _ready(self.status)
+
+    # ---------------------------------------------------------------- the laws
+
+    def _tick(self) -> int:
+        self.order += 1
+        return self.order
+
+    def _note_spec(self) -> None:
+        metadata = self.kube.body["metadata"]
+        self.asked[self.generation] = Asked(
+            desired=Desired.parse(self.kube.body["spec"], self.generation),
+            deleting="deletionTimestamp" in metadata,
+            since=self._tick(),
+        )
+
+    def _note_look(self, seen: Mapping[str, Membership]) -> None:
+        at = self._tick()
+        self.seen |= {image: (at, membership) for image, membership in seen.items()}
+
+    def _check_put(self, job: str | None, decision: Decision, images: tuple[str, ...]) -> None:
+        """A PUT asks only for what a spec in hand asks for, and is the only one of its pass."""
+        self.tried += 1
+        assert self.tried <= self._tries_per_pass(), "one pass sends for ever"
+        assert 0 < len(images) <= self.policy.batch_images
+        assert len(set(images)) == len(images)
+        self._note_worked()
+        possible = [self.asked[generation] for generation in self.worked]
+        assert any(
+            set(images) <= set(asked.desired.images)
+            and decision is asked.decision
+            and not asked.desired.suspend
+            for asked in possible
+        ), "a PUT carries what the spec in hand does not ask for"
+        if job is not None:
+            self.accepted += 1
+            self.sent.append((self._tick(), job, decision, images))
+        assert self.accepted <= 1, "two batches were sent in one pass"
+
+    def _tries_per_pass(self) -> int:
+        """One accepted batch, and each image may be a culprit that is found by halving."""
+        limit = self.policy.batch_images
+        images = max(len(self.asked[generation].desired.images) for generation in self.asked)
+        return 1 + (images + 1) * limit.bit_length()
+
+    def _check_write(self, status: Mapping[str, Any]) -> None:
+        """A status says something new, and nothing that nobody has seen."""
+        assert status != self.status or self.kube.unanswered, "the same status is written again"
+        generation = status["observedGeneration"]
+        assert generation <= self.generation
+        job = status.get("job")
+        if job is not None:
+            asked, batch = self.asked[job["generation"]], self.cloud.jobs[job["id"]]
+            assert set(batch.images) <= set(asked.desired.images)
+            assert batch.decision is asked.decision
+            assert batch.decision.value == job["decision"]
+        ready = _ready(status)
+        assert ready.get("observedGeneration", generation) == generation
+        if ready.get("status") == "True":
+            self._check_ready(self.asked[generation])
+
+    def _check_ready(self, asked: Asked) -> None:
+        """Every image of this very spec was seen as wanted, after the spec was written.
+
+        A suspended resource may stand on an older look, unless something was sent since.
+        """
+        assert not asked.deleting
+        wanted = asked.decision.wanted
+        for image in asked.desired.images:
+            at, membership = self.seen[image]
+            assert membership is wanted, "Ready, but not seen"
+            if not self.hands:
+                assert self.cloud.outstanding(image) is wanted, "Ready, and it will not stay so"
+            if not asked.desired.suspend:
+                assert at > asked.since, "Ready by a look that is older than the spec"
+                continue
+            later = [put for put in self.sent if put[0] > at and image in put[3]]
+            assert all(put[2] is asked.decision for put in later), "Ready, but undone since"
+
+    def _check_release(self) -> None:
+        """What goes with `deletionPolicy: Reject` was seen rejected, or not shared any more."""
+        assert any(map(self._may_go, (self.asked[generation] for generation in self.worked)))
+
+    def _may_go(self, asked: Asked) -> bool:
+        if not asked.deleting or asked.desired.deletion_policy is DeletionPolicy.RETAIN:
+            return True
+        seen = [self.seen.get(image, (0, Membership.UNKNOWN)) for image in asked.desired.images]
+        gone = (Membership.REJECTED, Membership.NOT_SHARED)
+        return all(at > asked.since and membership in gone for at, membership in seen)
+
+    def _check_end(self, again: timedelta | None) -> None:
+        """A pass comes back while something is to be done."""
+        entry = self.store.get(KEY)
+        if entry is None or self.kube.gone:
+            return
+        if self.accepted:
+            job = entry.known.job
+            if job is not None:
+                self.generation_of[job.id] = job.generation
+        assert again is None or again >= timedelta(), "a delay is negative"
+        if again is not None or self.due is not None:
+            return
+        assert not entry.unsaved, "a status is left unwritten"
+        asked = self.asked[entry.generation].desired
+        if not asked.suspend:
+            assert asked.interval == timedelta(), "nobody looks again"
+            assert self.ready["status"] == "True", "something is to be done, and nobody does it"
+        assert self.status["observedGeneration"] == entry.generation
+
+    def check_truth(self) -> None:
+        """After the calm: the status says what is, and the cloud holds what the spec says."""
+        asked = self.now_asked
+        if self.kube.gone:
+            return
+        if asked.deleting:
+            assert asked.desired.suspend, "the object is not let go"
+            return
+        assert self.status["observedGeneration"] == self.generation
+        if asked.desired.suspend:
+            return
+        wanted = asked.decision.wanted
+        shared = [image for image in asked.desired.images if image in self.cloud.shares]
+        assert {self.cloud.outstanding(image) for image in shared} <= {wanted}
+        everything = len(shared) == len(asked.desired.images)
+        assert (self.ready["status"] == "True") is everything, self.ready
+        assert (self.ready["reason"] == "NotShared") is not everything, self.ready
+
+
+def _body(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "namespace": KEY.namespace,
+            "name": KEY.name,
+            "uid": "u1",
+            "resourceVersion": "1",
+            "generation": 1,
+        },
+        "spec": dict(wanted),
+        "status": {"observedGeneration": -1},
+    }
+
+
+def _ready(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    rows: Sequence[Mapping[str, Any]] = status.get("conditions", ())
+    return next((row for row in rows if row["type"] == "Ready"), {})
+
+
+def _through(work: Coroutine[Any, Any, timedelta | None]) -> timedelta | None:
+    """Run to the end what never suspends."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: timedelta | None = end.value
+        return result
+    raise AssertionError("a fake suspended")

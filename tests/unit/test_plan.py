@@ -1,0 +1,520 @@
+"""The ladder of decisions, row by row: what is known, and what is done next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+from drive import IMAGES, PROJECT, START
+
+from image_share_operator import plan
+from image_share_operator.api import (
+    REGIONS,
+    Condition,
+    ConditionType,
+    Decision,
+    Desired,
+    ImageStatus,
+    Job,
+    JobState,
+    Membership,
+    Status,
+)
+from image_share_operator.facts import Facts, Follow, Look, Outcome, Report, Step, Submit
+from image_share_operator.pace import Policy
+from image_share_operator.reasons import Reason
+
+A, B, C, D = IMAGES[:4]
+PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
+ABSENT = Membership.NOT_SHARED
+SECOND = timedelta(seconds=1)
+POLICY = Policy(batch_images=50)
+GENERATION = 2
+
+
+def desired(*images: str, **changes: object) -> Desired:
+    asked = Desired(
+        generation=GENERATION,
+        images=images or (A,),
+        project_id=PROJECT,
+        decision=Decision.ACCEPT,
+        vault_id=None,
+        secret_name="otc",
+        endpoints=REGIONS["eu-de"],
+    )
+    return replace(asked, **changes)  # type: ignore[arg-type]  # field names come with the table
+
+
+def job(state: JobState, **changes: object) -> Job:
+    sent = Job(
+        id="j1",
+        generation=GENERATION,
+        decision=Decision.ACCEPT,
+        state=state,
+        submitted_at=START,
+    )
+    return replace(sent, **changes)  # type: ignore[arg-type]  # field names come with the table
+
+
+def row(
+    image: str = A,
+    membership: Membership = PENDING,
+    job_id: str | None = "j1",
+    message: str | None = None,
+) -> ImageStatus:
+    return ImageStatus(id=image, membership=membership, job_id=job_id, message=message)
+
+
+def known(
+    latest: Job | None = None,
+    *rows: ImageStatus,
+    generation: int = GENERATION,
+    ready: str = "False",
+) -> Status:
+    condition = Condition(
+        type=ConditionType.READY,
+        status=ready,
+        reason=Reason.JOB_RUNNING,
+        message="said before",
+        observed_generation=generation,
+        last_transition_time=START,
+    )
+    return Status(observed_generation=generation, conditions=(condition,), job=latest, images=rows)
+
+
+INIT, RUNNING = job(JobState.INIT), job(JobState.RUNNING)
+SUCCESS, FAIL = job(JobState.SUCCESS), job(JobState.FAIL)
+OLD, NEVER_SEEN = GENERATION - 1, Status()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is known when an image is judged; by default: it is pending, and nobody has acted."""
+
+    want: Outcome
+    member: Membership = PENDING
+    status: Status = NEVER_SEEN
+    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    asked: Desired = field(default_factory=desired)
+    after: timedelta = SECOND
+
+
+LATE = POLICY.lag + SECOND
+CARRIED = {"settled_at": START}
+JUDGED = {
+    # what the cloud shows
+    "an image that is as wanted is done": Case(member=ACCEPTED, want=Outcome.DONE),
+    "an image without a share waits for its owner": Case(member=ABSENT, want=Outcome.NOT_SHARED),
+    "an image that is pending and was never sent is missing": Case(want=Outcome.MISSING),
+    "an image that is rejected and was never sent is missing": Case(
+        member=REJECTED, want=Outcome.MISSING
+    ),
+    "a resource that goes has nothing to reject where nothing is shared": Case(
+        member=ABSENT, asked=desired(decision=Decision.REJECT, leaving=True), want=Outcome.DONE
+    ),
+    "no share comes before a refusal": Case(
+        member=ABSENT, facts={"refused": {A: "IMG.0027"}}, want=Outcome.NOT_SHARED
+    ),
+    "no share comes before the other order": Case(
+        member=ABSENT,
+        status=known(replace(SUCCESS, decision=Decision.REJECT), row()),
+        want=Outcome.NOT_SHARED,
+    ),
+    # the other order
+    "what the latest job was told to undo is sent, however it looks": Case(
+        member=ACCEPTED,
+        status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
+        want=Outcome.MISSING,
+    ),
+    "another job's order does not matter": Case(
+        member=ACCEPTED,
+        status=known(replace(SUCCESS, decision=Decision.REJECT), row(job_id="j0")),
+        want=Outcome.DONE,
+    ),
+    # a refusal in this pass
+    "an image whose own PUT was refused has failed": Case(
+        facts={"refused": {A: "IMG.0027"}}, want=Outcome.FAILED
+    ),
+    "an image that is as wanted is done, refused or not": Case(
+        member=ACCEPTED, facts={"refused": {A: "IMG.0027"}}, want=Outcome.DONE
+    ),
+    "a refusal comes before drift": Case(
+        member=REJECTED,
+        status=known(SUCCESS, row(membership=ACCEPTED)),
+        facts={"refused": {A: "IMG.0027"}},
+        want=Outcome.FAILED,
+    ),
+    "a refusal comes before a retry that is due": Case(
+        facts={"refused": {A: "IMG.0027"}, "retry_at": START}, want=Outcome.FAILED
+    ),
+    # drift
+    "an image that was seen as wanted and is not any more has drifted": Case(
+        member=REJECTED, status=known(SUCCESS, row(membership=ACCEPTED)), want=Outcome.DRIFTED
+    ),
+    "drift comes before an older failure": Case(
+        member=REJECTED,
+        status=known(FAIL, row(membership=ACCEPTED, message="failed")),
+        want=Outcome.DRIFTED,
+    ),
+    "a share that was withdrawn and came back was never sent": Case(
+        status=known(SUCCESS, row(membership=ABSENT, message="not shared")),
+        facts=CARRIED,
+        after=LATE,
+        want=Outcome.MISSING,
+    ),
+    # what failed before
+    "an image that failed for this spec stays failed": Case(
+        status=known(FAIL, row(message="failed", job_id="j0")), want=Outcome.FAILED
+    ),
+    "an image that failed for an older spec is tried again": Case(
+        status=known(
+            replace(FAIL, generation=OLD), row(message="failed", job_id="j0"), generation=OLD
+        ),
+        want=Outcome.MISSING,
+    ),
+    "a failed image is missing from the moment its retry is due": Case(
+        status=known(FAIL, row(message="failed")),
+        facts={"retry_at": START + SECOND},
+        want=Outcome.MISSING,
+    ),
+    "a failed image waits until its retry is due": Case(
+        status=known(FAIL, row(message="failed")),
+        facts={"retry_at": START + 2 * SECOND},
+        want=Outcome.FAILED,
+    ),
+    # the latest job
+    "an image that the latest job did not carry is missing": Case(
+        status=known(SUCCESS, row(job_id="j0")), facts=CARRIED, want=Outcome.MISSING
+    ),
+    "an image of a stuck job of an older spec is missing": Case(
+        status=known(replace(RUNNING, generation=OLD), row()), want=Outcome.MISSING
+    ),
+    "an image whose job has just succeeded may show later": Case(
+        status=known(SUCCESS, row()), facts=CARRIED, want=Outcome.SETTLING
+    ),
+    "the lag is waited for to its last moment": Case(
+        status=known(SUCCESS, row()),
+        facts=CARRIED,
+        after=POLICY.lag - timedelta(microseconds=1),
+        want=Outcome.SETTLING,
+    ),
+    "an image whose job succeeded and that never showed has failed": Case(
+        status=known(SUCCESS, row()), facts=CARRIED, after=POLICY.lag, want=Outcome.FAILED
+    ),
+    "an image that never showed is sent again when the spec has changed": Case(
+        status=known(replace(SUCCESS, generation=OLD), row(), generation=OLD),
+        facts=CARRIED,
+        after=LATE,
+        want=Outcome.MISSING,
+    ),
+    "an image that a successful job names as failed has failed at once": Case(
+        status=known(SUCCESS, row()),
+        facts={**CARRIED, "failed_rows": {A: "FAIL"}},
+        want=Outcome.FAILED,
+    ),
+    "an image that a failed job names has failed": Case(
+        status=known(FAIL, row()), facts={"failed_rows": {A: "FAIL"}}, want=Outcome.FAILED
+    ),
+    "an image of a failed job that names others is missing": Case(
+        status=known(FAIL, row()), facts={"failed_rows": {B: "FAIL"}}, want=Outcome.MISSING
+    ),
+    "the only image of a failed job that names none has failed": Case(
+        status=known(FAIL, row()), want=Outcome.FAILED
+    ),
+    "an image of a failed job of an older spec is missing": Case(
+        status=known(replace(FAIL, generation=OLD), row(), generation=OLD), want=Outcome.MISSING
+    ),
+    "an image that is as wanted is done, whatever its job says": Case(
+        member=ACCEPTED, status=known(FAIL, row()), want=Outcome.DONE
+    ),
+    # a job that the cloud does not know
+    "an image whose job vanished has failed": Case(
+        status=known(RUNNING, row()), facts={"job_unknown": True}, want=Outcome.FAILED
+    ),
+    "an image whose job of an older spec vanished is missing": Case(
+        status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
+        facts={"job_unknown": True},
+        want=Outcome.MISSING,
+    ),
+    "an image that a vanished job did not carry is missing": Case(
+        status=known(RUNNING, row(job_id="j0")),
+        facts={"job_unknown": True},
+        want=Outcome.MISSING,
+    ),
+}
+
+
+def given(case: Case) -> Facts:
+    facts = Facts(status=case.status, members={A: case.member})
+    return replace(facts, **case.facts)  # type: ignore[arg-type]  # field names come with the table
+
+
+@pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED.keys())
+def test_judge_says_where_an_image_stands(case: Case) -> None:
+    (verdict,) = plan.judge(case.asked, given(case), START + case.after, POLICY)
+
+    assert verdict.outcome is case.want
+    assert verdict.membership is case.member
+
+
+def test_judge_keeps_the_order_of_the_spec() -> None:
+    facts = Facts(status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT})
+
+    verdicts = plan.judge(desired(C, A, B), facts, START, POLICY)
+
+    assert [v.image for v in verdicts] == [C, A, B]
+    assert [v.outcome for v in verdicts] == [Outcome.NOT_SHARED, Outcome.MISSING, Outcome.DONE]
+
+
+def test_judge_takes_an_image_that_nobody_looked_at_as_not_shared() -> None:
+    (verdict,) = plan.judge(desired(), Facts(status=NEVER_SEEN, members={}), START, POLICY)
+
+    assert verdict.outcome is Outcome.NOT_SHARED
+
+
+@pytest.mark.parametrize(
+    ("divisible", "outcome"),
+    [(True, Outcome.SUSPECT), (False, Outcome.FAILED)],
+    ids=["are suspects where a smaller batch may do", "have failed where it may not"],
+)
+def test_judge_several_images_of_a_failed_job_that_names_none(
+    *, divisible: bool, outcome: Outcome
+) -> None:
+    facts = Facts(
+        status=known(FAIL, row(A), row(B)),
+        members={A: PENDING, B: PENDING},
+        divisible=divisible,
+    )
+
+    verdicts = plan.judge(desired(A, B), facts, START, POLICY)
+
+    assert [v.outcome for v in verdicts] == [outcome, outcome]
+
+
+def test_judge_tells_what_a_failed_job_said() -> None:
+    told = replace(FAIL, error_code="IMG.0098", fail_reason="broken")
+    facts = Facts(status=known(told, row()), members={A: PENDING}, failed_rows={A: "FAIL"})
+
+    (verdict,) = plan.judge(desired(), facts, START, POLICY)
+
+    assert verdict.message == "job j1 failed: IMG.0098 broken FAIL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next:
+    """Facts and the step that they lead to."""
+
+    want: Step | type[Report] | Reason
+    status: Status = NEVER_SEEN
+    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    asked: Desired = field(default_factory=desired)
+    after: timedelta = SECOND
+
+
+TIMEOUT = desired().timeout
+SEEN = {"members": {A: PENDING}}
+ASKED = {"job_asked": True}
+STEPS = {
+    "suspension comes before everything": Next(
+        asked=desired(suspend=True), status=known(RUNNING, row()), want=Reason.JOB_RUNNING
+    ),
+    "a job that has not settled is asked for first": Next(
+        status=known(RUNNING, row()), want=Follow(RUNNING)
+    ),
+    "a job is asked for before its memberships are looked at": Next(
+        status=known(INIT, row()), facts=SEEN, want=Follow(INIT)
+    ),
+    "a job of an older spec is asked for, too": Next(
+        status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
+        want=Follow(replace(RUNNING, generation=OLD)),
+    ),
+    "a job past its timeout is asked for, too": Next(
+        status=known(RUNNING, row()), after=2 * TIMEOUT, want=Follow(RUNNING)
+    ),
+    "a settled job is not asked for again": Next(status=known(SUCCESS, row()), want=Look((A,))),
+    "a running job is waited for": Next(
+        status=known(RUNNING, row()), facts=ASKED, want=Reason.JOB_RUNNING
+    ),
+    "a running job of an older spec is waited for, too": Next(
+        status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
+        facts={**ASKED, **SEEN},
+        want=Reason.JOB_RUNNING,
+    ),
+    "a running job is waited for to the last moment of its timeout": Next(
+        status=known(RUNNING, row()),
+        facts=ASKED,
+        after=TIMEOUT - timedelta(microseconds=1),
+        want=Reason.JOB_RUNNING,
+    ),
+    "an overdue job is not believed before its memberships were looked at": Next(
+        status=known(RUNNING, row()), facts=ASKED, after=TIMEOUT, want=Look((A,))
+    ),
+    "an overdue job is reported": Next(
+        status=known(RUNNING, row()),
+        facts={**ASKED, **SEEN},
+        after=TIMEOUT,
+        want=Reason.JOB_TIMEOUT,
+    ),
+    "an overdue job whose images are as wanted is good enough": Next(
+        status=known(RUNNING, row()),
+        facts={**ASKED, "members": {A: ACCEPTED}},
+        after=TIMEOUT,
+        want=Reason.ACCEPTED,
+    ),
+    "an overdue job of an older spec is history": Next(
+        status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
+        facts={**ASKED, **SEEN},
+        after=TIMEOUT,
+        want=Submit(images=(A,), verdicts=()),
+    ),
+    "a job that the cloud does not know is not asked for again": Next(
+        status=known(RUNNING, row()), facts={"job_unknown": True}, want=Look((A,))
+    ),
+    "memberships are looked at before anything is sent": Next(want=Look((A,))),
+    "what is missing is sent": Next(facts=SEEN, want=Submit(images=(A,), verdicts=())),
+    "where all is as wanted nothing is sent": Next(
+        facts={"members": {A: ACCEPTED}}, want=Reason.ACCEPTED
+    ),
+    "what is rejected as wanted is Rejected": Next(
+        asked=desired(decision=Decision.REJECT),
+        facts={"members": {A: REJECTED}},
+        want=Reason.REJECTED,
+    ),
+    "a share that is not there is waited for": Next(
+        facts={"members": {A: ABSENT}}, want=Reason.NOT_SHARED
+    ),
+    "a membership that may still show is waited for": Next(
+        status=known(SUCCESS, row()), facts={**CARRIED, **SEEN}, want=Reason.JOB_RUNNING
+    ),
+    "what failed as a whole stalls": Next(
+        status=known(FAIL, row()), facts=SEEN, want=Reason.INVALID_REQUEST
+    ),
+    "what failed and may pass by itself is the cloud's trouble": Next(
+        status=known(FAIL, row()), facts={**SEEN, "retryable": True}, want=Reason.CLOUD_UNAVAILABLE
+    ),
+    "what failed in part is told in part": Next(
+        asked=desired(A, B),
+        status=known(FAIL, row()),
+        facts={"members": {A: PENDING, B: ACCEPTED}},
+        want=Reason.PARTIALLY_FAILED,
+    ),
+    "a failure comes before a share that is not there": Next(
+        asked=desired(A, B),
+        status=known(FAIL, row()),
+        facts={"members": {A: PENDING, B: ABSENT}},
+        want=Reason.PARTIALLY_FAILED,
+    ),
+    "what may still show comes before a failure": Next(
+        asked=desired(A, B),
+        status=known(SUCCESS, row(), row(B, message="failed", job_id="j0")),
+        facts={**CARRIED, "members": {A: PENDING, B: PENDING}},
+        want=Reason.JOB_RUNNING,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STEPS.values(), ids=STEPS.keys())
+def test_next_step(case: Next) -> None:
+    facts = Facts(status=case.status)
+    facts = replace(facts, **case.facts)  # type: ignore[arg-type]  # names come with the table
+
+    step = plan.next_step(case.asked, facts, START + case.after, POLICY)
+
+    match step:
+        case Report():
+            assert step.standing.reason is case.want
+        case Submit():
+            assert isinstance(case.want, Submit)
+            assert step.images == case.want.images
+        case _:
+            assert step == case.want
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Memberships, rows and what the next PUT carries of them."""
+
+    want: tuple[str, ...]
+    asked: tuple[str, ...] = (A, B, C, D)
+    status: Status = NEVER_SEEN
+    members: Mapping[str, Membership] = field(default_factory=dict[str, Membership])
+    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    limit: int = 50
+
+
+BATCHES = {
+    "what is missing goes in the order of the spec": Batch(asked=(C, A, B), want=(C, A, B)),
+    "what is done is left out": Batch(members={B: ACCEPTED}, want=(A, C, D)),
+    "what is not shared is left out": Batch(members={A: ABSENT}, want=(B, C, D)),
+    "a batch is no larger than the limit": Batch(limit=3, want=(A, B, C)),
+    "what drifted goes with what is missing": Batch(
+        status=known(SUCCESS, row(A, ACCEPTED)),
+        members={A: REJECTED},
+        facts={"settled_at": START - LATE},
+        want=(A, B, C, D),
+    ),
+    "what failed stays behind": Batch(
+        status=known(FAIL, row(A, message="failed", job_id="j0")), want=(B, C, D)
+    ),
+    "nothing is sent while something may still show": Batch(
+        status=known(SUCCESS, row(A)), facts=CARRIED, want=()
+    ),
+    "several suspects are halved": Batch(status=known(FAIL, *map(row, (A, B, C, D))), want=(A, B)),
+    "of three suspects one goes": Batch(
+        asked=(A, B, C), status=known(FAIL, *map(row, (A, B, C))), want=(A,)
+    ),
+    "suspects come before what is missing": Batch(status=known(FAIL, row(C), row(D)), want=(C,)),
+    "half of the suspects may be more than the limit": Batch(
+        status=known(FAIL, *map(row, (A, B, C, D))), limit=1, want=(A,)
+    ),
+    "what is left over from a failed job is not mixed with others": Batch(
+        status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j0")),
+        facts=CARRIED,
+        want=(A, B),
+    ),
+    "leftovers of two failed jobs are not mixed": Batch(
+        asked=(A, B, C),
+        status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j9"), row(C, job_id="j0")),
+        facts=CARRIED,
+        want=(A, C),
+    ),
+    "leftovers of an older spec are sent together": Batch(
+        asked=(A, B),
+        status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j9"), generation=OLD),
+        facts=CARRIED,
+        want=(A, B),
+    ),
+    "where a smaller batch does not help nothing is sent": Batch(
+        asked=(A, B), status=known(FAIL, row(A), row(B)), facts={"divisible": False}, want=()
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BATCHES.values(), ids=BATCHES.keys())
+def test_a_batch_carries(case: Batch) -> None:
+    members = {**dict.fromkeys(case.asked, PENDING), **case.members}
+    facts = Facts(status=case.status, members=members, batch_limit=case.limit)
+    facts = replace(facts, **case.facts)  # type: ignore[arg-type]  # names come with the table
+
+    step = plan.next_step(desired(*case.asked), facts, START + SECOND, POLICY)
+
+    assert (step.images if isinstance(step, Submit) else ()) == case.want
+
+
+def test_a_batch_tells_which_of_its_images_drifted() -> None:
+    facts = Facts(status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING})
+
+    step = plan.next_step(desired(A, B), facts, START, POLICY)
+
+    assert isinstance(step, Submit)
+    assert step.drifted == (A,)
+
+
+def test_a_resource_that_goes_may_go_when_nothing_is_left_to_reject() -> None:
+    going = desired(A, B, decision=Decision.REJECT, leaving=True)
+    facts = Facts(status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
+
+    step = plan.next_step(going, facts, START, POLICY)
+
+    assert isinstance(step, Report)
+    assert step.finished
