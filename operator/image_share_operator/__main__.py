@@ -5,8 +5,10 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import kopf
@@ -16,7 +18,8 @@ from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.tenants import Tenants, blame
 from image_share_operator.cloud.transport import Clients, build_client
 from image_share_operator.credentials import CredentialStore
-from image_share_operator.errors import KubeError
+from image_share_operator.election import Election
+from image_share_operator.errors import KubeError, LostLeadError
 from image_share_operator.pace import Policy
 from image_share_operator.queue import WorkQueue
 from image_share_operator.reconciler import Reconciler
@@ -50,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KubeError as exc:
         log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
         return 1
+    except LostLeadError as exc:
+        log.error("no longer leads: %s; ends, to start over", exc)  # noqa: TRY400 - likewise
+        return 1
     return 0
 
 
@@ -69,12 +75,88 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def run(settings: Settings) -> None:
-    """Serve until a signal comes; finish what is in hand."""
+    """Serve until a signal comes; finish what is in hand.
+
+    Raises:
+        KubeError: there is no way to the API server.
+        LostLeadError: another replica works, or soon may.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    clients = Clients(
+    log.info("image-share-operator %s starts", __version__)
+    async with kube.connect() as api:
+        if settings.leader_election:
+            await _serve_while_leading(settings, api, stop)
+        else:
+            await _serve(settings, api, stop, may_write=lambda: None)
+    log.info("image-share-operator stopped")
+
+
+async def _serve_while_leading(settings: Settings, api: kube.Api, stop: asyncio.Event) -> None:
+    namespace = settings.lease_namespace or kube.own_namespace()
+    if namespace is None:
+        raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
+    election = Election(
+        kube.Leases(api, namespace, settings.lease_name), f"{socket.gethostname()}_{uuid.uuid4()}"
+    )
+    if not await election.acquire(stop):
+        return
+    lost: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(election.keep())
+            await _serve(settings, api, stop, may_write=election.require)
+            keeping.cancel()
+    except* LostLeadError as raised:
+        lost = raised.exceptions[0]
+    if lost is not None:
+        raise lost
+    await election.give_back()
+
+
+async def _serve(
+    settings: Settings, api: kube.Api, stop: asyncio.Event, *, may_write: Callable[[], None]
+) -> None:
+    loop = asyncio.get_running_loop()
+    clients = _clients(settings)
+    recorder = Recorder(api, settings.request_timeout)
+    store, queue = Store(), WorkQueue()
+    caller = Caller(
+        client=clients.get(),
+        timeout=settings.request_timeout,
+        clients=clients.get,
+        may_write=may_write,
+    )
+    cluster = kube.Kube(api, settings.request_timeout, may_write=may_write)
+    reconciler = _reconciler(settings, store, cluster, caller, recorder)
+    workers = Workers(queue, reconciler.reconcile, settings.workers)
+
+    def deliver(event: kopf.RawEvent) -> None:
+        loop.call_soon_threadsafe(handlers.take, event, store, queue)
+
+    watcher = handlers.Watcher(
+        deliver,
+        namespaces=settings.namespaces,
+        request_timeout_s=settings.request_timeout.total_seconds(),
+    )
+    checks = preflight.Preflight(
+        api, settings.request_timeout, settings.namespaces, complete=watcher.restart
+    )
+    async with clients, asyncio.TaskGroup() as group:
+        background = [group.create_task(part.run()) for part in (recorder, checks)]
+        group.create_task(asyncio.to_thread(watcher.run))
+        try:
+            await workers.run(stop, GRACE)
+        finally:
+            watcher.stop()
+            for task in background:
+                task.cancel()
+
+
+def _clients(settings: Settings) -> Clients:
+    return Clients(
         lambda ca: build_client(
             connections=settings.workers * 2,
             connect_timeout=CONNECT_TIMEOUT,
@@ -82,50 +164,26 @@ async def run(settings: Settings) -> None:
             ca=ca,
         )
     )
-    async with clients, kube.connect() as api:
-        cluster = kube.Kube(api, settings.request_timeout)
-        recorder = Recorder(api, settings.request_timeout)
-        store, queue = Store(), WorkQueue()
-        caller = Caller(client=clients.get(), timeout=settings.request_timeout, clients=clients.get)
-        reconciler = Reconciler(
-            store=store,
-            cloud=Tenants(caller, _now),
-            credentials=CredentialStore(cluster, now=_now, ttl=settings.secret_poll),
-            kube=cluster,
-            emit=recorder.emit,
-            blame=blame,
-            now=_now,
-            policy=Policy(
-                batch_images=settings.batch_images,
-                slow_retry=settings.slow_retry,
-                secret_poll=settings.secret_poll,
-            ),
-            allow_insecure_endpoints=settings.allow_insecure_endpoints,
-        )
-        workers = Workers(queue, reconciler.reconcile, settings.workers)
-        log.info("image-share-operator %s starts", __version__)
 
-        def deliver(event: kopf.RawEvent) -> None:
-            loop.call_soon_threadsafe(handlers.take, event, store, queue)
 
-        watcher = handlers.Watcher(
-            deliver,
-            namespaces=settings.namespaces,
-            request_timeout_s=settings.request_timeout.total_seconds(),
-        )
-        async with asyncio.TaskGroup() as group:
-            checks = preflight.Preflight(
-                api, settings.request_timeout, settings.namespaces, complete=watcher.restart
-            )
-            background = [group.create_task(part.run()) for part in (recorder, checks)]
-            group.create_task(asyncio.to_thread(watcher.run))
-            try:
-                await workers.run(stop, GRACE)
-            finally:
-                watcher.stop()
-                for task in background:
-                    task.cancel()
-    log.info("image-share-operator stopped")
+def _reconciler(
+    settings: Settings, store: Store, cluster: kube.Kube, caller: Caller, recorder: Recorder
+) -> Reconciler:
+    return Reconciler(
+        store=store,
+        cloud=Tenants(caller, _now),
+        credentials=CredentialStore(cluster, now=_now, ttl=settings.secret_poll),
+        kube=cluster,
+        emit=recorder.emit,
+        blame=blame,
+        now=_now,
+        policy=Policy(
+            batch_images=settings.batch_images,
+            slow_retry=settings.slow_retry,
+            secret_poll=settings.secret_poll,
+        ),
+        allow_insecure_endpoints=settings.allow_insecure_endpoints,
+    )
 
 
 def _now() -> datetime:

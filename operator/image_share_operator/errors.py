@@ -13,6 +13,8 @@ OperatorError
     ├── ObjectGoneError         the object is not there (any more)
     ├── KubeForbiddenError      a right is missing; the message names verb and resource
     └── KubeRetryableError      again later
+
+LostLeadError is none of them: a pass must not report it, the process ends.
 """
 
 from datetime import timedelta
@@ -91,3 +93,7 @@ class KubeRetryableError(KubeError):
     def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class LostLeadError(Exception):
+    """This replica may not act any more: another one may be at work."""

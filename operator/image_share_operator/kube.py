@@ -4,9 +4,10 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from datetime import timedelta
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
@@ -15,6 +16,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from image_share_operator.api import API_VERSION, FINALIZER, GROUP, KIND, PLURAL, VERSION, Key
 from image_share_operator.credentials import Secret
+from image_share_operator.election import Record
 from image_share_operator.errors import (
     KubeError,
     KubeForbiddenError,
@@ -22,9 +24,13 @@ from image_share_operator.errors import (
     ObjectGoneError,
 )
 
+Api = client.ApiClient
 FIELD_MANAGER = "image-share-operator"
 FINALIZER_MANAGER = "image-share-operator-finalizer"
 APPLY = "application/apply-patch+yaml"
+OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+COORDINATION = "coordination.k8s.io"
+LEASES = f"leases.{COORDINATION}"
 POOL = 64
 """Connections to the API server: more than passes under way, so that none waits for one."""
 
@@ -53,7 +59,15 @@ async def connect() -> AsyncGenerator[client.ApiClient]:
 class Kube:
     """The calls that a pass makes. Errors are `KubeError`; which one says what to do."""
 
-    def __init__(self, api: client.ApiClient, timeout: timedelta) -> None:
+    def __init__(
+        self,
+        api: client.ApiClient,
+        timeout: timedelta,
+        *,
+        may_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Keep ``may_write``: it raises when this process may not write any more."""
+        self._may_write = may_write
         self._api = api
         self._objects = client.CustomObjectsApi(api)
         self._core = client.CoreV1Api(api)
@@ -73,6 +87,7 @@ class Kube:
             "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
             "status": dict(status),
         }
+        self._may_write()
         with translated("patch", f"{PLURAL}/status", key.namespace):
             return await self._apply_status(key, body)
 
@@ -115,6 +130,7 @@ class Kube:
             "uid": uid,
             "finalizers": finalizers,
         }
+        self._may_write()
         with translated("patch", PLURAL, key.namespace):
             held = await self._objects.patch_namespaced_custom_object(
                 GROUP,
@@ -151,6 +167,70 @@ class Kube:
         data = {key: base64.b64decode(value) for key, value in (found.data or {}).items()}
         version = found.metadata.resource_version if found.metadata else None
         return Secret(version=version or "", data=data)
+
+
+class Leases:
+    """One Lease. As plain dicts: the client's own model writes times that the server refuses."""
+
+    def __init__(self, api: client.ApiClient, namespace: str, name: str) -> None:
+        self._objects = client.CustomObjectsApi(api)
+        self._namespace = namespace
+        self._name = name
+
+    async def read(self) -> Record | None:
+        """The Lease as it is; ``None`` when there is none."""
+        try:
+            with translated("get", LEASES, self._namespace):
+                found: Any = await self._objects.get_namespaced_custom_object(
+                    COORDINATION, "v1", self._namespace, "leases", self._name
+                )
+        except ObjectGoneError:
+            return None
+        spec = cast("dict[str, Any]", found.get("spec") or {})
+        return Record(
+            holder=spec.get("holderIdentity") or "",
+            duration=timedelta(seconds=spec.get("leaseDurationSeconds") or 0),
+            acquired=spec.get("acquireTime") or "",
+            renewed=spec.get("renewTime") or "",
+            transitions=spec.get("leaseTransitions") or 0,
+            version=found["metadata"]["resourceVersion"],
+        )
+
+    async def write(self, record: Record) -> None:
+        """Create it, or replace exactly the version that the record names."""
+        body = self._body(record)
+        where = (COORDINATION, "v1", self._namespace, "leases")
+        if not record.version:
+            with translated("create", LEASES, self._namespace):
+                await self._objects.create_namespaced_custom_object(*where, body)
+            return
+        with translated("update", LEASES, self._namespace):
+            await self._objects.replace_namespaced_custom_object(*where, self._name, body)
+
+    def _body(self, record: Record) -> dict[str, Any]:
+        metadata = {"name": self._name, "namespace": self._namespace}
+        if record.version:
+            metadata["resourceVersion"] = record.version
+        return {
+            "apiVersion": f"{COORDINATION}/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": record.holder,
+                "leaseDurationSeconds": int(record.duration.total_seconds()),
+                "acquireTime": record.acquired or None,
+                "renewTime": record.renewed or None,
+                "leaseTransitions": record.transitions,
+            },
+        }
+
+
+def own_namespace() -> str | None:
+    """The namespace of the pod that this process runs in; ``None`` outside a cluster."""
+    try:
+        return OWN_NAMESPACE.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
 
 
 @contextlib.contextmanager

@@ -14,21 +14,20 @@ from image_share_operator import deletion, events, outcome, pace, report
 from image_share_operator import status as status_json
 from image_share_operator.access import Access, Cloud, Credentials
 from image_share_operator.api import ConditionType, Desired, Key, Status
-from image_share_operator.credentials import UnusableSecretError
 from image_share_operator.deletion import Hold
+from image_share_operator.due import NOW, Due
 from image_share_operator.errors import InvalidSpecError, ObjectGoneError, OperatorError
 from image_share_operator.facts import Blame, Facts
 from image_share_operator.outcome import Outcome
 from image_share_operator.pace import Policy
 from image_share_operator.reasons import Reason
-from image_share_operator.store import Entry, Memory, Store
+from image_share_operator.store import Entry, Store
 from image_share_operator.walk import Walk
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_JOB_PASSES = 2
 """IMG.0023 says "query failed" as well as "no such job": it is believed when it is repeated."""
-NOW = timedelta()
 
 
 class Kube(Protocol):
@@ -73,6 +72,17 @@ class Reconciler:
     allow_insecure_endpoints: bool = False
     rng: random.Random = field(default_factory=random.SystemRandom)
     typical: dict[str, timedelta] = field(default_factory=dict[str, timedelta])
+    due: Due = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the part that knows when."""
+        self.due = Due(
+            store=self.store,
+            credentials=self.credentials,
+            policy=self.policy,
+            now=self.now,
+            rng=self.rng,
+        )
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Do one pass; return when to come back, ``None`` for not without a change.
@@ -112,7 +122,7 @@ class Reconciler:
         return await self._pass(entry, deletion.leaving(desired) if entry.deleting else desired)
 
     async def _pass(self, entry: Entry, desired: Desired) -> timedelta | None:
-        due = await self._due(entry, desired)
+        due = await self.due.after(entry, desired)
         if due is None or due > NOW:
             return due
         current = self.store.get(entry.key)
@@ -159,58 +169,6 @@ class Reconciler:
                     "the clear (the operator's --allow-insecure-endpoints is for tests)"
                 )
         return desired
-
-    async def _due(self, entry: Entry, desired: Desired) -> timedelta | None:
-        """When the cloud should be asked; zero for now, ``None`` for not without a change."""
-        memory = entry.memory
-        if memory.generation != entry.generation:
-            restored = self._after_restart(entry, desired)
-            if restored is None:
-                return NOW
-            memory = restored
-            self._remember(entry, memory)
-        now = self.now()
-        if entry.reconcile_at not in (None, entry.known.handled_reconcile_at):
-            self._remember(entry, replace(memory, retry_at=now))
-            return NOW
-        if memory.look_at is not None and now >= memory.look_at:
-            return NOW
-        wait = None if memory.look_at is None else memory.look_at - now
-        if memory.secret_version is None:
-            return wait
-        if await self._secret_version(entry, desired) != memory.secret_version:
-            self._remember(entry, replace(memory, retry_at=now, secret_version=None))
-            return NOW
-        return min(filter(None, (wait, self.policy.secret_poll)))
-
-    def _remember(self, entry: Entry, memory: Memory) -> None:
-        self.store.remember(entry, known=entry.known, memory=memory, unsaved=False)
-
-    def _after_restart(self, entry: Entry, desired: Desired) -> Memory | None:
-        """When to look at an object that another process left settled; ``None`` for at once.
-
-        Spread, so that a restart with ten thousand objects is no burst on the cloud. A Secret
-        that was found wanting is not tried again before its time: restarts lock no account.
-        """
-        known = entry.known
-        ready = known.condition(ConditionType.READY)
-        if entry.memory.generation != -1 or known.observed_generation != entry.generation:
-            return None
-        if ready is None or (known.job is not None and not known.job.state.settled):
-            return None
-        span = desired.interval if ready.status == "True" else self.policy.secret_poll
-        look_at = self.now() + span * self.rng.random() if span else None
-        if known.secret_version is not None:
-            look_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry
-        return Memory(
-            generation=entry.generation, look_at=look_at, secret_version=known.secret_version
-        )
-
-    async def _secret_version(self, entry: Entry, desired: Desired) -> str:
-        try:
-            return (await self.credentials.get(entry.key.namespace, desired.secret_name)).version
-        except UnusableSecretError as exc:
-            return exc.version
 
     async def _walk(self, entry: Entry, desired: Desired) -> Outcome:
         """Ask the plan and the cloud until there is something to say."""

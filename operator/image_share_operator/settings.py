@@ -6,6 +6,7 @@ from datetime import timedelta
 
 PREFIX = "ISA_"
 LOG_FORMATS = ("text", "json")
+LEASE = "image-share-operator"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -32,6 +33,11 @@ class Settings:
     a rotation is noticed within twice this time."""
     slow_retry: timedelta
     """Between two tries of what only a person can mend."""
+    leader_election: bool
+    """Whether to work only while holding the Lease."""
+    lease_name: str
+    lease_namespace: str
+    """Empty for the pod's own."""
     log_format: str
     log_level: str
 
@@ -50,6 +56,9 @@ class Settings:
             request_timeout=_seconds(env, "REQUEST_TIMEOUT_S", default=30, low=1, high=300),
             secret_poll=_seconds(env, "SECRET_POLL_S", default=20, low=1, high=30),
             slow_retry=_seconds(env, "SLOW_RETRY_S", default=1800, low=1200, high=86400),
+            leader_election=_flag(env, "LEADER_ELECTION"),
+            lease_name=_value(env, "LEASE_NAME") or LEASE,
+            lease_namespace=_value(env, "LEASE_NAMESPACE"),
             log_format=_choice(env, "LOG_FORMAT", default="text", among=LOG_FORMATS),
             log_level=_choice(env, "LOG_LEVEL", default="info", among=LOG_LEVELS),
         )

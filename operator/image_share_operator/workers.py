@@ -8,10 +8,12 @@ from datetime import timedelta
 
 from image_share_operator import pace
 from image_share_operator.api import Key
-from image_share_operator.errors import KubeError, KubeRetryableError
+from image_share_operator.errors import KubeError, KubeRetryableError, LostLeadError
 from image_share_operator.queue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+AGAIN = timedelta(seconds=1)
 
 Reconcile = Callable[[Key], Awaitable[timedelta | None]]
 
@@ -67,6 +69,8 @@ class Workers:
             level = logging.DEBUG if isinstance(exc, KubeRetryableError) else logging.ERROR
             log.log(level, "%s: %s", key, exc)
             return self._delay(key, exc)
+        except LostLeadError:
+            return AGAIN  # mostly the process ends before; the API server may be back just in time
         except Exception as exc:
             # The last line of defence: a fault in one object must not stop the others.
             log.exception("%s: the pass broke off; this is a fault of the operator", key)

@@ -58,6 +58,11 @@ class Server:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; ``None`` while it runs."""
+        return self._process.poll()
+
     def require_running(self) -> None:
         """Raise `ControlPlaneError` with the end of the log if the process has ended."""
         code = self._process.poll()

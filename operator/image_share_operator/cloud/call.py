@@ -19,6 +19,10 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def _always() -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Sends requests.
@@ -27,12 +31,14 @@ class Caller:
         timeout: the longest time that one exchange may take, from connecting to the last byte.
         circuits: which endpoints are being left alone.
         clients: gives the client that trusts one more certificate authority.
+        may_write: raises when this process may not write any more; asked just before each write.
     """
 
     client: httpx.AsyncClient
     timeout: timedelta
     circuits: Circuits = field(default_factory=lambda: Circuits(_utc_now))
     clients: Callable[[str], httpx.AsyncClient] | None = None
+    may_write: Callable[[], None] = _always
 
     def trusting(self, ca: str | None) -> "Caller":
         """The same, for endpoints whose certificates this authority signed (PEM)."""
@@ -46,7 +52,10 @@ class Caller:
         Raises:
             OutcomeUnknownError: a write may have arrived, its answer did not.
             RetryableError: nothing was changed, and no answer came.
+            LostLeadError: another replica is at work.
         """
+        if request.method in WRITES:
+            self.may_write()
         circuit = self.circuits.of(f"{request.url.scheme}://{request.url.netloc.decode()}")
         circuit.admit()
         try:

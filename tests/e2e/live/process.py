@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 
@@ -12,7 +12,9 @@ from envtest import ControlPlane
 from envtest.processes import Server
 
 ROOT = Path(__file__).parents[3]
-RULES = ROOT / "deploy/helm/image-share-operator/files/clusterrole-rules.yaml"
+FILES = ROOT / "deploy/helm/image-share-operator/files"
+RULES = FILES / "clusterrole-rules.yaml"
+LEASE_RULES = FILES / "lease-rules.yaml"
 SYSTEM = "image-share-system"
 ACCOUNT = "image-share-operator"
 POLL_S = 0.05
@@ -25,26 +27,25 @@ def install_rights(control_plane: ControlPlane) -> Path:
     control_plane.apply(
         [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}},
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "ClusterRole",
-                "metadata": {"name": ACCOUNT},
-                "rules": yaml.safe_load(RULES.read_text()),
-            },
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": ACCOUNT},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "ClusterRole",
-                    "name": ACCOUNT,
-                },
-                "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}],
-            },
+            *_granted("ClusterRole", RULES),
+            *_granted("Role", LEASE_RULES, namespace=SYSTEM),
         ]
     )
     return control_plane.service_account_kubeconfig(SYSTEM, ACCOUNT)
+
+
+def _granted(kind: str, rules: Path, **where: str) -> list[dict[str, Any]]:
+    """A role with these rules and its binding to the operator's ServiceAccount."""
+    rbac = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "metadata": {"name": ACCOUNT, **where},
+    }
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": ACCOUNT}
+    account = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}
+    return [
+        {**rbac, "kind": kind, "rules": yaml.safe_load(rules.read_text())},
+        {**rbac, "kind": f"{kind}Binding", "roleRef": role, "subjects": [account]},
+    ]
 
 
 class Operator:
@@ -61,6 +62,12 @@ class Operator:
             "ISA_ALLOW_INSECURE_ENDPOINTS": "true",
             **env,
         }
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended by itself; ``None`` while it runs."""
+        assert self._server is not None, "the operator was not started"
+        return self._server.exit_code
 
     @property
     def log(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import DEPLOY
-from e2e.live.process import ACCOUNT, Operator, eventually, install_rights
+from e2e.live.process import ACCOUNT, SYSTEM, Operator, eventually, install_rights
 from e2e.live.world import PUT, World
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
@@ -120,3 +120,31 @@ def test_operator_that_finds_no_api_server_waits_for_it(world: World) -> None:
 
     world.wait_for("Accepted", within_s=40)
     assert "Traceback" not in world.operator.log
+
+
+@pytest.mark.timeout(120)
+def test_short_absence_of_the_api_server_keeps_the_lead(world: World, tmp_path: Path) -> None:
+    """A long one costs it: the process ends, and waits for the API server when it starts again."""
+    world.control_plane.apply_crds(CRD)
+    leader = Operator(
+        install_rights(world.control_plane),
+        tmp_path / "leader",
+        ISA_LEADER_ELECTION="true",
+        ISA_LEASE_NAMESPACE=SYSTEM,
+    )
+    leader.start()
+    eventually(lambda: "leads as" in leader.log or None)
+    world.control_plane.restart_apiserver()
+    world.apply([world.image()])
+    world.wait_for("Accepted", within_s=40)
+    assert leader.log.count("leads as") == 1
+
+    world.control_plane.stop_apiserver()
+    assert eventually(lambda: leader.exit_code) == 1
+    leader.start()
+    world.control_plane.start_apiserver()
+    world.apply([world.image()], name="later")
+
+    world.wait_for("Accepted", name="later", within_s=40)
+    leader.terminate()
+    assert "Traceback" not in leader.log
