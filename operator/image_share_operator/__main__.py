@@ -13,9 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 import kopf
 
-from image_share_operator import __version__, handlers, kube, logs, preflight
+from image_share_operator import __version__, apiserver, handlers, kube, logs, preflight
+from image_share_operator.apiserver import ApiServer
 from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.tenants import Tenants, blame
+from image_share_operator.cloud.gate import Gates, Limits
+from image_share_operator.cloud.tenants import Sharing, Tenants, blame
 from image_share_operator.cloud.transport import Clients, build_client
 from image_share_operator.credentials import CredentialStore
 from image_share_operator.election import Election
@@ -86,7 +88,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.info("image-share-operator %s starts", __version__)
-    async with kube.connect() as api:
+    async with apiserver.connect(settings.request_timeout) as api:
         if settings.leader_election:
             await _serve_while_leading(settings, api, stop)
         else:
@@ -94,8 +96,8 @@ async def run(settings: Settings) -> None:
     log.info("image-share-operator stopped")
 
 
-async def _serve_while_leading(settings: Settings, api: kube.Api, stop: asyncio.Event) -> None:
-    namespace = settings.lease_namespace or kube.own_namespace()
+async def _serve_while_leading(settings: Settings, api: ApiServer, stop: asyncio.Event) -> None:
+    namespace = settings.lease_namespace or apiserver.own_namespace()
     if namespace is None:
         raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
     election = Election(
@@ -117,19 +119,20 @@ async def _serve_while_leading(settings: Settings, api: kube.Api, stop: asyncio.
 
 
 async def _serve(
-    settings: Settings, api: kube.Api, stop: asyncio.Event, *, may_write: Callable[[], None]
+    settings: Settings, api: ApiServer, stop: asyncio.Event, *, may_write: Callable[[], None]
 ) -> None:
     loop = asyncio.get_running_loop()
     clients = _clients(settings)
-    recorder = Recorder(api, settings.request_timeout)
-    store, queue = Store(), WorkQueue()
+    recorder = Recorder(api)
+    store, queue = Store(), WorkQueue(settings.namespace_workers)
     caller = Caller(
         client=clients.get(),
         timeout=settings.request_timeout,
+        gates=Gates(Limits(at_once=settings.endpoint_requests, per_second=settings.endpoint_rate)),
         clients=clients.get,
         may_write=may_write,
     )
-    cluster = kube.Kube(api, settings.request_timeout, may_write=may_write)
+    cluster = kube.Kube(api, may_write=may_write)
     reconciler = _reconciler(settings, store, cluster, caller, recorder)
     workers = Workers(queue, reconciler.reconcile, settings.workers)
 
@@ -141,9 +144,7 @@ async def _serve(
         namespaces=settings.namespaces,
         request_timeout_s=settings.request_timeout.total_seconds(),
     )
-    checks = preflight.Preflight(
-        api, settings.request_timeout, settings.namespaces, complete=watcher.restart
-    )
+    checks = preflight.Preflight(api, settings.namespaces, complete=watcher.restart)
     async with clients, asyncio.TaskGroup() as group:
         background = [group.create_task(part.run()) for part in (recorder, checks)]
         group.create_task(asyncio.to_thread(watcher.run))
@@ -158,7 +159,6 @@ async def _serve(
 def _clients(settings: Settings) -> Clients:
     return Clients(
         lambda ca: build_client(
-            connections=settings.workers * 2,
             connect_timeout=CONNECT_TIMEOUT,
             read_timeout=settings.request_timeout,
             ca=ca,
@@ -171,7 +171,9 @@ def _reconciler(
 ) -> Reconciler:
     return Reconciler(
         store=store,
-        cloud=Tenants(caller, _now),
+        cloud=Tenants(
+            caller, _now, Sharing(window=settings.batch_window, images=settings.batch_images)
+        ),
         credentials=CredentialStore(cluster, now=_now, ttl=settings.secret_poll),
         kube=cluster,
         emit=recorder.emit,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from image_share_operator import pace
 from image_share_operator.access import Credentials
 from image_share_operator.api import ConditionType, Desired
 from image_share_operator.credentials import UnusableSecretError
@@ -62,13 +63,20 @@ class Due:
             return None
         if ready is None or (known.job is not None and not known.job.state.settled):
             return None
-        span = desired.interval if ready.status == "True" else self.policy.secret_poll
-        look_at = self.now() + span * self.rng.random() if span else None
+        look_at = self._spread(desired, settled=ready.status == "True")
         if known.secret_version is not None:
             look_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry
         return Memory(
             generation=entry.generation, look_at=look_at, secret_version=known.secret_version
         )
+
+    def _spread(self, desired: Desired, *, settled: bool) -> datetime | None:
+        now, jitter = self.now(), self.rng.random()
+        if not settled:
+            return now + self.policy.secret_poll * jitter
+        if not desired.interval:
+            return None
+        return now + pace.next_round(now, desired.interval, desired.project_id, jitter)
 
     async def _secret_version(self, entry: Entry, desired: Desired) -> str:
         try:

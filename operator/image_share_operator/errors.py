@@ -7,6 +7,7 @@ OperatorError
 │   │   └── OutcomeUnknownError a write was sent, its answer never came: look before sending again
 │   ├── TerminalError           only a change of spec or Secret helps
 │   ├── ImagesRefusedError      one image of the batch spoils it: find out which
+│   │   └── BatchTooLargeError  …or their number does
 │   └── JobUnknownError         the cloud does not know the job (any more): look at the members
 ├── InvalidSpecError            the spec says something that can't be served
 └── KubeError
@@ -65,6 +66,10 @@ class TerminalError(CloudError):
 
 class ImagesRefusedError(CloudError):
     """The cloud refuses the batch because of at least one of its images."""
+
+
+class BatchTooLargeError(ImagesRefusedError):
+    """The cloud refuses the batch because it is too large."""
 
 
 class JobUnknownError(CloudError):

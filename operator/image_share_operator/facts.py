@@ -16,6 +16,7 @@ class JobReport:
     Attributes:
         odd_status: the status word when it is none of `JobState`; such a job counts as running.
         failed_rows: images that the settled job names as not done, with its words.
+        shared: whether the batch carried images of other resources, or may have.
     """
 
     state: JobState
@@ -26,6 +27,38 @@ class JobReport:
     error_code: str | None = None
     fail_reason: str | None = None
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """What is known of a failed job beyond its state.
+
+    Attributes:
+        shared: whether it carried images of other resources, or may have: an only suspect is not
+            guilty then.
+        named: whether it named culprits, ours or others'.
+    """
+
+    shared: bool = True
+    named: bool = False
+
+
+ALONE = Company(shared=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Images that did not get through in a batch: they travel apart from others.
+
+    Attributes:
+        job_id: the failed job that carried them; ``None`` when the batch was refused, and what
+            is left of it is sent alone.
+        suspect: whether each of them may be what spoiled the batch.
+    """
+
+    job_id: str | None
+    suspect: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +83,7 @@ class Facts:
         job_asked: whether ``status.job`` was asked of the cloud in this pass.
         job_unknown: whether the cloud said that it does not know this job.
         failed_rows: images that the settled job itself reported as failed, with its words.
+        company: who else the failed job may have failed for.
         retryable: whether the failure of the job may pass by itself.
         divisible: whether a smaller batch may succeed where the failed job did not.
         members: fresh memberships of all images of the spec; ``None`` before they were looked at.
@@ -67,6 +101,7 @@ class Facts:
     job_asked: bool = False
     job_unknown: bool = False
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
+    company: Company = ALONE
     retryable: bool = False
     divisible: bool = True
     members: Mapping[str, Membership] | None = None
@@ -166,10 +201,12 @@ class Submit:
 
     Attributes:
         verdicts: of all images of the spec, in its order.
+        leftover: where they come from when they are left over from another batch.
     """
 
     images: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
+    leftover: Leftover | None = None
 
     @property
     def drifted(self) -> tuple[str, ...]:

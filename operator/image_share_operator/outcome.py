@@ -87,6 +87,7 @@ class Judge:
             retry_at=said.retry_at,
             settled_at=walk.facts.settled_at,
             failed_rows=walk.facts.failed_rows,
+            company=walk.facts.company,
             tries=0 if said.standing.ready == "True" else before.tries + tried,
         )
         return Outcome(
@@ -109,6 +110,7 @@ class Judge:
             errors=before.errors + 1,
             settled_at=facts.settled_at,
             failed_rows=facts.failed_rows,
+            company=facts.company,
         )
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, memory.errors, facts.jitter)

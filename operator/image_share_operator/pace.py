@@ -1,8 +1,13 @@
 """How long to wait: all delays of the operator, as functions. No clock, no randomness."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from zlib import crc32
 
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+FRESH_ENOUGH = 0.1
+"""The share of its interval for which a look is good: nothing is looked at again before, and an
+answer of that age serves a routine look."""
 MAX_QUICK_RETRIES = 6
 """Failed jobs in a row that are retried with growing delays (about a minute in all); after
 that the slow retry takes over."""
@@ -87,6 +92,22 @@ def backoff(
     full = min(ceiling.total_seconds(), 2.0 ** min(failures - 1, 16))
     delay = timedelta(seconds=full * (0.5 + 0.5 * jitter))
     return delay if retry_after is None else retry_after + delay * 0.1
+
+
+def next_round(now: datetime, interval: timedelta, project_id: str, jitter: float) -> timedelta:
+    """How long until settled shares of a project are looked at next.
+
+    All resources of a project look within a sixtieth of the interval, so that one list of its
+    shares serves them all; projects look at different times.
+
+    Args:
+        interval: more than zero.
+    """
+    phase = crc32(project_id.encode()) / 2**32 * interval
+    wait = interval - (now - EPOCH - phase) % interval
+    if wait < interval * FRESH_ENOUGH:
+        wait += interval
+    return wait + jitter * interval / 60
 
 
 def spread(span: timedelta, jitter: float) -> timedelta:

@@ -10,7 +10,16 @@ from typing import assert_never
 
 from image_share_operator import report
 from image_share_operator.api import Desired, ImageStatus, Job, JobState, Membership
-from image_share_operator.facts import Facts, Follow, Look, Outcome, Step, Submit, Verdict
+from image_share_operator.facts import (
+    Facts,
+    Follow,
+    Leftover,
+    Look,
+    Outcome,
+    Step,
+    Submit,
+    Verdict,
+)
 from image_share_operator.pace import Policy
 
 
@@ -36,10 +45,7 @@ def next_step(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> 
     if facts.members is None:
         return Look(desired.images)
     verdicts = judge(desired, facts, now, policy)
-    batch = _batch(verdicts, facts.batch_limit)
-    if batch:
-        return Submit(images=batch, verdicts=verdicts)
-    return report.judged(desired, facts, verdicts, now, policy)
+    return _submit(verdicts, facts) or report.judged(desired, facts, verdicts, now, policy)
 
 
 def judge(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> tuple[Verdict, ...]:
@@ -52,7 +58,7 @@ def judge(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> tupl
         for image in desired.images
     )
     suspects = [v for v in verdicts if v.outcome is Outcome.SUSPECT]
-    if len(suspects) > 1 and facts.divisible:
+    if facts.divisible and (len(suspects) > 1 or facts.company.shared):
         return verdicts
     return tuple(
         replace(v, outcome=Outcome.FAILED) if v.outcome is Outcome.SUSPECT else v for v in verdicts
@@ -164,25 +170,37 @@ class _Judge:
                 if job.generation != self.desired.generation:
                     return Outcome.MISSING, None
                 words = " ".join(filter(None, (job.error_code, job.fail_reason, row)))
-                if row is None and self.facts.failed_rows:
+                if row is None and self.facts.company.named:
                     return Outcome.MISSING, None  # the job named others
                 blamed = Outcome.SUSPECT if row is None else Outcome.FAILED
                 return blamed, f"job {job.id} failed: {words or 'no reason given'}"
         assert_never(job.state)
 
 
-def _batch(verdicts: tuple[Verdict, ...], limit: int) -> tuple[str, ...]:
-    """Choose what the next PUT carries; empty when there is nothing to send.
+def _submit(verdicts: tuple[Verdict, ...], facts: Facts) -> Submit | None:
+    """Choose what the next PUT carries; ``None`` when there is nothing to send.
 
     Nothing is sent while a membership may still show: the new job would take the place of the
     one that promised it. Several suspects are halved until the culprit stands alone, before
-    anything else is sent. What is left over from a failed job is not mixed with others: it may
-    hold the next culprit.
+    anything else is sent; those of a shared batch are divided where all of it is known. What is
+    left over from a failed job is not mixed with others: it may hold the next culprit.
     """
     if any(v.outcome is Outcome.SETTLING for v in verdicts):
-        return ()
-    suspects = [v.image for v in verdicts if v.outcome is Outcome.SUSPECT]
-    if suspects:
-        return tuple(suspects[: min(limit, len(suspects) // 2)])
+        return None
+    suspects = tuple(v.image for v in verdicts if v.outcome is Outcome.SUSPECT)
+    if suspects and facts.job is not None:
+        size = len(suspects) if facts.company.shared else len(suspects) // 2
+        return Submit(
+            images=suspects[: min(facts.batch_limit, size)],
+            verdicts=verdicts,
+            leftover=Leftover(job_id=facts.job.id, suspect=True),
+        )
     wanted = [v for v in verdicts if v.outcome in (Outcome.MISSING, Outcome.DRIFTED)]
-    return tuple(v.image for v in wanted if v.leftover_of == wanted[0].leftover_of)[:limit]
+    if not wanted:
+        return None
+    origin = wanted[0].leftover_of
+    return Submit(
+        images=tuple(v.image for v in wanted if v.leftover_of == origin)[: facts.batch_limit],
+        verdicts=verdicts,
+        leftover=None if origin is None else Leftover(job_id=origin, suspect=False),
+    )

@@ -7,13 +7,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
-
-from kubernetes.aio import client
 
 from image_share_operator.api import GROUP, PLURAL, VERSION
+from image_share_operator.apiserver import ApiServer, path
 from image_share_operator.errors import KubeError, ObjectGoneError
-from image_share_operator.kube import translated
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +19,7 @@ EVERY = timedelta(seconds=5)
 SETTLES = timedelta(seconds=1)
 """All parts of discovery know a new kind a moment after the first does."""
 
+AUTHORIZATION = "authorization.k8s.io"
 RIGHTS = (
     ("list", GROUP, PLURAL, ""),
     ("watch", GROUP, PLURAL, ""),
@@ -38,16 +36,13 @@ class Preflight:
 
     def __init__(
         self,
-        api: client.ApiClient,
-        timeout: timedelta,
+        api: ApiServer,
         namespaces: tuple[str, ...],
         *,
         complete: Callable[[], None],
     ) -> None:
         """Keep ``complete``: it is called when something was missing and is there now."""
-        self._objects = client.CustomObjectsApi(api)
-        self._authorization = client.AuthorizationV1Api(api)
-        self._timeout = timeout.total_seconds()
+        self._api = api
         self._namespaces = namespaces or ("",)
         self._complete = complete
 
@@ -95,32 +90,36 @@ class Preflight:
     async def _allowed(
         self, namespace: str, verb: str, group: str, resource: str, subresource: str
     ) -> bool:
-        attributes = client.V1ResourceAttributes(
-            namespace=namespace,
-            verb=verb,
-            group=group,
-            resource=resource,
-            subresource=subresource,
+        attributes = {
+            "namespace": namespace,
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "subresource": subresource,
+        }
+        said = await self._api.call(
+            "create",
+            path("apis", AUTHORIZATION, "v1", "selfsubjectaccessreviews"),
+            resource=f"selfsubjectaccessreviews.{AUTHORIZATION}",
+            body={
+                "apiVersion": f"{AUTHORIZATION}/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            },
         )
-        review = client.V1SelfSubjectAccessReview(
-            spec=client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
-        )
-        with translated("create", "selfsubjectaccessreviews", namespace):
-            said: Any = await self._authorization.create_self_subject_access_review(
-                review, _request_timeout=self._timeout
-            )
-        return bool(said.status and said.status.allowed)
+        return said.get("status", {}).get("allowed") is True
 
     async def _missing_crd(self) -> list[str]:
         """Whether discovery knows the kind: the watch begins there."""
+        group = f"{GROUP}/{VERSION}"
         try:
-            with translated("get", f"/apis/{GROUP}/{VERSION}", ""):
-                found: Any = await self._objects.get_api_resources(
-                    GROUP, VERSION, _request_timeout=self._timeout
-                )
+            found = await self._api.call(
+                "get", path("apis", GROUP, VERSION), resource=f"/apis/{group}"
+            )
         except ObjectGoneError:
             found = None
-        if found is not None and any(row.name == PLURAL for row in found.resources):
+        resources: list[dict[str, str]] = found["resources"] if found else []
+        if any(row["name"] == PLURAL for row in resources):
             return []
         crd = f"{PLURAL}.{GROUP}"
         return [f"the CRD {crd} is not installed (kubectl apply -f deploy/crds/): waiting"]

@@ -1,20 +1,35 @@
-"""Which key is due when: one pass per key at a time, the earliest wish wins."""
+"""Which key is due when: one pass per key at a time, the earliest wish wins.
+
+Namespaces take turns, and each has a bounded number of passes under way: one with five thousand
+resources, or with a cloud that hangs, does not keep another's single one waiting.
+"""
 
 import asyncio
 import heapq
 import itertools
+from collections import Counter, deque
+from collections.abc import Iterator
 from datetime import timedelta
 
 from image_share_operator.api import Key
 
 
 class WorkQueue:
-    """Keys with a time. Times are the event loop's, so that tests can own the clock."""
+    """Keys with a time. Times are the event loop's, so that tests can own the clock.
 
-    def __init__(self) -> None:
+    Args:
+        share: passes of one namespace that may be under way together.
+    """
+
+    def __init__(self, share: int = 256) -> None:
+        self._share = share
         self._due: dict[Key, float] = {}  # the one wish that counts for each waiting key
         self._later: list[tuple[float, int, Key]] = []  # heap; rows that _due denies are stale
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._ready: dict[str, deque[Key]] = {}  # by namespace; keys that _due denies are stale
+        self._turns: deque[str] = deque()  # namespaces that may have a pass, each once
+        self._in_turn: set[str] = set()
+        self._some = asyncio.Event()
+        self._held: Counter[str] = Counter()
         self._busy: dict[Key, float | None] = {}  # under way, and the wish that came meanwhile
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -40,20 +55,50 @@ class WorkQueue:
     async def get(self) -> Key:
         """Wait for a due key and hold it until `done`."""
         while True:
-            key = await self._ready.get()
-            if self._due.pop(key, None) is not None:
-                self._busy[key] = None
+            key = self._next()
+            if key is not None:
                 return key
+            self._some.clear()
+            await self._some.wait()
+
+    def _next(self) -> Key | None:
+        while self._turns:
+            namespace = self._turns.popleft()
+            self._in_turn.discard(namespace)
+            line = self._ready[namespace]
+            key = next(
+                (key for key in _emptied(line) if self._due.pop(key, None) is not None), None
+            )
+            if key is not None:
+                self._busy[key] = None
+                self._held[namespace] += 1
+            self._offer(namespace)
+            if key is not None:
+                return key
+        return None
+
+    def _offer(self, namespace: str) -> None:
+        """Give the namespace a turn, if it has something to do and may do it."""
+        if not self._ready.get(namespace):
+            self._ready.pop(namespace, None)
+        elif self._held[namespace] < self._share and namespace not in self._in_turn:
+            self._turns.append(namespace)
+            self._in_turn.add(namespace)
+            self._some.set()
 
     def done(self, key: Key, again: timedelta | None) -> None:
         """End a pass; come back after ``again``, or sooner if someone asked meanwhile."""
         wish = self._busy.pop(key, None)
+        self._held[key.namespace] -= 1
+        if not self._held[key.namespace]:
+            del self._held[key.namespace]
         loop = asyncio.get_running_loop()
         if again is not None:
             due = loop.time() + max(again.total_seconds(), 0.0)
             wish = due if wish is None else min(due, wish)
         if wish is not None:
             self._schedule(key, wish, loop)
+        self._offer(key.namespace)
 
     def forget(self, key: Key) -> None:
         """Drop what was asked for a key; a pass under way goes on and is not repeated."""
@@ -64,11 +109,15 @@ class WorkQueue:
     def _schedule(self, key: Key, due: float, loop: asyncio.AbstractEventLoop) -> None:
         self._due[key] = due
         if due <= loop.time():
-            self._ready.put_nowait(key)
+            self._make_ready(key)
             return
         heapq.heappush(self._later, (due, next(self._order), key))
         if self._timer is None or due < self._timer.when():
             self._arm(loop)
+
+    def _make_ready(self, key: Key) -> None:
+        self._ready.setdefault(key.namespace, deque()).append(key)
+        self._offer(key.namespace)
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
@@ -83,6 +132,11 @@ class WorkQueue:
         while self._later and self._later[0][0] <= now:
             due, _, key = heapq.heappop(self._later)
             if self._due.get(key) == due:
-                self._ready.put_nowait(key)
+                self._make_ready(key)
         self._timer = None
         self._arm(loop)
+
+
+def _emptied(line: deque[Key]) -> Iterator[Key]:
+    while line:
+        yield line.popleft()

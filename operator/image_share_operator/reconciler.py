@@ -179,6 +179,7 @@ class Reconciler:
             status=entry.known,
             settled_at=before.settled_at or (self.now() if settled else None),
             failed_rows=before.failed_rows,
+            company=before.company,
             retry_at=before.retry_at,
             failures=before.tries,
             batch_limit=self.policy.batch_images,
@@ -194,6 +195,7 @@ class Reconciler:
             now=self.now,
             policy=self.policy,
             believe_unknown=before.errors >= UNKNOWN_JOB_PASSES,
+            max_age=desired.interval * pace.FRESH_ENOUGH if _routine(entry) else NOW,
         )
         walk.look_at_blame()
         judge = outcome.Judge(entry, desired, self.policy)
@@ -267,6 +269,18 @@ class Reconciler:
         for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
             self.emit(event)
         _log_change(entry, new)
+
+
+def _routine(entry: Entry) -> bool:
+    """Whether nothing is known to be wrong, and nobody asked."""
+    ready = entry.known.condition(ConditionType.READY)
+    return (
+        ready is not None
+        and ready.status == "True"
+        and ready.observed_generation == entry.generation
+        and entry.reconcile_at in (None, entry.known.handled_reconcile_at)
+        and not entry.deleting
+    )
 
 
 def _log_change(entry: Entry, new: Status) -> None:

@@ -4,17 +4,17 @@ import asyncio
 import logging
 import socket
 import uuid
-from datetime import UTC, datetime, timedelta
-
-from kubernetes.aio import client
+from datetime import UTC, datetime
+from typing import Any
 
 from image_share_operator.api import API_VERSION, GROUP, KIND
+from image_share_operator.apiserver import ApiServer, path
 from image_share_operator.errors import KubeError
 from image_share_operator.events import Event
-from image_share_operator.kube import translated
 
 log = logging.getLogger(__name__)
 
+EVENTS = "events.k8s.io"
 COMPONENT = f"{GROUP}/image-share-operator"
 BACKLOG = 1_000
 """Events that wait to be written; more are dropped, as other writers of Events do."""
@@ -28,9 +28,8 @@ NOTE_LENGTH = 1_024
 class Recorder:
     """Takes Events and writes them one after the other."""
 
-    def __init__(self, api: client.ApiClient, timeout: timedelta) -> None:
-        self._events = client.EventsV1Api(api)
-        self._timeout = timeout.total_seconds()
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
         self._instance = socket.gethostname()[:128]
         self._backlog: asyncio.Queue[Event] = asyncio.Queue(BACKLOG)
 
@@ -56,34 +55,39 @@ class Recorder:
 
     async def _write(self, event: Event) -> None:
         try:
-            with translated("create", "events.events.k8s.io", event.key.namespace):
-                await self._events.create_namespaced_event(
-                    event.key.namespace, self._body(event), _request_timeout=self._timeout
-                )
+            await self._api.call(
+                "create",
+                path("apis", EVENTS, "v1", "namespaces", event.key.namespace, "events"),
+                resource=f"events.{EVENTS}",
+                namespace=event.key.namespace,
+                body=self._body(event),
+            )
         except KubeError as exc:
             log.warning("%s: event %s not written: %s", event.key, event.reason, exc)
         except Exception:
             # An Event is a courtesy: whatever is wrong with one must not stop the work.
             log.exception("%s: event %s not written", event.key, event.reason)
 
-    def _body(self, event: Event) -> client.EventsV1Event:
-        return client.EventsV1Event(
-            metadata=client.V1ObjectMeta(
-                name=f"{event.key.name[:200]}.{uuid.uuid4().hex[:16]}",
-                namespace=event.key.namespace,
-            ),
-            event_time=datetime.now(UTC),
-            type=event.type.value,
-            reason=event.reason,
-            action=event.action,
-            note=event.note[:NOTE_LENGTH],
-            reporting_controller=COMPONENT,
-            reporting_instance=self._instance,
-            regarding=client.V1ObjectReference(
-                api_version=API_VERSION,
-                kind=KIND,
-                namespace=event.key.namespace,
-                name=event.key.name,
-                uid=event.uid,
-            ),
-        )
+    def _body(self, event: Event) -> dict[str, Any]:
+        return {
+            "apiVersion": f"{EVENTS}/v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{event.key.name[:200]}.{uuid.uuid4().hex[:16]}",
+                "namespace": event.key.namespace,
+            },
+            "eventTime": datetime.now(UTC).isoformat(timespec="microseconds"),
+            "type": event.type.value,
+            "reason": event.reason,
+            "action": event.action,
+            "note": event.note[:NOTE_LENGTH],
+            "reportingController": COMPONENT,
+            "reportingInstance": self._instance,
+            "regarding": {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "namespace": event.key.namespace,
+                "name": event.key.name,
+                "uid": event.uid,
+            },
+        }

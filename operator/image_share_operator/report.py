@@ -118,7 +118,11 @@ def judged(
         return Report(standing=standing, again=again, images=images, retry_at=retry_at)
     if Outcome.NOT_SHARED in found:
         return Report(standing=_not_shared(desired, verdicts), again=share_again, images=images)
-    drift_look = pace.spread(desired.interval, facts.jitter) if desired.interval else None
+    drift_look = (
+        pace.next_round(now, desired.interval, desired.project_id, facts.jitter)
+        if desired.interval
+        else None
+    )
     return Report(
         standing=_done(desired), again=drift_look, images=images, finished=desired.leaving
     )

@@ -24,8 +24,16 @@ class Settings:
     """Whether a resource may name http:// endpoints. For tests and demos only."""
     workers: int
     """Passes under way at once."""
+    namespace_workers: int
+    """Passes of one namespace under way at once."""
+    endpoint_requests: int
+    """Requests under way at once to one endpoint of the cloud."""
+    endpoint_rate: float
+    """Requests begun in a second to one endpoint of the cloud."""
     batch_images: int
     """Images in one PUT at most."""
+    batch_window: timedelta
+    """How long the first images of a batch wait for those of other resources."""
     request_timeout: timedelta
     """For one exchange with the cloud or the API server, from connecting to the last byte."""
     secret_poll: timedelta
@@ -51,8 +59,12 @@ class Settings:
         return cls(
             namespaces=_list(env, "NAMESPACES"),
             allow_insecure_endpoints=_flag(env, "ALLOW_INSECURE_ENDPOINTS"),
-            workers=_integer(env, "WORKERS", default=32, low=1, high=512),
+            workers=_integer(env, "WORKERS", default=2048, low=1, high=16384),
+            namespace_workers=_integer(env, "NAMESPACE_WORKERS", default=256, low=1, high=4096),
+            endpoint_requests=_integer(env, "ENDPOINT_REQUESTS", default=32, low=1, high=512),
+            endpoint_rate=_number(env, "ENDPOINT_RATE", default=100, low=1, high=10000),
             batch_images=_integer(env, "BATCH_IMAGES", default=50, low=1, high=500),
+            batch_window=_seconds(env, "BATCH_WINDOW_S", default=0.1, low=0, high=10),
             request_timeout=_seconds(env, "REQUEST_TIMEOUT_S", default=30, low=1, high=300),
             secret_poll=_seconds(env, "SECRET_POLL_S", default=20, low=1, high=30),
             slow_retry=_seconds(env, "SLOW_RETRY_S", default=1800, low=1200, high=86400),

@@ -8,6 +8,7 @@ from typing import Any
 from image_share_operator import status as status_json
 from image_share_operator.api import FINALIZER, RECONCILE_AT, SKIP_REJECT, Desired, Key, Status
 from image_share_operator.errors import InvalidSpecError
+from image_share_operator.facts import Company
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Memory:
         retry_at: when failed images may be sent again.
         settled_at: when the latest job was first seen settled.
         failed_rows: images that this job named as failed, with its words.
+        company: who else this job may have failed for.
         errors: passes in a row that ended in an error.
         tries: jobs in a row that failed although they might have worked.
     """
@@ -32,6 +34,7 @@ class Memory:
     retry_at: datetime | None = None
     settled_at: datetime | None = None
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
+    company: Company = field(default_factory=Company)
     errors: int = 0
     tries: int = 0
 

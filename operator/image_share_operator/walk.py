@@ -5,31 +5,49 @@ Knows the cloud only as the protocol below. At most one batch is accepted by the
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
 from image_share_operator import pace, plan, report
 from image_share_operator.api import Decision, Desired, ImageStatus, Job, JobState, Membership
 from image_share_operator.errors import ImagesRefusedError, JobUnknownError
-from image_share_operator.facts import Blame, Facts, Follow, JobReport, Look, Report, Submit
+from image_share_operator.facts import (
+    Blame,
+    Company,
+    Facts,
+    Follow,
+    JobReport,
+    Leftover,
+    Look,
+    Report,
+    Submit,
+)
 from image_share_operator.pace import Policy
+
+REFUSED = Leftover(job_id=None, suspect=True)
 
 
 class Tenant(Protocol):
     """The cloud as one identity sees it. All methods raise `CloudError`."""
 
     async def submit(
-        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        leftover: Leftover | None,
     ) -> str:
-        """Send one batch; return the id of its job."""
+        """Send the images, all in one batch, perhaps with those of others; return its job's id."""
         ...
 
     async def job(self, job_id: str) -> JobReport:
         """Ask for a job."""
         ...
 
-    async def members(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
-        """Look at the memberships of all ``images``."""
+    async def members(
+        self, images: tuple[str, ...], max_age: timedelta
+    ) -> Mapping[str, Membership]:
+        """Look at the memberships of all ``images``, not older than ``max_age``."""
         ...
 
 
@@ -41,7 +59,9 @@ class Walk:
         facts: what is known so far; worth keeping also when `run` raises.
         tenant: gives the cloud; asked only when a step needs it.
         believe_unknown: whether the cloud is believed when it does not know the job.
+        max_age: how old a membership may be that shows no change.
         sent: the job that this walk started.
+        refused: whether the cloud refused a batch of this walk because of an image.
         drifted: images that were sent because someone had changed them.
     """
 
@@ -52,7 +72,9 @@ class Walk:
     now: Callable[[], datetime]
     policy: Policy
     believe_unknown: bool = True
+    max_age: timedelta = timedelta()
     sent: Job | None = None
+    refused: bool = False
     drifted: tuple[str, ...] = field(default=())
 
     async def run(self) -> Report:
@@ -68,7 +90,7 @@ class Walk:
                 case Follow(job=job):
                     await self._follow(job)
                 case Look(images=images):
-                    members = await (await self.tenant()).members(images)
+                    members = await self._look(images)
                     self.facts = replace(self.facts, members=members)
                 case Submit():
                     sent = await self._submit(step)
@@ -78,6 +100,15 @@ class Walk:
                     return step
                 case _:
                     assert_never(step)
+
+    async def _look(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+        """Look; an answer that may be old is good for no news only."""
+        tenant = await self.tenant()
+        wanted = self.desired.decision.wanted
+        members = await tenant.members(images, self.max_age)
+        if self.max_age and any(one is not wanted for one in members.values()):
+            return await tenant.members(images, timedelta())
+        return members
 
     async def _follow(self, job: Job) -> None:
         tenant = await self.tenant()
@@ -99,11 +130,15 @@ class Walk:
             fail_reason=said.fail_reason,
         )
         carried = {row.id for row in self.facts.status.images if row.job_id == job.id}
+        ours = {i: said.failed_rows[i] for i in said.failed_rows if i in carried}
         self.facts = replace(
             self.facts,
             status=replace(self.facts.status, job=known),
             job_asked=True,
-            failed_rows={i: said.failed_rows[i] for i in said.failed_rows if i in carried},
+            failed_rows=ours,
+            company=Company(
+                shared=said.shared, named=bool(said.failed_rows if said.shared else ours)
+            ),
             settled_at=self.now() if said.state.settled else None,
         )
         self.look_at_blame()
@@ -120,8 +155,14 @@ class Walk:
         tenant = await self.tenant()
         desired = self.desired
         try:
-            job_id = await tenant.submit(desired.decision, desired.vault_id, step.images)
+            job_id = await tenant.submit(
+                desired.decision,
+                desired.vault_id,
+                step.images,
+                REFUSED if self.refused else step.leftover,
+            )
         except ImagesRefusedError as exc:
+            self.refused = True
             self._narrow(step.images, exc)
             return None
         now = self.now()

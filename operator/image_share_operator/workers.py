@@ -19,48 +19,53 @@ Reconcile = Callable[[Key], Awaitable[timedelta | None]]
 
 
 class Workers:
-    """A fixed number of tasks that take keys in turn."""
+    """Begins a pass for each key that is due.
 
-    def __init__(self, queue: WorkQueue, reconcile: Reconcile, count: int) -> None:
+    Args:
+        most: passes under way together, of all namespaces. They mostly wait for others.
+    """
+
+    def __init__(self, queue: WorkQueue, reconcile: Reconcile, most: int) -> None:
         self._queue = queue
         self._reconcile = reconcile
-        self._count = count
+        self._free = asyncio.Semaphore(most)
         self._failures: dict[Key, int] = {}
         self._in_hand: set[asyncio.Task[None]] = set()
-        self._stopping = False
 
     async def run(self, stop: asyncio.Event, grace: timedelta) -> None:
         """Work until told to stop; then finish what is in hand, within ``grace``.
 
         What is cut off then loses nothing: the next process goes on from the status.
         """
-        tasks = [asyncio.create_task(self._work()) for _ in range(self._count)]
+        beginning = asyncio.create_task(self._begin())
         try:
             await stop.wait()
-            for task in tasks:
-                if task not in self._in_hand:
-                    task.cancel()
-            self._stopping = True
+            beginning.cancel()
             if self._in_hand:
                 await asyncio.wait(tuple(self._in_hand), timeout=grace.total_seconds())
         finally:
+            tasks = (beginning, *self._in_hand)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _work(self) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("not in a task")
-        while not self._stopping:
-            key = await self._queue.get()
+    async def _begin(self) -> None:
+        while True:
+            await self._free.acquire()
+            task = asyncio.create_task(self._work(await self._queue.get()))
             self._in_hand.add(task)
-            again: timedelta | None = None
-            try:
-                again = await self._pass(key)
-            finally:
-                self._queue.done(key, again)
-                self._in_hand.discard(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_hand.discard(task)
+        self._free.release()
+
+    async def _work(self, key: Key) -> None:
+        again: timedelta | None = None
+        try:
+            again = await self._pass(key)
+        finally:
+            self._queue.done(key, again)
 
     async def _pass(self, key: Key) -> timedelta | None:
         try:

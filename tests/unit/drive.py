@@ -21,7 +21,7 @@ from image_share_operator.cloud.tenants import blame
 from image_share_operator.credentials import Held
 from image_share_operator.errors import JobUnknownError, ObjectGoneError
 from image_share_operator.events import Event
-from image_share_operator.facts import JobReport
+from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.identity import Identity, TokenCredentials
 from image_share_operator.pace import Policy
 from image_share_operator.reconciler import Reconciler
@@ -96,9 +96,13 @@ class FakeCloud:
         return self
 
     async def submit(
-        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        leftover: Leftover | None,
     ) -> str:
-        del vault_id
+        del vault_id, leftover
         self._fail()
         self.puts.append(images)
         if self.refusal is not None and self.refused & set(images):
@@ -135,7 +139,10 @@ class FakeCloud:
         self._settle()
         return job.report if job.ready_at <= self.clock.at else JobReport(state=JobState.RUNNING)
 
-    async def members(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+    async def members(
+        self, images: tuple[str, ...], max_age: timedelta
+    ) -> Mapping[str, Membership]:
+        del max_age
         self._fail()
         self._settle()
         self.looks += 1

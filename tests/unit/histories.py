@@ -40,7 +40,7 @@ from image_share_operator.errors import (
     TerminalError,
     ThrottledError,
 )
-from image_share_operator.facts import JobReport
+from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.pace import Policy
 from image_share_operator.reasons import Reason
 from image_share_operator.reconciler import Reconciler
@@ -171,9 +171,13 @@ class ShakyCloud(FakeCloud):
         self._fail()
 
     async def submit(
-        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        leftover: Leftover | None,
     ) -> str:
-        del vault_id
+        del vault_id, leftover
         self._meet()
         self.puts.append(images)
         if self.refused & set(images):
@@ -222,7 +226,10 @@ class ShakyCloud(FakeCloud):
             return job.report
         return JobReport(state=JobState.RUNNING, odd_status=job.fate.odd)
 
-    async def members(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+    async def members(
+        self, images: tuple[str, ...], max_age: timedelta
+    ) -> Mapping[str, Membership]:
+        del max_age
         self._meet()
         self._settle()
         self.looks += 1

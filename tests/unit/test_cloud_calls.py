@@ -13,7 +13,7 @@ from image_share_operator.api import Decision, Endpoints, Membership
 from image_share_operator.cloud.auth import REFUSED_FOR
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import Circuits
-from image_share_operator.cloud.tenants import Tenant, Tenants
+from image_share_operator.cloud.tenants import Sharing, Tenant, Tenants
 from image_share_operator.cloud.transport import build_client
 from image_share_operator.errors import (
     JobUnknownError,
@@ -30,7 +30,10 @@ from image_share_operator.identity import (
 )
 from image_share_operator.reasons import Reason
 
+pytestmark = pytest.mark.looptime
 PASSWORD = PasswordCredentials(user_name="u", password="hunter2-marked", domain_name="d")
+FRESH = timedelta()
+SHARING = Sharing(window=timedelta(), images=50)
 MEMBER = {"status": "pending"}
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -68,7 +71,7 @@ class Cloud:
             timeout=timedelta(seconds=1),
             circuits=Circuits(self.clock.now, lambda: 1.0),
         )
-        return Tenants(caller, self.clock.now).tenant(
+        return Tenants(caller, self.clock.now, SHARING).tenant(
             Identity(
                 credentials=credentials,
                 project_id=PROJECT,
@@ -89,7 +92,7 @@ async def test_many_who_wait_share_one_login() -> None:
     cloud = Cloud(Clock(), pending)
     tenant = cloud.tenant()
 
-    await asyncio.gather(*(tenant.members((f"i{n}",)) for n in range(50)))
+    await asyncio.gather(*(tenant.members((f"i{n}",), FRESH) for n in range(50)))
 
     assert cloud.logins == 1
 
@@ -98,13 +101,13 @@ async def test_token_is_renewed_shortly_before_it_ends() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     tenant = cloud.tenant()
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
 
     clock.pass_by(timedelta(hours=23, minutes=40))
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
     assert cloud.logins == 1
     clock.pass_by(timedelta(minutes=6))
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
 
     assert cloud.logins == 2
 
@@ -113,13 +116,13 @@ async def test_token_of_a_short_life_is_used_for_three_quarters_of_it() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending, life_s=60)
     tenant = cloud.tenant()
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
 
     clock.pass_by(timedelta(seconds=44))
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
     assert cloud.logins == 1
     clock.pass_by(timedelta(seconds=2))
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
 
     assert cloud.logins == 2
 
@@ -128,11 +131,11 @@ async def test_old_token_serves_on_when_its_early_renewal_fails() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     tenant = cloud.tenant()
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
     cloud.login_status = 503
 
     clock.pass_by(timedelta(hours=23, minutes=50))
-    members = await tenant.members(("i",))
+    members = await tenant.members(("i",), FRESH)
 
     assert members == {"i": Membership.PENDING}
     assert cloud.calls[-1].headers["X-Auth-Token"] == "token-1"
@@ -146,7 +149,7 @@ async def test_refused_token_is_renewed_once_and_the_call_repeated() -> None:
 
     cloud = Cloud(Clock(), in_turn)
 
-    members = await cloud.tenant().members(("i",))
+    members = await cloud.tenant().members(("i",), FRESH)
 
     assert members == {"i": Membership.PENDING}
     assert [call.headers["X-Auth-Token"] for call in cloud.calls] == ["token-1", "token-2"]
@@ -158,7 +161,7 @@ async def test_refusal_that_never_ends_costs_two_logins_however_many_ask() -> No
 
     for _ in range(20):
         with pytest.raises(TerminalError) as caught:
-            await tenant.members(("i",))
+            await tenant.members(("i",), FRESH)
         assert caught.value.reason is Reason.CREDENTIALS_INVALID
 
     assert cloud.logins == 2
@@ -172,9 +175,9 @@ async def test_token_that_works_for_one_call_only_is_renewed_five_times_at_most(
     tenant = cloud.tenant()
 
     for _ in range(20):
-        await tenant.members(("i",))
+        await tenant.members(("i",), FRESH)
         with pytest.raises(TerminalError):
-            await tenant.submit(Decision.ACCEPT, None, ("i",))
+            await tenant.submit(Decision.ACCEPT, None, ("i",), None)
 
     assert cloud.logins == 6
 
@@ -188,13 +191,13 @@ async def test_refused_login_is_remembered_for_all_and_tried_again_late() -> Non
     words = set[str]()
     for _ in range(20):
         with pytest.raises(TerminalError) as caught:
-            await tenant.members(("i",))
+            await tenant.members(("i",), FRESH)
         words.add(str(caught.value))
         clock.pass_by(timedelta(seconds=50))
     assert cloud.logins == 1
     clock.pass_by(REFUSED_FOR)
     cloud.login_status = 201
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
 
     assert cloud.logins == 2
     assert len(words) == 1
@@ -208,11 +211,11 @@ async def test_login_without_an_answer_is_shared_for_a_moment_only() -> None:
     tenant = cloud.tenant()
 
     results = await asyncio.gather(
-        *(tenant.members(("i",)) for _ in range(20)), return_exceptions=True
+        *(tenant.members(("i",), FRESH) for _ in range(20)), return_exceptions=True
     )
     clock.pass_by(timedelta(seconds=2))
     cloud.login_status = 201
-    await tenant.members(("i",))
+    await tenant.members(("i",), FRESH)
 
     assert all(isinstance(result, RetryableError) for result in results)
     assert cloud.logins == 2
@@ -224,7 +227,7 @@ async def test_given_token_never_logs_in_and_is_not_used_again_once_refused() ->
 
     for _ in range(5):
         with pytest.raises(TerminalError, match="fresh token"):
-            await tenant.members(("i",))
+            await tenant.members(("i",), FRESH)
 
     assert cloud.logins == 0
     assert len(cloud.calls) == 1
@@ -257,7 +260,7 @@ async def test_job_is_asked_at_both_endpoints_before_it_counts_as_unknown(
 async def test_member_that_is_not_there_is_not_shared() -> None:
     cloud = Cloud(Clock(), lambda _: httpx.Response(404))
 
-    assert await cloud.tenant().members(("i",)) == {"i": Membership.NOT_SHARED}
+    assert await cloud.tenant().members(("i",), FRESH) == {"i": Membership.NOT_SHARED}
 
 
 async def test_members_that_can_not_all_be_told_are_not_told_at_all() -> None:
@@ -267,7 +270,7 @@ async def test_members_that_can_not_all_be_told_are_not_told_at_all() -> None:
     cloud = Cloud(Clock(), half)
 
     with pytest.raises(RetryableError):
-        await cloud.tenant().members(("good", "bad", "better"))
+        await cloud.tenant().members(("good", "bad", "better"), FRESH)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
@@ -275,7 +278,7 @@ async def test_put_with_a_server_error_has_an_unknown_outcome(status: int) -> No
     cloud = Cloud(Clock(), lambda _: httpx.Response(status))
 
     with pytest.raises(OutcomeUnknownError):
-        await cloud.tenant().submit(Decision.ACCEPT, None, ("i",))
+        await cloud.tenant().submit(Decision.ACCEPT, None, ("i",), None)
 
 
 async def test_throttled_identity_asks_nothing_before_its_time() -> None:
@@ -286,12 +289,12 @@ async def test_throttled_identity_asks_nothing_before_its_time() -> None:
 
     for _ in range(5):
         with pytest.raises(ThrottledError):
-            await tenant.members(("i",))
+            await tenant.members(("i",), FRESH)
 
     assert len(cloud.calls) == 1
     clock.pass_by(timedelta(seconds=9))
     with pytest.raises(ThrottledError):
-        await tenant.members(("i",))
+        await tenant.members(("i",), FRESH)
     assert len(cloud.calls) == 2
 
 
@@ -299,14 +302,14 @@ async def test_identities_with_another_password_share_no_token() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     client = httpx.AsyncClient(transport=httpx.MockTransport(cloud))
-    tenants = Tenants(Caller(client=client, timeout=timedelta(seconds=1)), clock.now)
+    tenants = Tenants(Caller(client=client, timeout=timedelta(seconds=1)), clock.now, SHARING)
     endpoints = Endpoints(iam="https://iam.test", ims="https://ims.test")
     for password in ("one", "two"):
         credentials = PasswordCredentials(user_id="u", password=password)
         tenant = tenants.tenant(
             Identity(credentials=credentials, project_id=PROJECT, endpoints=endpoints)
         )
-        await tenant.members(("i",))
+        await tenant.members(("i",), FRESH)
 
     assert cloud.logins == 2
 
@@ -336,7 +339,7 @@ def real_caller(client: httpx.AsyncClient) -> Caller:
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: str) -> None:
     second = timedelta(seconds=1)
-    client = build_client(connections=4, connect_timeout=second, read_timeout=second)
+    client = build_client(connect_timeout=second, read_timeout=second)
     async with rude_server(b"") as (url, seen), client:
         with pytest.raises(RetryableError, match="the connection broke"):
             await real_caller(client).send(client.build_request(method, url, json={"a": 1}))
@@ -347,7 +350,7 @@ async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: st
 @pytest.mark.timeout(10)
 async def test_body_over_the_bound_is_refused_while_it_arrives() -> None:
     second = timedelta(seconds=5)
-    client = build_client(connections=4, connect_timeout=second, read_timeout=second)
+    client = build_client(connect_timeout=second, read_timeout=second)
     size = 11 * 1024 * 1024
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
     async with rude_server(head + b"x" * size) as (url, _), client:
@@ -359,7 +362,7 @@ async def test_body_over_the_bound_is_refused_while_it_arrives() -> None:
 @pytest.mark.timeout(10)
 async def test_refused_connection_is_no_unknown_outcome() -> None:
     second = timedelta(seconds=1)
-    client = build_client(connections=4, connect_timeout=second, read_timeout=second)
+    client = build_client(connect_timeout=second, read_timeout=second)
     async with client:
         with pytest.raises(RetryableError, match="no connection") as caught:
             await real_caller(client).send(client.build_request("PUT", "http://127.0.0.1:1/"))
@@ -370,7 +373,7 @@ async def test_refused_connection_is_no_unknown_outcome() -> None:
 @pytest.mark.timeout(10)
 async def test_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
     second = timedelta(seconds=1)
-    client = build_client(connections=4, connect_timeout=second, read_timeout=second)
+    client = build_client(connect_timeout=second, read_timeout=second)
     answer = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nSet-Cookie: a=b\r\nConnection: close\r\n\r\n"
     async with rude_server(answer) as (url, seen), client:
         caller = real_caller(client)

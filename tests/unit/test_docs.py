@@ -31,7 +31,7 @@ def test_docs_list_each_setting_with_its_default() -> None:
     code = (ROOT / "operator/image_share_operator/settings.py").read_text()
     page = (ROOT / "docs/operations.md").read_text()
     defaults = dict(
-        re.findall(r'_(?:number|seconds|choice)\(env, "(\w+)", default="?(\w+)"?', code)
+        re.findall(r'_(?:number|seconds|choice)\(env, "(\w+)", default="?([\w.]+)"?', code)
     )
     names = set(re.findall(r'\(env, "([A-Z_]+)"', code))
 

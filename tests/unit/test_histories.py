@@ -137,10 +137,11 @@ class Peaceful(RuleBasedStateMachine):
         calls, puts = self.world.cloud.calls, len(self.world.cloud.puts)
         passes = self.world.advance(HOUR)
         # Measured over 200 histories: at most 220 passes, 172 calls, 5 PUTs. A Secret that is to
-        # blame is looked at every 20 s: 180 passes.
+        # blame is looked at every 20 s: 180 passes. Two refused images cost three PUTs each slow
+        # retry: at once, after 27 min and after 54.
         assert passes <= 300
         assert self.world.cloud.calls - calls <= 240
-        assert len(self.world.cloud.puts) - puts <= 8
+        assert len(self.world.cloud.puts) - puts <= 10
 
     def teardown(self) -> None:
         """Liveness: faults stop, and within `HEALED` the status is true."""

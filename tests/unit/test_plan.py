@@ -20,7 +20,7 @@ from image_share_operator.api import (
     Membership,
     Status,
 )
-from image_share_operator.facts import Facts, Follow, Look, Outcome, Report, Step, Submit
+from image_share_operator.facts import Company, Facts, Follow, Look, Outcome, Report, Step, Submit
 from image_share_operator.pace import Policy
 from image_share_operator.reasons import Reason
 
@@ -216,10 +216,15 @@ JUDGED = {
         status=known(FAIL, row()), facts={"failed_rows": {A: "FAIL"}}, want=Outcome.FAILED
     ),
     "an image of a failed job that names others is missing": Case(
-        status=known(FAIL, row()), facts={"failed_rows": {B: "FAIL"}}, want=Outcome.MISSING
+        status=known(FAIL, row()),
+        facts={"company": Company(shared=True, named=True)},
+        want=Outcome.MISSING,
     ),
     "the only image of a failed job that names none has failed": Case(
         status=known(FAIL, row()), want=Outcome.FAILED
+    ),
+    "the only image of a failed job that carried others' too is suspect": Case(
+        status=known(FAIL, row()), facts={"company": Company()}, want=Outcome.SUSPECT
     ),
     "an image of a failed job of an older spec is missing": Case(
         status=known(replace(FAIL, generation=OLD), row(), generation=OLD), want=Outcome.MISSING

@@ -100,3 +100,31 @@ async def test_queue_does_not_come_back_for_a_forgotten_key() -> None:
     queue.done(B, None)
 
     assert len(queue) == 0
+
+
+async def test_namespaces_take_turns() -> None:
+    """One object of another does not wait behind five thousand."""
+    queue = WorkQueue()
+    for number in range(5000):
+        queue.add(Key("crowd", f"web-{number}"))
+    queue.add(Key("single", "web"))
+
+    first = [(await queue.get()).namespace for _ in range(4)]
+
+    assert first == ["crowd", "single", "crowd", "crowd"]
+
+
+async def test_namespace_has_no_more_passes_at_once_than_its_share() -> None:
+    queue = WorkQueue(share=2)
+    crowd = [Key("crowd", f"web-{number}") for number in range(4)]
+    for key in crowd:
+        queue.add(key)
+    taken = [await queue.get() for _ in range(2)]
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(queue.get(), 60)
+    queue.add(Key("single", "web"))
+    assert await queue.get() == Key("single", "web")
+    queue.done(taken[0], None)
+
+    assert await queue.get() == crowd[2]

@@ -10,7 +10,7 @@ from image_share_operator.settings import Settings, SettingsError
 def test_settings_have_defaults() -> None:
     settings = Settings.from_env({})
 
-    assert (settings.workers, settings.batch_images) == (32, 50)
+    assert (settings.workers, settings.batch_images) == (2048, 50)
     assert settings.request_timeout == timedelta(seconds=30)
     assert settings.namespaces == ()
     assert settings.allow_insecure_endpoints is False

@@ -9,7 +9,8 @@ from http import HTTPStatus
 import aiohttp
 import httpx
 
-from image_share_operator.cloud.circuit import Circuits
+from image_share_operator.cloud.circuit import Circuit, Circuits
+from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.errors import OutcomeUnknownError, RetryableError
 
 WRITES = frozenset({"PUT", "POST", "DELETE"})
@@ -29,6 +30,7 @@ class Caller:
 
     Attributes:
         timeout: the longest time that one exchange may take, from connecting to the last byte.
+        gates: how much may go to each endpoint. Waiting there is not part of the exchange.
         circuits: which endpoints are being left alone.
         clients: gives the client that trusts one more certificate authority.
         may_write: raises when this process may not write any more; asked just before each write.
@@ -36,6 +38,7 @@ class Caller:
 
     client: httpx.AsyncClient
     timeout: timedelta
+    gates: Gates = field(default_factory=lambda: Gates(Limits(at_once=32, per_second=1000.0)))
     circuits: Circuits = field(default_factory=lambda: Circuits(_utc_now))
     clients: Callable[[str], httpx.AsyncClient] | None = None
     may_write: Callable[[], None] = _always
@@ -54,10 +57,14 @@ class Caller:
             RetryableError: nothing was changed, and no answer came.
             LostLeadError: another replica is at work.
         """
+        origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
+        async with self.gates.of(origin):
+            return await self._exchange(request, self.circuits.of(origin))
+
+    async def _exchange(self, request: httpx.Request, circuit: Circuit) -> httpx.Response:
+        circuit.admit()
         if request.method in WRITES:
             self.may_write()
-        circuit = self.circuits.of(f"{request.url.scheme}://{request.url.netloc.decode()}")
-        circuit.admit()
         try:
             async with asyncio.timeout(self.timeout.total_seconds()):
                 response = await self.client.send(request)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 import httpx
 
@@ -81,6 +82,23 @@ class Ims:
         if kind_of(response.status_code, code) is Kind.IMAGES:
             return Membership.NOT_SHARED
         raise refusals.refusal(response)
+
+    async def shared(
+        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
+    ) -> wire.SharePage:
+        """One page of the images that are shared with the own project, with this membership.
+
+        Source: IMS API reference, "Querying Images (OpenStack extension)".
+        """
+        query = {"member_status": membership.value, "visibility": "shared", "limit": str(limit)}
+        if typed:
+            query["__imagetype"] = "shared"
+        if marker is not None:
+            query["marker"] = marker
+        response = await self._send("GET", f"/v2/cloudimages?{urlencode(query)}")
+        if response.status_code != HTTPStatus.OK:
+            raise refusals.refusal(response)
+        return wire.read_shares(response, self.identity.project_id, limit)
 
     async def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
         """Send with a token; once more with another one when the cloud refuses the first."""

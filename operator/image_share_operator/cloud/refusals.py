@@ -9,6 +9,7 @@ import httpx
 from image_share_operator.cloud.body import asked, error_of
 from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.errors import (
+    BatchTooLargeError,
     CloudError,
     ImagesRefusedError,
     RetryableError,
@@ -31,8 +32,10 @@ def refusal(response: httpx.Response) -> CloudError:
             return ThrottledError(what, retry_after=retry_after(response))
         case Kind.RETRY:
             return RetryableError(what, retry_after=retry_after(response))
-        case Kind.IMAGES | Kind.TOO_LARGE:
+        case Kind.IMAGES:
             return ImagesRefusedError(what)
+        case Kind.TOO_LARGE:
+            return BatchTooLargeError(what)
         case Kind.DENIED | Kind.LOCKED:
             return TerminalError(what, reason=Reason.PERMISSION_DENIED)
         case Kind.TOKEN:

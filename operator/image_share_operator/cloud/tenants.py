@@ -1,32 +1,46 @@
 """The cloud as each identity sees it: one token per identity, whoever asks."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from image_share_operator.api import Decision, Membership
 from image_share_operator.cloud.auth import Tokens
+from image_share_operator.cloud.batch import Batcher
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import Throttle
 from image_share_operator.cloud.codes import Kind, kind_of_code
 from image_share_operator.cloud.ims import Ims
-from image_share_operator.facts import Blame, JobReport
+from image_share_operator.cloud.jobs import Jobs
+from image_share_operator.cloud.shares import Shares
+from image_share_operator.facts import Blame, JobReport, Leftover
 from image_share_operator.identity import Identity
 
 MAX_IDENTITIES = 5_000
 """A token is some kilobytes; what was not used for longest is logged in again."""
-MEMBER_CALLS_AT_ONCE = 8
-"""Member calls of one pass under way together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How objects share batches.
+
+    Attributes:
+        window: how long the first one waits for others.
+        images: in one PUT at most.
+    """
+
+    window: timedelta
+    images: int
 
 
 class Tenants:
     """All identities in use."""
 
-    def __init__(self, caller: Caller, now: Callable[[], datetime]) -> None:
+    def __init__(self, caller: Caller, now: Callable[[], datetime], sharing: Sharing) -> None:
         self._caller = caller
         self._now = now
+        self._sharing = sharing
         self._known: OrderedDict[Identity, Tenant] = OrderedDict()
 
     def tenant(self, identity: Identity) -> "Tenant":
@@ -36,7 +50,8 @@ class Tenants:
             caller = self._caller.trusting(identity.ca)
             tokens = Tokens(identity, caller, self._now)
             throttle = Throttle(self._now)
-            tenant = Tenant(Ims(identity=identity, caller=caller, tokens=tokens, throttle=throttle))
+            ims = Ims(identity=identity, caller=caller, tokens=tokens, throttle=throttle)
+            tenant = Tenant(ims, self._sharing)
             self._known[identity] = tenant
         self._known.move_to_end(identity)
         while len(self._known) > MAX_IDENTITIES:
@@ -44,43 +59,33 @@ class Tenants:
         return tenant
 
 
-@dataclass(frozen=True, slots=True)
 class Tenant:
-    """What a pass asks of the cloud; the seam at which many objects will share one batch."""
+    """What passes ask of the cloud under one identity: many of them share one call."""
 
-    ims: Ims
+    def __init__(self, ims: Ims, sharing: Sharing) -> None:
+        self._batches = Batcher(ims.update_members, window=sharing.window, most=sharing.images)
+        self._jobs = Jobs(ims.job)
+        self._shares = Shares(ims)
 
     async def submit(
-        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        leftover: Leftover | None,
     ) -> str:
-        """Send one batch; return the id of its job."""
-        return await self.ims.update_members(decision, vault_id, images)
+        """Send the images, all in one batch, perhaps with those of others; return its job's id."""
+        return await self._batches.submit(decision, vault_id, images, leftover)
 
     async def job(self, job_id: str) -> JobReport:
         """Ask for a job."""
-        return await self.ims.job(job_id)
+        return self._batches.told(job_id, await self._jobs.report(job_id))
 
-    async def members(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
-        """Look at the memberships of all ``images``.
-
-        Raises:
-            CloudError: one of them could not be told; no list that failed may look complete.
-        """
-        if len(images) == 1:
-            return {images[0]: await self.ims.member(images[0])}
-        gate = asyncio.Semaphore(MEMBER_CALLS_AT_ONCE)
-
-        async def look(image: str) -> Membership:
-            async with gate:
-                return await self.ims.member(image)
-
-        tasks: list[asyncio.Task[Membership]] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(look(image)) for image in images]
-        except* Exception as failures:  # noqa: BLE001 - all are raised on, the first one bare
-            raise failures.exceptions[0] from None
-        return {image: task.result() for image, task in zip(images, tasks, strict=True)}
+    async def members(
+        self, images: tuple[str, ...], max_age: timedelta
+    ) -> Mapping[str, Membership]:
+        """Look at the memberships of all ``images``, not older than ``max_age``."""
+        return await self._shares.look(images, max_age)
 
 
 def blame(error_code: str | None) -> Blame:

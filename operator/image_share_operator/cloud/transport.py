@@ -24,7 +24,6 @@ class BodyTooLargeError(httpx.TransportError):
 
 def build_client(
     *,
-    connections: int,
     connect_timeout: timedelta,
     read_timeout: timedelta,
     ca: str | None = None,
@@ -39,7 +38,8 @@ def build_client(
         tls.load_verify_locations(cadata=ca)
 
     def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=connections, ssl=tls)
+        # Unlimited here: the gate of each endpoint bounds them, and waits before the timeout runs.
+        connector = aiohttp.TCPConnector(limit=0, ssl=tls)
         # No cookies: what one tenant's endpoint sets must not reach another's.
         return aiohttp.ClientSession(
             connector=connector,

@@ -139,6 +139,44 @@ def _failed_rows(results: object, state: JobState | None) -> dict[str, str]:
     return failed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharePage:
+    """One page of a list of shares.
+
+    Attributes:
+        images: that others share with the project.
+        marker: to go on after; ``None`` on the last page.
+    """
+
+    images: tuple[str, ...]
+    marker: str | None
+
+
+def read_shares(response: httpx.Response, project_id: str, limit: int) -> SharePage:
+    """Read one page of a list; rows that can't be read are left out.
+
+    The project's own images are in it when it shares them with others: there is no membership of
+    the project in those.
+
+    Raises:
+        RetryableError: the answer is not a list of images.
+    """
+    rows: object = parse_body(response).get("images", ())
+    if rows is None:
+        rows = ()
+    if not isinstance(rows, list | tuple):
+        raise RetryableError(f"{asked(response)} answered without images")
+    known = [
+        (image.lower(), dig_text(row, "owner"))
+        for row in cast("list[object]", rows)
+        if (image := dig_text(row, "id")) is not None
+    ]
+    return SharePage(
+        images=tuple(image for image, owner in known if owner != project_id),
+        marker=known[-1][0] if len(known) >= limit else None,
+    )
+
+
 def read_member(response: httpx.Response) -> Membership:
     """Read a member that was not refused.
 

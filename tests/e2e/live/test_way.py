@@ -60,15 +60,21 @@ def test_two_status_writes_lead_from_nothing_to_ready(world: World) -> None:
     assert "annotations" not in world.get()["metadata"]
 
 
-def test_many_objects_of_one_identity_share_one_login(world: World) -> None:
-    for number in range(10):
-        world.apply([world.image()], name=f"web-{number}")
+def test_many_objects_of_one_identity_share_logins_batches_and_polls(world: World) -> None:
+    world.sim.settings(job_seconds=2.0)
+    images = [world.image() for _ in range(10)]
+    for number, image in enumerate(images):
+        world.apply([image], name=f"web-{number}")
 
     for number in range(10):
         world.wait_for("Accepted", name=f"web-{number}")
 
     assert world.calls(LOGIN) == 1
-    assert world.calls(PUT) == 10
+    assert world.sent() == sorted(images)
+    assert world.calls(PUT) < 10
+    assert world.calls(JOB) < 10
+    jobs = {world.status(f"web-{number}")["job"]["id"] for number in range(10)}
+    assert len(jobs) == world.calls(PUT)
 
 
 def test_a_given_token_is_used_as_it_is(world: World) -> None:

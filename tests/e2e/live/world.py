@@ -171,6 +171,10 @@ class World:
         """The batches of this test's project."""
         return [row for row in self.sim.journal(PUT) if row["project"] == self.project]
 
+    def sent(self) -> list[str]:
+        """The images of all batches of this test's project, sorted; doubles stay."""
+        return sorted(image for put in self.puts() for image in put["images"])
+
     def membership(self, image: str) -> str | None:
         """What the cloud holds for the image and our project."""
         return self.sim.membership(image, self.project)

@@ -1,0 +1,277 @@
+"""The memberships of one project: few looks for many who ask.
+
+A single image costs one call; a list of all shares costs one call for each of its pages. Whoever
+asks gets an answer that was read after the question, unless an older one will do.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from image_share_operator.api import Membership
+from image_share_operator.cloud.wire import SharePage
+from image_share_operator.errors import ImagesRefusedError, TerminalError
+
+GATHER_S = 0.02
+"""How long the first question waits for others."""
+LIST_GAP_S = 1.0
+"""Between two lists while questions pour in."""
+SINGLES_AT_ONCE = 8
+BURST = 16.0
+"""Calls for single images that a project may make at once, before lists are cheaper…"""
+REFILL_PER_S = 2.0
+"""…and how fast that comes back."""
+PAGE = 500
+"""The documented default of the list that has no documented maximum."""
+MAX_PAGES = 400
+KEPT = timedelta(minutes=10)
+"""How long a list is kept for those whom an older one serves."""
+NO_LISTS_S = 600.0
+"""How long lists are not tried again after the cloud refused them: single calls do it too."""
+LISTS: tuple[Membership, ...] = (Membership.PENDING, Membership.REJECTED, Membership.ACCEPTED)
+
+
+class Source(Protocol):
+    """The cloud, as far as this room needs it. All methods raise `CloudError`."""
+
+    async def member(self, image: str) -> Membership:
+        """Ask for one image."""
+        ...
+
+    async def shared(
+        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
+    ) -> SharePage:
+        """One page of the images with this membership, after ``marker``."""
+        ...
+
+
+@dataclass(slots=True)
+class _Question:
+    """All who ask for one image and have not been answered.
+
+    Attributes:
+        since: what was read before does not answer the strictest of them.
+        relaxed: whether the answer should serve those who ask a little later, too.
+    """
+
+    answer: asyncio.Future[Membership]
+    since: float
+    relaxed: bool
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Tokens that come back with time. Times are the event loop's."""
+
+    tokens: float = BURST
+    at: float = 0.0
+
+    def take(self, count: int, now: float) -> bool:
+        self.tokens = min(BURST, self.tokens + REFILL_PER_S * (now - self.at))
+        self.at = now
+        if count > self.tokens:
+            return False
+        self.tokens -= count
+        return True
+
+
+@dataclass(slots=True)
+class _List:
+    """All shares as one list showed them; ``at`` is when it was begun."""
+
+    at: float
+    rows: dict[str, Membership] = field(default_factory=dict[str, Membership])
+    pages: int = 0
+
+
+class Shares:
+    """Answers questions for memberships of one project."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._waiting: dict[str, _Question] = {}
+        self._round: asyncio.Task[None] | None = None
+        self._singles: set[asyncio.Task[None]] = set()
+        self._bucket = _Bucket()
+        self._last: _List | None = None
+        self._pages = len(LISTS)
+        self._round_at = float("-inf")
+        self._no_lists_until = float("-inf")
+        self._order = LISTS
+        self._typed = True
+
+    async def look(
+        self, images: tuple[str, ...], max_age: timedelta = timedelta()
+    ) -> Mapping[str, Membership]:
+        """The memberships of all ``images``, not older than ``max_age`` at the call.
+
+        Raises:
+            CloudError: one of them could not be told; no answer that failed may look complete.
+        """
+        since = asyncio.get_running_loop().time() - max_age.total_seconds()
+        last = self._last
+        if last is not None and last.at >= since and all(image in last.rows for image in images):
+            return {image: last.rows[image] for image in images}
+        answers = [self._ask(image, since, relaxed=bool(max_age)) for image in images]
+        if self._round is None:
+            self._round = asyncio.create_task(self._rounds())
+        # Shielded: whoever goes away must not take the answer from the others.
+        found = await asyncio.gather(*(asyncio.shield(answer) for answer in answers))
+        return dict(zip(images, found, strict=True))
+
+    def _ask(self, image: str, since: float, *, relaxed: bool) -> asyncio.Future[Membership]:
+        question = self._waiting.get(image)
+        if question is None:
+            answer: asyncio.Future[Membership] = asyncio.get_running_loop().create_future()
+            # Whoever asked may be gone when it fails: then there is nobody to be told.
+            answer.add_done_callback(_retrieved)
+            question = self._waiting[image] = _Question(answer, since, relaxed)
+        question.since = max(question.since, since)
+        question.relaxed |= relaxed
+        return question.answer
+
+    async def _rounds(self) -> None:
+        """Answer all questions, those that come meanwhile in the next round."""
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                await asyncio.sleep(GATHER_S)
+                self._answer_from_last()
+                if self._bucket.take(len(self._waiting), loop.time()):
+                    self._start_singles(self._taken())
+                    continue
+                await asyncio.sleep(self._round_at + LIST_GAP_S - loop.time())
+                self._round_at = loop.time()
+                questions = self._taken()
+                if len(questions) <= self._pages or loop.time() < self._no_lists_until:
+                    self._start_singles(questions)
+                else:
+                    await self._by_list(questions)
+        finally:
+            self._round = None
+
+    def _answer_from_last(self) -> None:
+        """Answer those whom a list serves that was read while they waited."""
+        last = self._last
+        if last is None:
+            return
+        for image, question in tuple(self._waiting.items()):
+            if last.at >= question.since and image in last.rows:
+                question.answer.set_result(last.rows[image])
+                del self._waiting[image]
+
+    def _taken(self) -> dict[str, _Question]:
+        questions, self._waiting = self._waiting, {}
+        return questions
+
+    def _start_singles(self, questions: dict[str, _Question]) -> None:
+        task = asyncio.create_task(self._one_by_one(questions))
+        self._singles.add(task)
+        task.add_done_callback(self._singles.discard)
+
+    async def _one_by_one(self, questions: dict[str, _Question]) -> None:
+        """Ask for each image; an error is told to those who asked for that very image."""
+        gate = asyncio.Semaphore(SINGLES_AT_ONCE)
+
+        async def look(image: str, question: _Question) -> None:
+            async with gate:
+                try:
+                    question.answer.set_result(await self._source.member(image))
+                except asyncio.CancelledError:
+                    question.answer.cancel()
+                    raise
+                except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
+                    question.answer.set_exception(exc)
+
+        async with asyncio.TaskGroup() as group:
+            for image, question in questions.items():
+                group.create_task(look(image, question))
+
+    async def _by_list(self, questions: dict[str, _Question]) -> None:
+        """Read the lists; ask singly for what is in none of them.
+
+        That is mostly what is not shared, but it may also have moved from a list that was yet to
+        be read into one that was.
+        """
+        loop = asyncio.get_running_loop()
+        relaxed = any(question.relaxed for question in questions.values())
+        found = _List(at=loop.time())
+        try:
+            await self._read_lists(found, None if relaxed else set(questions))
+        except (TerminalError, ImagesRefusedError):
+            self._no_lists_until = loop.time() + NO_LISTS_S
+        except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
+            _fail(questions, exc)
+            return
+        else:
+            self._pages = max(found.pages, len(LISTS))
+            if relaxed:
+                self._keep(found)
+        unseen: dict[str, _Question] = {}
+        for image, question in questions.items():
+            if image in found.rows:
+                question.answer.set_result(found.rows[image])
+            else:
+                unseen[image] = question
+        await self._one_by_one(unseen)
+        # Some clouds give no pending shares to the filter that is documented for them.
+        self._typed &= not any(_tells(one, Membership.PENDING) for one in unseen.values())
+
+    async def _read_lists(self, found: _List, wanted: set[str] | None) -> None:
+        """Read until all ``wanted`` are found; ``None`` for all there is."""
+        hits = dict.fromkeys(LISTS, 0)
+        for membership in self._order:
+            async for page in self._pages_of(membership):
+                found.pages += 1
+                for image in page:
+                    if wanted is None:
+                        found.rows[image] = membership
+                    elif image in wanted:
+                        wanted.discard(image)
+                        found.rows[image] = membership
+                        hits[membership] += 1
+                if wanted is not None and not wanted:
+                    break
+            if wanted is not None and not wanted:
+                break
+        if wanted is not None:
+            self._order = tuple(sorted(LISTS, key=lambda one: -hits[one]))
+
+    async def _pages_of(self, membership: Membership) -> AsyncIterator[tuple[str, ...]]:
+        marker: str | None = None
+        seen: set[str] = set()
+        for _ in range(MAX_PAGES):
+            page = await self._source.shared(
+                membership, marker=marker, limit=PAGE, typed=self._typed
+            )
+            yield page.images
+            if page.marker is None or page.marker in seen:
+                return
+            marker = page.marker
+            seen.add(marker)
+
+    def _keep(self, found: _List) -> None:
+        self._last = found
+        loop = asyncio.get_running_loop()
+        loop.call_later(KEPT.total_seconds(), self._drop, found)
+
+    def _drop(self, found: _List) -> None:
+        if self._last is found:
+            self._last = None
+
+
+def _fail(questions: dict[str, _Question], exc: Exception) -> None:
+    for question in questions.values():
+        question.answer.set_exception(exc)
+
+
+def _tells(question: _Question, membership: Membership) -> bool:
+    answer = question.answer
+    return not answer.cancelled() and not answer.exception() and answer.result() is membership
+
+
+def _retrieved(answer: asyncio.Future[Membership]) -> None:
+    if not answer.cancelled():
+        answer.exception()

@@ -1,0 +1,240 @@
+"""Few looks for many who ask; on a virtual clock."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from image_share_operator.api import Membership
+from image_share_operator.cloud.shares import BURST, LIST_GAP_S, PAGE, REFILL_PER_S, Shares
+from image_share_operator.cloud.wire import SharePage
+from image_share_operator.errors import CloudError, RetryableError, TerminalError
+from image_share_operator.reasons import Reason
+
+pytestmark = pytest.mark.looptime
+
+PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
+FRESH, OLD_WILL_DO = timedelta(), timedelta(minutes=6)
+
+
+class Cloud:
+    """The shares of a project, as single answers and as pages."""
+
+    def __init__(self, count: int = 0) -> None:
+        self.held = {f"image-{n:05d}": PENDING for n in range(count)}
+        self.singles: list[str] = []
+        self.pages = 0
+        self.list_error: CloudError | None = None
+        self.bad: dict[str, CloudError] = {}
+        self.hides_pending = False
+        self.after_page: dict[int, tuple[str, Membership]] = {}
+        self.images = tuple(self.held)
+
+    async def member(self, image: str) -> Membership:
+        await asyncio.sleep(0.01)
+        self.singles.append(image)
+        if image in self.bad:
+            raise self.bad[image]
+        return self.held.get(image, Membership.NOT_SHARED)
+
+    async def shared(
+        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
+    ) -> SharePage:
+        await asyncio.sleep(0.05)
+        self.pages += 1
+        if self.list_error is not None:
+            raise self.list_error
+        rows = sorted(image for image, held in self.held.items() if held is membership)
+        if membership is PENDING and typed and self.hides_pending:
+            rows = []
+        rows = [image for image in rows if marker is None or image > marker][:limit]
+        if self.pages in self.after_page:
+            image, moved = self.after_page[self.pages]
+            self.held[image] = moved
+        return SharePage(images=tuple(rows), marker=rows[-1] if len(rows) == limit else None)
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_image_alone_is_asked_for_singly_and_at_once() -> None:
+    cloud = Cloud(1)
+
+    assert await Shares(cloud).look(cloud.images) == {"image-00000": PENDING}
+    assert (len(cloud.singles), cloud.pages) == (1, 0)
+    assert clock() < 0.05
+
+
+async def test_same_image_is_asked_for_once_for_all_who_ask_together() -> None:
+    cloud = Cloud(1)
+    shares = Shares(cloud)
+
+    await asyncio.gather(*(shares.look(cloud.images) for _ in range(50)))
+
+    assert len(cloud.singles) == 1
+
+
+async def test_many_images_are_read_from_lists() -> None:
+    cloud = Cloud(3 * PAGE)
+    cloud.held |= dict.fromkeys(cloud.images[:10], ACCEPTED) | {cloud.images[10]: REJECTED}
+
+    assert await Shares(cloud).look(cloud.images) == cloud.held
+    assert (len(cloud.singles), cloud.pages) == (0, 5)
+
+
+async def test_lists_are_read_no_further_than_needed() -> None:
+    cloud = Cloud(10 * PAGE)
+
+    await Shares(cloud).look(cloud.images[:20])
+
+    assert cloud.pages == 1
+
+
+async def test_flood_of_single_questions_turns_into_one_list_a_second() -> None:
+    cloud = Cloud(2000)
+    shares = Shares(cloud)
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(number * 0.005)
+        await shares.look((cloud.images[number],))
+
+    await asyncio.gather(*(one(number) for number in range(2000)))
+
+    seconds = clock()
+    assert seconds < 10 + 2 * LIST_GAP_S
+    assert len(cloud.singles) <= BURST + REFILL_PER_S * seconds + 3 * seconds
+    assert cloud.pages <= (seconds / LIST_GAP_S + 1) * 5
+
+
+async def test_image_that_no_list_shows_is_asked_for_singly() -> None:
+    cloud = Cloud(40)
+
+    found = await Shares(cloud).look((*cloud.images, "stranger"))
+
+    assert found["stranger"] is Membership.NOT_SHARED
+    assert cloud.singles == ["stranger"]
+
+
+async def test_image_that_moves_between_the_lists_is_not_lost() -> None:
+    """Rejected while the rejected ones were already read, and gone from the accepted ones."""
+    cloud = Cloud(30)
+    mover = cloud.images[0]
+    cloud.held[mover] = ACCEPTED
+    cloud.after_page[2] = (mover, REJECTED)
+
+    found = await Shares(cloud).look(cloud.images, OLD_WILL_DO)
+
+    assert found[mover] is REJECTED
+
+
+async def test_cloud_that_hides_pending_shares_from_the_documented_filter_is_found_out() -> None:
+    cloud = Cloud(30)
+    cloud.hides_pending = True
+    shares = Shares(cloud)
+
+    assert await shares.look(cloud.images) == cloud.held
+    cloud.singles.clear()
+    await asyncio.sleep(5)
+
+    assert await shares.look(cloud.images) == cloud.held
+    assert cloud.singles == []
+
+
+async def test_lists_that_are_refused_are_done_without() -> None:
+    cloud = Cloud(30)
+    cloud.list_error = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+    shares = Shares(cloud)
+
+    assert await shares.look(cloud.images) == cloud.held
+    assert await shares.look(cloud.images) == cloud.held
+    assert cloud.pages == 1
+
+
+async def test_list_that_fails_is_told_to_all_and_not_replaced_by_many_calls() -> None:
+    cloud = Cloud(30)
+    cloud.list_error = RetryableError("HTTP 503")
+
+    with pytest.raises(RetryableError):
+        await Shares(cloud).look(cloud.images)
+    assert cloud.singles == []
+
+
+async def test_error_of_one_image_is_not_told_to_those_who_asked_for_others() -> None:
+    cloud = Cloud(2)
+    cloud.bad["image-00000"] = RetryableError("HTTP 500")
+    shares = Shares(cloud)
+
+    bad, good = await asyncio.gather(
+        shares.look(("image-00000",)), shares.look(("image-00001",)), return_exceptions=True
+    )
+
+    assert isinstance(bad, RetryableError)
+    assert good == {"image-00001": PENDING}
+
+
+async def test_answer_is_never_older_than_the_question() -> None:
+    cloud = Cloud(30)
+    shares = Shares(cloud)
+    await shares.look(cloud.images, OLD_WILL_DO)
+    await asyncio.sleep(5)
+    cloud.held = dict.fromkeys(cloud.images, ACCEPTED)
+
+    assert await shares.look(cloud.images) == cloud.held
+
+
+async def test_list_serves_all_for_whom_an_older_answer_will_do() -> None:
+    cloud = Cloud(2000)
+    shares = Shares(cloud)
+    await shares.look(cloud.images[:1000], OLD_WILL_DO)
+    pages = cloud.pages
+
+    for image in cloud.images[1000:]:
+        await shares.look((image,), OLD_WILL_DO)
+        await asyncio.sleep(0.1)
+
+    assert cloud.pages == pages
+    assert cloud.singles == []
+    await asyncio.sleep(OLD_WILL_DO.total_seconds())
+    await shares.look(cloud.images[:1], OLD_WILL_DO)
+    assert cloud.singles == [cloud.images[0]]
+
+
+@pytest.mark.timeout(20)
+async def test_round_of_ten_thousand_routine_looks_costs_little_more_than_one_list() -> None:
+    """As many objects look within a sixtieth of an hour."""
+    cloud = Cloud(10_000)
+    shares = Shares(cloud)
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(60 * number / 10_000)
+        await shares.look((cloud.images[number],), OLD_WILL_DO)
+
+    await asyncio.gather(*(one(number) for number in range(10_000)))
+
+    assert len(cloud.singles) + cloud.pages <= 3 * 10_000 / PAGE
+
+
+async def test_list_that_repeats_its_page_ends() -> None:
+    class Broken(Cloud):
+        async def shared(
+            self, membership: Membership, *, marker: str | None, limit: int, typed: bool
+        ) -> SharePage:
+            del marker, typed
+            return await super().shared(membership, marker=None, limit=limit, typed=True)
+
+    cloud = Broken(PAGE + 20)
+
+    assert await Shares(cloud).look(cloud.images) == cloud.held
+    assert cloud.pages < 10
+
+
+async def test_who_goes_away_takes_the_answer_from_nobody() -> None:
+    cloud = Cloud(1)
+    shares = Shares(cloud)
+    going = asyncio.create_task(shares.look(cloud.images))
+    staying = asyncio.create_task(shares.look(cloud.images))
+    await asyncio.sleep(0.025)
+    going.cancel()
+
+    assert await staying == cloud.held
