@@ -1,13 +1,15 @@
-"""Prints `docs/state-machine.md` from `plan.next_step`; `--check` fails when the file differs."""
+"""Prints the pages that are made from code; `--check` fails when one of them differs."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from image_share_operator import plan
+from prometheus_client.metrics import MetricWrapperBase
+
+from image_share_operator import metrics, plan
 from image_share_operator.api import (
     Decision,
     Desired,
@@ -18,10 +20,10 @@ from image_share_operator.api import (
     Membership,
     Status,
 )
-from image_share_operator.facts import Facts, Follow, Look, Outlook, Report, Step, Submit
+from image_share_operator.facts import Company, Facts, Follow, Look, Outlook, Report, Step, Submit
 from image_share_operator.pace import Policy
 
-TARGET = Path(__file__).parents[1] / "docs/state-machine.md"
+DOCS = Path(__file__).parents[1] / "docs"
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 TWO_MINUTES_S = 120
 A, B = "image-a", "image-b"
@@ -53,17 +55,61 @@ the two images in this pass; `?` means not looked at yet.
 """
 
 
+METRICS_HEAD = """# Metrics
+
+Served at `/metrics` on `ISA_METRICS_PORT`. Printed from `metrics.py` by `hack/generate.py`;
+`make check` fails when it is out of date. Label values are closed sets: no object, image, project,
+host or id is ever one.
+
+| metric | type | labels | what it tells |
+| --- | --- | --- | --- |
+"""
+
+
 def main() -> int:
-    """Write the file, or compare it."""
-    text = HEAD + "".join(f"| {' | '.join(row)} |\n" for row in _table())
-    if "--check" not in sys.argv[1:]:
-        TARGET.parent.mkdir(exist_ok=True)
-        TARGET.write_text(text)
-        return 0
-    if TARGET.exists() and TARGET.read_text() == text:
-        return 0
-    print(f"{TARGET.name} is out of date: run python hack/generate.py", file=sys.stderr)
-    return 1
+    """Write the files, or compare them."""
+    pages = {
+        DOCS / "state-machine.md": HEAD + _rows(_table()),
+        DOCS / "metrics.md": METRICS_HEAD + _rows(_metrics()),
+    }
+    stale = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
+    for page in stale:
+        if "--check" in sys.argv[1:]:
+            print(f"{page.name} is out of date: run python hack/generate.py", file=sys.stderr)
+        else:
+            page.write_text(pages[page])
+    return 1 if stale and "--check" in sys.argv[1:] else 0
+
+
+def _rows(rows: Iterable[tuple[str, ...]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _metrics() -> Iterator[tuple[str, ...]]:
+    """Each metric as a scrape shows it; those that are looked up, too."""
+    views = metrics.Views(
+        objects=dict,
+        waiting=lambda: (0, 0.0),
+        busy=lambda: 0,
+        circuits=lambda: 0,
+        tokens=lambda: 0.0,
+    )
+    kept = {id(one): one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)}
+    labels = {
+        metric.name: one._labelnames  # noqa: SLF001 - there is no other way to ask
+        for one in kept.values()
+        for metric in one.describe()
+    }
+    found = [*metrics.REGISTRY.collect(), *metrics.Live(views).collect()]
+    for metric in sorted(found, key=lambda metric: metric.name):
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        live = getattr(metric, "_labelnames", ())
+        yield (
+            f"`{name}`",
+            metric.type,
+            ", ".join(labels.get(metric.name, live)),
+            metric.documentation,
+        )
 
 
 def _table() -> Iterator[tuple[str, ...]]:
@@ -86,8 +132,11 @@ def _jobs() -> Iterator[tuple[str, Job | None, dict[str, Any]]]:
     past = {"settled_at": NOW - timedelta(minutes=2)}
     yield "SUCCESS two minutes ago", replace(JOB, state=JobState.SUCCESS), past
     fail = replace(JOB, state=JobState.FAIL, error_code="IMG.0061")
-    yield "FAIL, naming A", fail, {"failed_rows": {A: "FAIL"}}
+    named = Company(shared=False, named=True)
+    yield "FAIL, naming A", fail, {"failed_rows": {A: "FAIL"}, "company": named}
     yield "FAIL, naming none", fail, {}
+    yield "FAIL, naming none, with images of others", fail, {"company": Company()}
+    yield "FAIL, naming others'", fail, {"company": Company(named=True)}
     yield "FAIL, the whole request", fail, {"divisible": False}
     yield "FAIL, may pass by itself", fail, {"divisible": False, "retryable": True}
     yield "FAIL, of an older spec", replace(fail, generation=1), {}

@@ -1,4 +1,4 @@
-"""The only place that builds things and hands them to each other."""
+"""The process: settings, signals, the Lease, the exit code."""
 
 import argparse
 import asyncio
@@ -8,33 +8,17 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
 
-import kopf
-
-from image_share_operator import __version__, apiserver, handlers, kube, logs, preflight
+from image_share_operator import __version__, apiserver, kube, logs, metrics, probes
 from image_share_operator.apiserver import ApiServer
-from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.gate import Gates, Limits
-from image_share_operator.cloud.tenants import Sharing, Tenants, blame
-from image_share_operator.cloud.transport import Clients, build_client
-from image_share_operator.credentials import CredentialStore
+from image_share_operator.assembly import Operator
 from image_share_operator.election import Election
 from image_share_operator.errors import KubeError, LostLeadError
-from image_share_operator.pace import Policy
-from image_share_operator.queue import WorkQueue
-from image_share_operator.reconciler import Reconciler
-from image_share_operator.recorder import Recorder
 from image_share_operator.settings import Settings, SettingsError
-from image_share_operator.store import Store
-from image_share_operator.workers import Workers
 
 log = logging.getLogger("image_share_operator")
 
-CONNECT_TIMEOUT = timedelta(seconds=5)
-GRACE = timedelta(seconds=2)
-"""For passes in hand when the process is told to stop."""
 EXIT_USAGE = 2
 
 
@@ -76,6 +60,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class Health:
+    """What the probes are told. A replica that waits for its turn is alive and ready."""
+
+    def __init__(self) -> None:
+        self.operator: Operator | None = None
+
+    def why_dead(self) -> str | None:
+        """Why only a restart helps."""
+        return None if self.operator is None else self.operator.why_dead()
+
+    def why_not_ready(self) -> str | None:
+        """Why the replica can't do its work."""
+        return None if self.operator is None else self.operator.why_not_ready()
+
+
 async def run(settings: Settings) -> None:
     """Serve until a signal comes; finish what is in hand.
 
@@ -88,15 +87,21 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.info("image-share-operator %s starts", __version__)
-    async with apiserver.connect(settings.request_timeout) as api:
+    health = Health()
+    async with (
+        probes.serving(settings.metrics_port, metrics.REGISTRY, health),
+        apiserver.connect(settings.request_timeout) as api,
+    ):
         if settings.leader_election:
-            await _serve_while_leading(settings, api, stop)
+            await _serve_while_leading(settings, api, stop, health)
         else:
-            await _serve(settings, api, stop, may_write=lambda: None)
+            await _serve(health, Operator(settings, api, may_write=lambda: None), stop)
     log.info("image-share-operator stopped")
 
 
-async def _serve_while_leading(settings: Settings, api: ApiServer, stop: asyncio.Event) -> None:
+async def _serve_while_leading(
+    settings: Settings, api: ApiServer, stop: asyncio.Event, health: Health
+) -> None:
     namespace = settings.lease_namespace or apiserver.own_namespace()
     if namespace is None:
         raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
@@ -109,7 +114,8 @@ async def _serve_while_leading(settings: Settings, api: ApiServer, stop: asyncio
     try:
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(election.keep())
-            await _serve(settings, api, stop, may_write=election.require)
+            operator = Operator(settings, api, may_write=election.require)
+            await _serve(health, operator, stop)
             keeping.cancel()
     except* LostLeadError as raised:
         lost = raised.exceptions[0]
@@ -118,78 +124,13 @@ async def _serve_while_leading(settings: Settings, api: ApiServer, stop: asyncio
     await election.give_back()
 
 
-async def _serve(
-    settings: Settings, api: ApiServer, stop: asyncio.Event, *, may_write: Callable[[], None]
-) -> None:
-    loop = asyncio.get_running_loop()
-    clients = _clients(settings)
-    recorder = Recorder(api)
-    store, queue = Store(), WorkQueue(settings.namespace_workers)
-    caller = Caller(
-        client=clients.get(),
-        timeout=settings.request_timeout,
-        gates=Gates(Limits(at_once=settings.endpoint_requests, per_second=settings.endpoint_rate)),
-        clients=clients.get,
-        may_write=may_write,
-    )
-    cluster = kube.Kube(api, may_write=may_write)
-    reconciler = _reconciler(settings, store, cluster, caller, recorder)
-    workers = Workers(queue, reconciler.reconcile, settings.workers)
-
-    def deliver(event: kopf.RawEvent) -> None:
-        loop.call_soon_threadsafe(handlers.take, event, store, queue)
-
-    watcher = handlers.Watcher(
-        deliver,
-        namespaces=settings.namespaces,
-        request_timeout_s=settings.request_timeout.total_seconds(),
-    )
-    checks = preflight.Preflight(api, settings.namespaces, complete=watcher.restart)
-    async with clients, asyncio.TaskGroup() as group:
-        background = [group.create_task(part.run()) for part in (recorder, checks)]
-        group.create_task(asyncio.to_thread(watcher.run))
-        try:
-            await workers.run(stop, GRACE)
-        finally:
-            watcher.stop()
-            for task in background:
-                task.cancel()
-
-
-def _clients(settings: Settings) -> Clients:
-    return Clients(
-        lambda ca: build_client(
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=settings.request_timeout,
-            ca=ca,
-        )
-    )
-
-
-def _reconciler(
-    settings: Settings, store: Store, cluster: kube.Kube, caller: Caller, recorder: Recorder
-) -> Reconciler:
-    return Reconciler(
-        store=store,
-        cloud=Tenants(
-            caller, _now, Sharing(window=settings.batch_window, images=settings.batch_images)
-        ),
-        credentials=CredentialStore(cluster, now=_now, ttl=settings.secret_poll),
-        kube=cluster,
-        emit=recorder.emit,
-        blame=blame,
-        now=_now,
-        policy=Policy(
-            batch_images=settings.batch_images,
-            slow_retry=settings.slow_retry,
-            secret_poll=settings.secret_poll,
-        ),
-        allow_insecure_endpoints=settings.allow_insecure_endpoints,
-    )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+async def _serve(health: Health, operator: Operator, stop: asyncio.Event) -> None:
+    health.operator = operator
+    metrics.LEADER.set(1)
+    try:
+        await operator.serve(stop)
+    finally:
+        metrics.LEADER.set(0)
 
 
 if __name__ == "__main__":

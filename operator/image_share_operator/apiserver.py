@@ -26,7 +26,7 @@ from image_share_operator.errors import (
     ObjectGoneError,
 )
 
-METHODS = {"get": "GET", "create": "POST", "update": "PUT", "patch": "PATCH"}
+METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH"}
 APPLY = "application/apply-patch+yaml"
 POOL = 64
 """Connections to the API server; whoever finds none waits for one."""
@@ -55,7 +55,7 @@ class ApiServer:
         """Send one request; return what it is answered with, as JSON.
 
         Args:
-            verb: as RBAC calls it: get, create, update or patch; with resource and namespace,
+            verb: as RBAC calls it: get, list, create, update or patch; with resource and namespace,
                 what errors say was tried.
             path: made by `path`.
 

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 HEALTHY_S = 60.0
 """A watch that lived for longer was a working one: its end starts a new series of failures."""
+BEAT_S = 1.0
 MAX_PAUSE = timedelta(seconds=30)
 RECONNECT_S = (0.5, 1.0, 2.0, 3.0, 5.0)
 """Between attempts at one request; kopf's own end at 21 s, for which nobody waits gladly."""
@@ -96,14 +97,33 @@ class Watcher:
     """
 
     def __init__(
-        self, deliver: Deliver, *, namespaces: tuple[str, ...], request_timeout_s: float
+        self,
+        store: Store,
+        queue: WorkQueue,
+        *,
+        namespaces: tuple[str, ...],
+        request_timeout_s: float,
     ) -> None:
-        self._deliver = deliver
+        self._store = store
+        self._queue = queue
         self._namespaces = namespaces
         self._request_timeout_s = request_timeout_s
         self._stop = threading.Event()
         self._restart = threading.Event()
         self._wake: Callable[[], None] = lambda: None
+        self._home: asyncio.AbstractEventLoop | None = None
+        self._beat = time.monotonic()
+        self._runs = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether a watch is under way, as far as is known."""
+        return self._runs
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the loop of the watch has not moved."""
+        return time.monotonic() - self._beat
 
     def stop(self) -> None:
         """End the present run and start no other. May be called from any thread."""
@@ -119,13 +139,14 @@ class Watcher:
         self._restart.set()
         self._wake()
 
-    def run(self) -> None:
-        """Watch until told to stop. Blocks.
+    def run(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Watch until told to stop; hand events over to ``loop``. Blocks.
 
         kopf gives up when the API server is away for long: the work is level-triggered, so a
         watch that starts over loses nothing.
         """
         failures = 0
+        self._home = loop
         while not self._stop.is_set():
             started = time.monotonic()
             why = self._run_once()
@@ -137,7 +158,12 @@ class Watcher:
             failures = 1 if time.monotonic() - started > HEALTHY_S else failures + 1
             delay = pace.backoff(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
             log.warning("the watch broke off (%s); starts again in %.0f s", why, delay)
+            self._beat = time.monotonic()
             self._stop.wait(delay)
+
+    def _deliver(self, event: kopf.RawEvent) -> None:
+        if self._home is not None:
+            self._home.call_soon_threadsafe(take, event, self._store, self._queue)
 
     def _run_once(self) -> str:
         """Run kopf to its end; say why it ended."""
@@ -155,14 +181,25 @@ class Watcher:
         self._wake = functools.partial(_wake, loop, flag)
         if self._stop.is_set():
             return
-        await kopf.operator(
-            registry=registry(self._deliver),
-            settings=settings(self._request_timeout_s),
-            clusterwide=not self._namespaces,
-            namespaces=self._namespaces,
-            standalone=True,
-            stop_flag=flag,
-        )
+        beating = loop.create_task(self._keep_beating())
+        self._runs = True
+        try:
+            await kopf.operator(
+                registry=registry(self._deliver),
+                settings=settings(self._request_timeout_s),
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                standalone=True,
+                stop_flag=flag,
+            )
+        finally:
+            self._runs = False
+            beating.cancel()
+
+    async def _keep_beating(self) -> None:
+        while True:
+            self._beat = time.monotonic()
+            await asyncio.sleep(BEAT_S)
 
 
 def _wake(loop: asyncio.AbstractEventLoop, flag: asyncio.Event) -> None:

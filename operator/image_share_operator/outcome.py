@@ -37,6 +37,7 @@ class Outcome:
         standing: what the conditions shall say; ``None`` leaves them as they are.
         known: job and images as they are now; its conditions are the old ones.
         finished: whether a resource that is being deleted may go.
+        drifted: images that were sent because someone had changed them.
     """
 
     standing: Standing | None
@@ -45,6 +46,7 @@ class Outcome:
     again: timedelta | None
     events: tuple[kube_events.Event, ...] = ()
     finished: bool = False
+    drifted: int = 0
 
 
 def memory_for(entry: Entry) -> Memory:
@@ -88,6 +90,7 @@ class Judge:
             settled_at=walk.facts.settled_at,
             failed_rows=walk.facts.failed_rows,
             company=walk.facts.company,
+            began_at=None if said.standing.ready == "True" else before.began_at or now,
             tries=0 if said.standing.ready == "True" else before.tries + tried,
         )
         return Outcome(
@@ -97,6 +100,7 @@ class Judge:
             again=self._sooner(said.again) if stalled else said.again,
             events=self._events(walk, images),
             finished=said.finished,
+            drifted=len(walk.drifted),
         )
 
     def of_error(
@@ -111,6 +115,7 @@ class Judge:
             settled_at=facts.settled_at,
             failed_rows=facts.failed_rows,
             company=facts.company,
+            began_at=before.began_at or now,
         )
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, memory.errors, facts.jitter)

@@ -37,6 +37,12 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._due)
 
+    def waiting(self) -> tuple[int, float]:
+        """How many keys are due, and for how many seconds the first of them has been."""
+        now = asyncio.get_running_loop().time()
+        due = [at for at in self._due.values() if at <= now]
+        return len(due), now - min(due) if due else 0.0
+
     @property
     def busy(self) -> int:
         """How many passes are under way."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from image_share_operator import deletion, events, outcome, pace, report
+from image_share_operator import deletion, events, metrics, outcome, pace, report
 from image_share_operator import status as status_json
 from image_share_operator.access import Access, Cloud, Credentials
 from image_share_operator.api import ConditionType, Desired, Key, Status
@@ -230,12 +230,24 @@ class Reconciler:
         now = self.now()
         new = self._rendered(entry, desired, done, now)
         worth = status_json.says_something_new(new, current.written, now)
+        self._count(entry, new, done, now)
         self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
         if worth:
             await self._save(current, new)
             for event in done.events:
                 self.emit(event)
         return done.again
+
+    def _count(self, entry: Entry, new: Status, done: Outcome, now: datetime) -> None:
+        metrics.DRIFTS.inc(done.drifted)
+        ready = new.condition(ConditionType.READY)
+        if ready is None:
+            return
+        if done.memory.errors > entry.memory.errors:
+            metrics.RETRIES.labels(ready.reason).inc()
+        if ready.status == "True" and not _is_ready(entry):
+            began = outcome.memory_for(entry).began_at or now
+            metrics.TO_READY.observe((now - began).total_seconds())
 
     def _rendered(
         self, entry: Entry, desired: Desired | None, done: Outcome, now: datetime
@@ -260,24 +272,36 @@ class Reconciler:
         )
 
     async def _save(self, entry: Entry, new: Status) -> None:
+        result = "failed"
         try:
             body = await self.kube.write_status(entry.key, entry.uid, status_json.write(new))
+            result = "ok"
         except ObjectGoneError:
+            result = "gone"
             self.store.forget(entry.key, entry.uid)
             return
+        finally:
+            metrics.STATUS_WRITES.labels(result).inc()
         self.store.saved(entry, body)
         for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
             self.emit(event)
         _log_change(entry, new)
 
 
-def _routine(entry: Entry) -> bool:
-    """Whether nothing is known to be wrong, and nobody asked."""
+def _is_ready(entry: Entry) -> bool:
+    """Whether Ready is True for the present spec."""
     ready = entry.known.condition(ConditionType.READY)
     return (
         ready is not None
         and ready.status == "True"
         and ready.observed_generation == entry.generation
+    )
+
+
+def _routine(entry: Entry) -> bool:
+    """Whether nothing is known to be wrong, and nobody asked."""
+    return (
+        _is_ready(entry)
         and entry.reconcile_at in (None, entry.known.handled_reconcile_at)
         and not entry.deleting
     )

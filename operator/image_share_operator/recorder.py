@@ -7,6 +7,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+from image_share_operator import metrics
 from image_share_operator.api import API_VERSION, GROUP, KIND
 from image_share_operator.apiserver import ApiServer, path
 from image_share_operator.errors import KubeError
@@ -38,6 +39,7 @@ class Recorder:
         try:
             self._backlog.put_nowait(event)
         except asyncio.QueueFull:
+            metrics.EVENTS_DROPPED.inc()
             log.debug("%s: event %s dropped, too many wait", event.key, event.reason)
 
     async def run(self) -> None:

@@ -46,6 +46,8 @@ class Settings:
     lease_name: str
     lease_namespace: str
     """Empty for the pod's own."""
+    metrics_port: int
+    """Of metrics and probes; zero for none."""
     log_format: str
     log_level: str
 
@@ -71,6 +73,7 @@ class Settings:
             leader_election=_flag(env, "LEADER_ELECTION"),
             lease_name=_value(env, "LEASE_NAME") or LEASE,
             lease_namespace=_value(env, "LEASE_NAMESPACE"),
+            metrics_port=_integer(env, "METRICS_PORT", default=0, low=0, high=65535),
             log_format=_choice(env, "LOG_FORMAT", default="text", among=LOG_FORMATS),
             log_level=_choice(env, "LOG_LEVEL", default="info", among=LOG_LEVELS),
         )

@@ -24,6 +24,8 @@ class Memory:
         settled_at: when the latest job was first seen settled.
         failed_rows: images that this job named as failed, with its words.
         company: who else this job may have failed for.
+        began_at: when the first pass over this spec began; ``None`` when it was Ready since, or
+            another process began.
         errors: passes in a row that ended in an error.
         tries: jobs in a row that failed although they might have worked.
     """
@@ -35,6 +37,7 @@ class Memory:
     settled_at: datetime | None = None
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
     company: Company = field(default_factory=Company)
+    began_at: datetime | None = None
     errors: int = 0
     tries: int = 0
 

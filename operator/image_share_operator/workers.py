@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from image_share_operator import pace
+from image_share_operator import metrics, pace
 from image_share_operator.api import Key
 from image_share_operator.errors import KubeError, KubeRetryableError, LostLeadError
 from image_share_operator.queue import WorkQueue
@@ -62,9 +63,11 @@ class Workers:
 
     async def _work(self, key: Key) -> None:
         again: timedelta | None = None
+        began = time.perf_counter()
         try:
             again = await self._pass(key)
         finally:
+            metrics.PASSES.observe(time.perf_counter() - began)
             self._queue.done(key, again)
 
     async def _pass(self, key: Key) -> timedelta | None:
@@ -78,6 +81,7 @@ class Workers:
             return AGAIN  # mostly the process ends before; the API server may be back just in time
         except Exception as exc:
             # The last line of defence: a fault in one object must not stop the others.
+            metrics.FAULTS.inc()
             log.exception("%s: the pass broke off; this is a fault of the operator", key)
             return self._delay(key, exc)
         self._failures.pop(key, None)

@@ -12,6 +12,7 @@ import platform
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ CALLS = {
     "list queries": "GET /v2/cloudimages",
 }
 JOB_SECONDS = 1.0
+IDLE_S = 30.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -101,7 +103,10 @@ async def _measure(console: Console, stage: Stage, objects: int, alone: int) -> 
         try:
             crowd = await _crowd(cluster, stage, objects, raw)
             console.print(f"operator: {alone} objects, one after the other")
-            return crowd + await _one_by_one(cluster, alone) + [_errors(stage.operator)]
+            single = await _one_by_one(cluster, alone)
+            console.print("operator: killed and started again, then left alone")
+            settled = await _settled(cluster, stage)
+            return [*crowd, *single, *settled, _errors(stage.operator)]
         finally:
             stage.operator.terminate()
 
@@ -141,6 +146,32 @@ async def _one_by_one(cluster: Cluster, count: int) -> list[Figure]:
     ]
 
 
+async def _settled(cluster: Cluster, stage: Stage) -> list[Figure]:
+    """All objects are settled: what a restart costs, and what doing nothing does."""
+    before, puts = await cluster.versions(), stage.cloud.calls(PUT)
+    stage.operator.kill()
+    began = time.monotonic()
+    stage.operator.start()
+    await cluster.run(1)
+    served = time.monotonic() - began - JOB_SECONDS
+    after = await cluster.versions()
+    writes = sum(after.get(uid) != version for uid, version in before.items())
+    calls = sum(stage.cloud.counters()["calls"].values())
+    cpu = _cpu_seconds(stage.operator.pid)
+    await asyncio.sleep(IDLE_S)
+    idle = (_cpu_seconds(stage.operator.pid) - cpu) / IDLE_S
+    asked = sum(stage.cloud.counters()["calls"].values()) - calls
+    return [
+        Figure("settled objects", len(before)),
+        Figure("  memory after a restart", _now_mb(stage.operator.pid), "MB", ("<=", 150)),
+        Figure("  PUTs of a restart", stage.cloud.calls(PUT) - puts - 1, "", ("=", 0)),
+        Figure("  status writes of a restart", writes, "", ("=", 0)),
+        Figure("  start to Ready of a new object, less its job", served, "s", ("<=", 8)),
+        Figure("  idle: cores", idle, "", ("<=", 0.01)),
+        Figure("  idle: cloud calls", asked / IDLE_S, "1/s"),
+    ]
+
+
 def _errors(operator: Operator) -> Figure:
     bad = sum(" ERROR " in line or "Traceback" in line for line in operator.log.splitlines())
     return Figure("errors in the log", bad, "", ("=", 0))
@@ -153,8 +184,16 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _peak_mb(pid: int) -> float:
+    return _memory_mb(pid, "VmHWM")
+
+
+def _now_mb(pid: int) -> float:
+    return _memory_mb(pid, "VmRSS")
+
+
+def _memory_mb(pid: int, field: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def _print(console: Console, figures: Sequence[Figure]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
+from image_share_operator import metrics
 from image_share_operator.cloud import refusals, wire
 from image_share_operator.cloud.call import Caller
 from image_share_operator.errors import CloudError, RetryableError, TerminalError
@@ -51,6 +52,7 @@ class Tokens:
         self._lock = asyncio.Lock()
         self._token: wire.Token | None = None
         self._renew_at: datetime | None = None
+        self._since = now()
         self._renewals: list[datetime] = []
         self._proven = False
         self._hold: _Hold | None = None
@@ -90,6 +92,10 @@ class Tokens:
             await self._log_in()
             return self._value()
 
+    def age_s(self, now: datetime) -> float:
+        """For how many seconds the token has been known; 0 when there is none."""
+        return 0.0 if self._token is None else (now - self._since).total_seconds()
+
     def works(self, token: str) -> None:
         """Take note that the cloud took this token."""
         if self._token is not None and self._token.value == token:
@@ -119,15 +125,19 @@ class Tokens:
         try:
             token = await self._ask()
         except TerminalError as exc:
+            metrics.LOGINS.labels("refused").inc()
             raise self._held(exc, REFUSED_FOR) from exc.__cause__
         except RetryableError as exc:
+            metrics.LOGINS.labels("failed").inc()
             if self._token is not None and self._now() < self._token.expires_at:
                 # The old one still works; but once it ends, nothing does.
                 again = self._now() + (exc.retry_after or UNANSWERED_FOR)
                 self._renew_at = min(again, self._token.expires_at)
                 return
             raise self._held(exc, exc.retry_after or UNANSWERED_FOR) from exc.__cause__
-        left = token.expires_at - self._now()
+        metrics.LOGINS.labels("ok").inc()
+        self._since = self._now()
+        left = token.expires_at - self._since
         self._token = token
         self._proven = False
         self._renew_at = token.expires_at - min(RENEW_BEFORE, left * RENEW_SHARE)
@@ -142,6 +152,7 @@ class Tokens:
             f"{self._identity.endpoints.iam}/v3/auth/tokens",
             params={"nocatalog": "true"},
             json=wire.login_body(credentials, self._identity.project_id),
+            extensions={"route": "POST /v3/auth/tokens"},
         )
         response = await self._caller.send(request)
         if response.status_code != HTTPStatus.CREATED:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from image_share_operator import metrics
 from image_share_operator.api import Decision
 from image_share_operator.errors import BatchTooLargeError, ImagesRefusedError
 from image_share_operator.facts import JobReport, Leftover
@@ -172,19 +173,23 @@ class Batcher:
         if not asking:
             return
         images = tuple(dict.fromkeys(image for request in asking for image in request.images))
+        metrics.BATCH_IMAGES.observe(len(images))
         try:
             job_id = await self._send(line.decision, line.vault_id, images)
         except ImagesRefusedError as exc:
+            metrics.BATCHES.labels("refused").inc()
             if isinstance(exc, BatchTooLargeError):
                 self._most = max(1, len(images) // 2)
             await self._divide(line, asking, exc)
         except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
+            metrics.BATCHES.labels("failed").inc()
             _fail(asking, exc)
         except asyncio.CancelledError:
             for request in asking:
                 request.job_id.cancel()
             raise
         else:
+            metrics.BATCHES.labels("accepted").inc()
             self._remember(job_id, asking)
             for request in asking:
                 if not request.job_id.done():
@@ -194,6 +199,7 @@ class Batcher:
         if len(asking) == 1:
             _fail(asking, why)
             return
+        metrics.SPLITS.inc()
         half = len(asking) // 2
         await self._carry(line, asking[:half])
         await self._carry(line, asking[half:])

@@ -1,6 +1,7 @@
 """One HTTP exchange: bounded in time, and its failures turned into our errors."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from http import HTTPStatus
 import aiohttp
 import httpx
 
+from image_share_operator import metrics
 from image_share_operator.cloud.circuit import Circuit, Circuits
 from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.errors import OutcomeUnknownError, RetryableError
@@ -63,17 +65,23 @@ class Caller:
 
     async def _exchange(self, request: httpx.Request, circuit: Circuit) -> httpx.Response:
         circuit.admit()
+        code = "none"
         if request.method in WRITES:
             self.may_write()
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(self.timeout.total_seconds()):
                 response = await self.client.send(request)
+            code = f"{response.status_code // 100}xx"
         except (TimeoutError, httpx.HTTPError) as exc:
             circuit.failed()
             raise _translated(request, exc) from exc
         except asyncio.CancelledError:
             circuit.gave_up()
             raise
+        finally:
+            route = request.extensions.get("route", "other")
+            metrics.CLOUD_CALLS.labels(route, code).observe(time.perf_counter() - began)
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             circuit.failed()
         else:

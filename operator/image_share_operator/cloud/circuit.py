@@ -126,6 +126,11 @@ class Circuits:
         self._jitter = jitter
         self._known: OrderedDict[str, Circuit] = OrderedDict()
 
+    @property
+    def open(self) -> int:
+        """How many endpoints are being left alone."""
+        return sum(circuit.open_until is not None for circuit in self._known.values())
+
     def of(self, origin: str) -> Circuit:
         """The one circuit of this endpoint."""
         circuit = self._known.get(origin)

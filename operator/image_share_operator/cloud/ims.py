@@ -46,6 +46,7 @@ class Ims:
             "PUT",
             "/v1/cloudimages/members",
             wire.update_members_body(project, decision, vault_id, images),
+            route="/v1/cloudimages/members",
         )
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise OutcomeUnknownError(
@@ -62,9 +63,13 @@ class Ims:
             JobUnknownError: neither knows it.
         """
         project = self.identity.project_id
-        response = await self._send("GET", f"/v1/{project}/jobs/{job_id}")
+        response = await self._send(
+            "GET", f"/v1/{project}/jobs/{job_id}", route="/v1/{project_id}/jobs/{job_id}"
+        )
         if response.status_code == HTTPStatus.NOT_FOUND:
-            response = await self._send("GET", f"/v1/cloudimages/job/{job_id}")
+            response = await self._send(
+                "GET", f"/v1/cloudimages/job/{job_id}", route="/v1/cloudimages/job/{job_id}"
+            )
         if response.status_code == HTTPStatus.OK:
             return wire.read_job(response)
         code, _ = error_of(response)
@@ -75,7 +80,11 @@ class Ims:
     async def member(self, image: str) -> Membership:
         """Ask for the membership of one image in the own project."""
         project = self.identity.project_id
-        response = await self._send("GET", f"/v2/images/{image}/members/{project}")
+        response = await self._send(
+            "GET",
+            f"/v2/images/{image}/members/{project}",
+            route="/v2/images/{image_id}/members/{member_id}",
+        )
         if response.status_code == HTTPStatus.OK:
             return wire.read_member(response)
         code, _ = error_of(response)
@@ -95,22 +104,26 @@ class Ims:
             query["__imagetype"] = "shared"
         if marker is not None:
             query["marker"] = marker
-        response = await self._send("GET", f"/v2/cloudimages?{urlencode(query)}")
+        response = await self._send(
+            "GET", f"/v2/cloudimages?{urlencode(query)}", route="/v2/cloudimages"
+        )
         if response.status_code != HTTPStatus.OK:
             raise refusals.refusal(response)
         return wire.read_shares(response, self.identity.project_id, limit)
 
-    async def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+    async def _send(
+        self, method: str, path: str, body: Json | None = None, *, route: str
+    ) -> httpx.Response:
         """Send with a token; once more with another one when the cloud refuses the first."""
         self.throttle.admit()
         token = await self.tokens.current()
-        response = await self._send_with(token, method, path, body)
+        response = await self.caller.send(self._request(token, method, path, body, route))
         if refusals.token_refused(response):
             another = await self.tokens.renewed(token, refusals.refusal(response))
             if another is None:
                 return response
             token = another
-            response = await self._send_with(token, method, path, body)
+            response = await self.caller.send(self._request(token, method, path, body, route))
         if not refusals.token_refused(response):
             self.tokens.works(token)
         if refusals.throttled(response):
@@ -119,13 +132,13 @@ class Ims:
             self.throttle.passed()
         return response
 
-    async def _send_with(
-        self, token: str, method: str, path: str, body: Json | None
-    ) -> httpx.Response:
-        request = self.caller.client.build_request(
+    def _request(
+        self, token: str, method: str, path: str, body: Json | None, route: str
+    ) -> httpx.Request:
+        return self.caller.client.build_request(
             method,
             f"{self.identity.endpoints.ims}{path}",
             headers={"X-Auth-Token": token},
             json=body,
+            extensions={"route": f"{method} {route}"},
         )
-        return await self.caller.send(request)

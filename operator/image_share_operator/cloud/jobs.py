@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from image_share_operator import metrics, pace
 from image_share_operator.errors import CloudError
 from image_share_operator.facts import JobReport
 
@@ -55,6 +56,7 @@ class Jobs:
                 known.report = known.error = None
                 try:
                     known.report = await self._ask(job_id)
+                    _measure(known.report)
                 except CloudError as exc:
                     known.error = exc
                 known.asked_at = loop.time()
@@ -71,3 +73,9 @@ class Jobs:
         while len(self._known) > MAX_JOBS:
             self._known.popitem(last=False)
         return known
+
+
+def _measure(report: JobReport) -> None:
+    took = pace.duration(report.begin_time, report.end_time)
+    if report.state.settled and took is not None:
+        metrics.JOBS.observe(took.total_seconds())

@@ -43,6 +43,11 @@ class Tenants:
         self._sharing = sharing
         self._known: OrderedDict[Identity, Tenant] = OrderedDict()
 
+    def oldest_token_s(self) -> float:
+        """Age of the oldest token in use, in seconds."""
+        now = self._now()
+        return max((tenant.tokens.age_s(now) for tenant in self._known.values()), default=0.0)
+
     def tenant(self, identity: Identity) -> "Tenant":
         """The one `Tenant` of this identity."""
         tenant = self._known.get(identity)
@@ -63,6 +68,7 @@ class Tenant:
     """What passes ask of the cloud under one identity: many of them share one call."""
 
     def __init__(self, ims: Ims, sharing: Sharing) -> None:
+        self.tokens = ims.tokens
         self._batches = Batcher(ims.update_members, window=sharing.window, most=sharing.images)
         self._jobs = Jobs(ims.job)
         self._shares = Shares(ims)

@@ -71,6 +71,11 @@ class Clients:
         self._build = build
         self._known: dict[str | None, httpx.AsyncClient] = {}
 
+    @classmethod
+    def with_timeouts(cls, *, connect: timedelta, read: timedelta) -> Self:
+        """Clients that wait for so long at most."""
+        return cls(lambda ca: build_client(connect_timeout=connect, read_timeout=read, ca=ca))
+
     def get(self, ca: str | None = None) -> httpx.AsyncClient:
         """The one client that trusts this authority besides the system's."""
         if ca not in self._known:

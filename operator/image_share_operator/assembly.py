@@ -1,0 +1,154 @@
+"""Builds the rooms and hands them to each other; runs them until told to stop."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from image_share_operator import handlers, metrics
+from image_share_operator.api import ConditionType
+from image_share_operator.apiserver import ApiServer
+from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.circuit import Circuits
+from image_share_operator.cloud.gate import Gates, Limits
+from image_share_operator.cloud.tenants import Sharing, Tenants, blame
+from image_share_operator.cloud.transport import Clients
+from image_share_operator.credentials import CredentialStore
+from image_share_operator.kube import Kube
+from image_share_operator.pace import Policy
+from image_share_operator.preflight import Preflight
+from image_share_operator.queue import WorkQueue
+from image_share_operator.readiness import Readiness
+from image_share_operator.reasons import Reason
+from image_share_operator.reconciler import Reconciler
+from image_share_operator.recorder import Recorder
+from image_share_operator.settings import Settings
+from image_share_operator.store import Store
+from image_share_operator.workers import Workers
+
+CONNECT_TIMEOUT = timedelta(seconds=5)
+GRACE = timedelta(seconds=2)
+"""For passes in hand when the process is told to stop."""
+STUCK = timedelta(seconds=60)
+"""A loop that did not move for so long will not move again."""
+
+
+class Operator:
+    """All rooms of a replica that works.
+
+    Args:
+        may_write: raises when this process may not write any more.
+    """
+
+    def __init__(
+        self, settings: Settings, api: ApiServer, *, may_write: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._store = Store()
+        self._queue = WorkQueue(settings.namespace_workers)
+        self._recorder = Recorder(api)
+        self._circuits = Circuits(_now)
+        self._clients = Clients.with_timeouts(
+            connect=CONNECT_TIMEOUT, read=settings.request_timeout
+        )
+        self._tenants = self._build_tenants(may_write)
+        reconciler = self._build_reconciler(Kube(api, may_write=may_write))
+        self._workers = Workers(self._queue, reconciler.reconcile, settings.workers)
+        self._watcher = handlers.Watcher(
+            self._store,
+            self._queue,
+            namespaces=settings.namespaces,
+            request_timeout_s=settings.request_timeout.total_seconds(),
+        )
+        self._preflight = Preflight(api, settings.namespaces, complete=self._watcher.restart)
+        self._readiness = Readiness(
+            api,
+            settings.namespaces,
+            known=lambda: len(self._store),
+            watching=lambda: self._watcher.runs,
+        )
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; finish what is in hand."""
+        live = metrics.Live(self._views())
+        metrics.REGISTRY.register(live)
+        try:
+            async with self._clients, asyncio.TaskGroup() as group:
+                parts = (self._recorder, self._preflight, self._readiness)
+                background = [group.create_task(part.run()) for part in parts]
+                loop = asyncio.get_running_loop()
+                group.create_task(asyncio.to_thread(self._watcher.run, loop))
+                try:
+                    await self._workers.run(stop, GRACE)
+                finally:
+                    self._watcher.stop()
+                    for task in background:
+                        task.cancel()
+        finally:
+            metrics.REGISTRY.unregister(live)
+
+    def why_not_ready(self) -> str | None:
+        """Why it can't do its work now; ``None`` when it can."""
+        return self._readiness.why_not()
+
+    def why_dead(self) -> str | None:
+        """Why only a restart helps; ``None`` when it is not needed."""
+        if self._watcher.silent_s > STUCK.total_seconds():
+            return f"the loop of the watch has not moved for {self._watcher.silent_s:.0f} s"
+        return None
+
+    def _build_tenants(self, may_write: Callable[[], None]) -> Tenants:
+        settings = self._settings
+        limits = Limits(at_once=settings.endpoint_requests, per_second=settings.endpoint_rate)
+        caller = Caller(
+            client=self._clients.get(),
+            timeout=settings.request_timeout,
+            gates=Gates(limits),
+            circuits=self._circuits,
+            clients=self._clients.get,
+            may_write=may_write,
+        )
+        sharing = Sharing(window=settings.batch_window, images=settings.batch_images)
+        return Tenants(caller, _now, sharing)
+
+    def _build_reconciler(self, kube: Kube) -> Reconciler:
+        settings = self._settings
+        return Reconciler(
+            store=self._store,
+            cloud=self._tenants,
+            credentials=CredentialStore(kube, now=_now, ttl=settings.secret_poll),
+            kube=kube,
+            emit=self._recorder.emit,
+            blame=blame,
+            now=_now,
+            policy=Policy(
+                batch_images=settings.batch_images,
+                slow_retry=settings.slow_retry,
+                secret_poll=settings.secret_poll,
+            ),
+            allow_insecure_endpoints=settings.allow_insecure_endpoints,
+        )
+
+    def _views(self) -> metrics.Views:
+        return metrics.Views(
+            objects=self._objects,
+            waiting=self._queue.waiting,
+            busy=lambda: self._queue.busy,
+            circuits=lambda: self._circuits.open,
+            tokens=self._tenants.oldest_token_s,
+        )
+
+    def _objects(self) -> Mapping[tuple[str, str], int]:
+        """How many objects there are, by status and reason of their Ready condition."""
+        found: Counter[tuple[str, str]] = Counter()
+        for entry in self._store:
+            ready = entry.known.condition(ConditionType.READY)
+            known = (
+                ("Unknown", Reason.PROGRESSING) if ready is None else (ready.status, ready.reason)
+            )
+            found[known] += 1
+        return found
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

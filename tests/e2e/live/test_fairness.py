@@ -1,0 +1,88 @@
+"""One tenant's crowd, hung cloud or bad Secret is not another tenant's problem."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from e2e.live.process import Operator
+from e2e.live.world import World
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+CROWD = 300
+DELAY_S = 2.0
+"""What another tenant may cost at most, over the job's own time."""
+JOB_S = 0.4
+
+
+@pytest.fixture
+def neighbour(
+    control_plane: ControlPlane, simulator: Simulator, operator: Operator
+) -> Iterator[World]:
+    """Another tenant of the same operator and the same cloud."""
+    name = control_plane.create_namespace("neighbour")
+    made = World(control_plane, simulator, operator, name)
+    made.secret()
+    yield made
+    control_plane.http.delete(made.resources).raise_for_status()
+
+
+def apply_crowd(world: World, cloud: Simulator | None = None) -> None:
+    url = (cloud or world.sim).url
+    images = [world.image() for _ in range(CROWD)]
+
+    def apply(number: int) -> None:
+        world.apply([images[number]], f"web-{number}", endpoints={"iam": url, "ims": url})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(apply, range(CROWD)))
+
+
+def seconds_to_ready(world: World) -> float:
+    began = time.monotonic()
+    world.apply([world.image()])
+    world.wait_for("Accepted", within_s=30)
+    return time.monotonic() - began
+
+
+def test_crowd_of_one_tenant_does_not_delay_another(world: World, neighbour: World) -> None:
+    """The operator stands still until all of them wait for it."""
+    os.kill(world.operator.pid, signal.SIGSTOP)
+    try:
+        apply_crowd(neighbour)
+        world.apply([world.image()])
+    finally:
+        os.kill(world.operator.pid, signal.SIGCONT)
+    began = time.monotonic()
+
+    world.wait_for("Accepted", within_s=30)
+
+    assert time.monotonic() - began < JOB_S + DELAY_S
+    assert neighbour.status(f"web-{CROWD - 1}").get("summary") != "1/1"
+    for number in range(CROWD):
+        neighbour.wait_for("Accepted", name=f"web-{number}", within_s=40)
+
+
+def test_cloud_that_hangs_does_not_delay_the_tenants_of_another(
+    world: World, neighbour: World
+) -> None:
+    with Simulator() as hung:
+        hung.freeze()
+        try:
+            apply_crowd(neighbour, hung)
+
+            assert seconds_to_ready(world) < JOB_S + DELAY_S
+        finally:
+            hung.thaw()
+
+
+def test_bad_secret_of_one_tenant_does_not_delay_another(world: World, neighbour: World) -> None:
+    neighbour.secret(username=neighbour.user, password="wrong", domainName=neighbour.sim.domain)
+    apply_crowd(neighbour)
+
+    assert seconds_to_ready(world) < JOB_S + DELAY_S
+    neighbour.wait_for("CredentialsInvalid", name="web-0", within_s=30)

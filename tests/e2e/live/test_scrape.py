@@ -1,0 +1,77 @@
+"""What a scrape tells of a real run, and what the probes say."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from e2e.live.process import Operator, eventually
+from e2e.live.world import World
+
+PREFIX = "image_share_operator_"
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def operator(kubeconfig: Path, tmp_path: Path, port: int) -> Iterator[Operator]:
+    process = Operator(kubeconfig, tmp_path / "log", ISA_METRICS_PORT=str(port))
+    process.start()
+    yield process
+    process.kill()
+
+
+def get(port: int, path: str) -> httpx.Response | None:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False)
+    except httpx.TransportError:
+        return None
+
+
+def scrape(port: int) -> dict[str, float]:
+    answer = get(port, "/metrics")
+    assert answer is not None
+    return {
+        sample.name.removeprefix(PREFIX)
+        + "".join(f",{key}={value}" for key, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_scrape_tells_what_happened(world: World, port: int) -> None:
+    world.apply([world.image()])
+    world.apply(["0a1b2c3d-0000-4000-8000-000000000000"], name="absent")
+    world.wait_for("Accepted")
+    world.wait_for("NotShared", name="absent")
+
+    told = scrape(port)
+
+    assert told["objects,ready=True,reason=Accepted"] == 1
+    assert told["objects,ready=False,reason=NotShared"] == 1
+    assert told["batches_total,result=accepted"] == 1
+    assert told["batch_images_sum"] == 1
+    assert told["logins_total,result=ok"] == 1
+    assert told["job_duration_seconds_count"] == 1
+    assert told["change_to_ready_seconds_count"] == 1
+    assert told["status_writes_total,result=ok"] == 3
+    route = "PUT /v1/cloudimages/members"
+    assert told[f"cloud_request_duration_seconds_count,code=2xx,route={route}"] == 1
+    assert told["leader"] == 1
+    assert told["token_age_seconds"] > 0
+
+
+def test_replica_is_ready_when_it_has_seen_all_there_is(world: World, port: int) -> None:
+    eventually(lambda: ((answer := get(port, "/readyz")) and answer.status_code == 200) or None)
+
+    assert get(port, "/healthz") is not None
+    world.operator.terminate()
+    assert get(port, "/healthz") is None

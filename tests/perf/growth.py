@@ -1,0 +1,261 @@
+"""How cost grows with the number of objects: the real rooms around a watch and a cloud in memory.
+
+`python tests/perf/growth.py`. Ten thousand objects, then a hundred thousand, each in a process of
+its own: CPU and memory for one object must not grow. Without sockets, what is left is the
+operator's own code: parsing, store, queue, plan, batches, statuses.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from image_share_operator import handlers
+from image_share_operator.api import Decision, JobState, Key, Membership
+from image_share_operator.cloud.batch import Batcher
+from image_share_operator.cloud.jobs import Jobs
+from image_share_operator.cloud.shares import Shares
+from image_share_operator.cloud.tenants import blame
+from image_share_operator.cloud.wire import SharePage
+from image_share_operator.credentials import Held
+from image_share_operator.facts import JobReport, Leftover
+from image_share_operator.identity import Identity, TokenCredentials
+from image_share_operator.pace import Policy
+from image_share_operator.queue import WorkQueue
+from image_share_operator.reconciler import Reconciler
+from image_share_operator.store import Store
+from image_share_operator.workers import Workers
+
+NAMESPACES = 1_000
+MOST_GROWTH = 1.2
+JOB_S = 0.2
+
+
+class Cloud:
+    """All shares of all projects; jobs take `JOB_S`."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, dict[str, Membership]] = {}
+        self.jobs: defaultdict[str, list[tuple[float, tuple[str, ...]]]] = defaultdict(list)
+        self._tenants: dict[Identity, Tenant] = {}
+
+    def tenant(self, identity: Identity) -> "Tenant":
+        """One tenant for each identity."""
+        if identity not in self._tenants:
+            self._tenants[identity] = Tenant(self, identity.project_id)
+        return self._tenants[identity]
+
+    def settle(self, project: str) -> None:
+        """Let the jobs of a project come true whose time has come."""
+        now = asyncio.get_running_loop().time()
+        for until, images in self.jobs[project]:
+            if until <= now:
+                self.held[project] |= dict.fromkeys(images, Membership.ACCEPTED)
+        self.jobs[project] = [job for job in self.jobs[project] if job[0] > now]
+
+
+class Tenant:
+    """The shared rooms of one identity, around answers from memory."""
+
+    def __init__(self, cloud: Cloud, project: str) -> None:
+        self._cloud = cloud
+        self._project = project
+        self._batches = Batcher(self._put, window=timedelta(seconds=0.1), most=50)
+        self._jobs = Jobs(self._job)
+        self._shares = Shares(self)
+        self._until: dict[str, float] = {}
+
+    async def submit(
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        leftover: Leftover | None,
+    ) -> str:
+        """As `cloud.tenants.Tenant`."""
+        return await self._batches.submit(decision, vault_id, images, leftover)
+
+    async def job(self, job_id: str) -> JobReport:
+        """As `cloud.tenants.Tenant`."""
+        return self._batches.told(job_id, await self._jobs.report(job_id))
+
+    async def members(
+        self, images: tuple[str, ...], max_age: timedelta
+    ) -> Mapping[str, Membership]:
+        """As `cloud.tenants.Tenant`."""
+        return await self._shares.look(images, max_age)
+
+    async def _put(self, decision: Decision, vault_id: str | None, images: tuple[str, ...]) -> str:
+        del decision, vault_id
+        job_id = f"{self._project}-{len(self._until)}"
+        until = asyncio.get_running_loop().time() + JOB_S
+        self._until[job_id] = until
+        self._cloud.jobs[self._project].append((until, images))
+        return job_id
+
+    async def _job(self, job_id: str) -> JobReport:
+        self._cloud.settle(self._project)
+        done = asyncio.get_running_loop().time() >= self._until[job_id]
+        return JobReport(state=JobState.SUCCESS if done else JobState.RUNNING)
+
+    async def member(self, image: str) -> Membership:
+        """As the cloud answers for one image."""
+        self._cloud.settle(self._project)
+        return self._cloud.held[self._project].get(image, Membership.NOT_SHARED)
+
+    async def shared(
+        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
+    ) -> SharePage:
+        """As the cloud lists."""
+        del marker, typed
+        self._cloud.settle(self._project)
+        held = self._cloud.held[self._project]
+        rows = [image for image, one in held.items() if one is membership]
+        return SharePage(images=tuple(rows[:limit]), marker=None)
+
+
+class Cluster:
+    """Takes statuses, and shows each as a watch does."""
+
+    def __init__(self, store: Store, queue: WorkQueue) -> None:
+        self._store, self._queue = store, queue
+        self.version = 0
+        self.ready = 0
+        self.all_ready = asyncio.Event()
+        self.wanted = 0
+
+    async def write_status(
+        self, key: Key, uid: str, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Keep nothing; answer and echo."""
+        entry = self._store.get(key)
+        assert entry is not None
+        body = json.loads(json.dumps({**_object(int(uid), self.version), "status": status}))
+        self.version += 1
+        body["metadata"]["resourceVersion"] = str(self.version)
+        self.ready += status["conditions"][0]["status"] == "True"
+        if self.ready == self.wanted:
+            self.all_ready.set()
+        return body  # type: ignore[no-any-return]  # of json
+
+    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Not met here."""
+        raise NotImplementedError(key, uid)
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Not met here."""
+        raise NotImplementedError(key, uid)
+
+    async def namespace_goes(self, namespace: str) -> bool:
+        """Not met here."""
+        raise NotImplementedError(namespace)
+
+
+class Secrets:
+    """The same token for all of a namespace."""
+
+    async def get(self, namespace: str, name: str) -> Held:
+        """As `credentials.CredentialStore`."""
+        del name
+        return Held(credentials=TokenCredentials(token=namespace), version="1")
+
+
+def _object(number: int, version: int) -> dict[str, Any]:
+    tenant = number % NAMESPACES
+    return {
+        "metadata": {
+            "namespace": f"tenant-{tenant}",
+            "name": f"web-{number}",
+            "uid": str(number),
+            "resourceVersion": str(version),
+            "generation": 1,
+        },
+        "spec": {
+            "images": [f"{number:08x}-0000-4000-8000-000000000000"],
+            "projectID": f"{tenant:032x}",
+            "decision": "Accept",
+            "credentialsSecretRef": {"name": "otc"},
+            "region": "eu-de",
+        },
+        "status": {"observedGeneration": -1},
+    }
+
+
+async def _run(objects: int) -> dict[str, float]:
+    store, queue, cloud = Store(), WorkQueue(), Cloud()
+    cluster = Cluster(store, queue)
+    cluster.wanted = objects
+    for number in range(objects):
+        spec = _object(number, 0)["spec"]
+        held = cloud.held.setdefault(spec["projectID"], {})
+        held[spec["images"][0]] = Membership.PENDING
+    before = _memory_mb()
+    reconciler = Reconciler(
+        store=store,
+        cloud=cloud,
+        credentials=Secrets(),
+        kube=cluster,
+        emit=lambda _: None,
+        blame=blame,
+        now=lambda: datetime.now(UTC),
+        policy=Policy(),
+        rng=random.Random(7),  # noqa: S311 - jitter
+    )
+    workers, stop = Workers(queue, reconciler.reconcile, 2048), asyncio.Event()
+    working = asyncio.create_task(workers.run(stop, timedelta()))
+    cpu = time.process_time()
+    for number in range(objects):
+        cluster.version += 1
+        event: Any = {"type": None, "object": _object(number, cluster.version)}
+        handlers.take(event, store, queue)
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    await cluster.all_ready.wait()
+    cpu = time.process_time() - cpu
+    stop.set()
+    await working
+    return {
+        "cpu_us": 1e6 * cpu / objects,
+        "memory_kb": 1024 * (_memory_mb() - before) / objects,
+    }
+
+
+def _memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure each size in a process of its own; compare what one object costs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("sizes", nargs="*", type=int, default=[10_000, 100_000])
+    parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.only:
+        sys.stdout.write(json.dumps(asyncio.run(_run(arguments.only))))
+        return 0
+    costs: list[dict[str, float]] = []
+    for size in arguments.sizes:
+        call = [sys.executable, __file__, "--only", str(size)]
+        child = subprocess.run(call, check=True, capture_output=True, text=True)
+        costs.append(json.loads(child.stdout))
+        sys.stdout.write(f"{size:>8} objects: {_words(costs[-1])} for each\n")
+    growth = {name: costs[-1][name] / costs[0][name] for name in costs[0]}
+    told = ", ".join(f"{name} {value:.2f}" for name, value in growth.items())
+    sys.stdout.write(f"growth: {told}\n")
+    return 0 if max(growth.values()) <= MOST_GROWTH else 1
+
+
+def _words(cost: Mapping[str, float]) -> str:
+    return f"{cost['cpu_us']:.0f} µs of CPU, {cost['memory_kb']:.2f} KB of memory"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Ready only when the first list is in and the watch lives; on a virtual clock."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+import pytest
+
+from image_share_operator.apiserver import ApiServer
+from image_share_operator.errors import KubeRetryableError
+from image_share_operator.readiness import LATER, Readiness
+
+pytestmark = pytest.mark.looptime
+
+
+class Cluster:
+    """Some objects by namespace; the watch has brought some of them."""
+
+    def __init__(self, **there: int) -> None:
+        self.there = there
+        self.known = 0
+        self.watching = True
+        self.away = False
+
+    async def call(self, verb: str, path: str, *, resource: str, namespace: str) -> Any:
+        assert (verb, resource) == ("list", "imageshareacceptances")
+        assert "limit=1" in path
+        if self.away:
+            raise KubeRetryableError("list: no answer")
+        count = self.there.get(namespace, sum(self.there.values()))
+        metadata = {"remainingItemCount": count - 1} if count > 1 else {}
+        return {"items": [{}] * min(count, 1), "metadata": metadata}
+
+    @contextlib.asynccontextmanager
+    async def readiness(self, *namespaces: str) -> AsyncGenerator[Readiness]:
+        made = Readiness(
+            cast("ApiServer", self),
+            namespaces,
+            known=lambda: self.known,
+            watching=lambda: self.watching,
+        )
+        looking = asyncio.create_task(made.run())
+        await asyncio.sleep(0.1)
+        yield made
+        looking.cancel()
+
+
+async def test_not_ready_until_all_that_is_there_is_known() -> None:
+    cluster = Cluster(a=700, b=3)
+    async with cluster.readiness() as readiness:
+        assert readiness.why_not() == "the first list is not in: 0 of 703"
+
+        cluster.known = 703
+        await asyncio.sleep(1)
+
+        assert readiness.why_not() is None
+
+
+async def test_ready_at_once_where_there_is_nothing() -> None:
+    async with Cluster().readiness() as readiness:
+        assert readiness.why_not() is None
+
+
+async def test_only_watched_namespaces_count() -> None:
+    cluster = Cluster(a=2, b=300)
+    cluster.known = 2
+    async with cluster.readiness("a") as readiness:
+        assert readiness.why_not() is None
+
+
+async def test_not_ready_while_the_watch_is_lost() -> None:
+    cluster = Cluster()
+    async with cluster.readiness() as readiness:
+        cluster.watching = False
+
+        assert readiness.why_not() == "the watch is lost"
+
+
+async def test_not_ready_while_the_api_server_is_away() -> None:
+    cluster = Cluster()
+    async with cluster.readiness() as readiness:
+        cluster.away = True
+        await asyncio.sleep(LATER.total_seconds())
+        assert readiness.why_not() == "list: no answer"
+
+        cluster.away = False
+        await asyncio.sleep(LATER.total_seconds())
+        assert readiness.why_not() is None
+
+
+async def test_new_objects_do_not_make_it_unready() -> None:
+    """More may come than are known at any moment: that is no lost list."""
+    cluster = Cluster(a=1)
+    cluster.known = 1
+    async with cluster.readiness() as readiness:
+        cluster.there["a"] = 500
+        await asyncio.sleep(LATER.total_seconds())
+
+        assert readiness.why_not() is None
