@@ -7,6 +7,7 @@ operator's own code: parsing, store, queue, plan, batches, statuses.
 
 import argparse
 import asyncio
+import gc
 import json
 import random
 import resource
@@ -19,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from image_share_operator import handlers
+from image_share_operator.__main__ import GC_THRESHOLDS
 from image_share_operator.api import Decision, JobState, Key, Membership
 from image_share_operator.cloud.batch import Batcher
 from image_share_operator.cloud.jobs import Jobs
@@ -239,6 +241,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.only:
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         sys.stdout.write(json.dumps(asyncio.run(_run(arguments.only))))
         return 0
     costs: list[dict[str, float]] = []
