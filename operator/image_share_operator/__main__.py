@@ -112,9 +112,8 @@ async def _serve_while_leading(
     namespace = settings.lease_namespace or apiserver.own_namespace()
     if namespace is None:
         raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
-    election = Election(
-        kube.Leases(api, namespace, settings.lease_name), f"{socket.gethostname()}_{uuid.uuid4()}"
-    )
+    leases = kube.Leases(api, namespace, settings.shard.name(settings.lease_name))
+    election = Election(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
     if not await election.acquire(stop):
         return
     lost: BaseException | None = None

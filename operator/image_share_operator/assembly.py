@@ -58,13 +58,14 @@ class Operator:
             self._store,
             self._queue,
             namespaces=settings.namespaces,
+            shard=settings.shard,
             request_timeout_s=settings.request_timeout.total_seconds(),
         )
         self._preflight = Preflight(api, settings.namespaces, complete=self._watcher.restart)
         self._readiness = Readiness(
             api,
             settings.namespaces,
-            known=lambda: len(self._store),
+            known=lambda: max(len(self._store), self._watcher.listed),
             watching=lambda: self._watcher.runs,
         )
 

@@ -15,6 +15,7 @@ import kopf
 from image_share_operator import pace
 from image_share_operator.api import GROUP, PLURAL, VERSION, Key
 from image_share_operator.queue import WorkQueue
+from image_share_operator.shard import Shard
 from image_share_operator.store import Store
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,9 @@ def settings(request_timeout_s: float) -> kopf.OperatorSettings:
 class Watcher:
     """Runs kopf in a thread of its own, again and again until it is told to stop.
 
+    Attributes:
+        listed: objects that the first list of the present run has brought, other parts' too.
+
     A thread, because kopf takes every task of its event loop for its own: at the end it waits
     for them and cancels them, and it takes over the signals of the main thread.
     """
@@ -102,11 +106,14 @@ class Watcher:
         queue: WorkQueue,
         *,
         namespaces: tuple[str, ...],
+        shard: Shard,
         request_timeout_s: float,
     ) -> None:
         self._store = store
         self._queue = queue
         self._namespaces = namespaces
+        self._shard = shard
+        self.listed = 0
         self._request_timeout_s = request_timeout_s
         self._stop = threading.Event()
         self._restart = threading.Event()
@@ -162,7 +169,10 @@ class Watcher:
             self._stop.wait(delay)
 
     def _deliver(self, event: kopf.RawEvent) -> None:
-        if self._home is not None:
+        if event["type"] is None:
+            self.listed += 1
+        body: Any = event["object"]
+        if self._home is not None and self._shard.owns(body["metadata"]["namespace"]):
             self._home.call_soon_threadsafe(take, event, self._store, self._queue)
 
     def _run_once(self) -> str:
@@ -181,6 +191,7 @@ class Watcher:
         self._wake = functools.partial(_wake, loop, flag)
         if self._stop.is_set():
             return
+        self.listed = 0
         beating = loop.create_task(self._keep_beating())
         self._runs = True
         try:

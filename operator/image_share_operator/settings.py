@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from image_share_operator.shard import Shard
+
 PREFIX = "ISA_"
 LOG_FORMATS = ("text", "json")
 LEASE = "image-share-operator"
@@ -20,6 +22,8 @@ class Settings:
 
     namespaces: tuple[str, ...]
     """Namespaces to watch; empty for all."""
+    shard: Shard
+    """The part of these namespaces that this replica serves."""
     allow_insecure_endpoints: bool
     """Whether a resource may name http:// endpoints. For tests and demos only."""
     workers: int
@@ -60,6 +64,7 @@ class Settings:
         """
         return cls(
             namespaces=_list(env, "NAMESPACES"),
+            shard=_shard(env),
             allow_insecure_endpoints=_flag(env, "ALLOW_INSECURE_ENDPOINTS"),
             workers=_integer(env, "WORKERS", default=2048, low=1, high=16384),
             namespace_workers=_integer(env, "NAMESPACE_WORKERS", default=256, low=1, high=4096),
@@ -85,6 +90,14 @@ def _value(env: Mapping[str, str], name: str) -> str:
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in _value(env, name).split(",") if part.strip())
+
+
+def _shard(env: Mapping[str, str]) -> Shard:
+    text = _value(env, "SHARD") or "0/1"
+    try:
+        return Shard.parse(text)
+    except ValueError as exc:
+        raise SettingsError(f"{PREFIX}SHARD={text!r}: {exc}") from None
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

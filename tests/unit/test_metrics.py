@@ -103,5 +103,6 @@ async def test_loop_that_is_stuck_does_not_answer() -> None:
         asking.start()
         time.sleep(0.6)  # noqa: ASYNC251 - this is the fault
         await asyncio.to_thread(asking.join)
+        await asyncio.sleep(0.1)  # the server sees that its client is gone
 
     assert isinstance(outcome[0], httpx.TimeoutException)

@@ -26,6 +26,9 @@ def test_settings_have_defaults() -> None:
         ("ISA_LOG_LEVEL", "loud"),
         ("ISA_ALLOW_INSECURE_ENDPOINTS", "yes"),
         ("ISA_REQUEST_TIMEOUT_S", "nan"),
+        ("ISA_SHARD", "3/3"),
+        ("ISA_SHARD", "1"),
+        ("ISA_SHARD", "-1/3"),
     ],
 )
 def test_settings_name_the_one_that_is_wrong(name: str, value: str) -> None:
