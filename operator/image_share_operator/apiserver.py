@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Generator, Mapping
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -20,6 +21,7 @@ from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
 from image_share_operator.errors import (
+    KubeConflictError,
     KubeError,
     KubeForbiddenError,
     KubeRetryableError,
@@ -27,7 +29,8 @@ from image_share_operator.errors import (
 )
 
 METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH"}
-APPLY = "application/apply-patch+yaml"
+JSON = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
+APPLY = MappingProxyType({"Content-Type": "application/apply-patch+yaml"})
 POOL = 64
 """Connections to the API server; whoever finds none waits for one."""
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -50,7 +53,7 @@ class ApiServer:
         resource: str,
         namespace: str = "",
         body: Mapping[str, Any] | None = None,
-        content: str = "application/json",
+        headers: Mapping[str, str] = JSON,
     ) -> Any:
         """Send one request; return what it is answered with, as JSON.
 
@@ -64,13 +67,13 @@ class ApiServer:
         """
         where = f" in namespace {namespace}" if namespace else ""
         with _translated(f"{verb} {resource}{where}"):
-            headers = {"Accept": "application/json", "Content-Type": content}
+            sent = {**JSON, **headers}
             for auth in (await self._api.configuration.auth_settings()).values():
-                headers[auth["key"]] = auth["value"]
+                sent[auth["key"]] = auth["value"]
             answer = await self._api.call_api(
                 METHODS[verb],
                 f"{self._api.configuration.host}{path}",
-                headers,
+                sent,
                 body=body,
                 _request_timeout=self._timeout,
             )
@@ -136,9 +139,10 @@ def _translated(what: str) -> Generator[None]:
 def _refused(what: str, exc: ApiException) -> KubeError:
     told: Any = exc  # its attributes are not typed
     status = int(told.status or 0)
-    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
-        # With apply and force, the only conflict left is another uid.
+    if status == HTTPStatus.NOT_FOUND:
         return ObjectGoneError(f"{what}: HTTP {status}")
+    if status == HTTPStatus.CONFLICT:
+        return KubeConflictError(f"{what}: HTTP {status}")
     if status == HTTPStatus.FORBIDDEN:
         return KubeForbiddenError(
             f"{what}: the operator's ServiceAccount lacks this right; see the chart's ClusterRole"

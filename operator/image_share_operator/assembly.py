@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from image_share_operator import handlers, metrics
 from image_share_operator.api import ConditionType
 from image_share_operator.apiserver import ApiServer
+from image_share_operator.census import Census
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import Circuits
 from image_share_operator.cloud.gate import Gates, Limits
@@ -62,11 +63,13 @@ class Operator:
             request_timeout_s=settings.request_timeout.total_seconds(),
         )
         self._preflight = Preflight(api, settings.namespaces, complete=self._watcher.restart)
+        self._census = Census(api, settings.namespaces, self._store, self._queue)
         self._readiness = Readiness(
             api,
             settings.namespaces,
-            known=lambda: max(len(self._store), self._watcher.listed),
+            known=self._known,
             watching=lambda: self._watcher.runs,
+            recount=self._census.take,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -75,7 +78,7 @@ class Operator:
         metrics.REGISTRY.register(live)
         try:
             async with self._clients, asyncio.TaskGroup() as group:
-                parts = (self._recorder, self._preflight, self._readiness)
+                parts = (self._recorder, self._preflight, self._readiness, self._census)
                 background = [group.create_task(part.run()) for part in parts]
                 loop = asyncio.get_running_loop()
                 group.create_task(asyncio.to_thread(self._watcher.run, loop))
@@ -129,6 +132,12 @@ class Operator:
             ),
             allow_insecure_endpoints=settings.allow_insecure_endpoints,
         )
+
+    def _known(self) -> int:
+        """How many objects the watch has brought; of a part, also those of the others."""
+        if self._settings.shard.count > 1:
+            return self._watcher.listed
+        return len(self._store)
 
     def _views(self) -> metrics.Views:
         return metrics.Views(

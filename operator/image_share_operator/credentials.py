@@ -8,12 +8,16 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from image_share_operator import clouds_yaml
-from image_share_operator.errors import TerminalError
+from image_share_operator.errors import KubeRetryableError, TerminalError
 from image_share_operator.identity import Credentials, PasswordCredentials, TokenCredentials
 from image_share_operator.reasons import Reason
 
 NEGATIVE_TTL = timedelta(seconds=5)
 """How long a Secret that is missing or unusable stays so without another look."""
+
+
+UNANSWERED_TTL = timedelta(seconds=1)
+"""How long all who want a Secret share the news that the API server did not give it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ class _Slot:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     until: datetime | None = None
-    held: Held | UnusableSecretError | None = None
+    held: Held | UnusableSecretError | KubeRetryableError | None = None
 
 
 class CredentialStore:
@@ -87,14 +91,26 @@ class CredentialStore:
         async with slot.lock:
             if slot.held is None or slot.until is None or self._now() >= slot.until:
                 slot.held = await self._read(namespace, name)
-                usable = isinstance(slot.held, Held)
-                slot.until = self._now() + (self._ttl if usable else min(NEGATIVE_TTL, self._ttl))
-        if isinstance(slot.held, UnusableSecretError):
-            raise slot.held.with_traceback(None)
-        return slot.held
+                slot.until = self._now() + self._good_for(slot.held)
+        if isinstance(slot.held, Held):
+            return slot.held
+        raise slot.held.with_traceback(None)
 
-    async def _read(self, namespace: str, name: str) -> Held | UnusableSecretError:
-        secret = await self._secrets.read_secret(namespace, name)
+    def _good_for(self, found: Held | UnusableSecretError | KubeRetryableError) -> timedelta:
+        """How long nobody looks again; all who ask meanwhile get the same answer."""
+        if isinstance(found, Held):
+            return self._ttl
+        if isinstance(found, UnusableSecretError):
+            return min(NEGATIVE_TTL, self._ttl)
+        return found.retry_after or UNANSWERED_TTL
+
+    async def _read(
+        self, namespace: str, name: str
+    ) -> Held | UnusableSecretError | KubeRetryableError:
+        try:
+            secret = await self._secrets.read_secret(namespace, name)
+        except KubeRetryableError as exc:
+            return exc
         if secret is None:
             message = (
                 f"Secret {name} not found in namespace {namespace}: create it, or correct "

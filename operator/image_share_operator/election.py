@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from image_share_operator.errors import (
+    KubeConflictError,
     KubeError,
     KubeForbiddenError,
     LostLeadError,
-    ObjectGoneError,
 )
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ class Election:
         try:
             async with asyncio.timeout(min(most, self._left_s()) if self.leads else most):
                 return await self._attempt()
-        except ObjectGoneError:
+        except KubeConflictError:
             return False  # another was faster; the next look tells who
         except (KubeError, TimeoutError) as exc:
             self._tell_failure(exc)

@@ -14,6 +14,7 @@ OperatorError
     ├── ObjectGoneError         the object is not there (any more)
     ├── KubeForbiddenError      a right is missing; the message names verb and resource
     └── KubeRetryableError      again later
+        └── KubeConflictError   after a look: the object is not as it was thought to be
 
 LostLeadError is none of them: a pass must not report it, the process ends.
 """
@@ -98,6 +99,10 @@ class KubeRetryableError(KubeError):
     def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class KubeConflictError(KubeRetryableError):
+    """The object has changed, or is another one of the same name, or is there already."""
 
 
 class LostLeadError(Exception):

@@ -26,20 +26,41 @@ class Kube:
         self._may_write = may_write
 
     async def write_status(
-        self, key: Key, uid: str, status: Mapping[str, Any]
+        self, key: Key, version: int, status: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Write the whole status by server-side apply; return the object as it is then.
 
-        The uid makes sure that the status of a deleted object never lands on a new one of the
-        same name.
+        Only onto this very version (a resourceVersion): the status of a deleted object must not
+        land on a new one of the same name, and a uid is not compared there.
+
+        Raises:
+            KubeConflictError: it is not this version any more.
         """
         body = {
             "apiVersion": API_VERSION,
             "kind": KIND,
-            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "metadata": {
+                "name": key.name,
+                "namespace": key.namespace,
+                "resourceVersion": str(version),
+            },
             "status": dict(status),
         }
         return await self._apply(key, body, "status", manager=FIELD_MANAGER)
+
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        """The object as it is.
+
+        Raises:
+            ObjectGoneError: there is none.
+        """
+        found = await self._api.call(
+            "get",
+            path("apis", GROUP, VERSION, "namespaces", key.namespace, PLURAL, key.name),
+            resource=PLURAL,
+            namespace=key.namespace,
+        )
+        return cast("Mapping[str, Any]", found)
 
     async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
         """Put our finalizer on the object; return the object as it is then."""
@@ -74,7 +95,7 @@ class Kube:
             resource="/".join((PLURAL, *part)),
             namespace=key.namespace,
             body=body,
-            content=APPLY,
+            headers=APPLY,
         )
         return cast("Mapping[str, Any]", held)
 

@@ -11,6 +11,7 @@ from image_share_operator.errors import (
     InvalidSpecError,
     JobUnknownError,
     KubeError,
+    KubeRetryableError,
     OperatorError,
     OutcomeUnknownError,
     RetryableError,
@@ -185,6 +186,7 @@ class Judge:
 
 
 def _retry_delay(error: OperatorError, errors: int, jitter: float) -> timedelta:
-    asked = error.retry_after if isinstance(error, RetryableError) else None
+    patient = (RetryableError, KubeRetryableError)
+    asked = error.retry_after if isinstance(error, patient) else None
     delay = pace.backoff(errors, jitter=jitter, retry_after=asked)
     return max(delay, OUTCOME_PAUSE) if isinstance(error, OutcomeUnknownError) else delay

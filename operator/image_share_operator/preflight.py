@@ -21,6 +21,7 @@ SETTLES = timedelta(seconds=1)
 
 AUTHORIZATION = "authorization.k8s.io"
 RIGHTS = (
+    ("get", GROUP, PLURAL, ""),
     ("list", GROUP, PLURAL, ""),
     ("watch", GROUP, PLURAL, ""),
     ("patch", GROUP, PLURAL, ""),

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from image_share_operator.api import GROUP, PLURAL, VERSION
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 FIRST = timedelta(seconds=1)
 """Between two looks before the first list is in."""
-LATER = timedelta(seconds=10)
+LATER = timedelta(seconds=5)
 
 
 class Readiness:
@@ -22,6 +22,7 @@ class Readiness:
     Args:
         known: how many objects the watch has brought.
         watching: whether the watch lives, as far as its own thread knows.
+        recount: called when more is known than there is.
     """
 
     def __init__(
@@ -31,11 +32,13 @@ class Readiness:
         *,
         known: Callable[[], int],
         watching: Callable[[], bool],
+        recount: Callable[[], Awaitable[None]],
     ) -> None:
         self._api = api
         self._namespaces = namespaces or ("",)
         self._known = known
         self._watching = watching
+        self._recount = recount
         self._listed = False
         self._why = "the first list is not in"
 
@@ -51,14 +54,19 @@ class Readiness:
 
     async def _look(self) -> str:
         try:
-            there = sum([await self._count(namespace) for namespace in self._namespaces])
+            return await self._compare()
         except KubeError as exc:
             return str(exc)
         except Exception:
             # It only tells: whatever is wrong with it must not stop the work.
             log.exception("no readiness")
             return "what there is could not be counted"
+
+    async def _compare(self) -> str:
+        there = sum([await self._count(namespace) for namespace in self._namespaces])
         self._listed |= self._known() >= there
+        if self._known() > there:
+            await self._recount()
         return "" if self._listed else f"the first list is not in: {self._known()} of {there}"
 
     async def _count(self, namespace: str) -> int:
@@ -70,4 +78,4 @@ class Readiness:
             resource=PLURAL,
             namespace=namespace,
         )
-        return len(page["items"]) + int(page["metadata"].get("remainingItemCount") or 0)
+        return len(page["items"] or ()) + int(page["metadata"].get("remainingItemCount") or 0)

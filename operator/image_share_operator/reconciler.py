@@ -5,7 +5,7 @@ Knows the cloud and Kubernetes only as the protocols here, in `access.py` and in
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -16,7 +16,12 @@ from image_share_operator.access import Access, Cloud, Credentials
 from image_share_operator.api import ConditionType, Desired, Key, Status
 from image_share_operator.deletion import Hold
 from image_share_operator.due import NOW, Due
-from image_share_operator.errors import InvalidSpecError, ObjectGoneError, OperatorError
+from image_share_operator.errors import (
+    InvalidSpecError,
+    KubeConflictError,
+    ObjectGoneError,
+    OperatorError,
+)
 from image_share_operator.facts import Blame, Facts
 from image_share_operator.outcome import Outcome
 from image_share_operator.pace import Policy
@@ -34,9 +39,13 @@ class Kube(Protocol):
     """Kubernetes, as far as this room needs it. All methods raise `KubeError`."""
 
     async def write_status(
-        self, key: Key, uid: str, status: Mapping[str, Any]
+        self, key: Key, version: int, status: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Write the whole status; return the object as it is then."""
+        """Write the whole status onto this version; return the object as it is then."""
+        ...
+
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        """The object as it is."""
         ...
 
     async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
@@ -111,7 +120,9 @@ class Reconciler:
             case Hold.GONE:
                 return None
             case Hold.PUT_ON:
-                self.store.saved(entry, await self.kube.hold(entry.key, entry.uid))
+                body = await self._written(entry, self.kube.hold(entry.key, entry.uid))
+                if body is not None:
+                    self.store.saved(entry, body)
                 return NOW
             case Hold.TAKE_OFF:
                 return await self._release(entry)
@@ -149,10 +160,8 @@ class Reconciler:
         return True
 
     async def _release(self, entry: Entry) -> timedelta | None:
-        try:
-            body = await self.kube.release(entry.key, entry.uid)
-        except ObjectGoneError:
-            self.store.forget(entry.key, entry.uid)
+        body = await self._written(entry, self.kube.release(entry.key, entry.uid))
+        if body is None:
             return None
         self.store.saved(entry, body)
         return None if entry.deleting else NOW
@@ -232,10 +241,10 @@ class Reconciler:
         worth = status_json.says_something_new(new, current.written, now)
         self._count(entry, new, done, now)
         self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
+        for event in done.events:
+            self.emit(event)  # they tell what was done, whether or not the status can be written
         if worth:
             await self._save(current, new)
-            for event in done.events:
-                self.emit(event)
         return done.again
 
     def _count(self, entry: Entry, new: Status, done: Outcome, now: datetime) -> None:
@@ -271,17 +280,43 @@ class Reconciler:
             secret_version=done.memory.secret_version,
         )
 
+    async def _written(
+        self, entry: Entry, write: Awaitable[Mapping[str, Any]]
+    ) -> Mapping[str, Any] | None:
+        """The object after a write; ``None`` when it is gone, which is noted.
+
+        Raises:
+            KubeConflictError: it has changed. What it is now is noted: try again.
+        """
+        try:
+            return await write
+        except KubeConflictError:
+            if await self._still_there(entry):
+                raise
+        except ObjectGoneError:
+            self.store.forget(entry.key, entry.uid)
+        return None
+
+    async def _still_there(self, entry: Entry) -> bool:
+        """See what the object is now; another one may have taken its name."""
+        try:
+            body = await self.kube.read(entry.key)
+        except ObjectGoneError:
+            self.store.forget(entry.key, entry.uid)
+            return False
+        self.store.observe(body)
+        return bool(body["metadata"]["uid"] == entry.uid)
+
     async def _save(self, entry: Entry, new: Status) -> None:
         result = "failed"
         try:
-            body = await self.kube.write_status(entry.key, entry.uid, status_json.write(new))
-            result = "ok"
-        except ObjectGoneError:
-            result = "gone"
-            self.store.forget(entry.key, entry.uid)
-            return
+            write = self.kube.write_status(entry.key, entry.version, status_json.write(new))
+            body = await self._written(entry, write)
+            result = "gone" if body is None else "ok"
         finally:
             metrics.STATUS_WRITES.labels(result).inc()
+        if body is None:
+            return
         self.store.saved(entry, body)
         for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
             self.emit(event)

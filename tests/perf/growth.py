@@ -135,18 +135,23 @@ class Cluster:
         self.wanted = 0
 
     async def write_status(
-        self, key: Key, uid: str, status: Mapping[str, Any]
+        self, key: Key, version: int, status: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Keep nothing; answer and echo."""
         entry = self._store.get(key)
         assert entry is not None
-        body = json.loads(json.dumps({**_object(int(uid), self.version), "status": status}))
+        assert entry.version == version
+        body = json.loads(json.dumps({**_object(int(entry.uid), version), "status": status}))
         self.version += 1
         body["metadata"]["resourceVersion"] = str(self.version)
         self.ready += status["conditions"][0]["status"] == "True"
         if self.ready == self.wanted:
             self.all_ready.set()
         return body  # type: ignore[no-any-return]  # of json
+
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        """Not met here."""
+        raise NotImplementedError(key)
 
     async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
         """Not met here."""

@@ -19,7 +19,7 @@ from image_share_operator.api import (
 )
 from image_share_operator.cloud.tenants import blame
 from image_share_operator.credentials import Held
-from image_share_operator.errors import JobUnknownError, ObjectGoneError
+from image_share_operator.errors import JobUnknownError, KubeConflictError, ObjectGoneError
 from image_share_operator.events import Event
 from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.identity import Identity, TokenCredentials
@@ -170,14 +170,20 @@ class FakeKube:
     released: bool = False
     terminating: bool = False
 
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        assert key == KEY
+        return self.body
+
     async def write_status(
-        self, key: Key, uid: str, status: Mapping[str, Any]
+        self, key: Key, version: int, status: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         failure = self.fails.pop(0) if self.fails else None
         if failure is not None:
             raise failure
-        if uid != self.body["metadata"]["uid"] or key != KEY:
+        if key != KEY:
             raise ObjectGoneError("no such object")
+        if str(version) != self.body["metadata"]["resourceVersion"]:
+            raise KubeConflictError("HTTP 409")
         self.writes.append(json.loads(json.dumps(status)))
         return self.changed(status=self.writes[-1])
 

@@ -305,21 +305,28 @@ class ShakyKube(FakeKube):
         self.watch.append(self.body)
 
     async def write_status(
-        self, key: Key, uid: str, status: Mapping[str, Any]
+        self, key: Key, version: int, status: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         self.await_point()
         if self.gone:
             raise ObjectGoneError("no such object")
         lost = self.lost > 0 and not self.fails
-        if not self.fails or self.fails[0] is None:
+        current = str(version) == self.body["metadata"]["resourceVersion"]
+        if current and (not self.fails or self.fails[0] is None):
             self.on_write(json.loads(json.dumps(status)))
-        body = await super().write_status(key, uid, status)
+        body = await super().write_status(key, version, status)
         self.unanswered = lost
         self.await_point()
         if lost:
             self.lost -= 1
             raise KubeRetryableError("connection reset after the write was taken")
         return body
+
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        self.await_point()
+        if self.gone:
+            raise ObjectGoneError("no such object")
+        return await super().read(key)
 
     async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
         assert (key, uid) == (KEY, self.body["metadata"]["uid"])

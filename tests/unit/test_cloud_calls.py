@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
@@ -357,6 +358,18 @@ async def test_body_over_the_bound_is_refused_while_it_arrives() -> None:
         caller = Caller(client=client, timeout=timedelta(seconds=5))
         with pytest.raises(RetryableError):
             await caller.send(client.build_request("GET", url))
+
+
+@pytest.mark.timeout(10)
+async def test_compressed_body_is_refused() -> None:
+    """Nobody asked for one: ten megabytes may unfold to ten gigabytes."""
+    second = timedelta(seconds=5)
+    client = build_client(connect_timeout=second, read_timeout=second)
+    body = gzip.compress(b'{"status": "pending"}')
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
+    async with rude_server(head.encode() + body) as (url, _), client:
+        with pytest.raises(RetryableError):
+            await real_caller(client).send(client.build_request("GET", url))
 
 
 @pytest.mark.timeout(10)

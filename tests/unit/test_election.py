@@ -10,10 +10,10 @@ import pytest
 
 from image_share_operator.election import Election, Record, Timing, elapsed_s
 from image_share_operator.errors import (
+    KubeConflictError,
     KubeForbiddenError,
     KubeRetryableError,
     LostLeadError,
-    ObjectGoneError,
 )
 
 pytestmark = pytest.mark.looptime
@@ -38,7 +38,7 @@ class Cluster:
         await self._answer()
         stored = "" if self.record is None else self.record.version
         if record.version != stored:
-            raise ObjectGoneError("update leases: HTTP 409")
+            raise KubeConflictError("update leases: HTTP 409")
         self.writes += 1
         self.record = replace(record, version=str(self.writes))
 

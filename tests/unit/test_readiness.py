@@ -22,6 +22,7 @@ class Cluster:
         self.known = 0
         self.watching = True
         self.away = False
+        self.recounts = 0
 
     async def call(self, verb: str, path: str, *, resource: str, namespace: str) -> Any:
         assert (verb, resource) == ("list", "imageshareacceptances")
@@ -32,6 +33,10 @@ class Cluster:
         metadata = {"remainingItemCount": count - 1} if count > 1 else {}
         return {"items": [{}] * min(count, 1), "metadata": metadata}
 
+    async def recount(self) -> None:
+        self.recounts += 1
+        self.known = sum(self.there.values())
+
     @contextlib.asynccontextmanager
     async def readiness(self, *namespaces: str) -> AsyncGenerator[Readiness]:
         made = Readiness(
@@ -39,6 +44,7 @@ class Cluster:
             namespaces,
             known=lambda: self.known,
             watching=lambda: self.watching,
+            recount=self.recount,
         )
         looking = asyncio.create_task(made.run())
         await asyncio.sleep(0.1)
@@ -98,3 +104,16 @@ async def test_new_objects_do_not_make_it_unready() -> None:
         await asyncio.sleep(LATER.total_seconds())
 
         assert readiness.why_not() is None
+
+
+async def test_more_known_than_there_is_asks_for_a_recount() -> None:
+    """Something was deleted while no watch looked."""
+    cluster = Cluster(a=3)
+    cluster.known = 3
+    async with cluster.readiness():
+        assert cluster.recounts == 0
+
+        cluster.there["a"] = 2
+        await asyncio.sleep(2 * LATER.total_seconds())
+
+        assert cluster.recounts == 1

@@ -9,6 +9,7 @@ from image_share_operator.api import Membership
 from image_share_operator.credentials import UnusableSecretError
 from image_share_operator.errors import (
     ImagesRefusedError,
+    KubeConflictError,
     KubeRetryableError,
     OutcomeUnknownError,
     RetryableError,
@@ -482,21 +483,26 @@ async def test_reconciler_sends_many_images_in_bounded_batches() -> None:
     assert drive.status["summary"] == "120/120"
 
 
-async def test_reconciler_forgets_an_object_that_was_replaced() -> None:
+async def test_reconciler_gives_no_status_to_an_object_that_took_the_place() -> None:
     drive = Drive()
-    drive.kube.body["metadata"]["uid"] = "u2"
+    drive.kube.body["metadata"] |= {"uid": "u2", "resourceVersion": "7"}
 
     await drive.step()
 
-    assert drive.store.get(KEY) is None
+    assert drive.kube.writes == []
+    entry = drive.store.get(KEY)
+    assert entry is not None
+    assert (entry.uid, entry.known.observed_generation) == ("u2", -1)
+    await drive.until("Accepted")
 
 
-async def test_reconciler_sees_an_edit_that_the_answer_to_its_own_write_shows() -> None:
+async def test_reconciler_sees_an_edit_that_came_before_its_own_write() -> None:
     drive = Drive(spec(suspend=True))
     edited = {**drive.kube.body["spec"], "suspend": False}
-    drive.kube.changed(spec=edited)  # its watch event comes late, and is then older than the answer
+    drive.kube.changed(spec=edited)  # its watch event comes late
 
-    await drive.step()
+    with pytest.raises(KubeConflictError):
+        await drive.step()
     await drive.until("Accepted")
 
     assert len(drive.cloud.puts) == 1

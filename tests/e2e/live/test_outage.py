@@ -1,0 +1,205 @@
+"""The cloud is down, or will not serve us, for a while: few requests, nothing twice, all heals."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.live.process import Operator, eventually
+from e2e.live.world import JOB, LOGIN, MEMBER, PUT, World
+from envtest.proxy import Answer, Cut, Effect, FaultyProxy, Hang
+from image_share_operator import pace
+from image_share_operator.cloud.circuit import CEILING, THRESHOLD
+
+OUTAGE = timedelta(seconds=10)
+AT_ONCE = 8
+"""Requests under way; fewer than objects, so that it is not the objects that bound them."""
+OBJECTS = 40
+HEALS_WITHIN_S = 40.0
+UNAVAILABLE = Answer(status=503, body="<html>maintenance</html>", content_type="text/html")
+
+
+@pytest.fixture
+def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
+    """An operator of the test's own, without a memory of other outages."""
+    process = Operator(
+        kubeconfig, tmp_path / "log", ISA_ENDPOINT_REQUESTS=str(AT_ONCE), ISA_REQUEST_TIMEOUT_S="2"
+    )
+    process.start()
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def cloud(world: World) -> Iterator[FaultyProxy]:
+    """An endpoint of the simulated cloud that can be taken down; it counts requests then, too."""
+    with FaultyProxy(world.sim.url) as running:
+        yield running
+        running.clear()
+
+
+@pytest.fixture
+def other_cloud(world: World) -> Iterator[FaultyProxy]:
+    with FaultyProxy(world.sim.url) as running:
+        yield running
+
+
+def apply_at(world: World, cloud: FaultyProxy, names: range) -> None:
+    for number in names:
+        endpoints = {"iam": cloud.url, "ims": cloud.url}
+        world.apply([world.image()], name=f"web-{number}", endpoints=endpoints)
+
+
+def most_requests() -> int:
+    """As derived in the unit test of the same name: openers, requests under way, probes."""
+    probes, at = 0, timedelta()
+    while (at := at + pace.backoff(probes + 1, jitter=0.0, ceiling=CEILING)) <= OUTAGE:
+        probes += 1
+    return THRESHOLD + AT_ONCE + probes
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "effect", [Cut(), UNAVAILABLE, Hang()], ids=["resets", "503", "no answers"]
+)
+def test_outage_costs_few_requests_and_everything_heals(
+    world: World, cloud: FaultyProxy, effect: Effect
+) -> None:
+    """Half of the objects have their jobs running when it begins, half come meanwhile."""
+    world.sim.settings(job_seconds=3.0)
+    apply_at(world, cloud, range(OBJECTS // 2))
+    for number in range(OBJECTS // 2):
+        world.wait_for("JobRunning", name=f"web-{number}")
+
+    before = len(cloud.calls())
+    cloud.fault("*", "*", effect)
+    ends = time.monotonic() + OUTAGE.total_seconds()
+    apply_at(world, cloud, range(OBJECTS // 2, OBJECTS))
+    time.sleep(ends - time.monotonic())
+    asked = len(cloud.calls()) - before
+    cloud.clear()
+
+    healed_by = time.monotonic() + HEALS_WITHIN_S
+    for number in range(OBJECTS):
+        world.wait_for("Accepted", name=f"web-{number}", within_s=healed_by - time.monotonic())
+    assert 1 <= asked <= most_requests()
+    assert len(world.sent()) == len(set(world.sent())) == OBJECTS
+
+
+@pytest.mark.parametrize("effect", [Cut(), UNAVAILABLE], ids=["resets", "503"])
+def test_outage_of_one_endpoint_does_not_touch_another(
+    world: World, cloud: FaultyProxy, other_cloud: FaultyProxy, effect: Effect
+) -> None:
+    cloud.fault("*", "*", effect)
+    apply_at(world, cloud, range(10))
+    for number in range(10):
+        world.wait_for("CloudUnavailable", name=f"web-{number}")
+
+    apply_at(world, other_cloud, range(10, 20))
+    for number in range(10, 20):
+        world.wait_for("Accepted", name=f"web-{number}", within_s=5)
+
+    assert world.condition("Ready", "web-0") is not None
+    assert len(world.sent()) == 10
+
+
+def test_host_that_nobody_knows_is_unavailable(world: World) -> None:
+    nowhere = "http://ims.nowhere.invalid"
+    world.apply([world.image()], endpoints={"iam": nowhere, "ims": nowhere})
+
+    ready = world.wait_for("CloudUnavailable", within_s=40)
+
+    assert "no connection" in ready["message"]
+
+
+def test_deletion_waits_for_a_cloud_that_is_down_and_says_so(
+    world: World, cloud: FaultyProxy
+) -> None:
+    image = world.image()
+    endpoints = {"iam": cloud.url, "ims": cloud.url}
+    world.apply([image], endpoints=endpoints, deletionPolicy="Reject")
+    world.wait_for("Accepted")
+    cloud.fault("*", "*", Cut())
+
+    world.delete()
+    ready = world.wait_for("Rejecting")
+    cloud.clear()
+    eventually(lambda: True if world.find() is None else None, within_s=40)
+
+    assert "the connection broke" in ready["message"]
+    assert world.membership(image) == "rejected"
+
+
+def test_deletion_can_be_let_go_while_the_cloud_is_down(world: World, cloud: FaultyProxy) -> None:
+    image = world.image()
+    endpoints = {"iam": cloud.url, "ims": cloud.url}
+    world.apply([image], endpoints=endpoints, deletionPolicy="Reject")
+    world.wait_for("Accepted")
+    cloud.fault("*", "*", Cut())
+    world.delete()
+    world.wait_for("Rejecting")
+
+    world.annotate(**{"ims.otc.dev/skip-reject": "true"})
+    eventually(lambda: True if world.find() is None else None)
+
+    assert world.membership(image) == "accepted"
+
+
+def test_locked_account_is_told_and_not_tried_by_each_object(world: World) -> None:
+    world.sim.fault(LOGIN, status=401, code="IAM.0061")
+    for number in range(4):
+        world.apply([world.image()], name=f"web-{number}")
+
+    messages = {
+        world.wait_for("AccountLocked", name=f"web-{number}")["message"] for number in range(4)
+    }
+
+    assert len(messages) == 1
+    assert "locked" in messages.pop()
+    assert world.condition("Stalled", "web-0") is not None
+    assert world.calls(LOGIN) == 1
+
+
+def test_throttled_login_is_waited_out_by_all(world: World) -> None:
+    world.sim.fault(LOGIN, status=429, code="IAM.0012", retry_after=7, count=1)
+    for number in range(4):
+        world.apply([world.image()], name=f"web-{number}")
+
+    world.wait_for("Throttled", name="web-0")
+    for number in range(4):
+        world.wait_for("Accepted", name=f"web-{number}", within_s=30)
+
+    assert world.calls(LOGIN) == 2
+
+
+def test_unknown_image_is_told_like_one_that_is_not_shared(world: World) -> None:
+    known, unknown = world.image(), str(uuid.uuid4())
+
+    world.apply([known, unknown])
+    ready = world.wait_for("NotShared")
+
+    assert unknown in ready["message"]
+    eventually(lambda: world.membership(known) == "accepted" or None)
+    assert world.condition("Reconciling") is not None
+
+
+@pytest.mark.parametrize("route", [MEMBER, JOB, LOGIN])
+@pytest.mark.parametrize(
+    "fault",
+    [{"truncate": "body"}, {"truncate": "connection"}, {"status": 200, "body": "html"}],
+    ids=["half the JSON", "half the JSON and gone", "HTML instead of JSON"],
+)
+def test_answer_that_can_not_be_read_is_asked_for_again(
+    world: World, route: str, fault: dict[str, Any]
+) -> None:
+    world.sim.fault(route, count=2, **fault)
+
+    world.apply([world.image()])
+    world.wait_for("Accepted", within_s=30)
+
+    assert world.calls(PUT) == 1
+    assert "Traceback" not in world.operator.log

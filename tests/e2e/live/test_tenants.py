@@ -1,0 +1,156 @@
+"""Tenants who share one operator: what each can reach, and what it can't."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from e2e.conftest import DEPLOY
+from e2e.live.echo import Answer, Asked, cloud
+from e2e.live.process import Operator, eventually
+from e2e.live.world import LOGIN, World
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+POLICY = DEPLOY / "samples/allowed-endpoints.yaml"
+LABELLED = {"image-share-endpoints": "known-only"}
+
+
+@pytest.fixture
+def other(control_plane: ControlPlane, simulator: Simulator, operator: Operator) -> Iterator[World]:
+    """Another tenant of the same operator."""
+    made = World(control_plane, simulator, operator, control_plane.create_namespace("other"))
+    made.secret()
+    yield made
+    control_plane.http.delete(made.resources).raise_for_status()
+
+
+def test_requests_go_to_the_endpoints_of_their_own_object_only(world: World) -> None:
+    """A second cloud gets the second object's requests, with its token, and no others."""
+    with Simulator("--job-seconds", "0.4") as elsewhere:
+        project = elsewhere.add_project(f"eu-de_{world.namespace}")
+        elsewhere.add_user(world.user, world.password)
+        image = elsewhere.add_image(shared_with=(project,))
+        url = elsewhere.url
+        world.apply([world.image()])
+        world.apply([image], "far", projectID=project, endpoints={"iam": url, "ims": url})
+        world.wait_for("Accepted")
+        world.wait_for("Accepted", "far")
+
+        here = {row["project"] for row in world.sim.journal() if row["project"]}
+        there = {row["project"] for row in elsewhere.journal() if row["project"]}
+
+    assert project not in here
+    assert there == {project}
+
+
+def test_catalog_of_a_login_sends_nobody_anywhere(world: World) -> None:
+    """An IAM that names another image service is not believed: endpoints come from the spec."""
+    asked: list[str] = []
+
+    def poison(request: Asked) -> Answer:
+        asked.append(request.path)
+        if not request.login:
+            return Answer(404)
+        endpoint = {"interface": "public", "region": "eu-de", "url": world.sim.url}
+        catalog = [{"type": "image", "name": "ims", "endpoints": [endpoint]}]
+        body = {"token": {"expires_at": "2099-01-01T00:00:00.000000Z", "catalog": catalog}}
+        return Answer(201, body, {"X-Subject-Token": "MIIpoisoned"})
+
+    calls = sum(world.sim.counters()["calls"].values())
+    with cloud(poison) as url:
+        world.apply([world.image()], endpoints={"iam": url, "ims": url})
+        world.wait_for("NotShared")
+
+    assert any("/members/" in path for path in asked)
+    assert sum(world.sim.counters()["calls"].values()) == calls
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../other/secrets/theirs", "other/theirs", "other%2Ftheirs", "..", "theirs?x=y", "theirs#x"],
+)
+def test_name_of_a_secret_leads_to_no_other_namespace(world: World, name: str) -> None:
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        world.apply([world.image()], credentialsSecretRef={"name": name})
+
+    assert refused.value.response.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    assert "credentialsSecretRef.name" in refused.value.response.text
+
+
+def test_secret_of_another_namespace_is_not_found(world: World, other: World) -> None:
+    other.secret("theirs", username=other.user, password=other.password, domainName="d")
+
+    world.apply([world.image()], credentialsSecretRef={"name": "theirs"})
+
+    world.wait_for("SecretNotFound")
+
+
+def test_name_of_a_user_is_no_key_to_the_token_of_another_tenant(
+    world: World, other: World
+) -> None:
+    """Same user, same project, same endpoints; only the password is a guess."""
+    image = world.image()
+    world.apply([image], decision="Reject")
+    world.wait_for("Rejected")
+    logins = world.calls(LOGIN)
+    other.secret(username=world.user, password="a guess", domainName=world.sim.domain)
+
+    other.apply([image], projectID=world.project)
+
+    other.wait_for("CredentialsInvalid")
+    assert world.calls(LOGIN) == logins + 1
+    assert world.membership(image) == "rejected"
+
+
+def test_words_of_a_cloud_are_cleaned_and_cut_before_they_are_shown(world: World) -> None:
+    """No terminal is told to do anything, and no status grows without bound."""
+    noise = "\x1b[2J\x1b[31m\r\n<script>alert(1)</script> " + "word " * 5000 + "x" * 5000
+
+    def rule(request: Asked) -> Answer:
+        if request.login:
+            body = {"token": {"expires_at": "2099-01-01T00:00:00.000000Z"}}
+            return Answer(201, body, {"X-Subject-Token": "MIInoisy"})
+        return Answer(403, {"error": {"code": "IMG.0026", "message": noise}})
+
+    with cloud(rule) as url:
+        world.apply([world.image()], endpoints={"iam": url, "ims": url})
+        ready = world.wait_for("PermissionDenied")
+
+    assert ready["message"].isprintable()
+    assert len(ready["message"]) < 600
+    assert "\x1b[2J" not in world.operator.log
+
+
+def documents() -> list[dict[str, Any]]:
+    return [dict(one) for one in yaml.safe_load_all(POLICY.read_text())]
+
+
+def test_policy_of_the_samples_lets_specs_name_known_regions_only(world: World) -> None:
+    http = world.control_plane.http
+    world.control_plane.apply(documents())
+    http.patch(
+        f"/api/v1/namespaces/{world.namespace}",
+        headers={"Content-Type": "application/merge-patch+json"},
+        json={"metadata": {"labels": LABELLED}},
+    ).raise_for_status()
+
+    def refused() -> httpx.Response | None:
+        """The policy takes a moment to work."""
+        name = f"try-{time.monotonic_ns()}"
+        try:
+            world.apply([world.image()], name)
+        except httpx.HTTPStatusError as exc:
+            return exc.response
+        return None
+
+    try:
+        answer = eventually(refused, within_s=30)
+        world.apply([world.image()], "known", endpoints=None, region="eu-de")
+    finally:
+        world.control_plane.kubectl("delete", "-f", str(POLICY))
+
+    assert "name spec.region instead of spec.endpoints" in answer.text

@@ -1,0 +1,342 @@
+"""A cloud that is down for ten minutes: few requests, however many objects; then all heals.
+
+The real reconciler, queue, workers, circuits and cloud client; a cloud in a function, a virtual
+clock.
+"""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+from drive import START, spec
+
+from image_share_operator import pace
+from image_share_operator.api import API_VERSION, KIND, Key
+from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.circuit import CEILING, THRESHOLD, Circuits
+from image_share_operator.cloud.gate import Gates, Limits
+from image_share_operator.cloud.tenants import Sharing, Tenants, blame
+from image_share_operator.credentials import Held
+from image_share_operator.identity import PasswordCredentials
+from image_share_operator.pace import Policy
+from image_share_operator.queue import WorkQueue
+from image_share_operator.reconciler import Reconciler
+from image_share_operator.store import Store
+from image_share_operator.workers import Workers
+
+# The fewest empty rounds of the loop per step of its clock: nothing here needs more.
+pytestmark = [pytest.mark.looptime(noop_cycles=2), pytest.mark.timeout(30)]
+
+AT_ONCE = 32
+"""The default of ``ISA_ENDPOINT_REQUESTS``."""
+OUTAGE = timedelta(minutes=10)
+TIMEOUT = timedelta(seconds=30)
+"""The default of ``ISA_REQUEST_TIMEOUT_S``."""
+LATENCY_S = 0.02
+A, B = "a.test", "b.test"
+"""Hosts of two clouds; each serves both IAM and IMS."""
+HEALS_WITHIN = CEILING + pace.backoff(99, jitter=1.0)
+"""A resource whose own request was the last probe rests for longest."""
+
+
+def most_requests(outage: timedelta) -> int:
+    """The most requests that one endpoint gets while it is down.
+
+    The failures that open the circuit, the requests that are under way by then (as many as the
+    endpoint may get at once), and the probes: each comes after a rest, and the rests are at least
+    so long.
+    """
+    probes, at = 0, timedelta()
+    while True:
+        at += pace.backoff(probes + 1, jitter=0.0, ceiling=CEILING)
+        if at > outage:
+            return THRESHOLD + AT_ONCE + probes
+        probes += 1
+
+
+async def refuses(request: httpx.Request) -> httpx.Response:
+    """As the transport tells of a refused connection: by the cause alone."""
+    key: Any = None  # the connection's name, which nobody reads
+    raise httpx.ConnectError("refused", request=request) from aiohttp.ClientConnectorError(
+        key, OSError()
+    )
+
+
+async def is_unavailable(request: httpx.Request) -> httpx.Response:
+    del request
+    await asyncio.sleep(LATENCY_S)
+    return httpx.Response(503, text="<html>maintenance</html>")
+
+
+async def never_answers(request: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError(request)
+
+
+Outage = Callable[[httpx.Request], Awaitable[httpx.Response]]
+
+
+@dataclass
+class Clouds:
+    """Two clouds behind one transport.
+
+    Attributes:
+        down: by host, how it fails now.
+        calls: by host, the requests that were sent there.
+        accepted: images by the number of batches that the cloud took for them.
+    """
+
+    now: Callable[[], datetime]
+    down: dict[str, Outage] = field(default_factory=dict[str, Outage])
+    calls: Counter[str] = field(default_factory=Counter[str])
+    accepted: Counter[str] = field(default_factory=Counter[str])
+    jobs: list[datetime] = field(default_factory=list[datetime])
+    done_at: dict[str, datetime] = field(default_factory=dict[str, datetime])
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.calls[request.url.host] += 1
+        outage = self.down.get(request.url.host)
+        if outage is not None:
+            return await outage(request)
+        await asyncio.sleep(LATENCY_S)
+        match request.method, request.url.path.split("/")[1:]:
+            case "POST", ["v3", "auth", "tokens"]:
+                expires = (self.now() + timedelta(days=1)).isoformat()
+                return httpx.Response(
+                    201,
+                    headers={"X-Subject-Token": "token"},
+                    json={"token": {"expires_at": expires}},
+                )
+            case "PUT", ["v1", "cloudimages", "members"]:
+                return self._taken(json.loads(request.content)["images"])
+            case "GET", ["v1", _, "jobs", job]:
+                status = "SUCCESS" if self.jobs[int(job, 16)] <= self.now() else "RUNNING"
+                return httpx.Response(200, json={"status": status})
+            case "GET", ["v2", "images", image, "members", _]:
+                done = image in self.done_at and self.done_at[image] <= self.now()
+                return httpx.Response(200, json={"status": "accepted" if done else "pending"})
+            case other:
+                raise AssertionError(other)
+
+    def _taken(self, images: list[str]) -> httpx.Response:
+        self.accepted.update(images)
+        self.jobs.append(self.now() + timedelta(seconds=1))
+        self.done_at |= dict.fromkeys(images, self.jobs[-1])
+        return httpx.Response(200, json={"job_id": f"{len(self.jobs) - 1:032x}"})
+
+
+@dataclass
+class Cluster:
+    """Many objects on an API server that counts versions; each Secret is another user's."""
+
+    bodies: dict[Key, dict[str, Any]] = field(default_factory=dict[Key, dict[str, Any]])
+    writes: Counter[Key] = field(default_factory=Counter[Key])
+    version: int = 0
+
+    def add(self, number: int, host: str) -> dict[str, Any]:
+        self.version += 1
+        key = Key("demo", f"web-{number}")
+        url = f"https://{host}"
+        image = f"{number:08x}-1111-4222-8333-444455556666"
+        wanted = spec([image], endpoints={"iam": url, "ims": url}, interval="1m")
+        del wanted["region"]
+        self.bodies[key] = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {
+                "namespace": key.namespace,
+                "name": key.name,
+                "uid": f"uid-{number}",
+                "resourceVersion": str(self.version),
+                "generation": 1,
+            },
+            "spec": {**wanted, "credentialsSecretRef": {"name": f"secret-{number}"}},
+            "status": {"observedGeneration": -1},
+        }
+        return self.bodies[key]
+
+    async def get(self, namespace: str, name: str) -> Held:
+        assert namespace == "demo"
+        credentials = PasswordCredentials(user_name=name, password="p", domain_name="d")
+        return Held(credentials=credentials, version="1")
+
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        raise AssertionError(key)
+
+    async def write_status(
+        self, key: Key, version: int, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        body = self.bodies[key]
+        assert body["metadata"]["resourceVersion"] == str(version)
+        self.version += 1
+        self.writes[key] += 1
+        metadata = {**body["metadata"], "resourceVersion": str(self.version)}
+        self.bodies[key] = {**body, "metadata": metadata, "status": dict(status)}
+        return self.bodies[key]
+
+    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+        raise AssertionError(key, uid)
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        raise AssertionError(key, uid)
+
+    async def namespace_goes(self, namespace: str) -> bool:
+        raise AssertionError(namespace)
+
+    def reasons(self) -> Counter[str | None]:
+        """How many objects have which reason of Ready; none has no condition yet."""
+        return Counter(self._reason(body) for body in self.bodies.values())
+
+    def _reason(self, body: Mapping[str, Any]) -> str | None:
+        rows = body["status"].get("conditions", ())
+        return next((row["reason"] for row in rows if row["type"] == "Ready"), None)
+
+
+@dataclass
+class Scene:
+    """The operator at work, on the event loop's clock."""
+
+    cluster: Cluster
+    clouds: Clouds
+    store: Store
+    queue: WorkQueue
+    count: int = 0
+
+    def add(self, count: int, hosts: Sequence[str] = (A, B)) -> None:
+        """Create objects, of the hosts in turn."""
+        for _ in range(count):
+            body = self.cluster.add(self.count, hosts[self.count % len(hosts)])
+            self.count += 1
+            key = self.store.observe(body)
+            assert key is not None
+            self.queue.add(key)
+
+    async def all_accepted(self) -> timedelta:
+        """Wait for it; return how long it took."""
+        started = now()
+        while self.cluster.reasons() != {"Accepted": self.count}:
+            assert now() - started < timedelta(hours=1), self.cluster.reasons()
+            await asyncio.sleep(0.5)
+        return now() - started
+
+
+def now() -> datetime:
+    return START + timedelta(seconds=asyncio.get_running_loop().time())
+
+
+@asynccontextmanager
+async def scene() -> AsyncIterator[Scene]:
+    """The parts as `__main__` puts them together."""
+    dice = random.Random(7)  # noqa: S311 - repeatable jitter
+    clouds, cluster, store, queue = Clouds(now), Cluster(), Store(), WorkQueue(256)
+    client = httpx.AsyncClient(transport=httpx.MockTransport(clouds))
+    caller = Caller(
+        client=client,
+        timeout=TIMEOUT,
+        gates=Gates(Limits(at_once=AT_ONCE, per_second=100)),
+        circuits=Circuits(now, dice.random),
+    )
+    reconciler = Reconciler(
+        store=store,
+        cloud=Tenants(caller, now, Sharing(window=timedelta(seconds=0.1), images=50)),
+        credentials=cluster,
+        kube=cluster,
+        emit=lambda _: None,
+        blame=blame,
+        now=now,
+        policy=Policy(),
+        rng=dice,
+    )
+    stop = asyncio.Event()
+    working = asyncio.create_task(Workers(queue, reconciler.reconcile, 2048).run(stop, timedelta()))
+    yield Scene(cluster, clouds, store, queue)
+    stop.set()
+    await working
+    await client.aclose()
+
+
+@pytest.mark.parametrize("count", [3, 30, 300])
+async def test_outage_costs_no_more_requests_for_hundreds_of_objects_than_for_three(
+    count: int,
+) -> None:
+    """A third is settled when it begins, a third has its job running, a third comes meanwhile."""
+    async with scene() as world:
+        world.add(count // 3)
+        await world.all_accepted()
+        await asyncio.sleep(30)
+        world.add(count // 3)
+        await asyncio.sleep(0.5)
+        before = world.clouds.calls.copy()
+
+        world.clouds.down = {A: refuses, B: refuses}
+        await asyncio.sleep(60)
+        world.add(count // 3)
+        await asyncio.sleep(OUTAGE.total_seconds() / 2 - 60)
+        world.clouds.down = {A: is_unavailable, B: is_unavailable}
+        await asyncio.sleep(OUTAGE.total_seconds() / 2)
+        asked = world.clouds.calls - before
+        told = world.cluster.reasons()
+        world.clouds.down = {}
+        took = await world.all_accepted()
+
+    assert THRESHOLD <= asked[A] <= most_requests(OUTAGE)
+    assert THRESHOLD <= asked[B] <= most_requests(OUTAGE)
+    assert told == {"CloudUnavailable": count}
+    assert took <= HEALS_WITHIN
+    assert world.clouds.accepted.total() == len(world.clouds.accepted) == count
+
+
+async def test_outage_is_told_once_by_each_object() -> None:
+    async with scene() as world:
+        world.add(30)
+        await world.all_accepted()
+        before = world.cluster.writes.copy()
+
+        world.clouds.down = {A: refuses, B: refuses}
+        await asyncio.sleep(OUTAGE.total_seconds() / 2)
+        world.clouds.down = {A: is_unavailable, B: is_unavailable}
+        await asyncio.sleep(OUTAGE.total_seconds() / 2)
+        told = world.cluster.writes - before
+
+    assert set(told.values()) == {1}
+    assert len(told) == 30
+
+
+async def test_outage_of_one_endpoint_does_not_slow_the_other() -> None:
+    async with scene() as world:
+        world.add(30, hosts=(A,))
+        await world.all_accepted()
+        world.clouds.down = {A: is_unavailable}
+        await asyncio.sleep(150)
+        assert world.cluster.reasons() == {"CloudUnavailable": 30}
+
+        world.add(30, hosts=(B,))
+        await asyncio.sleep(2)
+
+        assert world.cluster.reasons() == {"CloudUnavailable": 30, "Accepted": 30}
+
+
+async def test_cloud_that_never_answers_is_asked_as_rarely_as_one_that_refuses() -> None:
+    async with scene() as world:
+        world.add(30)
+        await world.all_accepted()
+        before = world.clouds.calls.copy()
+
+        world.clouds.down = {A: never_answers, B: never_answers}
+        await asyncio.sleep(OUTAGE.total_seconds())
+        asked = world.clouds.calls - before
+        world.clouds.down = {}
+        took = await world.all_accepted()
+
+    assert THRESHOLD <= asked[A] <= most_requests(OUTAGE)
+    assert THRESHOLD <= asked[B] <= most_requests(OUTAGE)
+    assert took <= HEALS_WITHIN + TIMEOUT
