@@ -13,10 +13,10 @@ export KEEP
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench lock format tools venv clean
+.PHONY: help demo test chaos check bench lock format tools venv clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: welcome $(INSTALLED) tools ## See image shares being accepted (KEEP=1 leaves it running)
 	@$(BIN)/python hack/demo.py
@@ -29,6 +29,9 @@ welcome:
 
 test: $(INSTALLED) tools ## Run all tests: unit, contract, end-to-end on a real API server
 	@$(BIN)/python -m pytest
+
+chaos: $(INSTALLED) tools ## Break everything at random for MINUTES=10, with SEED=n to see it again
+	@$(BIN)/python -m chaos --minutes $(or $(MINUTES),10) $(addprefix --seed ,$(SEED))
 
 check: $(INSTALLED) ## Check format, lint, types, import contracts, generated files; quick tests
 	@$(BIN)/ruff format --check

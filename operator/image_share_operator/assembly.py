@@ -1,6 +1,7 @@
 """Builds the rooms and hands them to each other; runs them until told to stop."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,8 @@ from image_share_operator.workers import Workers
 CONNECT_TIMEOUT = timedelta(seconds=5)
 GRACE = timedelta(seconds=2)
 """For passes in hand when the process is told to stop."""
+WATCH_GRACE_S = 1.0
+"""For the watch, which writes nothing."""
 STUCK = timedelta(seconds=60)
 """A loop that did not move for so long will not move again."""
 
@@ -80,14 +83,17 @@ class Operator:
             async with self._clients, asyncio.TaskGroup() as group:
                 parts = (self._recorder, self._preflight, self._readiness, self._census)
                 background = [group.create_task(part.run()) for part in parts]
+                # A daemon: kopf can't be stopped while it waits for an API server that is away.
                 loop = asyncio.get_running_loop()
-                group.create_task(asyncio.to_thread(self._watcher.run, loop))
+                watching = threading.Thread(target=self._watcher.run, args=(loop,), daemon=True)
+                watching.start()
                 try:
                     await self._workers.run(stop, GRACE)
                 finally:
                     self._watcher.stop()
                     for task in background:
                         task.cancel()
+            await asyncio.to_thread(watching.join, WATCH_GRACE_S)
         finally:
             metrics.REGISTRY.unregister(live)
 

@@ -173,7 +173,8 @@ class Watcher:
             self.listed += 1
         body: Any = event["object"]
         if self._home is not None and self._shard.owns(body["metadata"]["namespace"]):
-            self._home.call_soon_threadsafe(take, event, self._store, self._queue)
+            with contextlib.suppress(RuntimeError):  # that loop has ended: so will this one
+                self._home.call_soon_threadsafe(take, event, self._store, self._queue)
 
     def _run_once(self) -> str:
         """Run kopf to its end; say why it ended."""

@@ -1,0 +1,149 @@
+"""What users asked for and when, and what was out of order meanwhile. Data and pure questions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from chaos.model import Login, Spec, Target
+
+LATE_SIGN_S = 2.0
+"""After a freeze ends: what arrives then was perhaps sent before it began."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One generation of an object. Times are the machine's monotonic clock.
+
+    Attributes:
+        sent_s: just before the user's request: nobody can know it earlier.
+        done_s: just after its answer.
+        leaving: whether this is the object's deletion: its shares are rejected.
+    """
+
+    generation: int
+    spec: Spec
+    sent_s: float
+    done_s: float
+    leaving: bool = False
+
+    @property
+    def value(self) -> str:
+        """The membership that it asks for."""
+        return "rejected" if self.leaving else self.spec.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """When an object was first shown with this ``status.observedGeneration``."""
+
+    at_s: float
+    observed: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """The life of one object.
+
+    Attributes:
+        carried: (image, id of a job) as its status ever named them.
+        held: whether it was deleted with Reject and our finalizer on it.
+    """
+
+    target: Target
+    versions: list[Version] = field(default_factory=list[Version])
+    sights: list[Sight] = field(default_factory=list[Sight])
+    carried: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    deleted: bool = False
+    held: bool = False
+
+    @property
+    def latest(self) -> Version:
+        """What is asked for now."""
+        return self.versions[-1]
+
+    def seen_at(self, generation: int) -> float:
+        """When the operator surely knew this generation or a later one; infinity: never."""
+        return next((s.at_s for s in self.sights if s.observed >= generation), float("inf"))
+
+
+class Owners:
+    """Which objects ever named an image, in a project."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._by_image: dict[str, list[Record]] = {}
+        for record in records:
+            images = {image for version in record.versions for image in version.spec.images}
+            for image in images:
+                self._by_image.setdefault(image, []).append(record)
+
+    def of(self, image: str) -> Sequence[Record]:
+        """The objects, in no order."""
+        return self._by_image.get(image, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time."""
+
+    start_s: float
+    end_s: float
+
+    def overlap(self, start_s: float, end_s: float) -> float:
+        """For how long both last together."""
+        return max(0.0, min(self.end_s, end_s) - max(self.start_s, start_s))
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """All that happened.
+
+    Attributes:
+        kills: times of each ``kill -9``.
+        stops: times of each SIGTERM.
+        outages: when the operator or the API server could not know of changes.
+        freezes: when the cloud stood still.
+        hands: (time, image, project) of each change by hand: drift, withdrawal, new share.
+        nudges: (time, object) of each request to try again at once.
+        secrets_seen: places where a secret was seen.
+    """
+
+    logins: tuple[Login, ...]
+    records: dict[Target, Record] = field(default_factory=dict[Target, Record])
+    kills: list[float] = field(default_factory=list[float])
+    stops: list[float] = field(default_factory=list[float])
+    outages: list[Window] = field(default_factory=list[Window])
+    freezes: list[Window] = field(default_factory=list[Window])
+    hands: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
+    nudges: list[tuple[float, Target]] = field(default_factory=list[tuple[float, Target]])
+    secrets_seen: list[str] = field(default_factory=list[str])
+
+    def up_s(self, start_s: float, end_s: float) -> float:
+        """How much of this span had nothing out of order; overlapping outages count once."""
+        return max(0.0, end_s - start_s) - sum(
+            window.overlap(start_s, end_s) for window in _merged(self.outages)
+        )
+
+    def sent_s(self, arrived_s: float) -> float:
+        """When a request was sent, at the earliest: it may have waited while the cloud stood."""
+        for window in self.freezes:
+            if window.start_s <= arrived_s <= window.end_s + LATE_SIGN_S:
+                return window.start_s
+        return arrived_s
+
+    def killed_between(self, start_s: float, end_s: float) -> bool:
+        """Whether the operator was killed in this span."""
+        return any(start_s <= at <= end_s for at in self.kills)
+
+    def stopped_between(self, start_s: float, end_s: float) -> bool:
+        """Whether the operator was told to stop in this span."""
+        return any(start_s <= at <= end_s for at in self.stops)
+
+
+def _merged(windows: Sequence[Window]) -> list[Window]:
+    merged: list[Window] = []
+    for window in sorted(windows, key=lambda window: window.start_s):
+        if merged and window.start_s <= merged[-1].end_s:
+            last = merged.pop()
+            merged.append(Window(last.start_s, max(last.end_s, window.end_s)))
+        else:
+            merged.append(window)
+    return merged

@@ -1,0 +1,273 @@
+"""What the schedule speaks about, as data. No I/O, no clock, no randomness."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+
+MARK = "Chaos7Mark"
+"""Part of every password and token that there is: what shows it shows a secret."""
+CREDENTIAL_REASONS = frozenset({"CredentialsInvalid", "SecretNotFound", "AccountLocked"})
+"""Reasons that only another Secret ends."""
+
+
+class SecretKind(StrEnum):
+    """In which form a Secret holds its credentials."""
+
+    PASSWORD = "password"
+    CLOUDS_YAML = "clouds.yaml"
+    TOKEN = "token"
+
+
+class Content(StrEnum):
+    """What is in a Secret."""
+
+    GOOD = "good"
+    WRONG_PASSWORD = "wrong password"
+    UNKNOWN_USER = "unknown user"
+    MISSING_KEY = "missing key"
+    GARBAGE = "garbage"
+    ABSENT = "absent"
+    """There is no such Secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """One Secret and the one user whose credentials it holds; no two share a user.
+
+    Attributes:
+        projects: that the user may answer for; a token is good for the first one only.
+    """
+
+    namespace: str
+    name: str
+    kind: SecretKind
+    user: str
+    user_id: str
+    domain: str
+    password: str
+    projects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One version of an object's spec, as far as chaos varies it."""
+
+    images: tuple[str, ...]
+    project: str
+    secret: str
+    decision: str = "Accept"
+    deletion_policy: str = "Retain"
+    suspend: bool = False
+    interval: str = "1m"
+    timeout: str = "30s"
+
+    @property
+    def value(self) -> str:
+        """The membership that it asks for."""
+        return "accepted" if self.decision == "Accept" else "rejected"
+
+    def manifest(self, url: str) -> Json:
+        """The spec as users write it; ``url`` is the cloud's."""
+        return {
+            "images": list(self.images),
+            "projectID": self.project,
+            "credentialsSecretRef": {"name": self.secret},
+            "decision": self.decision,
+            "deletionPolicy": self.deletion_policy,
+            "suspend": self.suspend,
+            "interval": self.interval,
+            "timeout": self.timeout,
+            "endpoints": {"iam": url, "ims": url},
+        }
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Target:
+    """An object by its place. No name is used twice."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A user creates an object.
+
+    ``images`` are new to the cloud, with their first membership; ``None``: not shared (yet).
+    """
+
+    target: Target
+    spec: Spec
+    images: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A user changes a spec."""
+
+    target: Target
+    spec: Spec
+    images: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """A user deletes an object."""
+
+    target: Target
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """A user writes or deletes a Secret."""
+
+    namespace: str
+    secret: str
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Someone sets a membership by hand; an image that is not shared stays so."""
+
+    image: str
+    project: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """The owner ends a share."""
+
+    image: str
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The owner shares an image (again), unless it is shared."""
+
+    image: str
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloudFault:
+    """One fault rule of the simulator, as its control API takes it."""
+
+    kind: str
+    rule: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClearFaults:
+    """All fault rules end."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """Settings of the simulator, such as lags."""
+
+    changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireTokens:
+    """All tokens die; whoever put one into a Secret puts a new one there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """The cloud takes connections and answers nothing, for so long."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """The cloud refuses connections, for so long."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """``kill -9`` of the operator (the leader, where there are two), and its restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """SIGTERM to the operator, and its restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartApiServer:
+    """The API server ends and starts again; all watches break."""
+
+
+Action = (
+    Create
+    | Edit
+    | Delete
+    | Rotate
+    | Drift
+    | Withdraw
+    | Share
+    | CloudFault
+    | ClearFaults
+    | CloudSettings
+    | ExpireTokens
+    | Freeze
+    | Offline
+    | Kill
+    | Terminate
+    | RestartApiServer
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """An action and when it is due, in seconds from the start."""
+
+    at_s: float
+    action: Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """How much chaos.
+
+    Attributes:
+        seconds: for how long it lasts; settling comes after it.
+        objects: that live at once, at most.
+        edits_per_s: what users do to objects, on average.
+        replicas: of the operator; 2 turn leader election on.
+    """
+
+    seconds: float = 75.0
+    objects: int = 200
+    edits_per_s: float = 4.0
+    replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """All that happens, in order.
+
+    Attributes:
+        pools: by project, images that several objects name; shared from the start.
+        end: what is done after the faults ended, at once.
+    """
+
+    seed: int
+    parameters: Parameters
+    logins: tuple[Login, ...]
+    pools: Mapping[str, tuple[str, ...]]
+    actions: tuple[Timed, ...]
+    end: tuple[Action, ...]

@@ -1,0 +1,183 @@
+"""Was every PUT needed? Pure.
+
+An exact number of needed PUTs cannot be told from outside: the cloud may refuse a batch, lose its
+answer, or lie about the job, and each of these rightly causes another PUT. But where a PUT *changes
+nothing* can be told: at its arrival an image of it had the value, or a job under way was about to
+set it (known afterwards: which jobs applied). That image is extra, as is a PUT of nothing but such
+images, and is one of these:
+
+- ``overlap``: another object's job set the value at nearly the same time (both looked before it).
+  The statuses of different objects name the two jobs as those that carried the image;
+- ``hand``: somebody set the value by hand after the operator's look and before its PUT;
+- ``lost answer``: the setting PUT met a fault that keeps its job id from the operator (reset, 5xx,
+  broken or late answer), or the cloud stood still: the operator never learnt the job, looked,
+  perhaps before it had run, and may send each image once more;
+- ``kill``: no status ever named the setting job for this image, and the operator was killed
+  between both PUTs: it died with the id. A kill may cost the PUTs that were under way then;
+- ``stop``: likewise with SIGTERM, which gives passes two seconds to end;
+- ``odd job``: the setting job met a fault (it was stuck, lied, failed, or its record was gone), so
+  the operator could not know that it would be done;
+- ``unexplained``: none of these. There must be none.
+
+The claim of the run: no ``unexplained`` image, and at most as many ``kill`` PUTs as kills.
+
+What the cloud forces must be paced (`unpaced`): no image is carried by more than `MOST_PER_MINUTE`
+PUTs in a minute, and as many more as it had edits, changes by hand, restarts and requests to
+try again in that minute.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from chaos.history import History, Owners, Record
+from chaos.tape import Put, Setting, Tape
+
+MOST_PER_MINUTE = 12
+"""Six quick retries of a failing job, and as many halvings of a batch of fifty."""
+ID_LOST = frozenset(
+    {"status", "reset", "truncate", "drop", "patch", "drip_seconds", "delay_seconds", "body"}
+)
+"""Parts of a fault that keep the job id of a PUT from the one who sent it."""
+
+ONCE = frozenset({"lost answer", "kill", "stop"})
+"""Reasons that are good for one repetition."""
+LOOKED_S = 10.0
+"""From a look to the PUT that it leads to: a list, the window of a batch, a busy machine."""
+GRAVITY = ("overlap", "hand", "lost answer", "odd job", "stop", "kill", "unexplained")
+
+
+@dataclass(slots=True)
+class Extra:
+    """What was sent and changed nothing, by why.
+
+    Attributes:
+        images: each image of each PUT that changed nothing for it.
+        puts: PUTs that changed nothing at all; by the gravest reason among their images.
+        complaints: images of which nobody knows why.
+    """
+
+    images: Counter[str] = field(default_factory=Counter[str])
+    puts: Counter[str] = field(default_factory=Counter[str])
+    complaints: list[str] = field(default_factory=list[str])
+
+
+def sort_extra(tape: Tape, history: History) -> Extra:
+    """Sort what changed nothing by why it was sent."""
+    told = _Senders(history.records.values())
+    repeated: Counter[tuple[str, str]] = Counter()
+    result = Extra()
+    for position, put in enumerate(tape.puts):
+        needless = put.needless()
+        whys: list[str] = []
+        for setting in needless:
+            before = _setter(tape.puts[:position], put, setting)
+            why = _Pair(before, put, setting.image).why(history, told)
+            if before is not None and why in ONCE:
+                repeated[str(before.job), setting.image] += 1
+                if repeated[str(before.job), setting.image] > 1:
+                    why = "unexplained"
+            whys.append(why)
+            if why == "unexplained":
+                by = " and ".join(told.of(put.job, setting.image)) or "nobody known"
+                result.complaints.append(
+                    f"PUT of {put.value} changed nothing for image {setting.image} of "
+                    f"{put.body_project}, sent by {by}; set by job {before and before.job}"
+                )
+        result.images.update(whys)
+        if needless and len(needless) == len(put.settings):
+            result.puts[max(whys, key=GRAVITY.index)] += 1
+    return result
+
+
+class _Senders:
+    """Which objects' statuses ever named a job as the one that carried an image."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._by_job: dict[tuple[str, str], set[str]] = {}
+        for record in records:
+            for image, job in record.carried:
+                self._by_job.setdefault((job, image), set()).add(str(record.target))
+
+    def of(self, job: str | None, image: str) -> list[str]:
+        return sorted(self._by_job.get((job or "", image), ()))
+
+
+def _setter(before: Sequence[Put], put: Put, setting: Setting) -> Put | None:
+    """The PUT whose job set the image to what it was; ``None``: no PUT did."""
+    coming = {job for job, _ in setting.coming}
+    for earlier in reversed(before):
+        if earlier.body_project != put.body_project or earlier.value != put.value:
+            continue
+        if coming and earlier.job not in coming:
+            continue
+        if any(row.image == setting.image and row.applied for row in earlier.settings):
+            return earlier
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A PUT that changed nothing for an image, and the one that had set it."""
+
+    before: Put | None
+    put: Put
+    image: str
+
+    def why(self, history: History, told: _Senders) -> str:
+        before = self.before
+        if before is None:
+            return "hand" if self._set_by_hand(history) else "unexplained"
+        one, other = told.of(before.job, self.image), told.of(self.put.job, self.image)
+        if one and other and not set(one) & set(other):
+            return "overlap"
+        if not one:
+            sent_s = history.sent_s(before.at_s)
+            if ID_LOST & set(before.effects) or sent_s < before.at_s:
+                return "lost answer"
+            if any(window.overlap(before.at_s, before.at_s + 1.0) for window in history.freezes):
+                return "lost answer"
+            if history.killed_between(sent_s, self.put.at_s):
+                return "kill"
+            if history.stopped_between(sent_s, self.put.at_s):
+                return "stop"
+        return "odd job" if "job" in before.effects else "unexplained"
+
+    def _set_by_hand(self, history: History) -> bool:
+        return any(
+            (image, project) == (self.image, self.put.body_project)
+            and self.put.at_s - LOOKED_S <= at_s <= self.put.at_s
+            for at_s, image, project in history.hands
+        )
+
+
+def unpaced(tape: Tape, history: History) -> list[str]:
+    """Images that were sent again and again."""
+    owners = Owners(history.records.values())
+    restarts = sorted((*history.kills, *history.stops))
+    by_image: dict[str, list[float]] = {}
+    for put in tape.puts:
+        for image in put.images:
+            by_image.setdefault(image, []).append(put.at_s)
+    found: list[str] = []
+    for image, times in by_image.items():
+        causes = [*restarts, *_causes(image, owners.of(image), history)]
+        for start_s in times:
+            sent = _within(times, start_s)
+            allowed = MOST_PER_MINUTE + _within(causes, start_s - 60.0, 120.0)
+            if sent > allowed:
+                found.append(f"image {image} was sent {sent} times in a minute, not {allowed}")
+                break
+    return found
+
+
+def _causes(image: str, records: Sequence[Record], history: History) -> Iterator[float]:
+    """Times at which something gave reason to send the image again."""
+    mine = {record.target for record in records}
+    yield from (version.sent_s for record in records for version in record.versions)
+    yield from (at_s for at_s, named, _ in history.hands if named == image)
+    yield from (at_s for at_s, target in history.nudges if target in mine)
+
+
+def _within(times: Iterable[float], start_s: float, for_s: float = 60.0) -> int:
+    return sum(start_s <= at <= start_s + for_s for at in times)

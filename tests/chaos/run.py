@@ -1,0 +1,216 @@
+"""One run from the start to the verdict."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from chaos import needs, rights, schedule, truth
+from chaos.history import History
+from chaos.marks import shows_secret
+from chaos.model import CREDENTIAL_REASONS, Json, Parameters, Target
+from chaos.monkey import Monkey, Tell
+from chaos.tape import Tape
+from chaos.watch import RESOURCES, Watch
+from chaos.world import World
+
+SETTLE_WITHIN_S = 120.0
+"""From the last edit. The longest waits that then are left: an image that drifted is looked at
+after 66 s (an interval of 1 m, spread by a tenth); a job that lied is believed for 60 s; delays
+between tries have grown to a minute; a Secret is read anew every 2 s here."""
+STOP_WITHIN_S = 4.0
+"""Passes in hand get 2 s, and the machine is busy."""
+LOOK_EVERY_S = 1.0
+NUDGE_EVERY_S = 15.0
+RECONCILE_AT = "ims.otc.dev/reconcile-at"
+EVENTS = "/apis/events.k8s.io/v1/events"
+PAGE = 500
+FAULTS_IN_LOG = ("fault of the operator", "Traceback")
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """What came of a run.
+
+    Attributes:
+        complaints: by check, what is wrong; all empty when all is well.
+        figures: for people, in the order of reading.
+    """
+
+    seed: int
+    complaints: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    figures: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is wrong."""
+        return not any(self.complaints.values())
+
+
+def run(seed: int, parameters: Parameters, directory: Path, tell: Tell) -> Verdict:
+    """Make chaos, let it settle, judge. Logs of the operator stay in ``directory``."""
+    plan = schedule.make(seed, parameters)
+    history = History(logins=plan.logins)
+    with World(plan, directory) as world, Watch(world.client(), history) as watch:
+        monkey = Monkey(schedule=plan, world=world, history=history, tell=tell)
+        monkey.run()
+        monkey.end()
+        settled = _Settling(monkey).wait(tell)
+        for operator in world.operators:
+            operator.terminate()
+        tape = world.sim.tape()
+        locked = _locked(_objects(world))
+        shown = _secrets_shown(world, history)
+        lines = [line for log in world.logs for line in log.splitlines()]
+        verdict = Verdict(seed=seed, complaints={"1, 2 truth and cloud": settled.complaints})
+        verdict.complaints |= _checks(tape, history, lines, [*shown, *locked])
+        if monkey.slowest_stop_s > STOP_WITHIN_S:
+            slow = f"SIGTERM took {monkey.slowest_stop_s:.1f} s to end the operator"
+            verdict.complaints["7 orderly stop"] = [slow]
+        verdict.figures = _figures(monkey, settled, tape, lines, watch.events)
+    return verdict
+
+
+@dataclass(slots=True)
+class _Settling:
+    """Waits until nothing is to be complained of."""
+
+    monkey: Monkey
+    complaints: list[str] = field(default_factory=list[str])
+    seconds: float = 0.0
+    _nudged: dict[Target, float] = field(default_factory=dict[Target, float])
+
+    def wait(self, tell: Tell) -> "_Settling":
+        """Look until two looks in a row find nothing wrong, or the bound is reached."""
+        world, history = self.monkey.world, self.monkey.history
+        started, quiet = time.monotonic(), False
+        while True:
+            self.seconds = time.monotonic() - started
+            bodies, records = _objects(world), list(history.records.values())
+            members = {(row["image"], row["project"]): row["status"] for row in world.sim.members()}
+            self.complaints = truth.complaints(records, bodies, members)
+            if (not self.complaints and quiet) or self.seconds > SETTLE_WITHIN_S:
+                return self
+            quiet = not self.complaints
+            tell(f"{self.seconds:5.0f} s after the last edit: {len(self.complaints)} differences")
+            for target, body in bodies.items():
+                self._nudge(target, body)
+            time.sleep(LOOK_EVERY_S)
+
+    def _nudge(self, target: Target, body: Json) -> None:
+        """Do what the status asks a person for: the cloud was mended, so try again."""
+        stalled = [
+            row["reason"]
+            for row in body.get("status", {}).get("conditions", ())
+            if row["type"] == "Stalled"
+        ]
+        latest = self._nudged.get(target, float("-inf"))
+        if (
+            not stalled
+            or stalled[0] in CREDENTIAL_REASONS
+            or "deletionTimestamp" in body["metadata"]
+        ):
+            return
+        if time.monotonic() < latest + NUDGE_EVERY_S:
+            return
+        self._nudged[target] = time.monotonic()
+        self.monkey.history.nudges.append((time.monotonic(), target))
+        if stalled[0] == "JobTimeout":
+            spec = self.monkey.history.records[target].latest.spec
+            self.monkey.edit(target, replace(spec, timeout=f"{int(spec.timeout[:-1]) + 1}s"))
+        else:
+            asked = {RECONCILE_AT: f"{time.monotonic()}"}
+            self.monkey.world.patch(target, {"metadata": {"annotations": asked}})
+
+    @property
+    def nudged(self) -> int:
+        """How many objects had to be asked to try again."""
+        return len(self._nudged)
+
+
+def _objects(world: World) -> dict[Target, Json]:
+    listed = world.call("GET", RESOURCES) or {}
+    return {
+        Target(body["metadata"]["namespace"], body["metadata"]["name"]): body
+        for body in listed["items"]
+    }
+
+
+def _checks(
+    tape: Tape, history: History, lines: list[str], secrets: list[str]
+) -> dict[str, list[str]]:
+    extra = needs.sort_extra(tape, history)
+    killed = extra.puts["kill"]
+    if killed > len(history.kills):
+        extra.complaints.append(f"{killed} extra PUTs by {len(history.kills)} kills")
+    return {
+        "3 right values": rights.wrong_values(tape, history),
+        "4 own project and token": rights.foreign(tape, history),
+        "5 no extra PUT": [*extra.complaints, *needs.unpaced(tape, history)],
+        "6 log and secrets": [
+            *(line for line in lines if any(word in line for word in FAULTS_IN_LOG)),
+            *(f"a secret in the log: {line[:40]}…" for line in lines if shows_secret(line)),
+            *secrets,
+        ],
+    }
+
+
+def _secrets_shown(world: World, history: History) -> list[str]:
+    """Where a secret is to be seen: statuses at any time, objects and Events at the end."""
+    found = list(history.secrets_seen)
+    for path in (RESOURCES, EVENTS):
+        query = f"?limit={PAGE}"
+        while query:
+            listed = world.call("GET", path + query) or {}
+            found += [path for row in listed["items"] if shows_secret(str(row))]
+            more = listed["metadata"].get("continue")
+            query = f"?limit={PAGE}&continue={more}" if more else ""
+    return [f"a secret in {place}" for place in found]
+
+
+def _locked(bodies: Mapping[Target, Json]) -> list[str]:
+    """Objects whose account is locked: the operator tried bad credentials too often."""
+    return [
+        f"{target}: its account is locked"
+        for target, body in bodies.items()
+        for row in body.get("status", {}).get("conditions", ())
+        if row["reason"] == "AccountLocked"
+    ]
+
+
+def _figures(
+    monkey: Monkey, settled: _Settling, tape: Tape, lines: list[str], events: int
+) -> dict[str, str]:
+    counts, history = monkey.counts, monkey.history
+    extra = needs.sort_extra(tape, history)
+    taken = [put for put in tape.puts if put.job]
+    live = sum(not record.deleted for record in history.records.values())
+    return {
+        "chaos": f"{monkey.schedule.parameters.seconds:.0f} s, at most "
+        f"{monkey.latest_s:.1f} s behind the schedule",
+        "objects": f"{counts['Create']} created, {counts['Delete']} deleted, {live} live",
+        "spec edits": str(counts["Edit"]),
+        "Secret rotations": str(counts["Rotate"]),
+        "changes by hand": f"{counts['Drift']} answers, {counts['Withdraw']} withdrawals, "
+        f"{counts['Share']} shares",
+        "fault rules": f"{sum(monkey.faults.values())} of {len(monkey.faults)} kinds, "
+        f"met by {tape.faulty_calls} calls",
+        "cloud away": f"{counts['Freeze']} times frozen, {counts['Offline']} times offline",
+        "operator": f"{counts['Kill']} kills, {counts['Terminate']} stops of at most "
+        f"{monkey.slowest_stop_s:.1f} s",
+        "API server restarts": str(counts["RestartApiServer"]),
+        "PUTs": f"{len(tape.puts)}, {len(taken)} taken, "
+        f"{sum(len(put.images) for put in taken)} images in them",
+        "PUTs that changed nothing": _by_why(extra.puts),
+        "needless images in PUTs": _by_why(extra.images),
+        "other calls": str(sum(use.count for use in tape.uses) - len(tape.puts)),
+        "object versions seen": str(events),
+        "asked to try again": f"{settled.nudged} Stalled objects",
+        "error lines in the log": str(sum(" ERROR " in line for line in lines)),
+        "settled": f"{settled.seconds:.0f} s after the last edit",
+    }
+
+
+def _by_why(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {why}" for why, number in sorted(counts.items())) or "none"

@@ -1,0 +1,305 @@
+"""The schedule of a run: a pure function of the seed and the parameters. No I/O, no clock."""
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from chaos.faults import Menu
+from chaos.model import (
+    Action,
+    ClearFaults,
+    CloudSettings,
+    Content,
+    Create,
+    Delete,
+    Drift,
+    Edit,
+    ExpireTokens,
+    Freeze,
+    Kill,
+    Login,
+    Offline,
+    Parameters,
+    RestartApiServer,
+    Rotate,
+    Schedule,
+    SecretKind,
+    Share,
+    Target,
+    Terminate,
+    Timed,
+    Withdraw,
+)
+from chaos.population import NAMESPACES, Kind, Life, Population
+
+FIRST_CREATES_PER_S = 20.0
+"""What two cores serve while an API server starts now and then (measured: 46 a second)."""
+WRONG_PASSWORD_EVERY_S = 900.0
+"""Per user: IAM counts failures for so long, and locks after five."""
+TOKENS_EVERY_S = 90.0
+"""More often than once a minute, a dead token is no accident: the operator stops logging in."""
+CALM_SHARE, CALM_S = 0.5, 60.0
+"""For the last part of a run, at most so long, no fault that leaves something behind."""
+LAST_DRIFT_S = 20.0
+
+EVERY_S = {
+    "fault": 2.0,
+    "lasting": 4.0,
+    "kill": 14.0,
+    "terminate": 25.0,
+    "api server": 35.0,
+    "freeze": 22.0,
+    "offline": 27.0,
+    "lag": 18.0,
+    "rotation": 6.0,
+    "drift": 2.5,
+    "withdrawal": 5.0,
+    "clearing": 40.0,
+}
+"""Seconds between two of a kind, on average."""
+
+Happening = Callable[[], None]
+
+
+def make(seed: int, parameters: Parameters) -> Schedule:
+    """Draw everything that happens in a run."""
+    return _Maker(seed, parameters).made()
+
+
+class _Maker:
+    """Draws one happening after the other, in the order of their times."""
+
+    def __init__(self, seed: int, parameters: Parameters) -> None:
+        self._seed = seed
+        self._parameters = parameters
+        self._rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._people = Population(self._rng)
+        self._menu = Menu(self._rng)
+        self._later: list[tuple[float, int, Happening]] = []
+        self._order = itertools.count()
+        self._numbers = itertools.count(1)
+        self._now = 0.0
+        self._timed: list[Timed] = []
+        self._bad: set[Login] = set()
+        self._wrong_password: dict[Login, float] = {}
+        self._tokens_at = 0.0
+        self._lasting_until = parameters.seconds - min(parameters.seconds * CALM_SHARE, CALM_S)
+
+    def made(self) -> Schedule:
+        self._start()
+        while self._later and self._later[0][0] < self._parameters.seconds:
+            self._now, _, happen = heapq.heappop(self._later)
+            happen()
+        return Schedule(
+            seed=self._seed,
+            parameters=self._parameters,
+            logins=self._people.logins,
+            pools=self._people.pools,
+            actions=tuple(self._timed),
+            end=tuple(self._end()),
+        )
+
+    def _start(self) -> None:
+        for number in range(self._parameters.objects * 6 // 10):
+            self._at(number / FIRST_CREATES_PER_S, self._create)
+        streams: dict[str, Happening] = {
+            "fault": self._fault,
+            "lasting": self._lasting,
+            "kill": partial(self._do, Kill()),
+            "terminate": partial(self._do, Terminate()),
+            "api server": partial(self._do, RestartApiServer()),
+            "freeze": lambda: self._do(Freeze(self._between(0.5, 6.0))),
+            "offline": lambda: self._do(Offline(self._between(0.5, 7.0))),
+            "lag": self._lag,
+            "rotation": self._rotate,
+            "drift": self._drift,
+            "withdrawal": self._withdraw,
+            "clearing": partial(self._do, ClearFaults()),
+        }
+        for name, happen in streams.items():
+            self._stream(EVERY_S[name], happen)
+        self._stream(1 / self._parameters.edits_per_s, self._use)
+        self._at(self._lasting_until, partial(self._do, ClearFaults()))
+
+    def _stream(self, mean_s: float, happen: Happening) -> None:
+        """Let something happen again and again, at random times."""
+
+        def again() -> None:
+            happen()
+            self._at(self._now + self._rng.expovariate(1 / mean_s), again)
+
+        self._at(self._rng.expovariate(1 / mean_s), again)
+
+    def _at(self, at_s: float, happen: Happening) -> None:
+        heapq.heappush(self._later, (at_s, next(self._order), happen))
+
+    def _after(self, low_s: float, high_s: float, happen: Happening) -> None:
+        self._at(self._now + self._rng.uniform(low_s, high_s), happen)
+
+    def _do(self, action: Action) -> None:
+        self._timed.append(Timed(round(self._now, 3), action))
+
+    def _between(self, low: float, high: float) -> float:
+        return round(self._rng.uniform(low, high), 1)
+
+    def _use(self) -> None:
+        """What users do to objects."""
+        lives = self._people.lives
+        full = len(lives) >= self._parameters.objects
+        what = self._rng.choices(
+            (self._create, self._delete, self._edit, self._suspend),
+            (0 if full else 25, 15, 50, 8),
+        )[0]
+        what()
+
+    def _create(self) -> None:
+        number = next(self._numbers)
+        target = Target(f"chaos-{self._rng.randrange(NAMESPACES)}", f"web-{number}")
+        life, images = self._people.born(target)
+        self._people.lives[target] = life
+        self._do(Create(target, life.spec, images))
+        self._share_later(images, life.spec.project)
+
+    def _share_later(self, images: tuple[tuple[str, str | None], ...], project: str) -> None:
+        for image, membership in images:
+            if membership is None and self._rng.random() < 0.7:
+                self._after(2.0, 25.0, partial(self._share, image, project))
+
+    def _share(self, image: str, project: str) -> None:
+        if self._people.names(image):
+            self._do(Share(image, project))
+
+    def _delete(self) -> None:
+        target = self._people.some(*Kind)
+        if target is not None and not self._people.lives[target].spec.suspend:
+            del self._people.lives[target]
+            self._do(Delete(target))
+
+    def _edit(self) -> None:
+        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
+        if target is None:
+            return
+        life = self._people.lives[target]
+        edits = [self._added, self._removed]
+        if life.kind is Kind.PLAIN:
+            edits += [self._flipped, self._held]
+        new, images = self._rng.choice(edits)(life)
+        self._edited(target, new, images)
+
+    def _edited(
+        self, target: Target, life: Life, images: tuple[tuple[str, str | None], ...] = ()
+    ) -> None:
+        self._people.lives[target] = life
+        self._do(Edit(target, life.spec, images))
+        self._share_later(images, life.spec.project)
+
+    def _added(self, life: Life) -> tuple[Life, tuple[tuple[str, str | None], ...]]:
+        new = self._people.images(self._rng.randint(1, 3))
+        ids = tuple(image for image, _ in new)
+        spec = replace(life.spec, images=(*life.spec.images, *ids))
+        return replace(life, spec=spec, own=(*life.own, *ids)), new
+
+    def _removed(self, life: Life) -> tuple[Life, tuple[tuple[str, str | None], ...]]:
+        if len(life.own) < 2:
+            return self._added(life)
+        gone = self._rng.choice(life.own)
+        images = tuple(image for image in life.spec.images if image != gone)
+        own = tuple(image for image in life.own if image != gone)
+        return replace(life, spec=replace(life.spec, images=images), own=own), ()
+
+    def _flipped(self, life: Life) -> tuple[Life, tuple[tuple[str, str | None], ...]]:
+        other = "Reject" if life.spec.decision == "Accept" else "Accept"
+        return replace(life, spec=replace(life.spec, decision=other)), ()
+
+    def _held(self, life: Life) -> tuple[Life, tuple[tuple[str, str | None], ...]]:
+        """The deletion policy changes."""
+        other = "Reject" if life.spec.deletion_policy == "Retain" else "Retain"
+        return replace(life, spec=replace(life.spec, deletion_policy=other)), ()
+
+    def _suspend(self) -> None:
+        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
+        if target is None or self._people.lives[target].spec.suspend:
+            return
+        life = self._people.lives[target]
+        self._edited(target, replace(life, spec=replace(life.spec, suspend=True)))
+        self._after(1.0, 20.0, partial(self._resume, target))
+
+    def _resume(self, target: Target) -> None:
+        life = self._people.lives[target]
+        self._edited(target, replace(life, spec=replace(life.spec, suspend=False)))
+
+    def _rotate(self) -> None:
+        """A Secret goes bad, and is good again after a while."""
+        login = self._rng.choice(self._people.logins)
+        if login in self._bad:
+            return
+        bad = [Content.MISSING_KEY, Content.GARBAGE, Content.ABSENT]
+        if login.kind is not SecretKind.TOKEN:
+            bad += [Content.UNKNOWN_USER]
+            if self._now - self._wrong_password.get(login, -1e9) > WRONG_PASSWORD_EVERY_S:
+                bad += [Content.WRONG_PASSWORD]
+        content = self._rng.choice(bad)
+        if content is Content.WRONG_PASSWORD:
+            self._wrong_password[login] = self._now
+        self._bad.add(login)
+        self._do(Rotate(login.namespace, login.name, content))
+        self._after(2.0, 12.0, partial(self._heal, login))
+
+    def _heal(self, login: Login) -> None:
+        self._bad.discard(login)
+        self._do(Rotate(login.namespace, login.name, Content.GOOD))
+
+    def _drift(self) -> None:
+        """Someone answers a share by hand, against what the spec wants."""
+        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
+        if target is None or self._now > self._parameters.seconds - LAST_DRIFT_S:
+            return
+        spec = self._people.lives[target].spec
+        wrong = "rejected" if spec.value == "accepted" else "accepted"
+        self._do(Drift(self._rng.choice(spec.images), spec.project, wrong))
+
+    def _withdraw(self) -> None:
+        """An owner takes a share back, and mostly shares again."""
+        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
+        if target is None or self._now > self._parameters.seconds - LAST_DRIFT_S:
+            return
+        spec = self._people.lives[target].spec
+        image = self._rng.choice(spec.images)
+        self._do(Withdraw(image, spec.project))
+        if self._rng.random() < 0.85:
+            self._after(1.0, 20.0, partial(self._share, image, spec.project))
+
+    def _fault(self) -> None:
+        self._do(self._menu.mild(self._people.some_images(3)))
+
+    def _lasting(self) -> None:
+        if self._now < self._lasting_until:
+            self._do(self._menu.lasting(self._people.some_images(2)))
+
+    def _lag(self) -> None:
+        """Memberships and new shares show late for a while; sometimes all tokens die."""
+        if self._rng.random() < 0.3 and self._now > self._tokens_at + TOKENS_EVERY_S:
+            self._tokens_at = self._now
+            self._do(ExpireTokens())
+        lag = self._between(0.5, 6.0)
+        self._do(CloudSettings({"visibility_lag_seconds": lag, "share_lag_seconds": lag / 2}))
+        quick = CloudSettings({"visibility_lag_seconds": 0.0, "share_lag_seconds": 0.0})
+        self._after(3.0, 10.0, partial(self._do, quick))
+
+    def _end(self) -> list[Action]:
+        """The last edits, after all faults."""
+        self._timed, timed = [], self._timed
+        for login in sorted(self._bad, key=lambda login: (login.namespace, login.name)):
+            self._heal(login)
+        for target in [t for t, life in self._people.lives.items() if life.spec.suspend]:
+            if self._rng.random() < 0.8:
+                self._resume(target)
+        for _ in range(max(3, len(self._people.lives) // 10)):
+            self._edit()
+        for _ in range(3):
+            self._delete()
+        self._timed, timed = timed, self._timed
+        return [row.action for row in timed]
