@@ -197,6 +197,7 @@ def test_refusal_never_shows_the_token(echo: str) -> None:
         (429, {"error_code": "IAM.0012", "error_msg": "secret"}, Reason.THROTTLED),
         (503, "secret", Reason.CLOUD_UNAVAILABLE),
         (410, {"error_code": "IAM.0020", "error_msg": "secret"}, Reason.CLOUD_UNAVAILABLE),
+        (200, "<html>secret</html>", Reason.CLOUD_UNAVAILABLE),
     ],
 )
 def test_login_refusal_shows_the_code_and_never_the_text(

@@ -58,6 +58,8 @@ def login_refusal(response: httpx.Response) -> CloudError:
     code, _ = error_of(response)
     status = response.status_code
     what = f"IAM login: HTTP {status}" + (f" {code}" if code else "")
+    if status < HTTPStatus.BAD_REQUEST:
+        return RetryableError(f"{what}: not the answer of an IAM login")
     kind = kind_of(status, code)
     if kind is Kind.THROTTLED:
         return ThrottledError(what, retry_after=retry_after(response))
