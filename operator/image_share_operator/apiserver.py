@@ -31,6 +31,7 @@ from image_share_operator.errors import (
 METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH"}
 JSON = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
 APPLY = MappingProxyType({"Content-Type": "application/apply-patch+yaml"})
+MERGE = MappingProxyType({"Content-Type": "application/merge-patch+json"})
 POOL = 64
 """Connections to the API server; whoever finds none waits for one."""
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")

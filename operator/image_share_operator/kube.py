@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from image_share_operator.api import API_VERSION, FINALIZER, GROUP, KIND, PLURAL, VERSION, Key
-from image_share_operator.apiserver import APPLY, ApiServer, path
+from image_share_operator.apiserver import APPLY, MERGE, ApiServer, path
 from image_share_operator.credentials import Secret
 from image_share_operator.election import Record
 from image_share_operator.errors import ObjectGoneError
@@ -63,39 +63,61 @@ class Kube:
         return cast("Mapping[str, Any]", found)
 
     async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Put our finalizer on the object; return the object as it is then."""
-        return await self._apply_finalizers(key, uid, [FINALIZER])
+        """Put our finalizer on the object; return the object as it is then.
 
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Take our finalizer off; an object that is being deleted may go then."""
-        return await self._apply_finalizers(key, uid, [])
-
-    async def _apply_finalizers(
-        self, key: Key, uid: str, finalizers: list[str]
-    ) -> Mapping[str, Any]:
-        """Apply under a name of its own: what others put there stays."""
+        By server-side apply, under a name of its own: what others put there stays.
+        """
         metadata = {
             "name": key.name,
             "namespace": key.namespace,
             "uid": uid,
-            "finalizers": finalizers,
+            "finalizers": [FINALIZER],
         }
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
         return await self._apply(key, body, manager=FINALIZER_MANAGER)
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Take our finalizer off; an object that is being deleted may go then.
+
+        Not by server-side apply: it takes finalizers along that nobody's apply put there, such as
+        the garbage collector's, when the list was ours first.
+
+        Raises:
+            ObjectGoneError: it does not exist, or is another one of the same name.
+            KubeConflictError: it changed meanwhile.
+        """
+        metadata = (await self.read(key))["metadata"]
+        if metadata["uid"] != uid:
+            raise ObjectGoneError(f"{key} is another one by now")
+        left = [name for name in metadata.get("finalizers", ()) if name != FINALIZER]
+        change = {"resourceVersion": metadata["resourceVersion"], "finalizers": left}
+        query = {"fieldManager": FINALIZER_MANAGER}
+        return await self._patch(key, {"metadata": change}, headers=MERGE, query=query)
 
     async def _apply(
         self, key: Key, body: Mapping[str, Any], *part: str, manager: str
     ) -> Mapping[str, Any]:
         """Apply a part of a resource; return the whole of it as it is then."""
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._patch(key, body, *part, headers=APPLY, query=query)
+
+    async def _patch(
+        self,
+        key: Key,
+        body: Mapping[str, Any],
+        *part: str,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
+    ) -> Mapping[str, Any]:
         self._may_write()
         where = ("apis", GROUP, VERSION, "namespaces", key.namespace, PLURAL, key.name, *part)
         held = await self._api.call(
             "patch",
-            path(*where, fieldManager=manager, force="true"),
+            path(*where, **query),
             resource="/".join((PLURAL, *part)),
             namespace=key.namespace,
             body=body,
-            headers=APPLY,
+            headers=headers,
         )
         return cast("Mapping[str, Any]", held)
 

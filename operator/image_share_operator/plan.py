@@ -93,8 +93,8 @@ class _Judge:
         job = self._carrier(known)
         if membership is Membership.NOT_SHARED:
             return self._not_shared()
-        if job is not None and job.decision is not self.desired.decision:
-            return Outcome.MISSING, None  # the old order may still show late: only ours is final
+        if job is not None and self._undoes(job):
+            return Outcome.MISSING, None  # however it looks: only our own order is final
         if membership is self.desired.decision.wanted:
             return Outcome.DONE, None
         if image in self.facts.refused:
@@ -116,6 +116,16 @@ class _Judge:
         if job is None:
             return Outcome.MISSING, None
         return self._by_job(known.id, job)
+
+    def _undoes(self, job: Job) -> bool:
+        """Whether what the job was told, the opposite of the spec, may still show."""
+        if job.decision is self.desired.decision:
+            return False
+        return not job.state.settled or self._may_show_late()
+
+    def _may_show_late(self) -> bool:
+        """Whether the memberships may still be those of before the job settled."""
+        return self.now < (self.facts.settled_at or self.now) + self.policy.lag
 
     def _not_shared(self) -> tuple[Outcome, str | None]:
         if self.desired.leaving:
@@ -160,7 +170,7 @@ class _Judge:
             case JobState.SUCCESS:
                 if row is not None:
                     return Outcome.FAILED, f"job {job.id}: {row}"
-                if self.now < (self.facts.settled_at or self.now) + self.policy.lag:
+                if self._may_show_late():
                     return Outcome.SETTLING, None
                 if job.generation != self.desired.generation:
                     return Outcome.MISSING, None

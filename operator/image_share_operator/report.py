@@ -77,8 +77,13 @@ def overdue(desired: Desired, job: Job, facts: Facts, policy: Policy) -> Report:
         _row(image, (facts.members or {})[image], facts.status, message=None)
         for image in desired.images
     )
-    if all(row.membership is desired.decision.wanted for row in images):
-        return Report(standing=_done(desired), again=policy.overdue_poll, images=images)
+    if all(_as_wanted(row.membership, desired) for row in images):
+        return Report(
+            standing=_done(desired),
+            again=policy.overdue_poll,
+            images=images,
+            finished=desired.leaving,
+        )
     message = (
         f"Job {job.id} is still {job.odd_status or job.state} after spec.timeout of "
         f"{_words(desired.timeout)}: raise the timeout, change the spec to send a new job, or "
@@ -88,6 +93,13 @@ def overdue(desired: Desired, job: Job, facts: Facts, policy: Policy) -> Report:
         ready="False", reason=Reason.JOB_TIMEOUT, message=message, outlook=Outlook.STALLED
     )
     return Report(standing=standing, again=policy.overdue_poll, images=images)
+
+
+def _as_wanted(membership: Membership, desired: Desired) -> bool:
+    """Whether this is what the spec asks for; a resource that goes leaves no share unanswered."""
+    if desired.leaving and membership is Membership.NOT_SHARED:
+        return True
+    return membership is desired.decision.wanted
 
 
 def judged(

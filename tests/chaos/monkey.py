@@ -143,11 +143,18 @@ class Monkey:
         """Change a spec."""
         sent_s = time.monotonic()
         body = self.world.patch(target, {"spec": spec.manifest(self.world.sim.url)})
-        assert body is not None, f"{target} is gone although nobody deleted it"
-        generation = body["metadata"]["generation"]
-        self._version(
-            target, Version(generation=generation, spec=spec, sent_s=sent_s, done_s=_now())
+        record = self.history.records[target]
+        if body is None:
+            assert record.deleted, f"{target} is gone although nobody deleted it"
+            return
+        edited = Version(
+            generation=body["metadata"]["generation"],
+            spec=spec,
+            sent_s=sent_s,
+            done_s=_now(),
+            leaving=record.deleted,
         )
+        self._version(target, edited)
 
     def _delete(self, target: Target) -> None:
         record = self.history.records[target]

@@ -8,6 +8,8 @@ images, and is one of these:
 
 - ``overlap``: another object's job set the value at nearly the same time (both looked before it).
   The statuses of different objects name the two jobs as those that carried the image;
+- ``order``: the image's latest PUT before it was of the other value, and its job was stuck or may
+  still have shown late: only an order of its own is final, however the image looks;
 - ``hand``: somebody set the value by hand after the operator's look and before its PUT;
 - ``lost answer``: the setting PUT met a fault that keeps its job id from the operator (reset, 5xx,
   broken or late answer), or the cloud stood still: the operator never learnt the job, looked,
@@ -42,9 +44,12 @@ ID_LOST = frozenset(
 
 ONCE = frozenset({"lost answer", "kill", "stop"})
 """Reasons that are good for one repetition."""
-LOOKED_S = 10.0
-"""From a look to the PUT that it leads to: a list, the window of a batch, a busy machine."""
-GRAVITY = ("overlap", "hand", "lost answer", "odd job", "stop", "kill", "unexplained")
+LOOKED_S = 16.0
+"""From a look to the PUT that it leads to: a list, the window of a batch, a busy machine, and the
+cloud's lag."""
+SHOWS_LATE_S = 75.0
+"""From a PUT to when its effect surely shows, for the operator: its job, then a minute of lag."""
+GRAVITY = ("overlap", "order", "hand", "lost answer", "odd job", "stop", "kill", "unexplained")
 
 
 @dataclass(slots=True)
@@ -72,7 +77,8 @@ def sort_extra(tape: Tape, history: History) -> Extra:
         whys: list[str] = []
         for setting in needless:
             before = _setter(tape.puts[:position], put, setting)
-            why = _Pair(before, put, setting.image).why(history, told)
+            other = _ordered_otherwise(tape.puts[:position], put, setting.image)
+            why = _Pair(before, other, put, setting.image).why(history, told)
             if before is not None and why in ONCE:
                 repeated[str(before.job), setting.image] += 1
                 if repeated[str(before.job), setting.image] > 1:
@@ -116,16 +122,28 @@ def _setter(before: Sequence[Put], put: Put, setting: Setting) -> Put | None:
     return None
 
 
+def _ordered_otherwise(before: Sequence[Put], put: Put, image: str) -> Put | None:
+    """The latest PUT before that carried the image, if it was of the other value."""
+    for earlier in reversed(before):
+        same = earlier.body_project == put.body_project and image in earlier.images
+        if same and earlier.job is not None:
+            return earlier if earlier.value != put.value else None
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A PUT that changed nothing for an image, and the one that had set it."""
+    """A PUT that changed nothing for an image, the one that had set it, and a contrary one."""
 
     before: Put | None
+    other: Put | None
     put: Put
     image: str
 
     def why(self, history: History, told: _Senders) -> str:
         before = self.before
+        if self._answers_another_order(history):
+            return "order"
         if before is None:
             return "hand" if self._set_by_hand(history) else "unexplained"
         one, other = told.of(before.job, self.image), told.of(self.put.job, self.image)
@@ -142,6 +160,18 @@ class _Pair:
             if history.stopped_between(sent_s, self.put.at_s):
                 return "stop"
         return "odd job" if "job" in before.effects else "unexplained"
+
+    def _answers_another_order(self, history: History) -> bool:
+        other = self.other
+        if other is None:
+            return False
+        late_s = self.put.at_s - SHOWS_LATE_S
+        return (
+            "job" in other.effects  # it is stuck, or was not seen to end
+            or other.at_s >= late_s
+            or history.killed_between(late_s, self.put.at_s)  # a new process counts anew
+            or history.stopped_between(late_s, self.put.at_s)
+        )
 
     def _set_by_hand(self, history: History) -> bool:
         return any(

@@ -101,22 +101,19 @@ class _Settling:
     def _nudge(self, target: Target, body: Json) -> None:
         """Do what the status asks a person for: the cloud was mended, so try again."""
         stalled = [
-            row["reason"]
-            for row in body.get("status", {}).get("conditions", ())
-            if row["type"] == "Stalled"
+            row for row in body.get("status", {}).get("conditions", ()) if row["type"] == "Stalled"
         ]
         latest = self._nudged.get(target, float("-inf"))
-        if (
-            not stalled
-            or stalled[0] in CREDENTIAL_REASONS
-            or "deletionTimestamp" in body["metadata"]
-        ):
+        if not stalled or stalled[0]["reason"] in CREDENTIAL_REASONS:
+            return
+        stuck = "spec.timeout" in stalled[0]["message"]
+        if "deletionTimestamp" in body["metadata"] and not stuck:
             return
         if time.monotonic() < latest + NUDGE_EVERY_S:
             return
         self._nudged[target] = time.monotonic()
         self.monkey.history.nudges.append((time.monotonic(), target))
-        if stalled[0] == "JobTimeout":
+        if stuck:
             spec = self.monkey.history.records[target].latest.spec
             self.monkey.edit(target, replace(spec, timeout=f"{int(spec.timeout[:-1]) + 1}s"))
         else:

@@ -119,6 +119,24 @@ def test_job_that_lied_excuses_another_put() -> None:
     assert why(TOLD, put(1.0, effects=("job",)), again(5.0)) == {"odd job": 1}
 
 
+def against(at_s: float, *effects: str) -> Put:
+    """A PUT of the other value."""
+    return put(at_s, value="rejected", job="job-0", effects=effects)
+
+
+def test_put_that_answers_a_contrary_one_is_told_apart() -> None:
+    held = again(200.0)
+
+    assert why(TOLD, against(190.0), held) == {"order": 1}
+    assert why(TOLD, against(1.0, "job"), held) == {"order": 1}
+    assert why(TOLD, against(1.0), held) == {"unexplained": 1}
+    assert why(killed(150.0), against(1.0), held) == {"order": 1}
+
+
+def test_contrary_put_is_no_excuse_after_the_right_one() -> None:
+    assert why(TOLD, against(190.0), put(195.0), again(200.0)) == {"unexplained": 1}
+
+
 def test_image_that_is_sent_again_and_again_is_named() -> None:
     loop = tape(*(put(float(second)) for second in range(20)))
 

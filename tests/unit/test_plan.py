@@ -101,6 +101,7 @@ class Case:
 
 LATE = POLICY.lag + SECOND
 CARRIED = {"settled_at": START}
+GOING = desired(decision=Decision.REJECT, leaving=True)
 JUDGED = {
     # what the cloud shows
     "an image that is as wanted is done": Case(member=ACCEPTED, want=Outcome.DONE),
@@ -124,6 +125,26 @@ JUDGED = {
     "what the latest job was told to undo is sent, however it looks": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
+        want=Outcome.MISSING,
+    ),
+    "what a job was told to undo is sent, as long as that may show": Case(
+        member=ACCEPTED,
+        status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
+        facts=CARRIED,
+        after=POLICY.lag - SECOND,
+        want=Outcome.MISSING,
+    ),
+    "what a job was told to undo and somebody did is done": Case(
+        member=ACCEPTED,
+        status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
+        facts=CARRIED,
+        after=LATE,
+        want=Outcome.DONE,
+    ),
+    "what a stuck job may still undo is sent, however it looks": Case(
+        member=ACCEPTED,
+        status=known(replace(RUNNING, decision=Decision.REJECT, generation=OLD), row()),
+        after=LATE,
         want=Outcome.MISSING,
     ),
     "another job's order does not matter": Case(
@@ -366,6 +387,13 @@ STEPS = {
         after=TIMEOUT,
         want=Reason.ACCEPTED,
     ),
+    "an overdue job of a resource that goes is waited for": Next(
+        asked=GOING,
+        status=known(replace(RUNNING, decision=Decision.REJECT), row()),
+        facts={**ASKED, "members": {A: PENDING}},
+        after=TIMEOUT,
+        want=Reason.JOB_TIMEOUT,
+    ),
     "an overdue job of an older spec is history": Next(
         status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
         facts={**ASKED, **SEEN},
@@ -523,3 +551,20 @@ def test_a_resource_that_goes_may_go_when_nothing_is_left_to_reject() -> None:
 
     assert isinstance(step, Report)
     assert step.finished
+
+
+@pytest.mark.parametrize(
+    ("other", "finished"), [(REJECTED, True), (ABSENT, True), (PENDING, False)]
+)
+def test_a_resource_that_goes_needs_no_end_of_a_job_that_is_overdue(
+    other: Membership, *, finished: bool
+) -> None:
+    """The memberships tell that it is done, or that it is not."""
+    going = desired(A, B, decision=Decision.REJECT, leaving=True)
+    stuck = known(replace(RUNNING, decision=Decision.REJECT), row(), row(B))
+    facts = Facts(status=stuck, members={A: REJECTED, B: other}, job_asked=True)
+
+    step = plan.next_step(going, facts, START + TIMEOUT, POLICY)
+
+    assert isinstance(step, Report)
+    assert step.finished is finished
