@@ -13,7 +13,7 @@ export KEEP
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test chaos check bench lock format tools venv clean
+.PHONY: help demo test chaos check bench lock format tools chart-tools venv clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,7 +27,7 @@ welcome:
 	@echo "resources going from nothing to Ready. The first time it takes about 7 minutes, since"
 	@echo "Kubernetes is built from source; after that about a minute. Ctrl-C ends it and cleans up."
 
-test: $(INSTALLED) tools ## Run all tests: unit, contract, end-to-end on a real API server
+test: $(INSTALLED) tools chart-tools ## Run all tests: unit, contract, end-to-end on a real API server
 	@$(BIN)/python -m pytest
 
 chaos: $(INSTALLED) tools ## Break everything at random for MINUTES=10, with SEED=n to see it again
@@ -54,6 +54,9 @@ lock: $(INSTALLED) ## Write the lock files anew from pyproject.toml
 	@$(COMPILE) --group dev -o $(LOCK) pyproject.toml
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate
+
+chart-tools: $(INSTALLED) ## Build helm and kubeconform, once
+	@$(BIN)/python hack/tools/build.py helm kubeconform > /dev/null
 
 tools: $(INSTALLED) ## Build kube-apiserver, etcd and kubectl, once
 	@$(BIN)/python hack/tools/build.py > /dev/null

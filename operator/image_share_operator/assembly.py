@@ -53,7 +53,10 @@ class Operator:
         self._recorder = Recorder(api)
         self._circuits = Circuits(_now)
         self._clients = Clients.with_timeouts(
-            connect=CONNECT_TIMEOUT, read=settings.request_timeout
+            connect=CONNECT_TIMEOUT,
+            read=settings.request_timeout,
+            proxy=settings.https_proxy,
+            no_proxy=settings.no_proxy,
         )
         self._tenants = self._build_tenants(may_write)
         reconciler = self._build_reconciler(Kube(api, may_write=may_write))

@@ -1,8 +1,9 @@
 """Process settings, read once, refused at start when wrong."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from image_share_operator.shard import Shard
 
@@ -45,6 +46,11 @@ class Settings:
     a rotation is noticed within twice this time."""
     slow_retry: timedelta
     """Between two tries of what only a person can mend."""
+    https_proxy: str = field(repr=False)
+    """The proxy that https:// endpoints of the cloud are reached through; empty for none. Its URL
+    may hold a password."""
+    no_proxy: str
+    """Hosts that are reached without it, separated by commas."""
     leader_election: bool
     """Whether to work only while holding the Lease."""
     lease_name: str
@@ -75,6 +81,8 @@ class Settings:
             request_timeout=_seconds(env, "REQUEST_TIMEOUT_S", default=30, low=1, high=300),
             secret_poll=_seconds(env, "SECRET_POLL_S", default=20, low=1, high=30),
             slow_retry=_seconds(env, "SLOW_RETRY_S", default=1800, low=1200, high=86400),
+            https_proxy=_proxy(env),
+            no_proxy=_usual("NO_PROXY", env),
             leader_election=_flag(env, "LEADER_ELECTION"),
             lease_name=_value(env, "LEASE_NAME") or LEASE,
             lease_namespace=_value(env, "LEASE_NAMESPACE"),
@@ -86,6 +94,23 @@ class Settings:
 
 def _value(env: Mapping[str, str], name: str) -> str:
     return env.get(PREFIX + name, "").strip()
+
+
+def _usual(name: str, env: Mapping[str, str]) -> str:
+    """A variable that all programs know; the lower-case one wins, as it does for curl."""
+    return (env.get(name.lower()) or env.get(name, "")).strip()
+
+
+def _proxy(env: Mapping[str, str]) -> str:
+    text = _usual("HTTPS_PROXY", env)
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if text and not usable:  # not shown: it may hold a password
+        raise SettingsError("HTTPS_PROXY: not a URL such as http://proxy.example.com:3128")
+    return text
 
 
 def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:

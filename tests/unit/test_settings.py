@@ -29,8 +29,20 @@ def test_settings_have_defaults() -> None:
         ("ISA_SHARD", "3/3"),
         ("ISA_SHARD", "1"),
         ("ISA_SHARD", "-1/3"),
+        ("HTTPS_PROXY", "proxy.example.com:3128"),
+        ("https_proxy", "socks5://proxy.example.com"),
+        ("HTTPS_PROXY", "http://proxy.example.com:port"),
     ],
 )
 def test_settings_name_the_one_that_is_wrong(name: str, value: str) -> None:
-    with pytest.raises(SettingsError, match=name):
+    with pytest.raises(SettingsError, match=name.upper()):
         Settings.from_env({name: value})
+
+
+def test_password_of_the_proxy_is_not_shown() -> None:
+    good = Settings.from_env({"HTTPS_PROXY": "http://me:secret@proxy.example.com:3128"})
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"HTTPS_PROXY": "me:secret@proxy.example.com"})
+
+    assert good.https_proxy == "http://me:secret@proxy.example.com:3128"
+    assert "secret" not in f"{good} {caught.value}".replace("secret_poll", "")

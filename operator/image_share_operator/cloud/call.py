@@ -96,6 +96,8 @@ def _translated(request: httpx.Request, exc: Exception) -> RetryableError:
             f"{what}: its certificate is not trusted; a private authority goes into the key "
             "ca.crt of the Secret"
         )
+    if isinstance(exc.__cause__, aiohttp.ClientProxyConnectionError):
+        return RetryableError(f"{what}: no connection through the proxy: {exc.__cause__.strerror}")
     if _never_sent(exc):
         return RetryableError(f"{what}: no connection")
     why = "no answer in time" if _timed_out(exc) else "the connection broke"

@@ -1,9 +1,21 @@
+{{- define "image-share-operator.chartName" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* The release's full name; a Service has 63 characters at most, and ours ends in "-metrics". */}}
 {{- define "image-share-operator.name" -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- $chart := include "image-share-operator.chartName" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 55 | trimSuffix "-" -}}
+{{- else if contains $chart .Release.Name -}}
+{{- .Release.Name | trunc 55 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $chart | trunc 55 | trimSuffix "-" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "image-share-operator.selectorLabels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ include "image-share-operator.chartName" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
@@ -12,4 +24,35 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "image-share-operator.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "image-share-operator.name" .) -}}
+{{- end -}}
+
+{{/* Repository with digest, or else with tag. */}}
+{{- define "image-share-operator.image" -}}
+{{- $repository := required "image.repository is required: say where the operator's image is" .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The operator's rules as far as a Role can hold them: one for CRDs can't be given in a namespace. */}}
+{{- define "image-share-operator.namespacedRules" -}}
+{{- range .Files.Get "files/clusterrole-rules.yaml" | fromYamlArray -}}
+{{- if not (has "customresourcedefinitions" .resources) }}
+- {{ toYaml . | nindent 2 | trim }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Name and subject of a binding. */}}
+{{- define "image-share-operator.subjects" -}}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "image-share-operator.serviceAccount" . }}
+    namespace: {{ .Release.Namespace }}
 {{- end -}}

@@ -1,0 +1,104 @@
+{{- define "image-share-operator.podSpec" -}}
+serviceAccountName: {{ include "image-share-operator.serviceAccount" . }}
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+containers:
+  {{- include "image-share-operator.container" . | nindent 2 }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+  {{- include "image-share-operator.spread" . | trim | nindent 2 }}
+{{- with .Values.extraCA }}
+{{- if .configMap }}
+volumes:
+  - name: ca
+    configMap:
+      name: {{ .configMap }}
+      items:
+        - key: {{ .key }}
+          path: ca.crt
+{{- else if .secret }}
+volumes:
+  - name: ca
+    secret:
+      secretName: {{ .secret }}
+      items:
+        - key: {{ .key }}
+          path: ca.crt
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "image-share-operator.container" -}}
+- name: operator
+  image: {{ include "image-share-operator.image" . | quote }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  env:
+    {{- include "image-share-operator.env" . | trim | nindent 4 }}
+    {{- with .Values.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- if .Values.metrics.enabled }}
+  ports:
+    - name: metrics
+      containerPort: {{ int .Values.metrics.port }}
+  livenessProbe:
+    httpGet:
+      path: /healthz
+      port: metrics
+    periodSeconds: 10
+    failureThreshold: 6
+  readinessProbe:
+    httpGet:
+      path: /readyz
+      port: metrics
+    periodSeconds: 5
+  {{- end }}
+  resources:
+    {{- toYaml .Values.resources | nindent 4 }}
+  securityContext:
+    {{- toYaml .Values.securityContext | nindent 4 }}
+  {{- if or .Values.extraCA.configMap .Values.extraCA.secret }}
+  volumeMounts:
+    - name: ca
+      mountPath: /etc/image-share-operator/ca
+      readOnly: true
+  {{- end }}
+{{- end -}}
+
+{{/* Spread over nodes and zones; matchLabelKeys counts the pods of one version only. */}}
+{{- define "image-share-operator.spread" -}}
+{{- $selector := dict "matchLabels" (include "image-share-operator.selectorLabels" . | fromYaml) -}}
+{{- if .Values.topologySpreadConstraints -}}
+{{- range .Values.topologySpreadConstraints }}
+- {{ toYaml (merge (deepCopy .) (dict "labelSelector" $selector)) | nindent 2 | trim }}
+{{- end }}
+{{- else -}}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- topologyKey: {{ . }}
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    {{- toYaml $selector | nindent 4 }}
+  matchLabelKeys: [pod-template-hash]
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,52 @@
+"""The real helm; for the live tests a control plane of their own, which keeps an audit log."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from _pytest.capture import CaptureManager
+
+from chart import programs
+from chart.programs import Helm
+from envtest import ControlPlane, binaries
+from otc_simulator.client import Simulator
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give each test here time for real processes; the start of the control plane has its own."""
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(60, func_only=True))
+
+
+@pytest.fixture(scope="session")
+def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm without a cluster."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert isinstance(capture, CaptureManager)
+    with capture.global_and_fixture_disabled():
+        programs.directory()  # may build for minutes, which should be seen
+    return Helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """A control plane that knows the kinds of the Prometheus operator, and not yet ours."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert isinstance(capture, CaptureManager)
+    with capture.global_and_fixture_disabled():
+        binaries.directory()
+    with ControlPlane(audit=True) as running:
+        running.apply_crds(Path(__file__).parent / "testdata")
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster(helm: Helm, control_plane: ControlPlane) -> Helm:
+    """Helm with the control plane as its cluster."""
+    return helm.at(control_plane.admin_kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[Simulator]:
+    with Simulator("--job-seconds", "0.4") as running:
+        yield running

@@ -1,0 +1,92 @@
+"""helm and kubeconform as the tests call them: pinned, built once, blind to the user's settings."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy/helm/image-share-operator"
+BUILD = ROOT / "hack/tools/build.py"
+RELEASE = "image-share-operator"
+SYSTEM = "image-share-system"
+HELM_S = 60.0
+
+Json = dict[str, Any]
+
+
+class HelmError(Exception):
+    """helm returned anything but 0; the message is what it said."""
+
+
+@cache
+def directory() -> Path:
+    """Where helm and kubeconform are; they are built when they are nowhere, with progress."""
+    call = subprocess.run(
+        [sys.executable, str(BUILD), "helm", "kubeconform"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return Path(call.stdout.splitlines()[-1])
+
+
+class Helm:
+    """helm with a home of its own, and for `install` and the like a cluster.
+
+    Args:
+        home: where it keeps what it would keep in the user's home.
+        kubeconfig: ``None`` for calls that need no cluster.
+    """
+
+    def __init__(self, home: Path, kubeconfig: Path | None = None) -> None:
+        self._home = home
+        self._env = {
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(home),
+            "HELM_CACHE_HOME": str(home / "cache"),
+            "HELM_CONFIG_HOME": str(home / "config"),
+            "HELM_DATA_HOME": str(home / "data"),
+            "KUBECONFIG": str(kubeconfig or home / "none"),
+        }
+
+    def at(self, kubeconfig: Path) -> "Helm":
+        """The same for a cluster."""
+        return Helm(self._home, kubeconfig)
+
+    def __call__(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run helm and return its stdout.
+
+        Raises:
+            HelmError: it returned anything but 0.
+        """
+        call = subprocess.run(
+            [str(directory() / "helm"), *arguments],
+            env=self._env,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=HELM_S,
+            check=False,
+        )
+        if call.returncode != 0:
+            raise HelmError(f"{call.stdout}{call.stderr}".strip())
+        return call.stdout
+
+    def render(self, values: Mapping[str, Any] | Path, *arguments: str) -> list[Json]:
+        """The objects that the chart makes of these values, in the order in which helm has them."""
+        call = ["template", RELEASE, str(CHART), "--namespace", SYSTEM, *arguments]
+        if isinstance(values, Path):
+            text = self(*call, "--values", str(values))
+        else:
+            text = self(*call, "--values", "-", stdin=yaml.safe_dump(dict(values)))
+        return [document for document in yaml.safe_load_all(text) if document]
+
+
+def value_sets() -> list[Path]:
+    return sorted((CHART / "ci").glob("*.yaml"))

@@ -1,0 +1,122 @@
+"""Wrong values are refused before anything is changed, in words that name the value."""
+
+from typing import Any
+
+import pytest
+
+from chart.programs import Helm, HelmError
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "a value that is not there": (
+        {"replicaCount": 2},
+        "additional properties 'replicaCount' not allowed",
+    ),
+    "a setting that is not there": (
+        {"settings": {"worker": 2}},
+        "at '/settings': additional properties 'worker' not allowed",
+    ),
+    "text for a number": ({"replicas": "2"}, "at '/replicas': got string, want integer"),
+    "text for a switch": (
+        {"crds": {"install": "false"}},
+        "at '/crds/install': got string, want boolean",
+    ),
+    "a text for a list": (
+        {"watchNamespaces": "team-a"},
+        "at '/watchNamespaces': got string, want array",
+    ),
+    "a namespace in capitals": (
+        {"watchNamespaces": ["Team-A"]},
+        "at '/watchNamespaces/0': 'Team-A' does not match pattern",
+    ),
+    "a namespace twice": (
+        {"watchNamespaces": ["a", "a"]},
+        "at '/watchNamespaces': items at 0 and 1 are equal",
+    ),
+    "too many workers": (
+        {"settings": {"workers": 100_000}},
+        "at '/settings/workers': maximum: got 100,000, want 16,384",
+    ),
+    "a retry that locks accounts": (
+        {"settings": {"slowRetrySeconds": 60}},
+        "at '/settings/slowRetrySeconds': minimum: got 60, want 1,200",
+    ),
+    "a level that is not there": (
+        {"settings": {"logLevel": "trace"}},
+        "at '/settings/logLevel': value must be one of 'debug', 'info', 'warning', 'error'",
+    ),
+    "a pull policy in small letters": (
+        {"image": {"pullPolicy": "always"}},
+        "at '/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'",
+    ),
+    "a digest without its algorithm": (
+        {"image": {"digest": "a" * 64}},
+        "at '/image/digest'",
+    ),
+    "an environment variable without name": (
+        {"extraEnv": [{"value": "x"}]},
+        "at '/extraEnv/0': missing property 'name'",
+    ),
+    "an environment variable that is a number": (
+        {"extraEnv": [{"name": "A", "value": 1}]},
+        "at '/extraEnv/0/value': got number, want string",
+    ),
+    "no image": (
+        {"image": {"repository": ""}},
+        "image.repository is required: say where the operator's image is",
+    ),
+    "a tag in the repository": (
+        {"image": {"repository": "registry.example.com/isa:1.0"}},
+        "set image.tag or image.digest instead",
+    ),
+    "replicas without a Lease": (
+        {"leaderElection": {"enabled": False}},
+        "replicas: more than one needs leaderElection.enabled=true",
+    ),
+    "nobody to run as": (
+        {"serviceAccount": {"create": False}},
+        "serviceAccount.name: is required with serviceAccount.create=false",
+    ),
+    "authorities from two places": (
+        {"extraCA": {"configMap": "a", "secret": "b"}},
+        "extraCA: set configMap or secret, not both",
+    ),
+    "a password in the proxy's address": (
+        {"proxy": {"httpsProxy": "http://me:secret@proxy:3128"}},
+        "proxy.httpsProxy: must not hold a password",
+    ),
+    "a proxy without scheme": (
+        {"proxy": {"httpsProxy": "proxy:3128"}},
+        "at '/proxy/httpsProxy': 'proxy:3128' does not match pattern",
+    ),
+    "a ServiceMonitor of nothing": (
+        {"metrics": {"enabled": False, "serviceMonitor": {"enabled": True}}},
+        "metrics.serviceMonitor.enabled: needs metrics.enabled=true",
+    ),
+    "alerts on nothing": (
+        {"metrics": {"enabled": False, "prometheusRule": {"enabled": True}}},
+        "metrics.prometheusRule.enabled: needs metrics.enabled=true",
+    ),
+    "a variable that the chart sets itself": (
+        {"extraEnv": [{"name": "ISA_WORKERS", "value": "3"}]},
+        "extraEnv: ISA_WORKERS is set by another value of this chart",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "words"), WRONG.values(), ids=WRONG.keys())
+def test_refused(values: dict[str, Any], words: str, helm: Helm) -> None:
+    image = {"repository": "registry.example.com/isa", **values.get("image", {})}
+
+    with pytest.raises(HelmError) as refused:
+        helm.render({**values, "image": image})
+
+    assert words in str(refused.value)
+
+
+def test_refusal_keeps_the_password_to_itself(helm: Helm) -> None:
+    proxy = {"httpsProxy": "http://me:hunter2@proxy:3128"}
+
+    with pytest.raises(HelmError) as refused:
+        helm.render({"image": {"repository": "x"}, "proxy": proxy})
+
+    assert "hunter2" not in str(refused.value)

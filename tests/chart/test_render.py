@@ -1,0 +1,303 @@
+"""What the chart makes of its values; needs nothing but helm."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.objects import environment, of_kind, pod_of, the
+from chart.programs import CHART, ROOT, Helm, Json, value_sets
+from image_share_operator.metrics import REGISTRY, Live, Views
+from image_share_operator.settings import LEASE, Settings, SettingsError
+
+IMAGE: dict[str, Any] = {"repository": "registry.example.com/isa"}
+LEAST: dict[str, Any] = {"image": IMAGE}
+SETTINGS: dict[str, Json] = json.loads((CHART / "values.schema.json").read_text())["properties"][
+    "settings"
+]["properties"]
+NUMBERS = [name for name, schema in SETTINGS.items() if "minimum" in schema]
+
+
+@pytest.mark.parametrize("values", value_sets(), ids=lambda path: path.stem)
+def test_lint_finds_nothing_in(values: Path, helm: Helm) -> None:
+    said = helm("lint", "--strict", str(CHART), "--values", str(values))
+
+    assert "0 chart(s) failed" in said
+    assert "WARNING" not in said
+
+
+def test_without_values_only_the_image_is_missing(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+
+
+def test_values_are_those_of_the_operator_when_nothing_is_set(helm: Helm) -> None:
+    told = Settings.from_env(environment(helm.render(LEAST)))
+
+    own = Settings.from_env(
+        {
+            "ISA_LEADER_ELECTION": "true",
+            "ISA_LOG_FORMAT": "json",
+            "ISA_LEASE_NAME": LEASE,
+            "ISA_METRICS_PORT": "8080",
+        }
+    )
+    assert told == own
+
+
+def test_each_setting_of_the_operator_can_be_set(helm: Helm) -> None:
+    code = (ROOT / "operator/image_share_operator/settings.py").read_text()
+    names = {f"ISA_{name}" for name in re.findall(r'\(env, "([A-Z_]+)"', code)}
+
+    told = environment(helm.render(CHART / "ci/everything.yaml"))
+    told |= environment(helm.render(CHART / "ci/namespaces.yaml"))
+
+    # The Lease is in the pod's own namespace, which the operator knows.
+    assert names - set(told) == {"ISA_LEASE_NAMESPACE"}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(("end", "beyond"), [("minimum", -1), ("maximum", 1)])
+def test_schema_and_operator_take_the_same_range(
+    name: str, end: str, beyond: int, helm: Helm
+) -> None:
+    limit = SETTINGS[name][end]
+    told = environment(helm.render({**LEAST, "settings": {name: limit}}))
+    Settings.from_env(told)
+    mine = re.sub("([A-Z])", r"_\1", name).upper().replace("SECONDS", "S")
+
+    with pytest.raises(SettingsError, match=f"ISA_{mine}="):
+        Settings.from_env({**told, f"ISA_{mine}": str(limit + beyond)})
+
+
+def test_no_setting_of_the_chart_is_unknown_to_the_operator(helm: Helm) -> None:
+    code = (ROOT / "operator/image_share_operator/settings.py").read_text()
+    names = {f"ISA_{name}" for name in re.findall(r'\(env, "([A-Z_]+)"', code)}
+
+    told = environment(helm.render(LEAST))
+
+    assert {name for name in told if name.startswith("ISA_")} - names == set()
+
+
+def test_watched_namespaces_reach_the_operator(helm: Helm) -> None:
+    told = Settings.from_env(environment(helm.render({**LEAST, "watchNamespaces": ["a", "b"]})))
+
+    assert told.namespaces == ("a", "b")
+
+
+def test_with_watched_namespaces_there_is_no_cluster_role(helm: Helm) -> None:
+    documents = helm.render({**LEAST, "watchNamespaces": ["a", "b"]})
+
+    assert of_kind(documents, "ClusterRole") + of_kind(documents, "ClusterRoleBinding") == []
+    assert {
+        (row["metadata"]["namespace"], row["metadata"]["name"])
+        for row in of_kind(documents, "Role")
+    } == {
+        ("a", "image-share-operator"),
+        ("b", "image-share-operator"),
+        ("image-share-system", "image-share-operator-leader-election"),
+    }
+
+
+def test_roles_of_watched_namespaces_leave_out_the_rule_for_crds_alone(helm: Helm) -> None:
+    rules = yaml.safe_load((CHART / "files/clusterrole-rules.yaml").read_text())
+    wanted = [rule for rule in rules if rule["apiGroups"] != ["apiextensions.k8s.io"]]
+
+    documents = helm.render({**LEAST, "watchNamespaces": ["a"]})
+    role = next(row for row in of_kind(documents, "Role") if row["metadata"]["namespace"] == "a")
+
+    assert role["rules"] == wanted
+    assert len(wanted) == len(rules) - 1
+
+
+@pytest.mark.parametrize("values", value_sets(), ids=lambda path: path.stem)
+def test_all_bindings_are_for_the_account_of_the_pod(values: Path, helm: Helm) -> None:
+    documents = helm.render(values)
+    account = pod_of(documents)["spec"]["serviceAccountName"]
+
+    bindings = of_kind(documents, "RoleBinding") + of_kind(documents, "ClusterRoleBinding")
+
+    assert {(row["name"], row["namespace"]) for one in bindings for row in one["subjects"]} <= {
+        (account, "image-share-system")
+    }
+
+
+def test_image_by_digest_wins_over_its_tag(helm: Helm) -> None:
+    digest = "sha256:" + "a" * 64
+
+    pod = pod_of(helm.render({"image": {**IMAGE, "digest": digest, "tag": "1"}}))
+
+    assert pod["spec"]["containers"][0]["image"] == f"registry.example.com/isa@{digest}"
+
+
+def test_image_has_the_version_of_the_chart(helm: Helm) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+
+    assert pod_of(helm.render(LEAST))["spec"]["containers"][0]["image"].endswith(f":{version}")
+
+
+def test_new_pod_waits_for_the_lease_before_an_old_one_goes(helm: Helm) -> None:
+    strategy = the(helm.render(LEAST), "Deployment")["spec"]["strategy"]
+
+    assert strategy == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+
+
+def test_without_lease_the_old_pod_goes_first(helm: Helm) -> None:
+    documents = helm.render({**LEAST, "replicas": 1, "leaderElection": {"enabled": False}})
+
+    assert the(documents, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert of_kind(documents, "Role") == []
+
+
+def test_one_replica_can_be_drained(helm: Helm) -> None:
+    assert of_kind(helm.render({**LEAST, "replicas": 1}), "PodDisruptionBudget") == []
+
+
+def test_replicas_are_spread_over_nodes_and_zones(helm: Helm) -> None:
+    pod = pod_of(helm.render(LEAST))
+
+    rows = pod["spec"]["topologySpreadConstraints"]
+    assert [row["topologyKey"] for row in rows] == [
+        "kubernetes.io/hostname",
+        "topology.kubernetes.io/zone",
+    ]
+    for row in rows:
+        assert row["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
+def test_own_spread_constraints_replace_those_of_the_chart(helm: Helm) -> None:
+    row = {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}
+
+    rows = pod_of(helm.render({**LEAST, "topologySpreadConstraints": [row]}))["spec"][
+        "topologySpreadConstraints"
+    ]
+
+    assert len(rows) == 1
+    assert rows[0].items() >= row.items()
+    assert rows[0]["labelSelector"]["matchLabels"]["app.kubernetes.io/instance"]
+
+
+def test_metrics_and_probes_can_be_turned_off(helm: Helm) -> None:
+    documents = helm.render({**LEAST, "metrics": {"enabled": False}})
+
+    container = pod_of(documents)["spec"]["containers"][0]
+    assert {"ports", "livenessProbe", "readinessProbe"} & set(container) == set()
+    assert of_kind(documents, "Service") == []
+    assert "ISA_METRICS_PORT" not in environment(documents)
+
+
+def test_service_and_probes_reach_the_port_of_the_operator(helm: Helm) -> None:
+    documents = helm.render({**LEAST, "metrics": {"enabled": True, "port": 9000}})
+
+    container = pod_of(documents)["spec"]["containers"][0]
+    assert Settings.from_env(environment(documents)).metrics_port == 9000
+    assert container["ports"] == [{"name": "metrics", "containerPort": 9000}]
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "metrics"}
+    assert the(documents, "Service")["spec"]["ports"][0]["targetPort"] == "metrics"
+
+
+def test_alerts_ask_for_metrics_that_the_operator_has(helm: Helm) -> None:
+    views = Views(objects=dict, waiting=lambda: (0, 0.0), busy=int, circuits=int, tokens=float)
+    families = [*REGISTRY.collect(), *Live(views).collect()]
+    known = {sample.name for family in families for sample in family.samples}
+    known |= {family.name for family in families}
+    documents = helm.render(CHART / "ci/everything.yaml")
+
+    rules = the(documents, "PrometheusRule")["spec"]["groups"][0]["rules"]
+    asked = re.findall(r"image_share_operator_\w+", " ".join(rule["expr"] for rule in rules))
+
+    assert set(asked) - known == set()
+    assert len(asked) == len(rules) - 1
+    mine = '{job="shares-metrics", namespace="image-share-system"'
+    assert [rule["expr"] for rule in rules if mine not in rule["expr"]] == []
+
+
+def test_network_policy_lets_nobody_in_without_metrics(helm: Helm) -> None:
+    values = {"networkPolicy": {"enabled": True}, "metrics": {"enabled": False}}
+
+    policy = the(helm.render({**LEAST, **values}), "NetworkPolicy")
+
+    assert policy["spec"]["ingress"] == []
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_proxy_is_told_by_the_usual_variables(helm: Helm) -> None:
+    proxy = {"httpsProxy": "http://proxy:3128", "noProxy": [".internal", "10.0.0.1"]}
+
+    told = environment(helm.render({**LEAST, "proxy": proxy}))
+
+    assert told["HTTPS_PROXY"] == "http://proxy:3128"
+    assert told["NO_PROXY"] == ".internal,10.0.0.1"
+
+
+def test_authorities_are_mounted_where_the_operator_looks(helm: Helm) -> None:
+    documents = helm.render({**LEAST, "extraCA": {"configMap": "ca", "key": "bundle.pem"}})
+
+    spec = pod_of(documents)["spec"]
+    assert environment(documents)["SSL_CERT_FILE"] == "/etc/image-share-operator/ca/ca.crt"
+    assert spec["containers"][0]["volumeMounts"][0]["mountPath"] == "/etc/image-share-operator/ca"
+    assert spec["volumes"][0]["configMap"]["items"] == [{"key": "bundle.pem", "path": "ca.crt"}]
+
+
+def test_crd_is_that_of_the_repository_and_is_kept(helm: Helm) -> None:
+    source = yaml.safe_load(
+        (ROOT / "deploy/crds/imageshareacceptances.ims.otc.dev.yaml").read_text()
+    )
+
+    crd = the(helm.render(LEAST), "CustomResourceDefinition")
+
+    assert crd["spec"] == source["spec"]
+    assert crd["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_crd_of_another_release_is_left_alone(helm: Helm) -> None:
+    documents = helm.render({**LEAST, "crds": {"install": False}})
+
+    assert of_kind(documents, "CustomResourceDefinition") == []
+
+
+def test_names_are_short_enough_for_the_longest_release(helm: Helm) -> None:
+    text = helm(
+        *("template", "x" * 53, str(CHART)),
+        *("--set", "image.repository=x,metrics.enabled=true"),
+    )
+
+    service = the([row for row in yaml.safe_load_all(text) if row], "Service")
+    assert len(service["metadata"]["name"]) == 63
+
+
+def test_chart_can_be_part_of_another_chart(helm: Helm, tmp_path: Path) -> None:
+    """Helm then adds a value of its own, `global`."""
+    outer = {
+        "apiVersion": "v2",
+        "name": "platform",
+        "version": "1.0.0",
+        "dependencies": [
+            {"name": "image-share-operator", "version": ">=0", "repository": f"file://{CHART}"}
+        ],
+    }
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(outer))
+    helm("dependency", "build", str(tmp_path))
+    values = yaml.safe_dump({"global": {"team": "a"}, "image-share-operator": LEAST})
+
+    text = helm("template", "platform", str(tmp_path), "--values", "-", stdin=values)
+
+    assert "kind: Deployment" in text
+
+
+def test_notes_tell_what_to_do_next(helm: Helm) -> None:
+    said = helm(
+        *("install", "shares", str(CHART), "--dry-run=client", "--namespace", "shares"),
+        *("--set", "image.repository=x,watchNamespaces={team-a}"),
+    )
+
+    notes = said.partition("NOTES:")[2]
+    assert "answers image shares in the namespaces team-a" in notes
+    assert "kubectl -n shares rollout status deployment/shares-image-share-operator" in notes
+    assert "kubectl -n team-a wait isa/base-images --for=condition=Ready" in notes

@@ -1,0 +1,234 @@
+"""The operator has the rights that it uses, and no others: the API server's audit log tells."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chart.objects import environment
+from chart.programs import CHART, RELEASE, ROOT, Helm, Json
+from e2e.live.process import Operator, eventually
+from e2e.live.test_lifecycle import RECONCILE_AT, is_gone
+from e2e.live.world import PUT, World
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+CRDS = ROOT / "deploy/crds"
+RESOURCES = "imageshareacceptances.ims.otc.dev"
+EVERYBODY = ("system:basic-user", "system:discovery", "system:public-info-viewer")
+"""ClusterRoles that every ServiceAccount has in every cluster."""
+
+Right = tuple[str, str]
+"""Verb, and resource as in ``secrets`` or ``leases.coordination.k8s.io``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """A way to install.
+
+    Attributes:
+        release: also the name of the system's namespace and of the ServiceAccount.
+        watched: namespaces that the operator serves; empty for all.
+        refused: what is tried and refused, and harms nothing.
+    """
+
+    release: str
+    watched: tuple[str, ...]
+    refused: frozenset[Right]
+
+
+CLUSTER_WIDE = Mode(release="cluster-wide", watched=(), refused=frozenset())
+NAMESPACES = Mode(
+    release="by-namespace",
+    watched=("watched-a", "watched-b", "watched-c"),
+    # kopf looks whether it may follow these, and goes on without.
+    refused=frozenset(
+        {
+            ("list", "customresourcedefinitions.apiextensions.k8s.io"),
+            ("list", "namespaces"),
+        }
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """The chart as Helm installed it, and the operator that runs as its ServiceAccount."""
+
+    mode: Mode
+    operator: Operator
+    kubeconfig: Path
+    documents: list[Json]
+    namespaces: tuple[str, str, str]
+
+
+@pytest.fixture(scope="module", params=[CLUSTER_WIDE, NAMESPACES], ids=lambda mode: mode.release)
+def installed(
+    request: pytest.FixtureRequest,
+    cluster: Helm,
+    control_plane: ControlPlane,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Installed]:
+    mode: Mode = request.param
+    release = mode.release
+    namespaces = mode.watched or tuple(control_plane.create_namespace("team") for _ in range(3))
+    for name in mode.watched:
+        control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    values = yaml.safe_dump(
+        {
+            "image": {"repository": "registry.example.com/isa"},
+            "fullnameOverride": release,
+            "watchNamespaces": list(mode.watched),
+            "settings": {"allowInsecureEndpoints": True, "secretPollSeconds": 2},
+        }
+    )
+    where = ("--namespace", release, "--create-namespace", "--values", "-")
+    cluster("install", RELEASE, str(CHART), *where, stdin=values)
+    control_plane.apply_crds(CRDS)  # waits until it is served
+    documents = list(
+        yaml.safe_load_all(cluster("get", "manifest", RELEASE, "--namespace", release))
+    )
+    kubeconfig = control_plane.service_account_kubeconfig(release, release)
+    told = {
+        **environment(documents),
+        "ISA_LEASE_NAMESPACE": release,
+        "ISA_LOG_LEVEL": "debug",
+        "ISA_METRICS_PORT": "0",
+    }
+    operator = Operator(kubeconfig, tmp_path_factory.mktemp(release) / "log", **told)
+    operator.start()
+    first, second, third = namespaces
+    yield Installed(
+        mode=mode,
+        operator=operator,
+        kubeconfig=kubeconfig,
+        documents=documents,
+        namespaces=(first, second, third),
+    )
+    operator.terminate()
+    cluster("uninstall", RELEASE, "--namespace", release)
+    control_plane.kubectl("delete", "--ignore-not-found", "-f", str(CRDS))
+
+
+@pytest.fixture(scope="module")
+def world(control_plane: ControlPlane, simulator: Simulator, installed: Installed) -> World:
+    made = World(control_plane, simulator, installed.operator, installed.namespaces[0])
+    made.secret()
+    return made
+
+
+@pytest.fixture(scope="module")
+def used(
+    world: World, control_plane: ControlPlane, simulator: Simulator, installed: Installed
+) -> dict[str, set[Right]]:
+    """What the operator used and was refused, after a life with all that can happen."""
+    accept_and_drift(world)
+    reject_and_delete(world)
+    for namespace in installed.namespaces[1:2]:
+        delete_the_namespace(World(control_plane, simulator, installed.operator, namespace))
+    account = f"system:serviceaccount:{installed.mode.release}:{installed.mode.release}"
+    installed.operator.terminate()
+    return by_decision(control_plane, account)
+
+
+def accept_and_drift(world: World) -> None:
+    image = world.image()
+    world.apply([image], name="kept")
+    world.wait_for("Accepted", name="kept")
+    world.sim.set_membership(image, world.project, "rejected")
+    world.annotate("kept", **{RECONCILE_AT: "1"})
+    eventually(lambda: world.calls(PUT) >= 2 or None)
+    world.wait_for("Accepted", name="kept")
+    eventually(lambda: "DriftDetected" in world.events("kept") or None)
+
+
+def reject_and_delete(world: World) -> None:
+    world.apply([world.image()], name="unwanted", decision="Reject")
+    world.wait_for("Rejected", name="unwanted")
+    image = world.image()
+    world.apply([image], name="held", deletionPolicy="Reject")
+    world.wait_for("Accepted", name="held")
+    world.delete("held")
+    eventually(lambda: is_gone(world, "held"))
+    assert world.membership(image) == "rejected"
+
+
+def delete_the_namespace(world: World) -> None:
+    world.apply([world.image()], deletionPolicy="Reject", credentialsSecretRef={"name": "never"})
+    world.wait_for("SecretNotFound")
+    world.control_plane.http.delete(f"/api/v1/namespaces/{world.namespace}").raise_for_status()
+    world.delete()
+    eventually(lambda: is_gone(world))
+
+
+def by_decision(control_plane: ControlPlane, account: str) -> dict[str, set[Right]]:
+    """What the account asked for, sorted by ``allow`` and ``forbid``."""
+    found: dict[str, set[Right]] = {"allow": set(), "forbid": set()}
+    for line in control_plane.audit_log.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["user"].get("username") != account or "resource" not in entry.get("objectRef", {}):
+            continue
+        decision = entry["annotations"]["authorization.k8s.io/decision"]
+        found[decision].add((entry["verb"], resource_name(entry["objectRef"])))
+    return found
+
+
+def resource_name(reference: Json) -> str:
+    name = f"{reference['resource']}.{reference.get('apiGroup', '')}".rstrip(".")
+    return f"{name}/{reference['subresource']}" if "subresource" in reference else name
+
+
+def granted(documents: list[Json]) -> set[Right]:
+    """What all roles of these documents give that are bound to somebody."""
+    bound = {row["roleRef"]["name"] for row in documents if row["kind"].endswith("RoleBinding")}
+    roles = [
+        row
+        for row in documents
+        if row["kind"] in ("Role", "ClusterRole") and row["metadata"]["name"] in bound
+    ]
+    return {right for role in roles for right in rights(role)}
+
+
+def rights(role: Json) -> set[Right]:
+    found: set[Right] = set()
+    for rule in role["rules"]:
+        for group, resource in product(rule.get("apiGroups", ()), rule.get("resources", ())):
+            plural, _, subresource = str(resource).partition("/")
+            reference = {"resource": plural, "apiGroup": group}
+            if subresource:
+                reference["subresource"] = subresource
+            found |= {(str(verb), resource_name(reference)) for verb in rule["verbs"]}
+    return found
+
+
+def everybodys(control_plane: ControlPlane) -> set[Right]:
+    """What the API server gives to all who log in."""
+    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    found = [control_plane.http.get(f"{roles}/{name}") for name in EVERYBODY]
+    return {right for answer in found for right in rights(answer.raise_for_status().json())}
+
+
+def test_nothing_is_granted_that_is_not_used(
+    installed: Installed, used: dict[str, set[Right]]
+) -> None:
+    assert granted(installed.documents) - used["allow"] == set()
+
+
+def test_nothing_is_used_that_is_not_granted(
+    installed: Installed, used: dict[str, set[Right]], control_plane: ControlPlane
+) -> None:
+    assert used["allow"] - granted(installed.documents) <= everybodys(control_plane)
+
+
+def test_nothing_that_matters_is_refused(installed: Installed, used: dict[str, set[Right]]) -> None:
+    assert used["forbid"] == installed.mode.refused
+
+
+def test_secrets_are_read_by_name_alone(used: dict[str, set[Right]]) -> None:
+    verbs = {verb for verb, resource in used["allow"] if resource == "secrets"}
+
+    assert verbs == {"get"}

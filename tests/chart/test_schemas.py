@@ -1,0 +1,81 @@
+"""All that the chart makes is what the API server's own schemas allow, to the last field."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chart import schemas
+from chart.programs import Helm, Json, directory, value_sets
+from envtest import ControlPlane
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = sorted((ROOT / "deploy/samples").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def conform(
+    helm: Helm, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator["Conform"]:
+    control_plane.apply_crds(ROOT / "deploy/crds")
+    yield Conform(helm, control_plane, tmp_path_factory.mktemp("schemas"))
+    control_plane.kubectl("delete", "-f", str(ROOT / "deploy/crds"))  # Helm wants to make it
+
+
+class Conform:
+    """kubeconform with the schemas of the control plane."""
+
+    def __init__(self, helm: Helm, control_plane: ControlPlane, home: Path) -> None:
+        self._helm = helm
+        self._home = home
+        rendered = [row for path in value_sets() for row in helm.render(path)]
+        ours = [row for path in SAMPLES for row in yaml.safe_load_all(path.read_text())]
+        kinds = {(row["apiVersion"], row["kind"]) for row in [*rendered, *ours]}
+        self._location = schemas.write(control_plane.http, sorted(kinds), home)
+
+    def __call__(self, documents: list[Json]) -> str:
+        """What kubeconform has against these; empty for nothing."""
+        path = self._home / "documents.yaml"
+        path.write_text(yaml.safe_dump_all(documents))
+        call = subprocess.run(
+            [
+                str(directory() / "kubeconform"),
+                "-strict",
+                "-schema-location",
+                self._location,
+                str(path),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        said = (call.stdout + call.stderr).strip()
+        return said if call.returncode else ""
+
+
+@pytest.mark.parametrize("values", value_sets(), ids=lambda path: path.stem)
+def test_kubeconform_finds_nothing_in(values: Path, helm: Helm, conform: Conform) -> None:
+    assert conform(helm.render(values)) == ""
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_kubeconform_finds_nothing_in_sample(sample: Path, conform: Conform) -> None:
+    assert conform(list(yaml.safe_load_all(sample.read_text()))) == ""
+
+
+def test_kubeconform_finds_a_field_that_is_not_there(helm: Helm, conform: Conform) -> None:
+    documents = helm.render(value_sets()[0])
+    for document in documents:
+        if document["kind"] == "Deployment":
+            document["spec"]["template"]["spec"]["hostnetwork"] = True
+
+    assert "'hostnetwork' not allowed" in conform(documents)
+
+
+def test_kubeconform_finds_a_resource_of_ours_that_is_wrong(conform: Conform) -> None:
+    sample = yaml.safe_load(SAMPLES[0].read_text())
+    sample["spec"]["decision"] = "Perhaps"
+
+    assert "/spec/decision" in conform([sample])
