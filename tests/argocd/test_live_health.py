@@ -1,0 +1,274 @@
+"""Argo CD's health of real objects, from creation to deletion; kstatus agrees in each state."""
+
+import pytest
+
+from argocd.history import History
+from argocd.samples import Samples
+from argocd.scripts import Json, verdict
+from e2e.live.world import MEMBER, PUT, World, eventually
+
+RECONCILE_AT = "ims.otc.dev/reconcile-at"
+LATER_S = 1.5
+"""Of a job: long enough that the state before it settles is there to be seen."""
+
+
+def reason(state: Json, kind: str = "Ready") -> str | None:
+    rows = state["status"].get("conditions", ())
+    return next((row["reason"] for row in rows if row["type"] == kind), None)
+
+
+def seen(history: History, why: str) -> Json:
+    """The first state whose Ready condition has this reason."""
+    return next(state for state in history.states() if reason(state) == why)
+
+
+def test_new_object_progresses_until_its_images_are_accepted(
+    world: World, samples: Samples
+) -> None:
+    history = History(world)
+    world.apply([world.image(), world.image()])
+    world.wait_for("Accepted")
+
+    assert history.verdicts() == ["Progressing", "Healthy"]
+    samples.keep("not-looked-at", history.states()[0], world)
+    samples.keep("job-running", seen(history, "JobRunning"), world)
+    samples.keep("accepted", world.get(), world)
+
+
+def test_object_that_nobody_serves_is_never_healthy(world: World) -> None:
+    history = History(world)
+    world.operator.terminate()
+    try:
+        world.apply([world.image()])
+        world.edit(interval="5m")
+        world.edit(suspend=True)
+        verdicts = history.verdicts()
+    finally:
+        world.operator.start()
+
+    assert len(history.states()) >= len(("created", "edited", "suspended"))
+    assert verdicts == ["Progressing"]
+
+
+def test_added_image_makes_it_progress_again(world: World, samples: Samples) -> None:
+    image = world.image()
+    history = History(world)
+    world.apply([image])
+    world.wait_for("Accepted")
+
+    world.edit(images=[image, world.image()])
+    world.wait_for("Accepted")
+
+    assert history.verdicts() == ["Progressing", "Healthy", "Progressing", "Healthy"]
+    edited = next(state for state in history.states() if state["metadata"]["generation"] == 2)
+    assert reason(edited) == "Accepted"
+    samples.keep("edited", edited, world)
+
+
+def test_changed_decision_makes_it_progress_again(world: World, samples: Samples) -> None:
+    history = History(world)
+    world.apply([world.image()])
+    world.wait_for("Accepted")
+
+    world.edit(decision="Reject")
+    world.wait_for("Rejected")
+
+    assert history.verdicts() == ["Progressing", "Healthy", "Progressing", "Healthy"]
+    samples.keep("rejected", world.get(), world)
+
+
+def test_edit_while_the_job_runs_is_never_healthy_by_the_old_job(world: World) -> None:
+    world.sim.settings(job_seconds=LATER_S)
+    image = world.image()
+    history = History(world)
+    world.apply([image])
+    world.wait_for("JobRunning")
+
+    world.edit(decision="Reject")
+    world.wait_for("Rejected")
+
+    assert history.verdicts() == ["Progressing", "Healthy"]
+    assert world.membership(image) == "rejected"
+
+
+def test_image_that_fails_degrades_it(world: World, samples: Samples) -> None:
+    images = [world.image() for _ in range(3)]
+    world.sim.fault(
+        PUT,
+        job={
+            "fail": [images[1]],
+            "partial": "A",
+            "error_code": "IMG.0098",
+            "fail_reason": "encrypted",
+        },
+    )
+    history = History(world)
+    world.apply(images)
+    world.wait_for("PartiallyFailed", within_s=40)
+
+    assert history.verdicts() == ["Progressing", "Degraded"]
+    samples.keep("partially-failed", world.get(), world)
+
+
+def test_image_that_is_not_shared_is_waited_for(world: World, samples: Samples) -> None:
+    image = world.sim.add_image()
+    history = History(world)
+    world.apply([image])
+    world.wait_for("NotShared")
+    samples.keep("not-shared", world.get(), world)
+
+    world.sim.seed(shares=[(image, world.project, "pending")])
+    world.annotate(**{RECONCILE_AT: "1"})
+    world.wait_for("Accepted")
+
+    assert history.verdicts() == ["Progressing", "Healthy"]
+
+
+def test_withdrawn_share_ends_healthy(world: World) -> None:
+    image = world.image()
+    history = History(world)
+    world.apply([image])
+    world.wait_for("Accepted")
+
+    world.sim.withdraw(image, world.project)
+    world.annotate(**{RECONCILE_AT: "1"})
+    world.wait_for("NotShared")
+
+    assert history.verdicts() == ["Progressing", "Healthy", "Progressing"]
+
+
+def test_wrong_password_degrades_it_until_the_secret_is_right(
+    world: World, samples: Samples
+) -> None:
+    world.secret(username=world.user, password="wrong", domainName=world.sim.domain)
+    history = History(world)
+    world.apply([world.image()])
+    world.wait_for("CredentialsInvalid")
+    samples.keep("credentials-invalid", world.get(), world)
+
+    world.secret()
+    world.wait_for("Accepted")
+
+    verdicts = history.verdicts()
+    assert verdicts[:2] == ["Progressing", "Degraded"]
+    assert verdicts[-1] == "Healthy"
+    assert verdicts.count("Healthy") == 1
+
+
+def test_absent_secret_degrades_it(world: World) -> None:
+    history = History(world)
+    world.apply([world.image()], credentialsSecretRef={"name": "never"})
+    world.wait_for("SecretNotFound")
+
+    assert history.verdicts() == ["Progressing", "Degraded"]
+
+
+def test_cloud_that_is_down_is_no_fault_of_the_object(world: World, samples: Samples) -> None:
+    world.sim.fault(MEMBER, status=503)
+    history = History(world)
+    world.apply([world.image()])
+    world.wait_for("CloudUnavailable")
+    samples.keep("cloud-unavailable", world.get(), world)
+
+    world.sim.clear_faults()
+    world.wait_for("Accepted", within_s=40)
+
+    assert history.verdicts() == ["Progressing", "Healthy"]
+
+
+def test_suspended_object_is_suspended_and_then_healthy_again(
+    world: World, samples: Samples
+) -> None:
+    history = History(world)
+    world.apply([world.image()])
+    world.wait_for("Accepted")
+
+    world.edit(suspend=True)
+    eventually(lambda: verdict(world.get()) == "Suspended" or None)
+    samples.keep("suspended", world.get(), world)
+    world.edit(suspend=False)
+    eventually(lambda: verdict(world.get()) == "Healthy" or None)
+
+    suspended_once = ["Progressing", "Healthy", "Progressing", "Suspended", "Progressing"]
+    assert history.verdicts() == [*suspended_once, "Healthy"]
+
+
+def test_object_suspended_while_its_job_runs_is_not_healthy(world: World) -> None:
+    world.sim.settings(job_seconds=LATER_S)
+    history = History(world)
+    world.apply([world.image()])
+    world.wait_for("JobRunning")
+
+    world.edit(suspend=True)
+    eventually(lambda: verdict(world.get()) == "Suspended" or None)
+
+    assert history.verdicts() == ["Progressing", "Suspended"]
+
+
+def test_object_suspended_while_stalled_is_not_degraded(world: World) -> None:
+    history = History(world)
+    world.apply([world.image()], credentialsSecretRef={"name": "never"})
+    world.wait_for("SecretNotFound")
+
+    world.edit(suspend=True)
+    eventually(lambda: verdict(world.get()) == "Suspended" or None)
+
+    assert history.verdicts() == ["Progressing", "Degraded", "Progressing", "Suspended"]
+
+
+def test_drift_makes_it_progress_until_it_is_set_again(world: World) -> None:
+    image = world.image()
+    history = History(world)
+    world.apply([image])
+    world.wait_for("Accepted")
+
+    world.sim.set_membership(image, world.project, "rejected")
+    world.annotate(**{RECONCILE_AT: "1"})
+    eventually(lambda: world.calls(PUT) == 2 or None)
+    world.wait_for("Accepted")
+
+    assert history.verdicts() == ["Progressing", "Healthy", "Progressing", "Healthy"]
+
+
+def test_object_that_rejects_its_shares_first_progresses_until_it_is_gone(world: World) -> None:
+    image = world.image()
+    history = History(world)
+    world.apply([image], deletionPolicy="Reject")
+    world.wait_for("Accepted")
+
+    world.delete()
+    eventually(lambda: True if world.find() is None else None)
+
+    assert history.verdicts() == ["Progressing", "Healthy", "Progressing"]
+    assert world.membership(image) == "rejected"
+
+
+def test_deletion_that_can_not_go_on_progresses_and_says_what_is_in_the_way(
+    world: World, samples: Samples
+) -> None:
+    history = History(world)
+    world.apply([world.image()], deletionPolicy="Reject", credentialsSecretRef={"name": "never"})
+    world.wait_for("SecretNotFound")
+
+    world.delete()
+    world.wait_for("Rejecting")
+
+    assert history.verdicts() == ["Progressing", "Degraded", "Progressing"]
+    deleted = (state for state in history.states() if "deletionTimestamp" in state["metadata"])
+    samples.keep("deleted", next(deleted), world)
+    samples.keep("rejecting", world.get(), world)
+    world.annotate(**{"ims.otc.dev/skip-reject": "true"})
+    eventually(lambda: True if world.find() is None else None)
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Reject"])
+def test_object_that_others_hold_progresses_until_they_let_it_go(world: World, policy: str) -> None:
+    history = History(world)
+    world.apply([world.image()], deletionPolicy=policy, finalizers=["example.com/theirs"])
+    world.wait_for("Accepted")
+
+    world.delete()
+    eventually(lambda: world.get()["metadata"]["finalizers"] == ["example.com/theirs"] or None)
+
+    assert history.verdicts() == ["Progressing", "Healthy", "Progressing"]
+    world.release()
