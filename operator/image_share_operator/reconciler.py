@@ -1,28 +1,25 @@
 """Observe, plan, act: one pass over one object, and what is kept of it.
 
-Knows the cloud and Kubernetes only as the protocols here, in `access.py` and in `walk.py`.
+Knows the cloud and Kubernetes only as the protocols in `access.py`, `walk.py` and `keeper.py`.
 """
 
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
-from image_share_operator import deletion, events, metrics, outcome, pace, report
-from image_share_operator import status as status_json
+from image_share_operator import deletion, events, outcome, pace
 from image_share_operator.access import Access, Cloud, Credentials
-from image_share_operator.api import ConditionType, Desired, Key, Status
+from image_share_operator.api import Desired, Key
 from image_share_operator.deletion import Hold
 from image_share_operator.due import NOW, Due
 from image_share_operator.errors import (
     InvalidSpecError,
-    KubeConflictError,
-    ObjectGoneError,
     OperatorError,
 )
 from image_share_operator.facts import Blame, Facts
+from image_share_operator.keeper import Keeper, Kube
 from image_share_operator.outcome import Outcome
 from image_share_operator.pace import Policy
 from image_share_operator.reasons import Reason
@@ -33,32 +30,6 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_JOB_PASSES = 2
 """IMG.0023 says "query failed" as well as "no such job": it is believed when it is repeated."""
-
-
-class Kube(Protocol):
-    """Kubernetes, as far as this room needs it. All methods raise `KubeError`."""
-
-    async def write_status(
-        self, key: Key, version: int, status: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        """Write the whole status onto this version; return the object as it is then."""
-        ...
-
-    async def read(self, key: Key) -> Mapping[str, Any]:
-        """The object as it is."""
-        ...
-
-    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Put our finalizer on the object; return the object as it is then."""
-        ...
-
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Take our finalizer off the object; return the object as it is then."""
-        ...
-
-    async def namespace_goes(self, namespace: str) -> bool:
-        """Whether the whole namespace is being deleted."""
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,9 +53,11 @@ class Reconciler:
     rng: random.Random = field(default_factory=random.SystemRandom)
     typical: dict[str, timedelta] = field(default_factory=dict[str, timedelta])
     due: Due = field(init=False)
+    keeper: Keeper = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the part that knows when."""
+        """Make the part that knows when, and the one that writes."""
+        self.keeper = Keeper(store=self.store, kube=self.kube, emit=self.emit, now=self.now)
         self.due = Due(
             store=self.store,
             credentials=self.credentials,
@@ -103,7 +76,7 @@ class Reconciler:
         entry = self.store.get(key)
         if entry is not None and entry.unsaved:
             # A job id waits for nothing: not before it is in the status.
-            await self._save(entry, entry.known)
+            await self.keeper.save(entry, entry.known)
             entry = self.store.get(key)
         if entry is None:
             return None
@@ -120,7 +93,7 @@ class Reconciler:
             case Hold.GONE:
                 return None
             case Hold.PUT_ON:
-                body = await self._written(entry, self.kube.hold(entry.key, entry.uid))
+                body = await self.keeper.written(entry, self.kube.hold(entry.key, entry.uid))
                 if body is not None:
                     self.store.saved(entry, body)
                 return NOW
@@ -129,7 +102,7 @@ class Reconciler:
             case Hold.NOTHING:
                 pass
         if isinstance(desired, InvalidSpecError):
-            return await self._conclude(entry, None, outcome.of_invalid_spec(entry, desired))
+            return await self.keeper.conclude(entry, None, outcome.of_invalid_spec(entry, desired))
         return await self._pass(entry, deletion.leaving(desired) if entry.deleting else desired)
 
     async def _pass(self, entry: Entry, desired: Desired) -> timedelta | None:
@@ -143,7 +116,7 @@ class Reconciler:
         done = await self._walk(entry, desired)
         if desired.leaving and (done.finished or await self._hopeless(entry, done)):
             return await self._release(entry)
-        return await self._conclude(entry, desired, done)
+        return await self.keeper.conclude(entry, desired, done)
 
     async def _hopeless(self, entry: Entry, done: Outcome) -> bool:
         """Whether a deletion can never be finished: the namespace goes, its Secret went first."""
@@ -160,7 +133,7 @@ class Reconciler:
         return True
 
     async def _release(self, entry: Entry) -> timedelta | None:
-        body = await self._written(entry, self.kube.release(entry.key, entry.uid))
+        body = await self.keeper.written(entry, self.kube.release(entry.key, entry.uid))
         if body is None:
             return None
         self.store.saved(entry, body)
@@ -229,134 +202,11 @@ class Reconciler:
             mean = self.typical.get(desired.endpoints.ims, took)
             self.typical[desired.endpoints.ims] = mean * 0.8 + took * 0.2
 
-    async def _conclude(
-        self, entry: Entry, desired: Desired | None, done: Outcome
-    ) -> timedelta | None:
-        """Keep what the pass found out, and say it if it is new."""
-        current = self.store.get(entry.key)
-        if current is None or current.uid != entry.uid:
-            return None
-        now = self.now()
-        new = self._rendered(entry, desired, done, now)
-        worth = status_json.says_something_new(new, current.written, now)
-        self._count(entry, new, done, now)
-        self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
-        for event in done.events:
-            self.emit(event)  # they tell what was done, whether or not the status can be written
-        if worth:
-            await self._save(current, new)
-        return done.again
-
-    def _count(self, entry: Entry, new: Status, done: Outcome, now: datetime) -> None:
-        metrics.DRIFTS.inc(done.drifted)
-        ready = new.condition(ConditionType.READY)
-        if ready is None:
-            return
-        if done.memory.errors > entry.memory.errors:
-            metrics.RETRIES.labels(ready.reason).inc()
-        if ready.status == "True" and not _is_ready(entry):
-            began = outcome.memory_for(entry).began_at or now
-            metrics.TO_READY.observe((now - began).total_seconds())
-
-    def _rendered(
-        self, entry: Entry, desired: Desired | None, done: Outcome, now: datetime
-    ) -> Status:
-        """The status after the pass; conditions stay as they are when it has nothing to say."""
-        new = done.known
-        if done.standing is not None:
-            leaving = desired is not None and desired.leaving
-            new = status_json.render(
-                report.leaving(done.standing) if leaving else done.standing,
-                old=entry.known,
-                job=new.job,
-                images=new.images,
-                desired=desired,
-                generation=entry.generation,
-                now=now,
-            )
-        return replace(
-            new,
-            handled_reconcile_at=entry.reconcile_at or entry.known.handled_reconcile_at,
-            secret_version=done.memory.secret_version,
-        )
-
-    async def _written(
-        self, entry: Entry, write: Awaitable[Mapping[str, Any]]
-    ) -> Mapping[str, Any] | None:
-        """The object after a write; ``None`` when it is gone, which is noted.
-
-        Raises:
-            KubeConflictError: it has changed. What it is now is noted: try again.
-        """
-        try:
-            return await write
-        except KubeConflictError:
-            if await self._still_there(entry):
-                raise
-        except ObjectGoneError:
-            self.store.forget(entry.key, entry.uid)
-        return None
-
-    async def _still_there(self, entry: Entry) -> bool:
-        """See what the object is now; another one may have taken its name."""
-        try:
-            body = await self.kube.read(entry.key)
-        except ObjectGoneError:
-            self.store.forget(entry.key, entry.uid)
-            return False
-        self.store.observe(body)
-        return bool(body["metadata"]["uid"] == entry.uid)
-
-    async def _save(self, entry: Entry, new: Status) -> None:
-        result = "failed"
-        try:
-            write = self.kube.write_status(entry.key, entry.version, status_json.write(new))
-            body = await self._written(entry, write)
-            result = "gone" if body is None else "ok"
-        finally:
-            metrics.STATUS_WRITES.labels(result).inc()
-        if body is None:
-            return
-        self.store.saved(entry, body)
-        for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
-            self.emit(event)
-        _log_change(entry, new)
-
-
-def _is_ready(entry: Entry) -> bool:
-    """Whether Ready is True for the present spec."""
-    ready = entry.known.condition(ConditionType.READY)
-    return (
-        ready is not None
-        and ready.status == "True"
-        and ready.observed_generation == entry.generation
-    )
-
 
 def _routine(entry: Entry) -> bool:
     """Whether nothing is known to be wrong, and nobody asked."""
     return (
-        _is_ready(entry)
+        entry.is_ready
         and entry.reconcile_at in (None, entry.known.handled_reconcile_at)
         and not entry.deleting
-    )
-
-
-def _log_change(entry: Entry, new: Status) -> None:
-    ready = new.condition(ConditionType.READY)
-    before = entry.written.condition(ConditionType.READY)
-    if ready is None or (before is not None and replace(before, message="") == ready):
-        return
-    log.info(
-        "%s: Ready %s, %s: %s",
-        entry.key,
-        ready.status,
-        ready.reason,
-        ready.message,
-        extra={
-            "resource": str(entry.key),
-            "generation": new.observed_generation,
-            "reason": str(ready.reason),
-            "job": None if new.job is None else new.job.id,
-        },
     )

@@ -6,7 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from image_share_operator import status as status_json
-from image_share_operator.api import FINALIZER, RECONCILE_AT, SKIP_REJECT, Desired, Key, Status
+from image_share_operator.api import (
+    FINALIZER,
+    RECONCILE_AT,
+    SKIP_REJECT,
+    ConditionType,
+    Desired,
+    Key,
+    Status,
+)
 from image_share_operator.errors import InvalidSpecError
 from image_share_operator.facts import Company
 
@@ -71,6 +79,16 @@ class Entry:
     reconcile_at: str | None = None
     unsaved: bool = False
     memory: Memory = field(default_factory=Memory)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Ready is True for the present spec."""
+        ready = self.known.condition(ConditionType.READY)
+        return (
+            ready is not None
+            and ready.status == "True"
+            and ready.observed_generation == self.generation
+        )
 
     @property
     def asks(self) -> tuple[object, ...]:

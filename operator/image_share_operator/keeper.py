@@ -1,0 +1,165 @@
+"""What a pass found out is kept, and said in the status if it is new."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from image_share_operator import events, metrics, outcome, report
+from image_share_operator import status as status_json
+from image_share_operator.api import ConditionType, Desired, Key, Status
+from image_share_operator.errors import KubeConflictError, ObjectGoneError
+from image_share_operator.outcome import Outcome
+from image_share_operator.store import Entry, Store
+
+log = logging.getLogger(__name__)
+
+
+class Kube(Protocol):
+    """Kubernetes, as far as this room needs it. All methods raise `KubeError`."""
+
+    async def write_status(
+        self, key: Key, version: int, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Write the whole status onto this version; return the object as it is then."""
+        ...
+
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        """The object as it is."""
+        ...
+
+    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Put our finalizer on the object; return the object as it is then."""
+        ...
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Take our finalizer off the object; return the object as it is then."""
+        ...
+
+    async def namespace_goes(self, namespace: str) -> bool:
+        """Whether the whole namespace is being deleted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    """The one writer of statuses."""
+
+    store: Store
+    kube: Kube
+    emit: Callable[[events.Event], None]
+    now: Callable[[], datetime]
+
+    async def conclude(
+        self, entry: Entry, desired: Desired | None, done: Outcome
+    ) -> timedelta | None:
+        """Keep what the pass found out, and say it if it is new."""
+        current = self.store.get(entry.key)
+        if current is None or current.uid != entry.uid:
+            return None
+        now = self.now()
+        new = self._rendered(entry, desired, done, now)
+        worth = status_json.says_something_new(new, current.written, now)
+        self._count(entry, new, done, now)
+        self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
+        for event in done.events:
+            self.emit(event)  # they tell what was done, whether or not the status can be written
+        if worth:
+            await self.save(current, new)
+        return done.again
+
+    def _count(self, entry: Entry, new: Status, done: Outcome, now: datetime) -> None:
+        metrics.DRIFTS.inc(done.drifted)
+        ready = new.condition(ConditionType.READY)
+        if ready is None:
+            return
+        if done.memory.errors > entry.memory.errors:
+            metrics.RETRIES.labels(ready.reason).inc()
+        if ready.status == "True" and not entry.is_ready:
+            began = outcome.memory_for(entry).began_at or now
+            metrics.TO_READY.observe((now - began).total_seconds())
+
+    def _rendered(
+        self, entry: Entry, desired: Desired | None, done: Outcome, now: datetime
+    ) -> Status:
+        """The status after the pass; conditions stay as they are when it has nothing to say."""
+        new = done.known
+        if done.standing is not None:
+            leaving = desired is not None and desired.leaving
+            new = status_json.render(
+                report.leaving(done.standing) if leaving else done.standing,
+                old=entry.known,
+                job=new.job,
+                images=new.images,
+                desired=desired,
+                generation=entry.generation,
+                now=now,
+            )
+        return replace(
+            new,
+            handled_reconcile_at=entry.reconcile_at or entry.known.handled_reconcile_at,
+            secret_version=done.memory.secret_version,
+        )
+
+    async def written(
+        self, entry: Entry, write: Awaitable[Mapping[str, Any]]
+    ) -> Mapping[str, Any] | None:
+        """The object after a write; ``None`` when it is gone, which is noted.
+
+        Raises:
+            KubeConflictError: it has changed. What it is now is noted: try again.
+        """
+        try:
+            return await write
+        except KubeConflictError:
+            if await self._still_there(entry):
+                raise
+        except ObjectGoneError:
+            self.store.forget(entry.key, entry.uid)
+        return None
+
+    async def _still_there(self, entry: Entry) -> bool:
+        """See what the object is now; another one may have taken its name."""
+        try:
+            body = await self.kube.read(entry.key)
+        except ObjectGoneError:
+            self.store.forget(entry.key, entry.uid)
+            return False
+        self.store.observe(body)
+        return bool(body["metadata"]["uid"] == entry.uid)
+
+    async def save(self, entry: Entry, new: Status) -> None:
+        result = "failed"
+        try:
+            write = self.kube.write_status(entry.key, entry.version, status_json.write(new))
+            body = await self.written(entry, write)
+            result = "gone" if body is None else "ok"
+        finally:
+            metrics.STATUS_WRITES.labels(result).inc()
+        if body is None:
+            return
+        self.store.saved(entry, body)
+        for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
+            self.emit(event)
+        _log_change(entry, new)
+
+
+def _log_change(entry: Entry, new: Status) -> None:
+    ready = new.condition(ConditionType.READY)
+    before = entry.written.condition(ConditionType.READY)
+    if ready is None or (before is not None and replace(before, message="") == ready):
+        return
+    log.info(
+        "%s: Ready %s, %s: %s",
+        entry.key,
+        ready.status,
+        ready.reason,
+        ready.message,
+        extra={
+            "resource": str(entry.key),
+            "generation": new.observed_generation,
+            "reason": str(ready.reason),
+            "job": None if new.job is None else new.job.id,
+        },
+    )
