@@ -107,6 +107,8 @@ class _Judge:
         """Judge an image that is not as wanted, by what was found out about it before."""
         if known.membership is self.desired.decision.wanted:
             return Outcome.DRIFTED, None
+        if job is not None and known.message is None and self._settles(known.id, job):
+            return Outcome.SETTLING, None  # before any retry, which would send it twice
         if self.facts.retry_at is not None and self.now >= self.facts.retry_at:
             return Outcome.MISSING, None
         if self._failed_before(known):
@@ -126,6 +128,11 @@ class _Judge:
     def _may_show_late(self) -> bool:
         """Whether the memberships may still be those of before the job settled."""
         return self.now < (self.facts.settled_at or self.now) + self.policy.lag
+
+    def _settles(self, image: str, job: Job) -> bool:
+        """Whether the job did what it was told, and that may still show."""
+        done = job.state is JobState.SUCCESS and image not in self.facts.failed_rows
+        return done and self._may_show_late()
 
     def _not_shared(self) -> tuple[Outcome, str | None]:
         if self.desired.leaving:

@@ -157,11 +157,11 @@ def failed_pass(error: OperatorError) -> Standing:
 
 def leaving(standing: Standing) -> Standing:
     """The same, of a resource that is being deleted and rejects its shares first."""
-    held = (
-        ""
-        if standing.outlook is Outlook.MOVING
-        else (f' To let it go all the same: kubectl annotate {PLURAL} NAME {SKIP_REJECT}="true".')
-    )
+    held = ""
+    if standing.outlook is not Outlook.MOVING:
+        end = "" if standing.message.endswith(".") else "."
+        way = f'kubectl annotate {PLURAL} NAME {SKIP_REJECT}="true"'
+        held = f"{end} To let it go all the same: {way}."
     return replace(
         standing,
         ready="False",

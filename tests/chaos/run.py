@@ -11,6 +11,7 @@ from chaos.history import History
 from chaos.marks import shows_secret
 from chaos.model import CREDENTIAL_REASONS, Json, Parameters, Target
 from chaos.monkey import Monkey, Tell
+from chaos.population import BAD_SECRETS
 from chaos.tape import Tape
 from chaos.watch import RESOURCES, Watch
 from chaos.world import World
@@ -99,22 +100,15 @@ class _Settling:
             time.sleep(LOOK_EVERY_S)
 
     def _nudge(self, target: Target, body: Json) -> None:
-        """Do what the status asks a person for: the cloud was mended, so try again."""
-        stalled = [
-            row for row in body.get("status", {}).get("conditions", ()) if row["type"] == "Stalled"
-        ]
+        """Do what the status asks a person for: the cloud was mended, so try again at once."""
         latest = self._nudged.get(target, float("-inf"))
-        if not stalled or stalled[0]["reason"] in CREDENTIAL_REASONS:
-            return
-        stuck = "spec.timeout" in stalled[0]["message"]
-        if "deletionTimestamp" in body["metadata"] and not stuck:
-            return
-        if time.monotonic() < latest + NUDGE_EVERY_S:
+        said = _wants_a_hand(body)
+        spec = self.monkey.history.records[target].latest.spec
+        if said is None or spec.secret in BAD_SECRETS or time.monotonic() < latest + NUDGE_EVERY_S:
             return
         self._nudged[target] = time.monotonic()
         self.monkey.history.nudges.append((time.monotonic(), target))
-        if stuck:
-            spec = self.monkey.history.records[target].latest.spec
+        if "spec.timeout" in said:
             self.monkey.edit(target, replace(spec, timeout=f"{int(spec.timeout[:-1]) + 1}s"))
         else:
             asked = {RECONCILE_AT: f"{time.monotonic()}"}
@@ -124,6 +118,16 @@ class _Settling:
     def nudged(self) -> int:
         """How many objects had to be asked to try again."""
         return len(self._nudged)
+
+
+def _wants_a_hand(body: Json) -> str | None:
+    """What the status says, if it asks for a person, or tries again only after half an hour."""
+    for row in body.get("status", {}).get("conditions", ()):
+        if row["type"] == "Stalled" and row["reason"] not in CREDENTIAL_REASONS:
+            return str(row["message"])
+        if row["type"] == "Ready" and row["reason"] == "PartiallyFailed":
+            return str(row["message"])
+    return None
 
 
 def _objects(world: World) -> dict[Target, Json]:

@@ -210,6 +210,17 @@ JUDGED = {
     "an image of a stuck job of an older spec is missing": Case(
         status=known(replace(RUNNING, generation=OLD), row()), want=Outcome.MISSING
     ),
+    "an image whose job has just succeeded may show later, retry or not": Case(
+        status=known(SUCCESS, row()), facts={**CARRIED, "retry_at": START}, want=Outcome.SETTLING
+    ),
+    "an image that the job named as failed is tried again when it is time": Case(
+        status=known(SUCCESS, row()),
+        facts={**CARRIED, "retry_at": START, "failed_rows": {A: "odd"}},
+        want=Outcome.MISSING,
+    ),
+    "an image that is known to have failed does not settle again after a restart": Case(
+        status=known(SUCCESS, row(message="failed")), facts=CARRIED, want=Outcome.FAILED
+    ),
     "an image whose job has just succeeded may show later": Case(
         status=known(SUCCESS, row()), facts=CARRIED, want=Outcome.SETTLING
     ),
