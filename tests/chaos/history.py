@@ -101,6 +101,7 @@ class History:
         stops: times of each SIGTERM.
         outages: when the operator or the API server could not know of changes.
         freezes: when the cloud stood still.
+        lags: (time, seconds) of each change of how late the cloud shows what was done.
         hands: (time, image, project) of each change by hand: drift, withdrawal, new share.
         nudges: (time, object) of each request to try again at once.
         secrets_seen: places where a secret was seen.
@@ -112,6 +113,7 @@ class History:
     stops: list[float] = field(default_factory=list[float])
     outages: list[Window] = field(default_factory=list[Window])
     freezes: list[Window] = field(default_factory=list[Window])
+    lags: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     hands: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
     nudges: list[tuple[float, Target]] = field(default_factory=list[tuple[float, Target]])
     secrets_seen: list[str] = field(default_factory=list[str])
@@ -128,6 +130,12 @@ class History:
             if window.start_s <= arrived_s <= window.end_s + LATE_SIGN_S:
                 return window.start_s
         return arrived_s
+
+    def lag_s(self, start_s: float, end_s: float) -> float:
+        """How late the cloud showed what was done, at most, at some time of this span."""
+        before = [seconds for at_s, seconds in self.lags if at_s <= start_s][-1:]
+        within = [seconds for at_s, seconds in self.lags if start_s < at_s <= end_s]
+        return max((*before, *within), default=0.0)
 
     def killed_between(self, start_s: float, end_s: float) -> bool:
         """Whether the operator was killed in this span."""

@@ -207,6 +207,8 @@ class Monkey:
                 sim.clear_faults()
             case CloudSettings(changes=changes):
                 sim.settings(**changes)
+                if "visibility_lag_seconds" in changes:
+                    self.history.lags.append((_now(), float(changes["visibility_lag_seconds"])))
             case ExpireTokens():
                 sim.expire_tokens()
                 for login in self.schedule.logins:

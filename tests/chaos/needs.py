@@ -10,6 +10,8 @@ images, and is one of these:
   The statuses of different objects name the two jobs as those that carried the image;
 - ``order``: the image's latest PUT before it was of the other value, and its job was stuck or may
   still have shown late: only an order of its own is final, however the image looks;
+- ``lag``: it was set just before, and the cloud began to show late what had shown already: to a
+  look, somebody seems to have undone it;
 - ``hand``: somebody set the value by hand after the operator's look and before its PUT;
 - ``lost answer``: the setting PUT met a fault that keeps its job id from the operator (reset, 5xx,
   broken or late answer), or the cloud stood still: the operator never learnt the job, looked,
@@ -49,7 +51,17 @@ LOOKED_S = 16.0
 cloud's lag."""
 SHOWS_LATE_S = 75.0
 """From a PUT to when its effect surely shows, for the operator: its job, then a minute of lag."""
-GRAVITY = ("overlap", "order", "hand", "lost answer", "odd job", "stop", "kill", "unexplained")
+GRAVITY = (
+    "overlap",
+    "order",
+    "lag",
+    "hand",
+    "lost answer",
+    "odd job",
+    "stop",
+    "kill",
+    "unexplained",
+)
 
 
 @dataclass(slots=True)
@@ -159,6 +171,9 @@ class _Pair:
                 return "kill"
             if history.stopped_between(sent_s, self.put.at_s):
                 return "stop"
+        lag_s = history.lag_s(self.put.at_s - LOOKED_S, self.put.at_s)
+        if lag_s > 0 and before.at_s >= self.put.at_s - LOOKED_S - lag_s:
+            return "lag"
         return "odd job" if "job" in before.effects else "unexplained"
 
     def _answers_another_order(self, history: History) -> bool:

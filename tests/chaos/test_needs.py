@@ -119,6 +119,25 @@ def test_job_that_lied_excuses_another_put() -> None:
     assert why(TOLD, put(1.0, effects=("job",)), again(5.0)) == {"odd job": 1}
 
 
+@pytest.mark.parametrize(
+    ("lags", "reason"),
+    [
+        ([(116.0, 4.0)], "lag"),
+        ([(90.0, 4.0)], "lag"),
+        ([(90.0, 4.0), (95.0, 0.0)], "unexplained"),
+        ([(119.0, 4.0)], "unexplained"),
+        ([], "unexplained"),
+    ],
+)
+def test_cloud_that_shows_late_what_had_shown_is_an_excuse(
+    lags: list[tuple[float, float]], reason: str
+) -> None:
+    known = history(record(jobs=["job-115", "job-118"]))
+    known.lags += lags
+
+    assert why(known, put(115.0), again(118.0)) == {reason: 1}
+
+
 def against(at_s: float, *effects: str) -> Put:
     """A PUT of the other value."""
     return put(at_s, value="rejected", job="job-0", effects=effects)
