@@ -11,6 +11,8 @@ import sys
 import uuid
 from collections.abc import Sequence
 
+import uvloop
+
 from image_share_operator import __version__, apiserver, kube, logs, metrics, probes
 from image_share_operator.apiserver import ApiServer
 from image_share_operator.assembly import Operator
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except KubeError as exc:
         log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
         return 1

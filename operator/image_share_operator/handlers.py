@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import kopf
+import uvloop
 
 from image_share_operator import pace
 from image_share_operator.api import GROUP, PLURAL, VERSION, Key
@@ -179,7 +180,7 @@ class Watcher:
     def _run_once(self) -> str:
         """Run kopf to its end; say why it ended."""
         try:
-            asyncio.run(self._operate())
+            uvloop.run(self._operate())
         except Exception as exc:  # noqa: BLE001 - whatever ends the watch, the next one may live
             return type(exc).__name__
         return "it ended by itself"
