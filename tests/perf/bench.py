@@ -35,6 +35,9 @@ CALLS = {
 }
 JOB_SECONDS = 1.0
 IDLE_S = 30.0
+REFERENCE_RATE = 238.0
+"""Objects a second of the raw client where the targets were set: milliseconds of CPU are compared
+as if this machine were as fast as that one."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -117,19 +120,23 @@ async def _crowd(cluster: Cluster, stage: Stage, objects: int, raw: Raw) -> list
     watched = await cluster.run(objects)
     cpu = _cpu_seconds(stage.operator.pid) - before
     rate = objects / watched.seconds
+    each_ms = 1000 * cpu / objects
     counters = stage.cloud.counters()
     calls = {name: counters["calls"].get(route, 0) for name, route in CALLS.items()}
     return [
         Figure("raw client", raw.rate, "objects/s"),
         Figure("operator, created to Ready", rate, "objects/s"),
-        Figure("operator / raw client", rate / raw.rate, "", (">=", 0.7)),
+        Figure("operator / raw client", rate / raw.rate, "", (">=", 0.85)),
         Figure("cloud calls per object", sum(calls.values()) / objects, "", ("<=", 0.12)),
         *(Figure(f"  {name} per object", count / objects) for name, count in calls.items()),
         Figure("status writes per object", watched.writes / objects, "", ("=", 2.0)),
         Figure("tokens in all", counters["tokens_issued"], "", ("=", 1)),
-        Figure("operator CPU per object", 1000 * cpu / objects, "ms"),
+        Figure("operator CPU per object", each_ms, "ms"),
+        Figure(
+            "  at the raw rate of 238/s", each_ms * raw.rate / REFERENCE_RATE, "ms", ("<=", 2.5)
+        ),
         Figure("raw client's CPU per object", raw.cpu_ms, "ms"),
-        Figure("operator CPU / raw client's CPU", 1000 * cpu / objects / raw.cpu_ms),
+        Figure("operator CPU / raw client's CPU", each_ms / raw.cpu_ms),
         Figure("operator memory, peak", _peak_mb(stage.operator.pid), "MB"),
     ]
 
@@ -140,7 +147,7 @@ async def _one_by_one(cluster: Cluster, count: int) -> list[Figure]:
     lags = sorted(run.after_job for run in runs)
     whole = sorted(run.seconds for run in runs)
     return [
-        Figure("alone: job settled to Ready, median", statistics.median(lags), "s", ("<=", 0.5)),
+        Figure("alone: job settled to Ready, median", statistics.median(lags), "s", ("<=", 0.3)),
         Figure("alone: job settled to Ready, p95", lags[int(0.95 * (len(lags) - 1))], "s"),
         Figure("alone: applied to Ready, median", statistics.median(whole), "s"),
     ]
@@ -149,6 +156,7 @@ async def _one_by_one(cluster: Cluster, count: int) -> list[Figure]:
 async def _settled(cluster: Cluster, stage: Stage) -> list[Figure]:
     """All objects are settled: what a restart costs, and what doing nothing does."""
     before, puts = await cluster.versions(), stage.cloud.calls(PUT)
+    held = _now_mb(stage.operator.pid)
     stage.operator.kill()
     began = time.monotonic()
     stage.operator.start()
@@ -163,6 +171,7 @@ async def _settled(cluster: Cluster, stage: Stage) -> list[Figure]:
     asked = sum(stage.cloud.counters()["calls"].values()) - calls
     return [
         Figure("settled objects", len(before)),
+        Figure("  memory before it", held, "MB", ("<=", 150)),
         Figure("  memory after a restart", _now_mb(stage.operator.pid), "MB", ("<=", 150)),
         Figure("  PUTs of a restart", stage.cloud.calls(PUT) - puts - 1, "", ("=", 0)),
         Figure("  status writes of a restart", writes, "", ("=", 0)),
