@@ -15,8 +15,9 @@ from otc_simulator.client import Simulator
 
 CROWD = 300
 DELAY_S = 2.0
-"""What another tenant may cost at most, over the job's own time."""
-JOB_S = 0.4
+"""What another tenant may cost at most, where one object alone takes `ALONE_S`."""
+ALONE_S = 0.8
+"""An object alone, of which its job takes 0.4 s: measured on two idle cores."""
 
 
 @pytest.fixture
@@ -42,26 +43,33 @@ def apply_crowd(world: World, cloud: Simulator | None = None) -> None:
         list(pool.map(apply, range(CROWD)))
 
 
-def seconds_to_ready(world: World) -> float:
+def seconds_to_ready(world: World, name: str = "alone") -> float:
     began = time.monotonic()
-    world.apply([world.image()])
-    world.wait_for("Accepted", within_s=30)
+    world.apply([world.image()], name=name)
+    world.wait_for("Accepted", name=name, within_s=30)
     return time.monotonic() - began
+
+
+def allowed_s(world: World) -> float:
+    """The most that an object may take here and now: a slow machine has more time for the same."""
+    alone_s = seconds_to_ready(world)
+    return alone_s + DELAY_S * max(1.0, alone_s / ALONE_S)
 
 
 def test_crowd_of_one_tenant_does_not_delay_another(world: World, neighbour: World) -> None:
     """The operator stands still until all of them wait for it."""
+    most_s = allowed_s(world)
     os.kill(world.operator.pid, signal.SIGSTOP)
     try:
         apply_crowd(neighbour)
-        world.apply([world.image()])
+        world.apply([world.image()], name="lone")
     finally:
         os.kill(world.operator.pid, signal.SIGCONT)
     began = time.monotonic()
 
-    world.wait_for("Accepted", within_s=30)
+    world.wait_for("Accepted", name="lone", within_s=30)
 
-    assert time.monotonic() - began < JOB_S + DELAY_S
+    assert time.monotonic() - began < most_s
     assert neighbour.status(f"web-{CROWD - 1}").get("summary") != "1/1"
     for number in range(CROWD):
         neighbour.wait_for("Accepted", name=f"web-{number}", within_s=40)
@@ -70,19 +78,21 @@ def test_crowd_of_one_tenant_does_not_delay_another(world: World, neighbour: Wor
 def test_cloud_that_hangs_does_not_delay_the_tenants_of_another(
     world: World, neighbour: World
 ) -> None:
+    most_s = allowed_s(world)
     with Simulator() as hung:
         hung.freeze()
         try:
             apply_crowd(neighbour, hung)
 
-            assert seconds_to_ready(world) < JOB_S + DELAY_S
+            assert seconds_to_ready(world, "lone") < most_s
         finally:
             hung.thaw()
 
 
 def test_bad_secret_of_one_tenant_does_not_delay_another(world: World, neighbour: World) -> None:
+    most_s = allowed_s(world)
     neighbour.secret(username=neighbour.user, password="wrong", domainName=neighbour.sim.domain)
     apply_crowd(neighbour)
 
-    assert seconds_to_ready(world) < JOB_S + DELAY_S
+    assert seconds_to_ready(world, "lone") < most_s
     neighbour.wait_for("CredentialsInvalid", name="web-0", within_s=30)
