@@ -1,20 +1,7 @@
-"""What holds for all tests."""
+"""What all tests share."""
 
 import asyncio
-from collections.abc import Iterator
 
-import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def loop_of_nobody() -> Iterator[None]:
-    """Give the main thread an event loop that is closed at the end.
-
-    pytest-asyncio asks for the current loop before it makes its own; where there is none, asyncio
-    makes one that nobody closes, and whichever test runs when it is collected is blamed.
-    """
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield
-    asyncio.set_event_loop(None)
-    loop.close()
+# The plugins for async tests ask the policy for the current loop, and the policy would make one
+# that nobody closes; once a loop was set, it refuses instead.
+asyncio.set_event_loop(None)
