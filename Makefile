@@ -13,7 +13,7 @@ export KEEP
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test chaos check bench lock format tools chart-tools venv clean
+.PHONY: help demo test chaos check image-test bench lock format tools chart-tools venv clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,7 +40,10 @@ check: $(INSTALLED) ## Check format, lint, types, import contracts, generated fi
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@if [ -f hack/generate.py ]; then $(BIN)/python hack/generate.py --check; fi
-	@$(BIN)/python -m pytest tests/unit tests/contract
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/image/test_dockerfile.py
+
+image-test: $(INSTALLED) tools ## Build the container image without a registry, and run it (root, Debian)
+	@$(BIN)/python -m pytest -s tests/image
 
 bench: $(INSTALLED) tools ## Measure throughput, writes and calls per resource
 	@$(BIN)/python tests/perf/bench.py
@@ -52,6 +55,7 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed
 lock: $(INSTALLED) ## Write the lock files anew from pyproject.toml
 	@$(COMPILE) -o requirements.lock pyproject.toml
 	@$(COMPILE) --group dev -o $(LOCK) pyproject.toml
+	@echo 'hatchling >=1.27' | $(COMPILE) -o hack/image/requirements-build.lock -
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate
 

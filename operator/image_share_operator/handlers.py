@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import functools
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -41,13 +43,26 @@ def registry(deliver: Deliver) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=handlers)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+        found = kopf.login_with_service_account(**kwargs)
+        return _by_address(found, os.environ) if found else kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def seen(event: kopf.RawEvent, **_: Any) -> None:
         deliver(event)
 
     return handlers
+
+
+def _by_address(found: kopf.ConnectionInfo, env: Mapping[str, str]) -> kopf.ConnectionInfo:
+    """The same API server as the other calls ask: where the pod is told that it is.
+
+    kopf would ask the cluster's DNS for it, which may be away when it is needed most.
+    """
+    host, port = env.get("KUBERNETES_SERVICE_HOST"), env.get("KUBERNETES_SERVICE_PORT")
+    if not host or not port:
+        return found
+    name = f"[{host}]" if ":" in host else host
+    return replace(found, server=f"https://{name}:{port}")
 
 
 def take(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
@@ -203,6 +218,8 @@ class Watcher:
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 standalone=True,
+                # Else it asks for the name of the user, and in a container there is none.
+                identity=cast("Any", "image-share-operator"),
                 stop_flag=flag,
             )
         finally:
