@@ -1,6 +1,8 @@
 """The command line itself: defaults, help, what is loaded, and what it never shows."""
 
 import base64
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -152,3 +154,34 @@ def test_no_secret_is_ever_shown(
     assert MARK not in told
     assert base64.b64encode(MARK.encode()).decode()[:12] not in told
     assert "Traceback" not in told
+
+
+DRAW = """
+import sys
+{first}
+from image_share_operator.cli import output
+output.table(("IMAGE", "IS"), [("[bold]a", "accepted")])
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ("", "[bold]a  \x1b[32maccepted\x1b[0m"),
+        ("sys.modules['rich'] = sys.modules['rich.console'] = None", "[bold]a  accepted"),
+    ],
+    ids=["with rich in colours", "without rich plain"],
+)
+def test_table_in_a_terminal(first: str, expected: str) -> None:
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-c", DRAW.format(first=first)],
+        stdout=theirs,
+        env={"PYTHONPATH": str(ROOT / "operator"), "TERM": "xterm"},
+        check=True,
+    )
+    os.close(theirs)
+    drawn = os.read(ours, 4096).decode()
+    os.close(ours)
+
+    assert expected in drawn
