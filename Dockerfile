@@ -24,7 +24,9 @@ RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist \
        /opt/image-share-operator/lib/python3*/site-packages/_distutils_hack \
        /opt/image-share-operator/lib/python3*/site-packages/distutils-precedence.pth
 # What is imported is compiled now: at run time nothing can be written. The rest stays as it is.
-RUN /opt/image-share-operator/bin/python -c "import image_share_operator.__main__, openstack.config"
+RUN /opt/image-share-operator/bin/python -c "import image_share_operator.process, openstack.config" \
+    && /opt/image-share-operator/bin/python -m compileall -q \
+       /opt/image-share-operator/lib/python3*/site-packages/image_share_operator
 
 FROM ${BASE}
 ARG VERSION=0.0.0-dev

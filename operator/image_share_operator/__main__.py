@@ -1,144 +1,59 @@
-"""The process: settings, signals, the Lease, the exit code."""
+"""The entry: from the command line to the command. Each imports what it needs, and no more."""
 
-import argparse
-import asyncio
-import gc
-import logging
 import os
-import signal
-import socket
 import sys
-import uuid
+from argparse import Namespace
 from collections.abc import Sequence
 
-import uvloop
-
-from image_share_operator import __version__, apiserver, kube, logs, metrics, probes
-from image_share_operator.apiserver import ApiServer
-from image_share_operator.assembly import Operator
-from image_share_operator.election import Election
-from image_share_operator.errors import KubeError, LostLeadError
+from image_share_operator.cli import arguments
+from image_share_operator.cli.exits import CommandError, Exit
 from image_share_operator.settings import Settings, SettingsError
-
-log = logging.getLogger("image_share_operator")
-
-EXIT_USAGE = 2
-GC_THRESHOLDS = (50_000, 20, 50)
-"""Objects are kept for long and hold no cycles: the collector would walk over all of them again
-and again, for nothing. With the usual thresholds it takes 40 % of the operator's own CPU time
-(`tests/perf/growth.py`), and more of it the more objects there are."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the operator until SIGTERM or SIGINT; return the exit code."""
-    arguments = _parser().parse_args(argv)
-    env = dict(os.environ)
-    if arguments.allow_insecure_endpoints:
-        env["ISA_ALLOW_INSECURE_ENDPOINTS"] = "true"
+    """Carry out the command; return the exit code."""
+    asked = arguments.parse(sys.argv[1:] if argv is None else argv)
     try:
-        settings = Settings.from_env(env)
+        settings = Settings.from_env(_environment(asked))
+        return _run(asked, settings)
     except SettingsError as exc:
-        sys.stderr.write(f"image-share-operator: {exc}\n")
-        return EXIT_USAGE
-    logs.configure(settings.log_format, settings.log_level)
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        uvloop.run(run(settings))
-    except KubeError as exc:
-        log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
-        return 1
-    except LostLeadError as exc:
-        log.error("no longer leads: %s; ends, to start over", exc)  # noqa: TRY400 - likewise
-        return 1
-    return 0
+        return _refused(str(exc), Exit.USAGE)
+    except CommandError as exc:
+        return _refused(str(exc), exc.code)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:  # whoever reads has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FINE
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="image-share-operator",
-        description="Answers Open Telekom Cloud image shares as ImageShareAcceptance "
-        "resources say. All settings are ISA_… environment variables; see docs/operations.md.",
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument(
-        "--allow-insecure-endpoints",
-        action="store_true",
-        help="let resources name http:// endpoints; for tests and demos only",
-    )
-    return parser
+def _run(asked: Namespace, settings: Settings) -> int:
+    # The operator does not pay for the commands, nor they for it: kopf alone takes half a second.
+    if asked.command == "run":
+        from image_share_operator import process  # noqa: PLC0415
+
+        return process.serve(settings)
+    from image_share_operator.cli import commands  # noqa: PLC0415
+
+    code = commands.carry_out(asked, settings)
+    sys.stdout.flush()
+    return code
 
 
-class Health:
-    """What the probes are told. A replica that waits for its turn is alive and ready."""
-
-    def __init__(self) -> None:
-        self.operator: Operator | None = None
-
-    def why_dead(self) -> str | None:
-        """Why only a restart helps."""
-        return None if self.operator is None else self.operator.why_dead()
-
-    def why_not_ready(self) -> str | None:
-        """Why the replica can't do its work."""
-        return None if self.operator is None else self.operator.why_not_ready()
+def _environment(asked: Namespace) -> dict[str, str]:
+    """The environment, with what the command line says in its place."""
+    env = dict(os.environ)
+    if getattr(asked, "allow_insecure_endpoints", False):
+        env["ISA_ALLOW_INSECURE_ENDPOINTS"] = "true"
+    for option, variable in (("log_level", "ISA_LOG_LEVEL"), ("shard", "ISA_SHARD")):
+        if getattr(asked, option, None) is not None:
+            env[variable] = getattr(asked, option)
+    return env
 
 
-async def run(settings: Settings) -> None:
-    """Serve until a signal comes; finish what is in hand.
-
-    Raises:
-        KubeError: there is no way to the API server.
-        LostLeadError: another replica works, or soon may.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    log.info("image-share-operator %s starts", __version__)
-    health = Health()
-    async with (
-        probes.serving(settings.metrics_port, metrics.REGISTRY, health),
-        apiserver.connect(settings.request_timeout) as api,
-    ):
-        if settings.leader_election:
-            await _serve_while_leading(settings, api, stop, health)
-        else:
-            await _serve(health, Operator(settings, api, may_write=lambda: None), stop)
-    log.info("image-share-operator stopped")
-
-
-async def _serve_while_leading(
-    settings: Settings, api: ApiServer, stop: asyncio.Event, health: Health
-) -> None:
-    namespace = settings.lease_namespace or apiserver.own_namespace()
-    if namespace is None:
-        raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
-    leases = kube.Leases(api, namespace, settings.shard.name(settings.lease_name))
-    election = Election(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
-    if not await election.acquire(stop):
-        return
-    lost: BaseException | None = None
-    try:
-        async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(election.keep())
-            operator = Operator(settings, api, may_write=election.require)
-            await _serve(health, operator, stop)
-            keeping.cancel()
-    except* LostLeadError as raised:
-        lost = raised.exceptions[0]
-    if lost is not None:
-        raise lost
-    await election.give_back()
-
-
-async def _serve(health: Health, operator: Operator, stop: asyncio.Event) -> None:
-    health.operator = operator
-    metrics.LEADER.set(1)
-    try:
-        await operator.serve(stop)
-    finally:
-        metrics.LEADER.set(0)
+def _refused(message: str, code: Exit) -> int:
+    sys.stderr.write(f"{arguments.PROGRAM}: {message}\n")
+    return code
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ send credentials elsewhere.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import yaml
@@ -23,7 +23,24 @@ def read(text: bytes, cloud: str | None) -> Credentials:
         ValueError: they can't be read; the message names the field, never a value.
     """
     name = _checked(text, cloud)
-    auth = _auth(text, name)
+    return _credentials(_auth(text, name), name)
+
+
+def read_own(cloud: str) -> Credentials:
+    """Read the credentials of one cloud of the person's own clouds.yaml, where the library looks.
+
+    Raises:
+        ValueError: they can't be read; the message names the field, never a value.
+    """
+    from openstack.config.loader import OpenStackConfig  # noqa: PLC0415
+
+    loaded: Any = _tried(lambda: OpenStackConfig(load_envvars=False), cloud)
+    if cloud not in loaded.get_cloud_names():
+        raise ValueError(f"clouds.yaml has no cloud {cloud}")
+    return _credentials(_auth_of(loaded, cloud), cloud)
+
+
+def _credentials(auth: Mapping[str, Any], name: str) -> Credentials:
     token, password = auth.get("token"), auth.get("password")
     if token:
         return TokenCredentials(token=str(token))
@@ -65,24 +82,38 @@ def _checked(text: bytes, cloud: str | None) -> str:
 
 def _auth(text: bytes, name: str) -> Mapping[str, Any]:
     # Half a second and 20 MB that only those pay who use it.
-    from openstack import exceptions  # noqa: PLC0415
     from openstack.config.loader import OpenStackConfig  # noqa: PLC0415
 
     memory = os.memfd_create("clouds.yaml")  # the library reads files: this one is never on disk
     try:
         os.write(memory, text)
-        loaded: Any = OpenStackConfig(
-            config_files=[f"/proc/self/fd/{memory}"],
-            vendor_files=[],
-            secure_files=[],
-            load_envvars=False,
+        loaded: Any = _tried(
+            lambda: OpenStackConfig(
+                config_files=[f"/proc/self/fd/{memory}"],
+                vendor_files=[],
+                secure_files=[],
+                load_envvars=False,
+            ),
+            name,
         )
-        region: Any = loaded.get_one(cloud=name, validate=False)
-        return _mapping(region.config.get("auth"))
-    except (exceptions.SDKException, TypeError, AttributeError):
-        raise ValueError(f"clouds.yaml: cloud {name} can't be read") from None
+        return _auth_of(loaded, name)
     finally:
         os.close(memory)
+
+
+def _auth_of(loaded: Any, name: str) -> Mapping[str, Any]:
+    region: Any = _tried(lambda: loaded.get_one(cloud=name, validate=False), name)
+    return _mapping(_tried(lambda: region.config.get("auth"), name))
+
+
+def _tried(step: Callable[[], Any], name: str) -> Any:
+    """The outcome of a step of the library, whose errors may quote the file."""
+    from openstack import exceptions  # noqa: PLC0415
+
+    try:
+        return step()
+    except (exceptions.SDKException, TypeError, AttributeError, yaml.YAMLError, OSError):
+        raise ValueError(f"clouds.yaml: cloud {name} can't be read") from None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

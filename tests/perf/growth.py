@@ -20,7 +20,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from image_share_operator import handlers
-from image_share_operator.__main__ import GC_THRESHOLDS
 from image_share_operator.api import Decision, JobState, Key, Membership
 from image_share_operator.cloud.batch import Batcher
 from image_share_operator.cloud.jobs import Jobs
@@ -31,6 +30,7 @@ from image_share_operator.credentials import Held
 from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.identity import Identity, TokenCredentials
 from image_share_operator.pace import Policy
+from image_share_operator.process import GC_THRESHOLDS
 from image_share_operator.queue import WorkQueue
 from image_share_operator.reconciler import Reconciler
 from image_share_operator.store import Store

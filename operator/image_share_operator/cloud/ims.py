@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import httpx
 
 from image_share_operator.api import Decision, Membership
-from image_share_operator.cloud import refusals, wire
+from image_share_operator.cloud import offers, refusals, wire
 from image_share_operator.cloud.auth import Tokens
 from image_share_operator.cloud.body import Json, error_of
 from image_share_operator.cloud.call import Caller
@@ -99,6 +99,19 @@ class Ims:
 
         Source: IMS API reference, "Querying Images (OpenStack extension)".
         """
+        response = await self._list(membership, marker=marker, limit=limit, typed=typed)
+        return wire.read_shares(response, self.identity.project_id, limit)
+
+    async def offers(
+        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
+    ) -> offers.OfferPage:
+        """As `shared`, with what a person wants to know of each image."""
+        response = await self._list(membership, marker=marker, limit=limit, typed=typed)
+        return offers.read(response, self.identity.project_id, limit)
+
+    async def _list(
+        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
+    ) -> httpx.Response:
         query = {"member_status": membership.value, "visibility": "shared", "limit": str(limit)}
         if typed:
             query["__imagetype"] = "shared"
@@ -109,7 +122,7 @@ class Ims:
         )
         if response.status_code != HTTPStatus.OK:
             raise refusals.refusal(response)
-        return wire.read_shares(response, self.identity.project_id, limit)
+        return response
 
     async def _send(
         self, method: str, path: str, body: Json | None = None, *, route: str

@@ -1,0 +1,1 @@
+"""The command-line side for people: knows the cloud, and no cluster."""

@@ -1,0 +1,210 @@
+"""What the operator would do with a resource: looked at, judged by the plan, never sent."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, assert_never, cast
+
+from image_share_operator import plan
+from image_share_operator.api import Decision, Desired, Membership, Status
+from image_share_operator.cli import spec_rules
+from image_share_operator.cli.exits import Exit
+from image_share_operator.cli.manifests import Resource
+from image_share_operator.cli.reach import Reach, code_of, insecure, now
+from image_share_operator.cli.sources import Login
+from image_share_operator.cloud.ims import Ims
+from image_share_operator.cloud.shares import Shares
+from image_share_operator.errors import CloudError, InvalidSpecError, TerminalError
+from image_share_operator.facts import Facts, Follow, Look, Outcome, Report, Submit, Verdict
+from image_share_operator.identity import Identity
+from image_share_operator.pace import Policy
+from image_share_operator.reasons import Reason
+from image_share_operator.settings import Settings
+
+
+class Right(StrEnum):
+    """What the user may do in the project; the value is the cloud's name of it."""
+
+    GET = "ims:images:get"
+    LIST = "ims:images:list"
+    SHARE = "ims:images:share"
+
+
+class Held(StrEnum):
+    """Whether the user has a right."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+    NOT_TRIED = "notTried"
+    """Only a write shows it, and none is sent."""
+
+
+class Action(StrEnum):
+    """What the operator would do with an image."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+    NOTHING = "nothing"
+    WAIT = "waitForShare"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFinding:
+    """One image of the spec."""
+
+    id: str
+    membership: Membership
+    action: Action
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What is found out about one resource.
+
+    Attributes:
+        faults: why the API server would refuse the spec; nothing else is looked at then.
+        login: whether IAM gave a token, or IMS took the given one; ``None`` when not known.
+        trouble: why something would not succeed; the operator would say the same.
+        step: what the operator would do next, in a sentence.
+    """
+
+    resource: Resource
+    code: Exit
+    faults: tuple[str, ...] = ()
+    login: bool | None = None
+    rights: Mapping[Right, Held]
+    images: tuple[ImageFinding, ...] = ()
+    trouble: str | None = None
+    step: str | None = None
+
+
+UNKNOWN = {Right.GET: Held.UNKNOWN, Right.LIST: Held.UNKNOWN, Right.SHARE: Held.NOT_TRIED}
+LOGIN_FAILED = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
+
+
+def desired_of(resource: Resource, settings: Settings) -> Desired | Finding:
+    """The spec, or why it would be refused."""
+    faults = spec_rules.faults(resource.spec)
+    if not faults:
+        try:
+            desired = Desired.parse(cast("Mapping[str, Any]", resource.spec), 0)
+        except InvalidSpecError as exc:
+            faults = [str(exc)]
+        else:
+            if settings.allow_insecure_endpoints or not insecure(desired.endpoints):
+                return desired
+            faults = ["spec.endpoints: http:// needs --allow-insecure-endpoints"]
+    return Finding(resource=resource, code=Exit.USAGE, faults=tuple(faults), rights=UNKNOWN)
+
+
+def no_login(resource: Resource, why: str) -> Finding:
+    """There are no credentials to look with."""
+    return Finding(resource=resource, code=Exit.NOT_FINE, login=False, rights=UNKNOWN, trouble=why)
+
+
+async def look(
+    reach: Reach, resource: Resource, desired: Desired, login: Login, settings: Settings
+) -> Finding:
+    """Ask the cloud all that can be asked without changing anything."""
+    identity = Identity(
+        credentials=login.credentials,
+        project_id=desired.project_id,
+        endpoints=desired.endpoints,
+        ca=login.ca,
+    )
+    ims = reach.ims(identity)
+    try:
+        await ims.tokens.current()
+    except CloudError as exc:
+        refused = False if isinstance(exc, TerminalError) else None
+        found = Finding(resource=resource, code=code_of(exc), login=refused, rights=UNKNOWN)
+        return replace(found, trouble=str(exc))
+    members = await _members(ims, desired.images)
+    listed = await _listed(ims)
+    rights = {Right.GET: _held(members), Right.LIST: _held(listed), Right.SHARE: Held.NOT_TRIED}
+    found = Finding(resource=resource, code=Exit.FINE, login=True, rights=rights)
+    if isinstance(members, CloudError):
+        refused = isinstance(members, TerminalError) and members.reason in LOGIN_FAILED
+        return replace(found, code=code_of(members), login=not refused, trouble=str(members))
+    found = _judged(found, desired, members, settings)
+    if isinstance(listed, CloudError):
+        return replace(found, code=max(found.code, code_of(listed)), trouble=str(listed))
+    return found
+
+
+async def _members(ims: Ims, images: tuple[str, ...]) -> Mapping[str, Membership] | CloudError:
+    try:
+        # By itself first: many images at once are read from lists, which need another right.
+        await ims.member(images[0])
+        return await Shares(ims).look(images, timedelta())
+    except CloudError as exc:
+        return exc
+
+
+async def _listed(ims: Ims) -> object:
+    try:
+        return await ims.shared(Membership.PENDING, marker=None, limit=1, typed=True)
+    except CloudError as exc:
+        return exc
+
+
+def _held(answer: object) -> Held:
+    if not isinstance(answer, CloudError):
+        return Held.YES
+    denied = isinstance(answer, TerminalError) and answer.reason is Reason.PERMISSION_DENIED
+    return Held.NO if denied else Held.UNKNOWN
+
+
+def _judged(
+    found: Finding, desired: Desired, members: Mapping[str, Membership], settings: Settings
+) -> Finding:
+    """What the plan says of a resource that nobody has looked at yet."""
+    facts = Facts(status=Status(), members=members, batch_limit=settings.batch_images)
+    policy = Policy(batch_images=settings.batch_images)
+    verdicts = plan.judge(desired, facts, now(), policy)
+    step = plan.next_step(desired, facts, now(), policy)
+    missing = any(verdict.outcome is Outcome.NOT_SHARED for verdict in verdicts)
+    code = Exit.NOT_FINE if missing else Exit.FINE
+    match step:
+        case Submit():
+            said = _sends(desired, verdicts, settings.batch_images)
+            images = tuple(_image(verdict, desired.decision) for verdict in verdicts)
+        case Report():
+            said = step.standing.message
+            images = tuple(_image(verdict, None) for verdict in verdicts)
+        case Look() | Follow():
+            raise TypeError("the memberships are known, and there is no job")
+        case _:
+            assert_never(step)
+    return replace(found, code=code, images=images, step=said)
+
+
+def _sends(desired: Desired, verdicts: Sequence[Verdict], most: int) -> str:
+    """What would be sent, and what not."""
+    count = Counter(_image(verdict, desired.decision).action for verdict in verdicts)
+    sent = count[Action.ACCEPT] + count[Action.REJECT]
+    batches = -(-sent // most)
+    words = f"Would {desired.decision.lower()} {sent} of {len(verdicts)} images in {batches} "
+    words += "batch" if batches == 1 else "batches"
+    waiting = count[Action.WAIT]
+    return f"{words}; would wait for {waiting} to be shared." if waiting else f"{words}."
+
+
+def _image(verdict: Verdict, sends: Decision | None) -> ImageFinding:
+    """One image; ``sends`` is what is told to the cloud in this step, if anything is."""
+    match verdict.outcome:
+        case Outcome.NOT_SHARED:
+            action = Action.WAIT
+        case Outcome.DONE | Outcome.SETTLING | Outcome.FAILED:
+            action = Action.NOTHING
+        case Outcome.MISSING | Outcome.DRIFTED | Outcome.SUSPECT:
+            action = Action(sends.lower()) if sends else Action.NOTHING
+        case _:
+            assert_never(verdict.outcome)
+    return ImageFinding(
+        id=verdict.image, membership=verdict.membership, action=action, message=verdict.message
+    )

@@ -1,0 +1,177 @@
+"""Carries out a command: asks, prints, and says how it ends."""
+
+import asyncio
+import logging
+import os
+import platform
+import warnings
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from image_share_operator import __version__
+from image_share_operator.api import API_VERSION, Desired, Membership
+from image_share_operator.cli import check, manifests, output, pending, sources
+from image_share_operator.cli.check import Finding, Held
+from image_share_operator.cli.exits import CommandError, Exit
+from image_share_operator.cli.manifests import Manifests, Resource
+from image_share_operator.cli.reach import Reach, reaching
+from image_share_operator.settings import Settings
+
+
+def carry_out(asked: Namespace, settings: Settings) -> int:
+    """Do what is asked; return the exit code.
+
+    Raises:
+        CommandError: it can't be done.
+    """
+    # What libraries have to say is not for whoever reads a table.
+    logging.getLogger().addHandler(logging.NullHandler())
+    warnings.simplefilter("ignore")
+    match asked.command:
+        case "check":
+            return asyncio.run(_check(asked, settings))
+        case "pending":
+            return asyncio.run(_pending(asked, settings))
+        case _:
+            return _version(asked)
+
+
+def _version(asked: Namespace) -> int:
+    told = {"version": __version__, "api": API_VERSION, "python": platform.python_version()}
+    if asked.output == "table":
+        output.line(__version__)
+    else:
+        output.data(told, asked.output)
+    return Exit.FINE
+
+
+async def _pending(asked: Namespace, settings: Settings) -> int:
+    desired = pending.desired_of(asked, settings)
+    login = await asyncio.to_thread(sources.given, asked, os.environ)
+    if login is None:
+        raise CommandError(sources.NONE)
+    wanted = pending.ORDER if asked.all else (Membership.PENDING,)
+    async with reaching(settings) as reach:
+        shares = await pending.find(reach, desired, login, wanted)
+    if asked.output == "json":
+        output.data(pending.as_data(desired.project_id, shares), "json")
+    elif not shares:
+        kind = "is shared" if asked.all else "is pending"
+        comment = "# " if asked.output == "yaml" else ""
+        output.line(f"{comment}No image {kind} in project {desired.project_id}.")
+    elif asked.output == "yaml":
+        output.line("---\n".join(pending.manifests(asked, shares)).rstrip())
+    else:
+        output.table(pending.HEAD, pending.rows(shares))
+    return Exit.FINE
+
+
+async def _check(asked: Namespace, settings: Settings) -> int:
+    files = [*asked.files, *([asked.secret] if asked.secret else [])]
+    found = await asyncio.to_thread(manifests.read, files)
+    if not found.resources:
+        raise CommandError(f"no ImageShareAcceptance in {', '.join(asked.files)}")
+    asked.secret = None  # by its name from here on, as the operator finds it
+    async with reaching(settings) as reach:
+        findings = [await _finding(asked, settings, reach, found, one) for one in found.resources]
+    code = max(finding.code for finding in findings)
+    if asked.output == "table":
+        for number, finding in enumerate(findings):
+            if number:
+                output.line()
+            _print(finding)
+    else:
+        output.data({"resources": [_as_data(finding) for finding in findings]}, asked.output)
+    return code
+
+
+async def _finding(
+    asked: Namespace, settings: Settings, reach: Reach, found: Manifests, resource: Resource
+) -> Finding:
+    desired = check.desired_of(resource, settings)
+    if isinstance(desired, Finding):
+        return desired
+    try:
+        login = await asyncio.to_thread(_login, asked, found, resource, desired)
+    except ValueError as exc:
+        return check.no_login(resource, f"Secret {desired.secret_name}: {exc}")
+    if login is None:
+        missing = f"Secret {desired.secret_name} is not in the files"
+        held = ", ".join(secret.name for secret in found.secrets) or "none"
+        return check.no_login(resource, f"{missing} (Secrets there: {held}); {sources.NONE}")
+    return await check.look(reach, resource, desired, login, settings)
+
+
+def _login(
+    asked: Namespace, found: Manifests, resource: Resource, desired: Desired
+) -> sources.Login | None:
+    """The credentials that the command line names, else those of the Secret of the spec."""
+    if asked.secret_dir is None and asked.os_cloud is None:
+        for secret in found.secrets:
+            elsewhere = secret.namespace and resource.namespace not in (None, secret.namespace)
+            if secret.name == desired.secret_name and not elsewhere:
+                return sources.of_data(secret.data)
+    return sources.given(asked, os.environ)
+
+
+def _title(resource: Resource) -> str:
+    place = f"{resource.namespace}/{resource.name}" if resource.namespace else resource.name
+    return f"{place} ({'stdin' if resource.file == manifests.STDIN else resource.file})"
+
+
+def _print(finding: Finding) -> None:
+    output.line(_title(finding.resource))
+    if finding.faults:
+        output.line("  spec    invalid:")
+        for fault in finding.faults:
+            output.line(f"          {fault}")
+        return
+    output.line("  spec    valid")
+    login = {True: "ok", False: "failed", None: "not known"}[finding.login]
+    output.line(f"  login   {login}")
+    rights = (f"{right} {_word(held)}" for right, held in finding.rights.items())
+    output.line(f"  rights  {', '.join(rights)}")
+    if finding.trouble:
+        output.line(f"  trouble {finding.trouble}")
+    if finding.images:
+        output.line()
+        output.table(("IMAGE", "IS", "WOULD", "MESSAGE"), _rows(finding))
+        output.line()
+    if finding.step:
+        output.line(f"  {finding.step}")
+
+
+def _word(held: Held) -> str:
+    return "not tried" if held is Held.NOT_TRIED else held.value
+
+
+def _rows(finding: Finding) -> Sequence[tuple[str, ...]]:
+    return [
+        (image.id, image.membership.value, image.action.value, image.message or "-")
+        for image in finding.images
+    ]
+
+
+def _as_data(finding: Finding) -> dict[str, Any]:
+    resource = finding.resource
+    return {
+        "file": resource.file,
+        "namespace": resource.namespace,
+        "name": resource.name,
+        "ok": finding.code is Exit.FINE,
+        "faults": list(finding.faults),
+        "login": finding.login,
+        "rights": {right.value: held.value for right, held in finding.rights.items()},
+        "images": [
+            {
+                "id": image.id,
+                "membership": image.membership.value,
+                "action": image.action.value,
+                "message": image.message,
+            }
+            for image in finding.images
+        ],
+        "trouble": finding.trouble,
+        "step": finding.step,
+    }

@@ -1,0 +1,102 @@
+"""The cloud for one command: few connections, one login for each identity."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from image_share_operator.api import Endpoints, Membership
+from image_share_operator.cli.exits import Exit
+from image_share_operator.cloud.auth import Tokens
+from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.circuit import Throttle
+from image_share_operator.cloud.ims import Ims
+from image_share_operator.cloud.offers import Offer
+from image_share_operator.cloud.shares import MAX_PAGES, PAGE
+from image_share_operator.cloud.transport import Clients
+from image_share_operator.errors import CloudError, RetryableError
+from image_share_operator.identity import Identity
+from image_share_operator.settings import Settings
+
+CONNECT_TIMEOUT = timedelta(seconds=5)
+
+
+@dataclass(slots=True)
+class Reach:
+    """What the command may ask.
+
+    Attributes:
+        known: by identity, so that wrong credentials are tried once, however many files use them:
+            the cloud locks accounts.
+    """
+
+    caller: Caller
+    known: dict[Identity, Ims] = field(default_factory=dict[Identity, Ims])
+
+    def ims(self, identity: Identity) -> Ims:
+        """The image service as this identity sees it."""
+        if identity not in self.known:
+            caller = self.caller.trusting(identity.ca)
+            self.known[identity] = Ims(
+                identity=identity,
+                caller=caller,
+                tokens=Tokens(identity, caller, now),
+                throttle=Throttle(now),
+            )
+        return self.known[identity]
+
+
+@asynccontextmanager
+async def reaching(settings: Settings) -> AsyncGenerator[Reach]:
+    """Open the way to the cloud; close all connections at the end."""
+    clients = Clients.with_timeouts(
+        connect=CONNECT_TIMEOUT,
+        read=settings.request_timeout,
+        proxy=settings.https_proxy,
+        no_proxy=settings.no_proxy,
+    )
+    async with clients:
+        yield Reach(
+            Caller(client=clients.get(), timeout=settings.request_timeout, clients=clients.get)
+        )
+
+
+async def list_offers(ims: Ims, membership: Membership) -> tuple[Offer, ...]:
+    """All shares with this membership.
+
+    Raises:
+        CloudError: a page did not come; no part of a list is ever given as the whole.
+    """
+    found = await _pages(ims, membership, typed=True)
+    if not found and membership is Membership.PENDING:
+        # Some clouds give no pending shares to the filter that is documented for them.
+        return await _pages(ims, membership, typed=False)
+    return found
+
+
+async def _pages(ims: Ims, membership: Membership, *, typed: bool) -> tuple[Offer, ...]:
+    found: dict[str, Offer] = {}
+    marker: str | None = None
+    for _ in range(MAX_PAGES):
+        page = await ims.offers(membership, marker=marker, limit=PAGE, typed=typed)
+        new = {offer.image: offer for offer in page.offers if offer.image not in found}
+        found |= new
+        if page.marker is None or page.marker == marker:
+            return tuple(found.values())
+        marker = page.marker
+    raise RetryableError(f"the list of shares does not end after {MAX_PAGES} pages")
+
+
+def insecure(endpoints: Endpoints) -> bool:
+    """Whether credentials would travel in the clear."""
+    return not all(url.startswith("https://") for url in (endpoints.iam, endpoints.ims))
+
+
+def code_of(error: CloudError) -> Exit:
+    """How a command ends that met this error."""
+    return Exit.UNREACHABLE if isinstance(error, RetryableError) else Exit.NOT_FINE
+
+
+def now() -> datetime:
+    """Aware UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,112 @@
+"""The operator as a process: signals, the Lease, the exit code."""
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import uuid
+
+import uvloop
+
+from image_share_operator import __version__, apiserver, kube, logs, metrics, probes
+from image_share_operator.apiserver import ApiServer
+from image_share_operator.assembly import Operator
+from image_share_operator.election import Election
+from image_share_operator.errors import KubeError, LostLeadError
+from image_share_operator.settings import Settings
+
+log = logging.getLogger("image_share_operator")
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Objects are kept for long and hold no cycles: the collector would walk over all of them again
+and again, for nothing. With the usual thresholds it takes 40 % of the operator's own CPU time
+(`tests/perf/growth.py`), and more of it the more objects there are."""
+
+
+def serve(settings: Settings) -> int:
+    """Run the operator until SIGTERM or SIGINT; return the exit code."""
+    logs.configure(settings.log_format, settings.log_level)
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        uvloop.run(run(settings))
+    except KubeError as exc:
+        log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
+        return 1
+    except LostLeadError as exc:
+        log.error("no longer leads: %s; ends, to start over", exc)  # noqa: TRY400 - likewise
+        return 1
+    return 0
+
+
+class Health:
+    """What the probes are told. A replica that waits for its turn is alive and ready."""
+
+    def __init__(self) -> None:
+        self.operator: Operator | None = None
+
+    def why_dead(self) -> str | None:
+        """Why only a restart helps."""
+        return None if self.operator is None else self.operator.why_dead()
+
+    def why_not_ready(self) -> str | None:
+        """Why the replica can't do its work."""
+        return None if self.operator is None else self.operator.why_not_ready()
+
+
+async def run(settings: Settings) -> None:
+    """Serve until a signal comes; finish what is in hand.
+
+    Raises:
+        KubeError: there is no way to the API server.
+        LostLeadError: another replica works, or soon may.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    log.info("image-share-operator %s starts", __version__)
+    health = Health()
+    async with (
+        probes.serving(settings.metrics_port, metrics.REGISTRY, health),
+        apiserver.connect(settings.request_timeout) as api,
+    ):
+        if settings.leader_election:
+            await _serve_while_leading(settings, api, stop, health)
+        else:
+            await _serve(health, Operator(settings, api, may_write=lambda: None), stop)
+    log.info("image-share-operator stopped")
+
+
+async def _serve_while_leading(
+    settings: Settings, api: ApiServer, stop: asyncio.Event, health: Health
+) -> None:
+    namespace = settings.lease_namespace or apiserver.own_namespace()
+    if namespace is None:
+        raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
+    leases = kube.Leases(api, namespace, settings.shard.name(settings.lease_name))
+    election = Election(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
+    if not await election.acquire(stop):
+        return
+    lost: BaseException | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            keeping = group.create_task(election.keep())
+            operator = Operator(settings, api, may_write=election.require)
+            await _serve(health, operator, stop)
+            keeping.cancel()
+    except* LostLeadError as raised:
+        lost = raised.exceptions[0]
+    if lost is not None:
+        raise lost
+    await election.give_back()
+
+
+async def _serve(health: Health, operator: Operator, stop: asyncio.Event) -> None:
+    health.operator = operator
+    metrics.LEADER.set(1)
+    try:
+        await operator.serve(stop)
+    finally:
+        metrics.LEADER.set(0)

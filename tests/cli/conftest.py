@@ -1,0 +1,94 @@
+"""The command as a user runs it, against the simulated cloud."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.command import Ended, Json
+from otc_simulator.client import Simulator
+
+ROOT = Path(__file__).parents[2]
+NAME = "otc-credentials"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Processes are started here."""
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(60))
+
+
+@pytest.fixture(scope="session")
+def _process() -> Iterator[Simulator]:
+    with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def sim(_process: Simulator) -> Simulator:
+    _process.reset()
+    return _process
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Ended]:
+    """Run the command in a directory of its own, with nothing of this machine's environment."""
+
+    def run(*words: str, stdin: str = "", **env: str) -> Ended:
+        ended = subprocess.run(
+            [sys.executable, "-m", "image_share_operator", *words],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "PYTHONPATH": str(ROOT / "operator"),
+                **env,
+            },
+            check=False,
+        )
+        return Ended(code=ended.returncode, out=ended.stdout, err=ended.stderr)
+
+    return run
+
+
+@pytest.fixture
+def secret(sim: Simulator) -> Json:
+    data = {"username": sim.user, "password": sim.password, "domainName": sim.domain}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": NAME},
+        "stringData": data,
+    }
+
+
+@pytest.fixture
+def write(tmp_path: Path, sim: Simulator, secret: Json) -> Callable[..., str]:
+    """Write a resource, by default with the right Secret, to a file; return its name."""
+
+    def write(*images: str, with_secret: Json | None = secret, **changes: object) -> str:
+        spec = {
+            "endpoints": {"iam": sim.url, "ims": sim.url},
+            "projectID": sim.project_id,
+            "images": list(images),
+            "credentialsSecretRef": {"name": NAME},
+            **changes,
+        }
+        resource = {
+            "apiVersion": "ims.otc.dev/v1alpha1",
+            "kind": "ImageShareAcceptance",
+            "metadata": {"name": "web", "namespace": "team-a"},
+            "spec": {field: value for field, value in spec.items() if value is not None},
+        }
+        documents = [resource, *([with_secret] if with_secret else [])]
+        (tmp_path / "web.yaml").write_text(yaml.safe_dump_all(documents))
+        return "web.yaml"
+
+    return write

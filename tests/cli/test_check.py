@@ -1,0 +1,237 @@
+"""`check` against the simulated cloud: what is, what would be done, and that nothing is done."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.command import INSECURE, Ended, Json
+from otc_simulator.client import Simulator
+
+PUT = "PUT /v1/cloudimages/members"
+MEMBER = "GET /v2/images/{image_id}/members/{member_id}"
+LOGIN = "POST /v3/auth/tokens"
+Run = Callable[..., Ended]
+Write = Callable[..., str]
+
+
+def check(run: Run, *files: str, **env: str) -> Ended:
+    return run("check", *files, INSECURE, "-o", "json", **env)
+
+
+def actions(ended: Ended) -> list[tuple[str, str]]:
+    (resource,) = ended.json["resources"]
+    return [(image["membership"], image["action"]) for image in resource["images"]]
+
+
+def test_check_tells_each_image_and_sends_nothing(sim: Simulator, run: Run, write: Write) -> None:
+    mine = [sim.project_id]
+    pending = sim.add_image(shared_with=mine)
+    accepted = sim.add_image(shared_with=mine, status="accepted")
+    foreign = sim.add_image()
+
+    ended = check(run, write(pending, accepted, foreign))
+
+    assert ended.code == 1
+    assert actions(ended) == [
+        ("pending", "accept"),
+        ("accepted", "nothing"),
+        ("notShared", "waitForShare"),
+    ]
+    assert sim.calls(PUT) == 0
+    assert sim.membership(pending, sim.project_id) == "pending"
+
+
+def test_check_of_what_would_succeed_ends_with_zero(sim: Simulator, run: Run, write: Write) -> None:
+    images = sim.add_images(60, shared_with=[sim.project_id])
+
+    ended = check(run, write(*images))
+
+    assert ended.code == 0, ended.out
+    (resource,) = ended.json["resources"]
+    assert resource["step"] == "Would accept 60 of 60 images in 2 batches."
+    assert resource["rights"] == {
+        "ims:images:get": "yes",
+        "ims:images:list": "yes",
+        "ims:images:share": "notTried",
+    }
+    assert sim.calls(PUT) == 0
+
+
+def test_check_rejects_what_is_accepted(sim: Simulator, run: Run, write: Write) -> None:
+    image = sim.add_image(shared_with=[sim.project_id], status="accepted")
+
+    ended = check(run, write(image, decision="Reject"))
+
+    assert (ended.code, actions(ended)) == (0, [("accepted", "reject")])
+
+
+def test_check_of_a_suspended_resource_tells_what_is_and_does_nothing(
+    sim: Simulator, run: Run, write: Write
+) -> None:
+    image = sim.add_image(shared_with=[sim.project_id])
+
+    ended = check(run, write(image, suspend=True))
+
+    assert (ended.code, actions(ended)) == (0, [("pending", "nothing")])
+    assert "Suspended" in ended.json["resources"][0]["step"]
+
+
+@pytest.mark.parametrize(
+    ("right", "name"), [("get", "ims:images:get"), ("list", "ims:images:list")]
+)
+def test_check_names_the_right_that_is_missing(
+    sim: Simulator, run: Run, write: Write, right: str, name: str
+) -> None:
+    image = sim.add_image(shared_with=[sim.project_id])
+    sim.change_user(policies={sim.project_id: sorted({"get", "list", "share"} - {right})})
+
+    ended = check(run, write(image))
+
+    assert ended.code == 1
+    (resource,) = ended.json["resources"]
+    assert [key for key, held in resource["rights"].items() if held == "no"] == [name]
+    assert "403" in resource["trouble"]
+
+
+def test_wrong_password_is_told_and_tried_once_for_all_resources(
+    sim: Simulator, run: Run, write: Write, secret: Json
+) -> None:
+    secret["stringData"]["password"] = "not-the-password"
+    file = write(sim.add_image(), with_secret=secret)
+
+    ended = check(run, file, file, file)
+
+    assert ended.code == 1
+    assert [one["login"] for one in ended.json["resources"]] == [False] * 3
+    assert "IAM login: HTTP 401" in ended.json["resources"][0]["trouble"]
+    assert sim.calls(LOGIN) == 1
+
+
+def test_token_of_another_project_is_told(
+    sim: Simulator, run: Run, write: Write, secret: Json
+) -> None:
+    image = sim.add_image(shared_with=[sim.project_id])
+    secret["stringData"] = {"token": "MIIgone"}
+
+    ended = check(run, write(image, with_secret=secret))
+
+    assert ended.code == 1
+    assert ended.json["resources"][0]["login"] is False
+
+
+def test_secret_of_another_name_is_told(
+    sim: Simulator, run: Run, write: Write, secret: Json
+) -> None:
+    secret["metadata"]["name"] = "otc"
+
+    ended = check(run, write(sim.add_image(), with_secret=secret))
+
+    assert ended.code == 1
+    assert "Secrets there: otc" in ended.json["resources"][0]["trouble"]
+
+
+def test_missing_key_is_named(sim: Simulator, run: Run, write: Write, secret: Json) -> None:
+    del secret["stringData"]["domainName"]
+
+    ended = check(run, write(sim.add_image(), with_secret=secret))
+
+    assert ended.code == 1
+    assert "key domainName is missing" in ended.json["resources"][0]["trouble"]
+
+
+def test_cloud_that_is_down_ends_with_three(sim: Simulator, run: Run, write: Write) -> None:
+    file = write(sim.add_image(shared_with=[sim.project_id]))
+    sim.fault(MEMBER, status=503)
+
+    ended = check(run, file)
+
+    assert ended.code == 3
+    assert "HTTP 503" in ended.json["resources"][0]["trouble"]
+
+
+def test_endpoint_that_nobody_serves_ends_with_three(run: Run, write: Write) -> None:
+    nowhere = "http://127.0.0.1:9"
+
+    ended = check(
+        run,
+        write("4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90", endpoints={"iam": nowhere, "ims": nowhere}),
+    )
+
+    assert ended.code == 3
+    assert "no connection" in ended.json["resources"][0]["trouble"]
+
+
+def test_all_faults_of_a_spec_are_told_and_the_cloud_is_not_asked(
+    sim: Simulator, run: Run, write: Write
+) -> None:
+    ended = check(run, write("ubuntu-24.04", decision="accepted", projectID=None))
+
+    assert ended.code == 2
+    faults = "\n".join(ended.json["resources"][0]["faults"])
+    assert "spec.projectID: Required value" in faults
+    assert 'spec.images[0]: Invalid value: "ubuntu-24.04"' in faults
+    assert 'spec.decision: Unsupported value: "accepted"' in faults
+    assert sim.calls(LOGIN) == 0
+
+
+def test_endpoint_in_the_clear_needs_the_option(run: Run, sim: Simulator, write: Write) -> None:
+    ended = run("check", write(sim.add_image()), "-o", "json")
+
+    assert ended.code == 2
+    assert sim.calls(LOGIN) == 0
+
+
+def test_secret_may_come_from_a_directory_or_the_environment_or_stdin(
+    sim: Simulator, run: Run, write: Write, secret: Json, tmp_path: Path
+) -> None:
+    image = sim.add_image(shared_with=[sim.project_id])
+    file = write(image, with_secret=None)
+    (tmp_path / "keys").mkdir()
+    for key, value in secret["stringData"].items():
+        (tmp_path / "keys" / key).write_text(f"{value}\n")
+    env = {
+        "OS_USERNAME": sim.user,
+        "OS_PASSWORD": sim.password,
+        "OS_USER_DOMAIN_NAME": sim.domain,
+    }
+
+    codes = [
+        check(run, file).code,
+        check(run, file, **env).code,
+        check(run, file, "--secret-dir", "keys").code,
+        run("check", file, "-", INSECURE, stdin=yaml.safe_dump(secret)).code,
+    ]
+
+    assert codes == [1, 0, 0, 0]
+
+
+def test_several_resources_end_with_the_highest_code(
+    sim: Simulator, run: Run, write: Write
+) -> None:
+    image = sim.add_image(shared_with=[sim.project_id])
+    file = write(image)
+    bad = yaml.safe_dump(
+        {
+            "apiVersion": "ims.otc.dev/v1alpha1",
+            "kind": "ImageShareAcceptance",
+            "metadata": {"name": "bad"},
+            "spec": {},
+        }
+    )
+
+    ended = run("check", file, "-", INSECURE, "-o", "yaml", stdin=bad)
+
+    assert ended.code == 2
+    assert [one["ok"] for one in yaml.safe_load(ended.out)["resources"]] == [True, False]
+
+
+def test_table_is_plain_in_a_pipe(sim: Simulator, run: Run, write: Write) -> None:
+    image = sim.add_image(shared_with=[sim.project_id])
+
+    ended = run("check", write(image), INSECURE)
+
+    assert "\x1b" not in ended.out
+    assert f"{image}  pending  accept  -" in ended.out
+    assert ended.err == ""
