@@ -33,6 +33,7 @@ class WorkQueue:
         self._busy: dict[Key, float | None] = {}  # under way, and the wish that came meanwhile
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
 
     def __len__(self) -> int:
         return len(self._due)
@@ -118,7 +119,7 @@ class WorkQueue:
             self._make_ready(key)
             return
         heapq.heappush(self._later, (due, next(self._order), key))
-        if self._timer is None or due < self._timer.when():
+        if self._timer is None or due < self._rings_at:
             self._arm(loop)
 
     def _make_ready(self, key: Key) -> None:
@@ -128,7 +129,11 @@ class WorkQueue:
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(self._later[0][0], self._move_due) if self._later else None
+            self._timer = None
+        if self._later:
+            # Kept beside the timer: not each event loop's can tell when it will ring.
+            self._rings_at = self._later[0][0]
+            self._timer = loop.call_at(self._rings_at, self._move_due)
 
     def _move_due(self) -> None:
         """Move what has become due to the ready keys."""

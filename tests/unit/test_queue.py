@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+import uvloop
 
 from image_share_operator.api import Key
 from image_share_operator.queue import WorkQueue
@@ -128,3 +129,16 @@ async def test_namespace_has_no_more_passes_at_once_than_its_share() -> None:
     queue.done(taken[0], None)
 
     assert await queue.get() == crowd[2]
+
+
+@pytest.mark.looptime(False)
+def test_queue_works_on_the_loop_that_the_operator_has() -> None:
+    """It makes no timer of less than a millisecond, and what it makes can't tell when it rings."""
+
+    async def served() -> set[Key]:
+        queue = WorkQueue()
+        queue.add(A, timedelta(microseconds=400))
+        queue.add(B, timedelta(microseconds=200))
+        return {await queue.get(), await queue.get()}
+
+    assert uvloop.run(served()) == {A, B}
