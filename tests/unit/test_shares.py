@@ -107,6 +107,20 @@ async def test_flood_of_single_questions_turns_into_one_list_a_second() -> None:
     assert cloud.pages <= (seconds / LIST_GAP_S + 1) * 5
 
 
+@pytest.mark.parametrize(("pages", "lists"), [(3, 10), (8, 5), (16, 4)])
+async def test_longer_lists_are_read_less_often(pages: int, lists: int) -> None:
+    """For ten seconds somebody asks all the time for the last of all images."""
+    cloud = Cloud(pages * PAGE - 1)
+    shares = Shares(cloud)
+    await shares.look(cloud.images)  # so that it knows how many pages there are
+    before, began = cloud.pages, clock()
+
+    while clock() < began + 10:
+        await asyncio.gather(*(shares.look((image,)) for image in cloud.images[-20 * pages :]))
+
+    assert (cloud.pages - before) / pages == pytest.approx(lists, abs=1)
+
+
 async def test_image_that_no_list_shows_is_asked_for_singly() -> None:
     cloud = Cloud(40)
 

@@ -17,7 +17,11 @@ from image_share_operator.errors import ImagesRefusedError, TerminalError
 GATHER_S = 0.02
 """How long the first question waits for others."""
 LIST_GAP_S = 1.0
-"""Between two lists while questions pour in."""
+"""Between two lists while questions pour in…"""
+PAGES_PER_S = 4.0
+"""…longer when there are more pages than this to read…"""
+MAX_LIST_GAP_S = 3.0
+"""…but for nobody's look longer than this."""
 SINGLES_AT_ONCE = 8
 BURST = 16.0
 """Calls for single images that a project may make at once, before lists are cheaper…"""
@@ -142,7 +146,7 @@ class Shares:
                 if self._bucket.take(len(self._waiting), loop.time()):
                     self._start_singles(self._taken())
                     continue
-                await asyncio.sleep(self._round_at + LIST_GAP_S - loop.time())
+                await asyncio.sleep(self._round_at + self._gap_s() - loop.time())
                 self._round_at = loop.time()
                 questions = self._taken()
                 if len(questions) <= self._pages or loop.time() < self._no_lists_until:
@@ -151,6 +155,9 @@ class Shares:
                     await self._by_list(questions)
         finally:
             self._round = None
+
+    def _gap_s(self) -> float:
+        return min(MAX_LIST_GAP_S, max(LIST_GAP_S, self._pages / PAGES_PER_S))
 
     def _answer_from_last(self) -> None:
         """Answer those whom a list serves that was read while they waited."""
