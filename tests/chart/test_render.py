@@ -218,6 +218,20 @@ def test_alerts_ask_for_metrics_that_the_operator_has(helm: Helm) -> None:
     assert [rule["expr"] for rule in rules if mine not in rule["expr"]] == []
 
 
+def test_each_alert_links_to_its_section_of_the_runbooks(helm: Helm) -> None:
+    page = (ROOT / "docs/runbooks.md").read_text()
+    sections = {title.lower() for title in re.findall(r"^## (\w+)$", page, re.MULTILINE)}
+    documents = helm.render(CHART / "ci/everything.yaml")
+
+    rules = the(documents, "PrometheusRule")["spec"]["groups"][0]["rules"]
+    links = {rule["alert"].lower(): rule["annotations"]["runbook_url"] for rule in rules}
+
+    assert {link.partition("#")[2] for link in links.values()} == set(links) == sections
+    assert {link.partition("#")[0] for link in links.values()} == {
+        "https://docs.example.com/image-share-operator/runbooks/"
+    }
+
+
 def test_network_policy_lets_nobody_in_without_metrics(helm: Helm) -> None:
     values = {"networkPolicy": {"enabled": True}, "metrics": {"enabled": False}}
 
