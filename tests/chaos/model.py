@@ -250,7 +250,7 @@ class Parameters:
         replicas: of the operator; 2 turn leader election on.
     """
 
-    seconds: float = 75.0
+    seconds: float = 120.0
     objects: int = 200
     edits_per_s: float = 4.0
     replicas: int = 1
