@@ -20,6 +20,7 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
+from image_share_operator import tracing
 from image_share_operator.errors import (
     KubeConflictError,
     KubeError,
@@ -67,7 +68,11 @@ class ApiServer:
             KubeError: which one says what to do.
         """
         where = f" in namespace {namespace}" if namespace else ""
-        with _translated(f"{verb} {resource}{where}"):
+        about = {"http.request.method": METHODS[verb], "k8s.namespace.name": namespace}
+        with (
+            tracing.span(f"{verb} {resource}", about),
+            _translated(f"{verb} {resource}{where}"),
+        ):
             sent = {**JSON, **headers}
             for auth in (await self._api.configuration.auth_settings()).values():
                 sent[auth["key"]] = auth["value"]

@@ -157,9 +157,7 @@ def _log_change(entry: Entry, new: Status) -> None:
         ready.reason,
         ready.message,
         extra={
-            "resource": str(entry.key),
-            "generation": new.observed_generation,
             "reason": str(ready.reason),
-            "job": None if new.job is None else new.job.id,
+            "job_id": None if new.job is None else new.job.id,
         },
     )

@@ -1,10 +1,27 @@
-"""One form for every log line: text for people, JSON for clusters."""
+"""One form for every log line: text for people, JSON for clusters.
+
+Levels: error, a person must act; warning, it is unusual and will be tried again; info, something
+changed; debug, each pass and each exchange with the cloud.
+"""
 
 import logging
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pythonjsonlogger.json import JsonFormatter
+
+from image_share_operator import scope, tracing
+
+OWN = "image_share_operator"
+AREAS: Mapping[str, tuple[str, ...]] = {
+    "objects": (f"{OWN}.workers", f"{OWN}.reconciler", f"{OWN}.keeper"),
+    "cloud": (f"{OWN}.cloud",),
+    "events": (f"{OWN}.recorder",),
+    "lease": (f"{OWN}.election",),
+    "watch": (f"{OWN}.handlers", f"{OWN}.census", f"{OWN}.readiness", f"{OWN}.preflight", "kopf"),
+}
+"""Parts of the operator that may have a level of their own, and the loggers of each."""
 
 QUIET = {
     "kopf": logging.WARNING,  # logs a line for each event of each object
@@ -17,16 +34,24 @@ QUIET = {
 """Loggers of others that say too much at their own level."""
 
 
-def configure(log_format: str, log_level: str) -> None:
-    """Send everything to stderr in the chosen form."""
+def configure(log_format: str, log_level: str, areas: Mapping[str, str]) -> None:
+    """Send everything to stderr in the chosen form.
+
+    Args:
+        areas: levels of `AREAS` that differ from ``log_level``.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_json() if log_format == "json" else _Text())
     handler.addFilter(_worth_reading)
+    handler.addFilter(_with_scope)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(log_level.upper())
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(max(level, root.level))
+    for area, word in areas.items():
+        for name in AREAS[area]:
+            logging.getLogger(name).setLevel(word.upper())
 
 
 NOISE = (
@@ -46,6 +71,22 @@ def _worth_reading(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(NOISE)
 
 
+def _with_scope(record: logging.LogRecord) -> bool:
+    """Add the fields by which lines are found: whose pass it was, and which."""
+    here = scope.current()
+    if here is not None:
+        record.__dict__ |= {
+            "namespace": here.namespace,
+            "object": here.name,
+            "generation": here.generation,
+            "reconcile_id": here.reconcile_id,
+        }
+        trace = tracing.trace_id()
+        if trace is not None:
+            record.__dict__["trace_id"] = trace
+    return True
+
+
 class _Text(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO demo/web: Ready True, Accepted: …``."""
 
@@ -57,11 +98,25 @@ class _Text(logging.Formatter):
         at = datetime.fromtimestamp(record.created, tz=UTC)
         return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(record.msecs):03}Z"
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
+        line = super().formatMessage(record)
+        request = record.__dict__.get("request_id")
+        return f"{line} (X-Request-Id {request})" if request else line
+
 
 def _json() -> logging.Formatter:
     return JsonFormatter(
         "%(levelname)s %(name)s %(message)s",
-        rename_fields={"levelname": "level", "name": "logger", "message": "msg"},
-        defaults=None,
+        # In this order: the logger makes way for the object, whose name is what people look for.
+        rename_fields={
+            "levelname": "level",
+            "name": "logger",
+            "message": "msg",
+            "object": "name",
+            "reconcile_id": "reconcileID",
+            "job_id": "jobID",
+            "request_id": "requestID",
+            "trace_id": "traceID",
+        },
         timestamp="time",
     )

@@ -98,6 +98,13 @@ CLOUD_CALLS = Histogram(
     registry=REGISTRY,
     buckets=_SECONDS,
 )
+CLOUD_ERRORS = Counter(
+    "cloud_errors",
+    "Exchanges with IAM or IMS that were refused or not answered.",
+    ["route", "error"],  # error: a kind of `cloud/codes.py`; connect, timeout, broken, …
+    namespace=PREFIX,
+    registry=REGISTRY,
+)
 LOGINS = Counter(
     "logins",
     "Logins at IAM.",

@@ -1,20 +1,23 @@
 """The operator as a process: signals, the Lease, the exit code."""
 
 import asyncio
+import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import uuid
 
 import uvloop
 
-from image_share_operator import __version__, apiserver, kube, logs, metrics, probes
+from image_share_operator import __version__, apiserver, kube, logs, metrics, probes, tracing
 from image_share_operator.apiserver import ApiServer
 from image_share_operator.assembly import Operator
 from image_share_operator.election import Election
 from image_share_operator.errors import KubeError, LostLeadError
 from image_share_operator.settings import Settings
+from image_share_operator.tracing import TracingError
 
 log = logging.getLogger("image_share_operator")
 
@@ -26,11 +29,15 @@ and again, for nothing. With the usual thresholds it takes 40 % of the operator'
 
 def serve(settings: Settings) -> int:
     """Run the operator until SIGTERM or SIGINT; return the exit code."""
-    logs.configure(settings.log_format, settings.log_level)
+    logs.configure(settings.log_format, settings.log_level, settings.log_areas)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     try:
-        uvloop.run(run(settings))
+        with tracing.start(os.environ) if tracing.wanted(os.environ) else contextlib.nullcontext():
+            uvloop.run(run(settings))
+    except TracingError as exc:
+        log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
+        return 2
     except KubeError as exc:
         log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
         return 1

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from image_share_operator import deletion, events, outcome, pace
+from image_share_operator import deletion, events, outcome, pace, scope
 from image_share_operator.access import Access, Cloud, Credentials
 from image_share_operator.api import Desired, Key
 from image_share_operator.deletion import Hold
@@ -80,6 +80,7 @@ class Reconciler:
             entry = self.store.get(key)
         if entry is None:
             return None
+        scope.works_on(entry.generation)
         again = await self._reconcile(entry)
         current = self.store.get(key)
         if current is not None and current.asks != entry.asks:

@@ -11,6 +11,8 @@ PREFIX = "ISA_"
 LOG_FORMATS = ("text", "json")
 LEASE = "image-share-operator"
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_AREAS = ("objects", "cloud", "events", "lease", "watch")
+"""Parts of the operator that may have a level of their own; `logs.AREAS` says which they are."""
 
 
 class SettingsError(Exception):
@@ -60,6 +62,8 @@ class Settings:
     """Of metrics and probes; zero for none."""
     log_format: str
     log_level: str
+    log_areas: Mapping[str, str]
+    """Levels of parts of the operator that differ from `log_level`."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
@@ -68,6 +72,7 @@ class Settings:
         Raises:
             SettingsError: a value is outside its range.
         """
+        log_level, log_areas = _log_levels(env)
         return cls(
             namespaces=_list(env, "NAMESPACES"),
             shard=_shard(env),
@@ -88,7 +93,8 @@ class Settings:
             lease_namespace=_value(env, "LEASE_NAMESPACE"),
             metrics_port=_integer(env, "METRICS_PORT", default=0, low=0, high=65535),
             log_format=_choice(env, "LOG_FORMAT", default="text", among=LOG_FORMATS),
-            log_level=_choice(env, "LOG_LEVEL", default="info", among=LOG_LEVELS),
+            log_level=log_level,
+            log_areas=log_areas,
         )
 
 
@@ -123,6 +129,23 @@ def _shard(env: Mapping[str, str]) -> Shard:
         return Shard.parse(text)
     except ValueError as exc:
         raise SettingsError(f"{PREFIX}SHARD={text!r}: {exc}") from None
+
+
+def _log_levels(env: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """Read ``info,cloud=debug``: a level for all, and levels of parts."""
+    general, areas = "info", dict[str, str]()
+    for word in _list(env, "LOG_LEVEL"):
+        area, found, level = word.rpartition("=")
+        if level.lower() not in LOG_LEVELS or (found and area not in LOG_AREAS):
+            raise SettingsError(
+                f"{PREFIX}LOG_LEVEL: {word!r} is neither one of {', '.join(LOG_LEVELS)} nor one "
+                f"of them for a part ({', '.join(LOG_AREAS)}), such as cloud=debug"
+            )
+        if found:
+            areas[area] = level.lower()
+        else:
+            general = level.lower()
+    return general, areas
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from image_share_operator import metrics, pace
+from image_share_operator import metrics, pace, scope, tracing
 from image_share_operator.api import Key
 from image_share_operator.errors import KubeError, KubeRetryableError, LostLeadError
 from image_share_operator.queue import WorkQueue
@@ -63,11 +63,16 @@ class Workers:
 
     async def _work(self, key: Key) -> None:
         again: timedelta | None = None
+        here = scope.enter(key.namespace, key.name)
         began = time.perf_counter()
         try:
-            again = await self._pass(key)
+            with tracing.span("reconcile", here.attributes) as span:
+                again = await self._pass(key)
+                span.set_attribute("reconcile.generation", here.generation or 0)
         finally:
-            metrics.PASSES.observe(time.perf_counter() - began)
+            took = time.perf_counter() - began
+            metrics.PASSES.observe(took)
+            log.debug("%s: a pass of %.3f s; the next in %s", key, took, again)
             self._queue.done(key, again)
 
     async def _pass(self, key: Key) -> timedelta | None:

@@ -42,7 +42,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a level that is not there": (
         {"settings": {"logLevel": "trace"}},
-        "at '/settings/logLevel': value must be one of 'debug', 'info', 'warning', 'error'",
+        "at '/settings/logLevel': 'trace' does not match pattern",
     ),
     "a pull policy in small letters": (
         {"image": {"pullPolicy": "always"}},

@@ -16,7 +16,7 @@ from image_share_operator import metrics, probes
 
 BASE_UNITS = ("seconds", "bytes", "ratio")
 OTHER_UNITS = ("minutes", "hours", "milliseconds", "ms", "percent", "kilobytes", "megabytes")
-CLOSED_LABELS = {"ready", "reason", "result", "route", "code", "version"}
+CLOSED_LABELS = {"ready", "reason", "result", "route", "code", "error", "version"}
 
 
 def everything() -> Iterator[Metric]:

@@ -72,7 +72,10 @@ def _add_run(add: AddParser) -> None:
     )
     _add_insecure(run)
     run.add_argument(
-        "--log-level", metavar="LEVEL", help="debug, info, warning or error (ISA_LOG_LEVEL)"
+        "--log-level",
+        metavar="LEVEL",
+        help="debug, info, warning or error; of a part with its name, as in info,cloud=debug "
+        "(ISA_LOG_LEVEL)",
     )
     run.add_argument(
         "--shard", metavar="I/N", help="serve this part of the namespaces, such as 0/3 (ISA_SHARD)"

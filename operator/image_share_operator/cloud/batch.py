@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from image_share_operator import metrics
+from image_share_operator import metrics, scope
 from image_share_operator.api import Decision
 from image_share_operator.errors import BatchTooLargeError, ImagesRefusedError
 from image_share_operator.facts import JobReport, Leftover
@@ -163,7 +163,7 @@ class Batcher:
 
     def _start(self, line: _Line, requests: list[_Request]) -> None:
         # A task of its own: whoever asked may go away, the others still wait for the answer.
-        task = asyncio.create_task(self._carry(line, requests))
+        task = asyncio.create_task(self._carry(line, requests), context=scope.shared())
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 

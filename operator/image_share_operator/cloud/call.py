@@ -1,6 +1,8 @@
-"""One HTTP exchange: bounded in time, and its failures turned into our errors."""
+"""One HTTP exchange: bounded in time, told of, and its failures turned into our errors."""
 
 import asyncio
+import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,10 +12,14 @@ from http import HTTPStatus
 import aiohttp
 import httpx
 
-from image_share_operator import metrics
+from image_share_operator import metrics, tracing
+from image_share_operator.cloud.body import asked, error_of
 from image_share_operator.cloud.circuit import Circuit, Circuits
+from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.errors import OutcomeUnknownError, RetryableError
+
+log = logging.getLogger(__name__)
 
 WRITES = frozenset({"PUT", "POST", "DELETE"})
 
@@ -65,23 +71,23 @@ class Caller:
 
     async def _exchange(self, request: httpx.Request, circuit: Circuit) -> httpx.Response:
         circuit.admit()
-        code = "none"
         if request.method in WRITES:
             self.may_write()
-        began = time.perf_counter()
-        try:
-            async with asyncio.timeout(self.timeout.total_seconds()):
-                response = await self.client.send(request)
-            code = f"{response.status_code // 100}xx"
-        except (TimeoutError, httpx.HTTPError) as exc:
-            circuit.failed()
-            raise _translated(request, exc) from exc
-        except asyncio.CancelledError:
-            circuit.gave_up()
-            raise
-        finally:
-            route = request.extensions.get("route", "other")
-            metrics.CLOUD_CALLS.labels(route, code).observe(time.perf_counter() - began)
+        exchange = _Exchange(request)
+        with tracing.span(exchange.route, exchange.attributes) as span:
+            try:
+                async with asyncio.timeout(self.timeout.total_seconds()):
+                    response = await self.client.send(request)
+            except (TimeoutError, httpx.HTTPError) as exc:
+                circuit.failed()
+                error, translated = _translated(request, exc)
+                exchange.failed(error, translated, span)
+                raise translated from exc
+            except asyncio.CancelledError:
+                circuit.gave_up()
+                exchange.cancelled()
+                raise
+            exchange.answered(response, span)
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             circuit.failed()
         else:
@@ -89,20 +95,90 @@ class Caller:
         return response
 
 
-def _translated(request: httpx.Request, exc: Exception) -> RetryableError:
+ROUTINE = frozenset({Kind.IMAGES, Kind.TOKEN, Kind.MISMATCH})
+"""What a question may be refused with every day: no such share, a token that has ended."""
+_REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+
+
+class _Exchange:
+    """Tells of one exchange: to the metrics, the log and the trace. No identifier in a label."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        self.route: str = request.extensions.get("route", "other")
+        self._request = request
+        self._began = time.perf_counter()
+
+    @property
+    def attributes(self) -> dict[str, tracing.Value]:
+        """Source: OpenTelemetry semantic conventions, "HTTP Client Spans"."""
+        return {
+            "http.request.method": self._request.method,
+            "url.template": self.route.partition(" ")[2],
+            "server.address": self._request.url.host,
+        }
+
+    def answered(self, response: httpx.Response, span: tracing.Span) -> None:
+        """Tell of an answer; every one of this cloud has an id that its support can look up."""
+        took = self._measure(f"{response.status_code // 100}xx")
+        span.set_attribute("http.response.status_code", response.status_code)
+        request_id = response.headers.get("X-Request-Id", "")
+        known = {"request_id": request_id} if _REQUEST_ID.fullmatch(request_id) else {}
+        if known:
+            span.set_attribute("http.response.header.x-request-id", request_id)
+        if response.status_code < HTTPStatus.BAD_REQUEST:
+            log.debug(
+                "%s: HTTP %d in %.3f s", asked(response), response.status_code, took, extra=known
+            )
+            return
+        code, _ = error_of(response)
+        kind = kind_of(response.status_code, code)
+        metrics.CLOUD_ERRORS.labels(self.route, kind.name.lower()).inc()
+        span.set_attribute("error.type", kind.name.lower())
+        usual = kind in ROUTINE and self._request.method not in WRITES
+        log.log(
+            logging.DEBUG if usual else logging.WARNING,
+            "%s: HTTP %d%s in %.3f s",
+            asked(response),
+            response.status_code,
+            f" {code}" if code else "",
+            took,
+            extra=known,
+        )
+
+    def failed(self, error: str, exc: Exception, span: tracing.Span) -> None:
+        """Tell that no answer came."""
+        took = self._measure("none")
+        metrics.CLOUD_ERRORS.labels(self.route, error).inc()
+        span.set_attribute("error.type", error)
+        log.warning("%s, after %.3f s", exc, took)
+
+    def cancelled(self) -> None:
+        """Tell that nobody waits for the answer any more."""
+        self._measure("none")
+
+    def _measure(self, code: str) -> float:
+        took = time.perf_counter() - self._began
+        metrics.CLOUD_CALLS.labels(self.route, code).observe(took)
+        return took
+
+
+def _translated(request: httpx.Request, exc: Exception) -> tuple[str, RetryableError]:
+    """What went wrong, as a word and as an error."""
     what = f"{request.method} {request.url.host}{request.url.path}"
     if isinstance(exc.__cause__, aiohttp.ClientConnectorCertificateError):
-        return RetryableError(
+        return "certificate", RetryableError(
             f"{what}: its certificate is not trusted; a private authority goes into the key "
             "ca.crt of the Secret"
         )
     if isinstance(exc.__cause__, aiohttp.ClientProxyConnectionError):
-        return RetryableError(f"{what}: no connection through the proxy: {exc.__cause__.strerror}")
+        why = f"no connection through the proxy: {exc.__cause__.strerror}"
+        return "proxy", RetryableError(f"{what}: {why}")
     if _never_sent(exc):
-        return RetryableError(f"{what}: no connection")
-    why = "no answer in time" if _timed_out(exc) else "the connection broke"
+        return "connect", RetryableError(f"{what}: no connection")
+    late = _timed_out(exc)
+    why = "no answer in time" if late else "the connection broke"
     kind = OutcomeUnknownError if request.method in WRITES else RetryableError
-    return kind(f"{what}: {why}")
+    return "timeout" if late else "broken", kind(f"{what}: {why}")
 
 
 def _never_sent(exc: Exception) -> bool:

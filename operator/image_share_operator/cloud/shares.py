@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from image_share_operator import scope
 from image_share_operator.api import Membership
 from image_share_operator.cloud.wire import SharePage
 from image_share_operator.errors import ImagesRefusedError, TerminalError
@@ -120,7 +121,7 @@ class Shares:
             return {image: last.rows[image] for image in images}
         answers = [self._ask(image, since, relaxed=bool(max_age)) for image in images]
         if self._round is None:
-            self._round = asyncio.create_task(self._rounds())
+            self._round = asyncio.create_task(self._rounds(), context=scope.shared())
         # Shielded: whoever goes away must not take the answer from the others.
         found = await asyncio.gather(*(asyncio.shield(answer) for answer in answers))
         return dict(zip(images, found, strict=True))

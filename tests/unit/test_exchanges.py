@@ -1,0 +1,184 @@
+"""What is told of each exchange with the cloud: in the log, the metrics and the trace."""
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from image_share_operator import metrics, scope, tracing
+from image_share_operator.cloud.call import Caller
+from image_share_operator.errors import OutcomeUnknownError, RetryableError
+
+ROUTE = "/v1/cloudimages/members"
+NAME = "image_share_operator_cloud_errors_total"
+
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+async def send(answer: Handler, method: str = "PUT") -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        caller = Caller(client=client, timeout=timedelta(seconds=1))
+        return await caller.send(
+            client.build_request(
+                method, f"https://ims.test{ROUTE}", extensions={"route": f"{method} {ROUTE}"}
+            )
+        )
+
+
+def answering(status: int, code: str = "") -> Handler:
+    body = {"error_code": code, "error_msg": "secret-looking text"} if code else {}
+    return lambda _: httpx.Response(status, json=body, headers={"X-Request-Id": "req-1"})
+
+
+def counted(method: str, error: str) -> float:
+    return (
+        metrics.REGISTRY.get_sample_value(NAME, {"route": f"{method} {ROUTE}", "error": error}) or 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "code", "error", "level"),
+    [
+        ("PUT", 503, "IMG.0060", "throttled", "WARNING"),
+        ("PUT", 500, "", "retry", "WARNING"),
+        ("PUT", 403, "APIGW.0302", "denied", "WARNING"),
+        ("PUT", 400, "IMG.0027", "images", "WARNING"),
+        ("GET", 404, "IMG.0027", "images", "DEBUG"),
+        ("GET", 401, "APIGW.0301", "token", "DEBUG"),
+        ("GET", 429, "", "throttled", "WARNING"),
+    ],
+)
+async def test_refusal_is_told_with_code_and_request_id(
+    method: str, status: int, code: str, error: str, level: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = counted(method, error)
+    caplog.set_level(logging.DEBUG)
+
+    await send(answering(status, code), method)
+
+    (line,) = [row for row in caplog.records if row.name.startswith("image_share_operator")]
+    shown = f" {code}" if code else ""
+    assert line.getMessage().startswith(f"{method} {ROUTE}: HTTP {status}{shown} in 0.")
+    assert (line.levelname, line.__dict__["request_id"]) == (level, "req-1")
+    assert "secret-looking" not in caplog.text
+    assert counted(method, error) == before + 1
+
+
+async def test_answer_is_told_at_debug_and_counts_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = sum(s.value for m in metrics.CLOUD_ERRORS.collect() for s in m.samples)
+    caplog.set_level(logging.DEBUG)
+
+    await send(answering(200))
+
+    levels = [row.levelname for row in caplog.records if "HTTP 200" in row.getMessage()]
+    assert "DEBUG" in levels
+    assert sum(s.value for m in metrics.CLOUD_ERRORS.collect() for s in m.samples) == before
+
+
+@pytest.mark.parametrize("forged", ["", "x" * 65, "a b", "a\u00e9", "<script>"])
+async def test_request_id_is_not_believed(forged: str, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, headers=[(b"X-Request-Id", forged.encode())])
+
+    await send(answer)
+
+    (line,) = [row for row in caplog.records if row.levelname == "WARNING"]
+    assert "request_id" not in line.__dict__
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [(httpx.ReadTimeout("late"), "timeout"), (httpx.ReadError("gone"), "broken")],
+)
+async def test_missing_answer_is_told_by_kind(
+    raised: httpx.HTTPError, error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = counted("PUT", error)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise raised
+
+    with pytest.raises(OutcomeUnknownError):
+        await send(answer)
+
+    (line,) = [row for row in caplog.records if row.levelname == "WARNING"]
+    assert line.getMessage().startswith(f"PUT ims.test{ROUTE}: ")
+    assert counted("PUT", error) == before + 1
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    kept = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
+    yield kept
+    provider.shutdown()
+
+
+async def test_trace_shows_the_exchange_within_the_pass(spans: InMemorySpanExporter) -> None:
+    here = scope.Scope(namespace="demo", name="web")
+    with tracing.span("reconcile", here.attributes):
+        running = tracing.trace_id()
+        await send(answering(503))
+
+    exchange, around = spans.get_finished_spans()
+    assert (exchange.name, around.name) == (f"PUT {ROUTE}", "reconcile")
+    assert exchange.parent is not None
+    assert around.context is not None
+    assert exchange.parent.span_id == around.context.span_id
+    assert running == format(around.context.trace_id, "032x")
+    assert dict(exchange.attributes or {}) == {
+        "http.request.method": "PUT",
+        "url.template": ROUTE,
+        "server.address": "ims.test",
+        "http.response.status_code": 503,
+        "http.response.header.x-request-id": "req-1",
+        "error.type": "retry",
+    }
+    assert dict(around.attributes or {})["k8s.namespace.name"] == "demo"
+
+
+async def test_trace_of_an_exchange_without_an_answer_says_why(
+    spans: InMemorySpanExporter,
+) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("late")
+
+    with pytest.raises(RetryableError):
+        await send(answer, "GET")
+
+    (exchange,) = spans.get_finished_spans()
+    assert dict(exchange.attributes or {})["error.type"] == "timeout"
+
+
+def test_traces_are_wanted_by_the_environment_of_opentelemetry() -> None:
+    there = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+    assert not tracing.wanted({})
+    assert tracing.wanted(there)
+    assert tracing.wanted({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"})
+    assert not tracing.wanted(there | {"OTEL_SDK_DISABLED": "true"})
+
+
+def test_traces_without_their_packages_are_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace", None)
+
+    with pytest.raises(tracing.TracingError, match=r"install image-share-operator\[otel\]"):
+        tracing.start({})
+
+
+def test_no_trace_costs_no_package() -> None:
+    assert tracing.trace_id() is None
+    with tracing.span("reconcile", {}) as span:
+        span.set_attribute("anything", 1)
