@@ -13,10 +13,10 @@ export KEEP
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test chaos check image-test bench lock format tools chart-tools venv clean
+.PHONY: help demo test chaos check image-test bench lock format tools chart-tools metrics-tools venv clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: welcome $(INSTALLED) tools ## See image shares being accepted (KEEP=1 leaves it running)
 	@$(BIN)/python hack/demo.py
@@ -27,7 +27,7 @@ welcome:
 	@echo "resources going from nothing to Ready. The first time it takes about 7 minutes, since"
 	@echo "Kubernetes is built from source; after that about a minute. Ctrl-C ends it and cleans up."
 
-test: $(INSTALLED) tools chart-tools ## Run all tests: unit, contract, end-to-end on a real API server
+test: $(INSTALLED) tools chart-tools metrics-tools ## Run all tests: unit, contract, end-to-end on a real API server
 	@$(BIN)/python -m pytest
 
 chaos: $(INSTALLED) tools ## Break everything at random for MINUTES=10, with SEED=n to see it again
@@ -61,6 +61,9 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-
 
 chart-tools: $(INSTALLED) ## Build helm and kubeconform, once
 	@$(BIN)/python hack/tools/build.py helm kubeconform > /dev/null
+
+metrics-tools: $(INSTALLED) ## Build Prometheus and promtool, once
+	@$(BIN)/python hack/tools/build.py promtool prometheus > /dev/null
 
 tools: $(INSTALLED) ## Build kube-apiserver, etcd and kubectl, once
 	@$(BIN)/python hack/tools/build.py > /dev/null

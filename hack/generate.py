@@ -1,4 +1,4 @@
-"""Prints the pages that are made from code; `--check` fails when one of them differs."""
+"""Prints what is made from code, pages and the dashboard; `--check` fails when one differs."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client.metrics import MetricWrapperBase
 
+import dashboard
 from image_share_operator import metrics, plan
 from image_share_operator.api import (
     Decision,
@@ -23,7 +24,9 @@ from image_share_operator.api import (
 from image_share_operator.facts import Company, Facts, Follow, Look, Outlook, Report, Step, Submit
 from image_share_operator.pace import Policy
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+CHART = ROOT / "deploy/helm/image-share-operator"
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 TWO_MINUTES_S = 120
 A, B = "image-a", "image-b"
@@ -55,11 +58,14 @@ the two images in this pass; `?` means not looked at yet.
 """
 
 
+SUFFIXES = {"counter": "_total", "info": "_info"}
+"""What the text format adds to a name."""
+
 METRICS_HEAD = """# Metrics
 
 Served at `/metrics` on `ISA_METRICS_PORT`. Printed from `metrics.py` by `hack/generate.py`;
 `make check` fails when it is out of date. Label values are closed sets: no object, image, project,
-host or id is ever one.
+host or id is ever one. The `process_` ones are those that all Prometheus clients have.
 
 | metric | type | labels | what it tells |
 | --- | --- | --- | --- |
@@ -71,6 +77,7 @@ def main() -> int:
     pages = {
         DOCS / "state-machine.md": HEAD + _rows(_table()),
         DOCS / "metrics.md": METRICS_HEAD + _rows(_metrics()),
+        CHART / "files/dashboard.json": dashboard.render(),
     }
     stale = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
     for page in stale:
@@ -102,7 +109,7 @@ def _metrics() -> Iterator[tuple[str, ...]]:
     }
     found = [*metrics.REGISTRY.collect(), *metrics.Live(views).collect()]
     for metric in sorted(found, key=lambda metric: metric.name):
-        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        name = metric.name + SUFFIXES.get(metric.type, "")
         live = getattr(metric, "_labelnames", ())
         yield (
             f"`{name}`",

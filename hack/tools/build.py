@@ -1,12 +1,13 @@
 """Builds the programs of the local control plane, once, and prints the directory they are in.
 
 Standard library only: this runs before anything is installed. The directory is the last line on
-stdout, all else goes to stderr. The programs that work on the chart are built by name, and are in
-a directory of their own.
+stdout, all else goes to stderr. The programs that work on the chart or on metrics are built by
+name, and are in directories of their own.
 
     python3 hack/tools/build.py                     # kube-apiserver, etcd, kubectl
     python3 hack/tools/build.py kubectl             # only this one
     python3 hack/tools/build.py helm kubeconform    # what the tests of the chart need
+    python3 hack/tools/build.py promtool prometheus # what the tests of metrics and alerts need
 """
 
 from __future__ import annotations
@@ -154,7 +155,8 @@ def _build_all(
 
 def _build(program: Program, go: Path, output: Path, env: Mapping[str, str]) -> None:
     began = time.monotonic()
-    listing = ["list", "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", program.package]
+    tags = f"-tags={program.tags}"
+    listing = ["list", tags, "-deps", "-f", "{{if .Stale}}{{.ImportPath}}{{end}}", program.package]
 
     def loaded(lines: int) -> str:
         return f"{lines} modules downloaded" if lines else "reading packages"
@@ -170,6 +172,7 @@ def _build(program: Program, go: Path, output: Path, env: Mapping[str, str]) -> 
     command = [
         str(go),
         "build",
+        tags,
         "-v",
         "-ldflags",
         ldflags(program),

@@ -1,7 +1,7 @@
 """Which programs are built, and from which pinned modules. Standard library only.
 
-Two modules, because one would have to build all from the same Kubernetes libraries, and Helm
-follows another release of them than the API server that the tests run.
+Three modules, because one would have to build all from the same Kubernetes libraries, and Helm
+and Prometheus follow other releases of them than the API server that the tests run.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Module:
         digest = hashlib.sha256()
         for name in ("go.mod", "go.sum"):
             digest.update((self.path / name).read_bytes())
-        flags = [ldflags(program) for program in PROGRAMS if program.module is self]
+        mine = [program for program in PROGRAMS if program.module is self]
+        flags = [f"{ldflags(program)}{program.tags}" for program in mine]
         digest.update(" ".join([*dict.fromkeys(flags), *env]).encode())
         machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(
             platform.machine(), platform.machine()
@@ -75,6 +76,9 @@ class Module:
 
 CONTROL_PLANE = Module(HERE, "Kubernetes", "k8s.io/kubernetes", 4)
 CHART = Module(HERE / "chart", "Helm", "helm.sh/helm/v4", 2)
+METRICS = Module(HERE / "metrics", "Prometheus", "github.com/prometheus/prometheus", 2)
+NO_DISCOVERY = "remove_all_sd"
+"""Prometheus without the SDKs of all clouds."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +88,14 @@ class Program:
     Attributes:
         cold_s: seconds on two cores with an empty build cache, each after those before it of its
             module (what one has compiled the next need not).
+        tags: build tags, separated by commas.
     """
 
     name: str
     package: str
     cold_s: int
     module: Module = CONTROL_PLANE
+    tags: str = ""
 
 
 PROGRAMS = (
@@ -98,6 +104,12 @@ PROGRAMS = (
     Program("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", 165),
     Program("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", 25, CHART),
     Program("helm", "helm.sh/helm/v4/cmd/helm", 145, CHART),
+    Program(
+        "promtool", "github.com/prometheus/prometheus/cmd/promtool", 120, METRICS, NO_DISCOVERY
+    ),
+    Program(
+        "prometheus", "github.com/prometheus/prometheus/cmd/prometheus", 60, METRICS, NO_DISCOVERY
+    ),
 )
 
 
@@ -110,6 +122,8 @@ def ldflags(program: Program) -> str:
         stamps = [f"-X k8s.io/component-base/version.{name}={text}" for name, text in facts.items()]
     elif program.name == "helm":
         stamps = [f"-X helm.sh/helm/v4/internal/version.version={version}"]
+    elif program.module is METRICS:
+        stamps = [f"-X github.com/prometheus/common/version.Version={version}"]
     else:
         stamps = [f"-X main.version={program.module.version_of('github.com/yannh/kubeconform')}"]
     return " ".join(["-s -w", *stamps])

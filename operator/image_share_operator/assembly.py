@@ -10,7 +10,7 @@ from image_share_operator import handlers, metrics
 from image_share_operator.api import ConditionType
 from image_share_operator.apiserver import ApiServer
 from image_share_operator.census import Census
-from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.call import Caller, begin_counting
 from image_share_operator.cloud.circuit import Circuits
 from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.cloud.tenants import Sharing, Tenants, blame
@@ -37,6 +37,13 @@ STUCK = timedelta(seconds=60)
 """A loop that did not move for so long will not move again."""
 
 
+def _begin_counting() -> None:
+    """Show what has not happened as zero: Prometheus sees no rise to a first one else."""
+    begin_counting()
+    for reason in Reason:
+        metrics.RETRIES.labels(reason)
+
+
 class Operator:
     """All rooms of a replica that works.
 
@@ -47,6 +54,7 @@ class Operator:
     def __init__(
         self, settings: Settings, api: ApiServer, *, may_write: Callable[[], None]
     ) -> None:
+        _begin_counting()
         self._settings = settings
         self._store = Store()
         self._queue = WorkQueue(settings.namespace_workers)

@@ -10,6 +10,7 @@ from chart import programs
 from chart.programs import Helm
 from envtest import ControlPlane, binaries
 from otc_simulator.client import Simulator
+from prom import Promtool
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -26,6 +27,14 @@ def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with capture.global_and_fixture_disabled():
         programs.directory()  # may build for minutes, which should be seen
     return Helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def promtool(request: pytest.FixtureRequest) -> Promtool:
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert isinstance(capture, CaptureManager)
+    with capture.global_and_fixture_disabled():
+        return Promtool()
 
 
 @pytest.fixture(scope="session")

@@ -96,6 +96,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"metrics": {"enabled": False, "prometheusRule": {"enabled": True}}},
         "metrics.prometheusRule.enabled: needs metrics.enabled=true",
     ),
+    "a dashboard of nothing": (
+        {"metrics": {"enabled": False, "dashboard": {"enabled": True}}},
+        "metrics.dashboard.enabled: needs metrics.enabled=true",
+    ),
     "a variable that the chart sets itself": (
         {"extraEnv": [{"name": "ISA_WORKERS", "value": "3"}]},
         "extraEnv: ISA_WORKERS is set by another value of this chart",

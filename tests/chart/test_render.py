@@ -232,6 +232,17 @@ def test_each_alert_links_to_its_section_of_the_runbooks(helm: Helm) -> None:
     }
 
 
+def test_dashboard_reaches_grafana_as_it_is(helm: Helm) -> None:
+    documents = helm.render(CHART / "ci/everything.yaml")
+
+    board = next(one for one in documents if one["metadata"]["name"].endswith("-dashboard"))
+
+    made = json.loads(board["data"]["image-share-operator.json"])
+    assert made == json.loads((CHART / "files/dashboard.json").read_text())
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert board["metadata"]["annotations"] == {"grafana_folder": "Operators"}
+
+
 def test_network_policy_lets_nobody_in_without_metrics(helm: Helm) -> None:
     values = {"networkPolicy": {"enabled": True}, "metrics": {"enabled": False}}
 

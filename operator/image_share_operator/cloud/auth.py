@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from image_share_operator import metrics
-from image_share_operator.cloud import refusals, wire
+from image_share_operator.cloud import refusals, routes, wire
 from image_share_operator.cloud.call import Caller
 from image_share_operator.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.identity import Identity, TokenCredentials
@@ -152,7 +152,7 @@ class Tokens:
             f"{self._identity.endpoints.iam}/v3/auth/tokens",
             params={"nocatalog": "true"},
             json=wire.login_body(credentials, self._identity.project_id),
-            extensions={"route": "POST /v3/auth/tokens"},
+            extensions={"route": routes.LOGIN},
         )
         response = await self._caller.send(request)
         if response.status_code != HTTPStatus.CREATED:

@@ -13,6 +13,7 @@ import aiohttp
 import httpx
 
 from image_share_operator import metrics, tracing
+from image_share_operator.cloud import routes
 from image_share_operator.cloud.body import asked, error_of
 from image_share_operator.cloud.circuit import Circuit, Circuits
 from image_share_operator.cloud.codes import Kind, kind_of
@@ -97,7 +98,16 @@ class Caller:
 
 ROUTINE = frozenset({Kind.IMAGES, Kind.TOKEN, Kind.MISMATCH})
 """What a question may be refused with every day: no such share, a token that has ended."""
+UNANSWERED = ("certificate", "proxy", "connect", "timeout", "broken")
+"""Words for why no answer came."""
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+
+
+def begin_counting() -> None:
+    """Show errors that have not happened as zero: Prometheus sees no rise to the first one else."""
+    for route in routes.ALL:
+        for error in (*(kind.name.lower() for kind in Kind), *UNANSWERED):
+            metrics.CLOUD_ERRORS.labels(route, error)
 
 
 class _Exchange:

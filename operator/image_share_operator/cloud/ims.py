@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import httpx
 
 from image_share_operator.api import Decision, Membership
-from image_share_operator.cloud import offers, refusals, wire
+from image_share_operator.cloud import offers, refusals, routes, wire
 from image_share_operator.cloud.auth import Tokens
 from image_share_operator.cloud.body import Json, error_of
 from image_share_operator.cloud.call import Caller
@@ -46,7 +46,7 @@ class Ims:
             "PUT",
             "/v1/cloudimages/members",
             wire.update_members_body(project, decision, vault_id, images),
-            route="/v1/cloudimages/members",
+            route=routes.UPDATE_MEMBERS,
         )
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise OutcomeUnknownError(
@@ -63,12 +63,10 @@ class Ims:
             JobUnknownError: neither knows it.
         """
         project = self.identity.project_id
-        response = await self._send(
-            "GET", f"/v1/{project}/jobs/{job_id}", route="/v1/{project_id}/jobs/{job_id}"
-        )
+        response = await self._send("GET", f"/v1/{project}/jobs/{job_id}", route=routes.JOB)
         if response.status_code == HTTPStatus.NOT_FOUND:
             response = await self._send(
-                "GET", f"/v1/cloudimages/job/{job_id}", route="/v1/cloudimages/job/{job_id}"
+                "GET", f"/v1/cloudimages/job/{job_id}", route=routes.IMAGE_JOB
             )
         if response.status_code == HTTPStatus.OK:
             return wire.read_job(response)
@@ -83,7 +81,7 @@ class Ims:
         response = await self._send(
             "GET",
             f"/v2/images/{image}/members/{project}",
-            route="/v2/images/{image_id}/members/{member_id}",
+            route=routes.MEMBER,
         )
         if response.status_code == HTTPStatus.OK:
             return wire.read_member(response)
@@ -117,9 +115,7 @@ class Ims:
             query["__imagetype"] = "shared"
         if marker is not None:
             query["marker"] = marker
-        response = await self._send(
-            "GET", f"/v2/cloudimages?{urlencode(query)}", route="/v2/cloudimages"
-        )
+        response = await self._send("GET", f"/v2/cloudimages?{urlencode(query)}", route=routes.LIST)
         if response.status_code != HTTPStatus.OK:
             raise refusals.refusal(response)
         return response
@@ -153,5 +149,5 @@ class Ims:
             f"{self.identity.endpoints.ims}{path}",
             headers={"X-Auth-Token": token},
             json=body,
-            extensions={"route": f"{method} {route}"},
+            extensions={"route": route},
         )

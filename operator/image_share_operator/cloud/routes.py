@@ -1,0 +1,10 @@
+"""What is asked of IAM and IMS, as metrics and traces call it: method and template."""
+
+LOGIN = "POST /v3/auth/tokens"
+UPDATE_MEMBERS = "PUT /v1/cloudimages/members"
+JOB = "GET /v1/{project_id}/jobs/{job_id}"
+IMAGE_JOB = "GET /v1/cloudimages/job/{job_id}"
+MEMBER = "GET /v2/images/{image_id}/members/{member_id}"
+LIST = "GET /v2/cloudimages"
+
+ALL = (LOGIN, UPDATE_MEMBERS, JOB, IMAGE_JOB, MEMBER, LIST)

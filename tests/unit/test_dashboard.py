@@ -1,0 +1,74 @@
+"""The dashboard asks for metrics that there are, shows all of them, and fits on the screen."""
+
+import itertools
+import json
+import re
+from typing import Any
+
+import pytest
+
+import dashboard
+from dashboard import Panel
+from image_share_operator import metrics
+
+UNSHOWN = {"process_max_fds", "process_open_fds", "process_start_time_seconds"}
+UNSHOWN |= {"process_virtual_memory_bytes"}
+NAME = re.compile(r"\b(?:image_share_operator|process)_\w+")
+
+
+def families() -> dict[str, set[str]]:
+    """Each metric, and the names of its series."""
+    views = metrics.Views(
+        objects=dict, waiting=lambda: (0, 0.0), busy=int, circuits=int, tokens=float
+    )
+    found: dict[str, set[str]] = {}
+    for family in [*metrics.REGISTRY.collect(), *metrics.Live(views).collect()]:
+        suffixes = {
+            "counter": ("_total",),
+            "histogram": ("_bucket", "_sum", "_count"),
+            "info": ("_info",),
+        }.get(family.type, ("",))
+        found[family.name] = {family.name + suffix for suffix in suffixes}
+    return found
+
+
+def asked(panel: Panel) -> set[str]:
+    return {name for _, ask in panel.queries for name in NAME.findall(ask)}
+
+
+@pytest.mark.parametrize("panel", tuple(dashboard.panels()), ids=lambda panel: panel.title)
+def test_panel_asks_for_series_that_the_operator_has(panel: Panel) -> None:
+    known = set().union(*families().values())
+
+    assert asked(panel)
+    assert asked(panel) <= known
+    assert all(dashboard.SELECTOR in ask for _, ask in panel.queries)
+    assert panel.about.endswith(".")
+
+
+def test_each_metric_is_shown() -> None:
+    shown = set().union(*(asked(panel) for panel in dashboard.panels()))
+
+    hidden = {name for name, series in families().items() if not series & shown}
+    assert hidden == UNSHOWN
+
+
+def test_panels_lie_side_by_side() -> None:
+    board: dict[str, Any] = json.loads(dashboard.render())
+    cells = [
+        {(x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])}
+        for g in (panel["gridPos"] for panel in board["panels"])
+    ]
+
+    assert all(not one & other for one, other in itertools.combinations(cells, 2))
+    assert all(0 <= x < dashboard.WIDTH for cell in cells for x, _ in cell)
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_labels_of_legends_are_those_that_are_summed_by() -> None:
+    for panel in dashboard.panels():
+        for legend, ask in panel.queries:
+            for label in re.findall(r"{{(\w+)}}", legend):
+                if label != "instance":
+                    assert re.search(rf"by \([^)]*\b{label}\b", ask), (panel.title, label)
