@@ -188,9 +188,12 @@ class Watcher:
         if event["type"] is None:
             self.listed += 1
         body: Any = event["object"]
-        if self._home is not None and self._shard.owns(body["metadata"]["namespace"]):
-            with contextlib.suppress(RuntimeError):  # that loop has ended: so will this one
-                self._home.call_soon_threadsafe(take, event, self._store, self._queue)
+        if self._home is None or not self._shard.owns(body["metadata"]["namespace"]):
+            return
+        if event["type"] != "DELETED" and self._store.is_echo(body):
+            return  # the other loop need not wake up for what it wrote itself
+        with contextlib.suppress(RuntimeError):  # that loop has ended: so will this one
+            self._home.call_soon_threadsafe(take, event, self._store, self._queue)
 
     def _run_once(self) -> str:
         """Run kopf to its end; say why it ended."""

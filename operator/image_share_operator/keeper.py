@@ -139,7 +139,7 @@ class Keeper:
             metrics.STATUS_WRITES.labels(result).inc()
         if body is None:
             return
-        self.store.saved(entry, body)
+        self.store.saved(entry, body, written=status_json.as_written(new))
         for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
             self.emit(event)
         _log_change(entry, new)

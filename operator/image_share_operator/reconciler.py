@@ -50,7 +50,7 @@ class Reconciler:
     now: Callable[[], datetime]
     policy: Policy
     allow_insecure_endpoints: bool = False
-    rng: random.Random = field(default_factory=random.SystemRandom)
+    rng: random.Random = field(default_factory=random.Random)
     typical: dict[str, timedelta] = field(default_factory=dict[str, timedelta])
     due: Due = field(init=False)
     keeper: Keeper = field(init=False)

@@ -62,11 +62,16 @@ def merge(old: Condition | None, new: Condition) -> Condition:
     return new
 
 
+def as_written(status: Status) -> Status:
+    """The status as it would be read back: one thing is not in the JSON."""
+    if status.job is None or status.job.odd_status is None:
+        return status
+    return replace(status, job=replace(status.job, odd_status=None))
+
+
 def says_something_new(new: Status, written: Status, now: datetime) -> bool:
     """Whether ``new`` is worth a write: not for the first steps of a young job."""
-    if new.job is not None:
-        # Not in the JSON: what was written never has it.
-        new = replace(new, job=replace(new.job, odd_status=None))
+    new = as_written(new)
     if new == written:
         return False
     if new.job is None or written.job is None or new.job.id != written.job.id:

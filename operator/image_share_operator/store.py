@@ -121,9 +121,9 @@ class Store:
         """
         metadata: Mapping[str, Any] = body["metadata"]
         old = self._entries.get(Key(metadata["namespace"], metadata["name"]))
-        same = old is not None and old.uid == metadata["uid"]
-        if same and old is not None and int(metadata["resourceVersion"]) <= old.version:
+        if self.is_echo(body):
             return None  # two of three events are echoes: they are not worth reading
+        same = old is not None and old.uid == metadata["uid"]
         seen = _parse(body)
         if old is None or not same:
             self._entries[seen.key] = seen
@@ -143,10 +143,38 @@ class Store:
         """Keep what a pass over ``entry`` found out."""
         self._update(entry, known=known, memory=memory, unsaved=unsaved)
 
-    def saved(self, entry: Entry, body: Mapping[str, Any]) -> None:
-        """Take in the answer to a status write: all older watch events are history."""
-        self._update(entry, unsaved=False)
-        self.observe(body)
+    def is_echo(self, body: Mapping[str, Any]) -> bool:
+        """Whether this version of the object is known. May be asked from any thread."""
+        metadata: Mapping[str, Any] = body["metadata"]
+        known = self._entries.get(Key(metadata["namespace"], metadata["name"]))
+        return (
+            known is not None
+            and known.uid == metadata["uid"]
+            and int(metadata["resourceVersion"]) <= known.version
+        )
+
+    def saved(self, entry: Entry, body: Mapping[str, Any], written: Status | None = None) -> None:
+        """Take in the answer to a write: all older watch events are history.
+
+        Args:
+            written: the status that was written; ``None`` when something else was. Nobody else
+                writes it onto the same version, so it need not be read again.
+        """
+        metadata: Mapping[str, Any] = body["metadata"]
+        current = self._entries.get(entry.key)
+        if current is None or current.uid != entry.uid:
+            return
+        if written is None or metadata["uid"] != entry.uid or self._edited(current, metadata):
+            self._entries[entry.key] = replace(current, unsaved=False)
+            self.observe(body)
+            return
+        newer = int(metadata["resourceVersion"]) > current.version
+        seen = {"written": written, **_of_metadata(metadata)} if newer else {}
+        self._entries[entry.key] = replace(current, unsaved=False, **seen)
+
+    @staticmethod
+    def _edited(current: Entry, metadata: Mapping[str, Any]) -> bool:
+        return int(metadata["generation"]) != current.generation
 
     def _update(self, entry: Entry, **changes: Any) -> None:
         current = self._entries.get(entry.key)
@@ -156,7 +184,6 @@ class Store:
 
 def _parse(body: Mapping[str, Any]) -> Entry:
     metadata: Mapping[str, Any] = body["metadata"]
-    annotations: Mapping[str, str] = metadata.get("annotations") or {}
     generation = int(metadata["generation"])
     written = status_json.read(body.get("status"))
     try:
@@ -166,13 +193,21 @@ def _parse(body: Mapping[str, Any]) -> Entry:
     return Entry(
         key=Key(metadata["namespace"], metadata["name"]),
         uid=metadata["uid"],
-        version=int(metadata["resourceVersion"]),
         generation=generation,
         desired=desired,
         known=written,
         written=written,
-        deleting=metadata.get("deletionTimestamp") is not None,
-        held=FINALIZER in metadata.get("finalizers", ()),
-        skip_reject=annotations.get(SKIP_REJECT) == "true",
-        reconcile_at=annotations.get(RECONCILE_AT),
+        **_of_metadata(metadata),
     )
+
+
+def _of_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What may change although the spec does not."""
+    annotations: Mapping[str, str] = metadata.get("annotations") or {}
+    return {
+        "version": int(metadata["resourceVersion"]),
+        "deleting": metadata.get("deletionTimestamp") is not None,
+        "held": FINALIZER in metadata.get("finalizers", ()),
+        "skip_reject": annotations.get(SKIP_REJECT) == "true",
+        "reconcile_at": annotations.get(RECONCILE_AT),
+    }

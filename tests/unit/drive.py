@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from image_share_operator import status as status_json
 from image_share_operator.api import (
     API_VERSION,
     FINALIZER,
@@ -301,7 +302,15 @@ class Drive:
         assert self.again is not None, "nothing is due"
         self.clock.pass_by(self.again)
         self.again = await self.reconciler.reconcile(KEY)
+        self._store_is_true()
         return self.again
+
+    def _store_is_true(self) -> None:
+        """What is kept of a write is what a reader of it would see."""
+        entry = self.store.get(KEY)
+        version = int(self.kube.body["metadata"]["resourceVersion"])
+        if entry is not None and entry.version == version:
+            assert entry.written == status_json.read(self.kube.body.get("status"))
 
     async def until(self, reason: str, passes: int = 60) -> None:
         """Do passes until Ready has this reason."""
