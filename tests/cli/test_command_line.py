@@ -20,6 +20,10 @@ from otc_simulator.client import Simulator
 
 Run = Callable[..., Ended]
 MARK = "5ecretMark0"
+UNKNOWN_LEVEL = (
+    "ISA_LOG_LEVEL: 'loud' is neither one of debug, info, warning, error nor one of them"
+    " for a part (objects, cloud, events, lease, watch), such as cloud=debug"
+)
 
 
 @pytest.mark.parametrize("words", [[], ["--allow-insecure-endpoints"], ["--shard", "0/2"]])
@@ -30,7 +34,7 @@ def test_without_a_command_the_operator_runs(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--log-level", "loud"), "ISA_LOG_LEVEL='loud': not one of debug, info, warning, error"),
+        (("--log-level", "loud"), UNKNOWN_LEVEL),
         (("run", "--shard", "3/3"), "ISA_SHARD='3/3': not of the form index/count, such as 0/3"),
     ],
 )

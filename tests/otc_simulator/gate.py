@@ -37,17 +37,15 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await _answer(request, handler, world, request_id)
         status = response.status
-        response.headers["X-Request-Id"] = request_id
-        if world.settings.clock_skew_seconds:
-            response.headers["Date"] = http_date(world.shown(world.now()))
-        if note.effect is not None:
-            return await send_badly(request, response, note.effect)
     except ResetError:
-        status = 0
         return reset_connection(request)
     finally:
+        # Before it is sent: what was carried out was so, whether or not anyone hears of it.
         world.journal.record(_call(request, route, note, status))
-    return response
+    response.headers["X-Request-Id"] = request_id
+    if world.settings.clock_skew_seconds:
+        response.headers["Date"] = http_date(world.shown(world.now()))
+    return response if note.effect is None else await send_badly(request, response, note.effect)
 
 
 def route_of(request: web.Request) -> str:

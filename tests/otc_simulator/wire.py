@@ -50,7 +50,10 @@ async def send_badly(
     stream = web.StreamResponse(status=response.status, headers=headers)
     stream.content_length = len(body) if effect.truncate == "connection" else len(sent)
     await stream.prepare(request)
-    await _drip(stream, sent, effect.drip_seconds or 0.0)
+    try:
+        await _drip(stream, sent, effect.drip_seconds or 0.0)
+    except ConnectionResetError:  # the caller had enough of it
+        return stream
     if effect.truncate == "connection":
         _hang_up(request)
         return stream

@@ -165,7 +165,7 @@ class World:
         return [row["reason"] for row in sorted(mine, key=lambda row: str(row["eventTime"]))]
 
     def calls(self, route: str) -> int:
-        """How often the route answered this test's project since the test began.
+        """How often the route served this test's project since the test began, heard or unheard.
 
         What earlier tests left may still be rejected meanwhile. Calls that never got as far as
         having a project count as ours.
