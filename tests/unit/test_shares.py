@@ -6,7 +6,17 @@ from datetime import timedelta
 import pytest
 
 from image_share_operator.api import Membership
-from image_share_operator.cloud.shares import BURST, LIST_GAP_S, PAGE, REFILL_PER_S, Shares
+from image_share_operator.cloud.shares import (
+    BURST,
+    LIST_GAP_S,
+    LULL_S,
+    LULLS,
+    LULLS_PER_S,
+    MAX_LIST_GAP_S,
+    PAGE,
+    REFILL_PER_S,
+    Shares,
+)
 from image_share_operator.cloud.wire import SharePage
 from image_share_operator.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.reasons import Reason
@@ -115,10 +125,35 @@ async def test_longer_lists_are_read_less_often(pages: int, lists: int) -> None:
     await shares.look(cloud.images)  # so that it knows how many pages there are
     before, began = cloud.pages, clock()
 
-    while clock() < began + 10:
-        await asyncio.gather(*(shares.look((image,)) for image in cloud.images[-20 * pages :]))
+    async with asyncio.TaskGroup() as group:
+        while clock() < began + 10:
+            group.create_task(shares.look(cloud.images[-20 * pages :]))
+            await asyncio.sleep(0.1)
 
     assert (cloud.pages - before) / pages == pytest.approx(lists, abs=1)
+
+
+async def test_last_of_a_flood_are_answered_as_soon_as_nobody_else_asks() -> None:
+    cloud = Cloud(8 * PAGE)
+    shares = Shares(cloud)
+    await shares.look(cloud.images)
+    began = clock()
+
+    await shares.look(cloud.images[-50:])
+
+    assert clock() - began < LULL_S + 1.0  # a list of nine pages takes half a second here
+
+
+async def test_those_who_ask_in_step_have_no_list_for_each_step() -> None:
+    cloud = Cloud(8 * PAGE)
+    shares = Shares(cloud)
+    await shares.look(cloud.images)
+    before, began = cloud.pages, clock()
+
+    while clock() < began + 10:
+        await shares.look(cloud.images[-50:])
+
+    assert (cloud.pages - before) / 9 <= 10 / MAX_LIST_GAP_S + LULLS + 10 * LULLS_PER_S + 1
 
 
 async def test_image_that_no_list_shows_is_asked_for_singly() -> None:

@@ -22,7 +22,14 @@ LIST_GAP_S = 1.0
 PAGES_PER_S = 3.0
 """…longer when there are more pages than this to read…"""
 MAX_LIST_GAP_S = 3.0
-"""…but for nobody's look longer than this."""
+"""…but for nobody's look longer than this…"""
+LULL_S = 0.2
+"""…and not when nobody else has asked for so long: whoever waits then is all there is."""
+LULLS = 2.0
+"""Lists that may be read early for that in a row: the last of a flood need two, one before their
+batch and one after it…"""
+LULLS_PER_S = 0.1
+"""…and how fast that comes back: those who ask in step must not have a list for each step."""
 SINGLES_AT_ONCE = 8
 BURST = 16.0
 """Calls for single images that a project may make at once, before lists are cheaper…"""
@@ -70,11 +77,16 @@ class _Question:
 class _Bucket:
     """Tokens that come back with time. Times are the event loop's."""
 
-    tokens: float = BURST
+    most: float
+    per_s: float
+    tokens: float = field(init=False)
     at: float = 0.0
 
+    def __post_init__(self) -> None:
+        self.tokens = self.most
+
     def take(self, count: int, now: float) -> bool:
-        self.tokens = min(BURST, self.tokens + REFILL_PER_S * (now - self.at))
+        self.tokens = min(self.most, self.tokens + self.per_s * (now - self.at))
         self.at = now
         if count > self.tokens:
             return False
@@ -99,7 +111,9 @@ class Shares:
         self._waiting: dict[str, _Question] = {}
         self._round: asyncio.Task[None] | None = None
         self._singles: set[asyncio.Task[None]] = set()
-        self._bucket = _Bucket()
+        self._bucket = _Bucket(BURST, REFILL_PER_S)
+        self._lulls = _Bucket(LULLS, LULLS_PER_S)
+        self._asked_at = float("-inf")
         self._last: _List | None = None
         self._pages = len(LISTS)
         self._round_at = float("-inf")
@@ -133,6 +147,7 @@ class Shares:
             # Whoever asked may be gone when it fails: then there is nobody to be told.
             answer.add_done_callback(_retrieved)
             question = self._waiting[image] = _Question(answer, since, relaxed)
+        self._asked_at = asyncio.get_running_loop().time()
         question.since = max(question.since, since)
         question.relaxed |= relaxed
         return question.answer
@@ -144,10 +159,11 @@ class Shares:
             while self._waiting:
                 await asyncio.sleep(GATHER_S)
                 self._answer_from_last()
-                if self._bucket.take(len(self._waiting), loop.time()):
+                flood = loop.time() < self._round_at + self._gap_s()
+                if not flood and self._bucket.take(len(self._waiting), loop.time()):
                     self._start_singles(self._taken())
                     continue
-                await asyncio.sleep(self._round_at + self._gap_s() - loop.time())
+                await self._pause(self._round_at + self._gap_s())
                 self._round_at = loop.time()
                 questions = self._taken()
                 if len(questions) <= self._pages or loop.time() < self._no_lists_until:
@@ -159,6 +175,17 @@ class Shares:
 
     def _gap_s(self) -> float:
         return min(MAX_LIST_GAP_S, max(LIST_GAP_S, self._pages / PAGES_PER_S))
+
+    async def _pause(self, until: float) -> None:
+        """Wait for others to ask along, for as long as they come."""
+        loop = asyncio.get_running_loop()
+        while (quiet_at := self._asked_at + LULL_S) < until:
+            await asyncio.sleep(quiet_at - loop.time())
+            if quiet_at == self._asked_at + LULL_S:
+                if self._lulls.take(1, loop.time()):
+                    return
+                break
+        await asyncio.sleep(until - loop.time())
 
     def _answer_from_last(self) -> None:
         """Answer those whom a list serves that was read while they waited."""
