@@ -13,7 +13,7 @@ export KEEP
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test chaos check image-test bench lock format tools chart-tools metrics-tools venv clean
+.PHONY: help demo test chaos check image-test bench docs picture lock format tools chart-tools metrics-tools venv clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,13 @@ image-test: $(INSTALLED) tools ## Build the container image without a registry, 
 bench: $(INSTALLED) tools ## Measure throughput, writes and calls per resource
 	@$(BIN)/python tests/perf/bench.py
 
+docs: $(INSTALLED) ## Build the documentation as a site, into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file hack/site/mkdocs.yml
+	@echo "site/index.html"
+
+picture: $(INSTALLED) tools metrics-tools ## Draw the dashboard in the docs from a real run, about 6 minutes
+	@$(BIN)/python -m picture
+
 format: $(INSTALLED) ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
@@ -76,5 +83,5 @@ $(INSTALLED):
 	@touch $@
 
 clean: ## Remove .venv and all caches in this directory (built programs stay in ~/.cache)
-	@rm -rf $(VENV) .tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@rm -rf $(VENV) .tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site
 	@find operator tests hack -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -147,7 +147,7 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "Trouble and drift",
                 "Passes that come back by themselves, by reason; images set right again.",
                 "ops",
-                ("{{reason}}", "sum by (reason) (rate($retries_total{%}[RANGE]))"),
+                ("{{reason}}", "sum by (reason) (rate($retries_total{%}[RANGE])) > 0"),
                 ("drifted images", "sum(rate($drifted_images_total{%}[RANGE]))"),
             ),
         ),
@@ -164,11 +164,12 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "route",
                 "reqps",
             ),
-            rates(
+            lines(
                 "Refusals and missing answers",
                 "By kind: what the operator does about each is in the failure modes.",
-                "cloud_errors_total",
-                "error",
+                "ops",
+                ("all", "sum(rate($cloud_errors_total{%}[RANGE]))"),
+                ("{{error}}", "sum by (error) (rate($cloud_errors_total{%}[RANGE])) > 0"),
             ),
             lines(
                 "Time of a request, 95 %",

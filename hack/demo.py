@@ -22,13 +22,19 @@ from rich.table import Table
 from rich.text import Text
 
 from e2e.live.process import ROOT, Operator, install_rights
-from envtest import ControlPlane
+from envtest import ControlPlane, binaries
 from otc_simulator.client import Simulator
 
 NAMESPACE = "demo"
 SAMPLES = ROOT / "deploy/samples"
+PROJECT = "5dd3c0b24cdc4d31952c49589182a89d"
+"""The recipient of the samples."""
 LONELY = "7d1f0c9e-2b3a-4c5d-9e8f-0a1b2c3d4e5f"
 """An image that nobody shares with us, at first."""
+SPARE = "2b6d1e7f-8a90-4b1c-9d2e-3f4a5b6c7d8e"
+"""One that nobody shares with us unless somebody plays with the demo."""
+ENVIRONMENT = ROOT / ".tmp/demo.env"
+"""What another terminal sources while the demo goes on."""
 JOB_SECONDS = "1.5"
 TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -106,7 +112,7 @@ def _play(console: Console, stage: Stage) -> None:
     seen: dict[str, str] = {}
     _watch(console, stage, dict.fromkeys(names, _told), seen)
     console.print(f"\nNow its owner shares image {LONELY}; the operator looks by itself.")
-    stage.cloud.seed(shares=[(LONELY, _project(objects), "pending")])
+    stage.cloud.seed(shares=[(LONELY, PROJECT, "pending")])
     _watch(console, stage, {"not-yet-shared": _ready}, seen)
     _show(console, stage, "get", "imageshareacceptances")
     _show(console, stage, "describe", "imageshareacceptance", "base-images")
@@ -119,13 +125,14 @@ def _objects(cloud: Simulator) -> list[Json]:
         yaml.safe_load((SAMPLES / name).read_text())
         for name in ("secret.example.yaml", "accept.yaml", "reject.yaml")
     )
-    project = accept["spec"]["projectID"]
     shared = [*accept["spec"]["images"], *reject["spec"]["images"]]
-    told = {"name": cloud.domain, "projects": [{"id": project, "name": "eu-de_demo"}]}
+    told = {"name": cloud.domain, "projects": [{"id": PROJECT, "name": "eu-de_demo"}]}
     cloud.seed(
         accounts=[told],
-        images=[{"id": image, "owner": cloud.owner_project_id} for image in [*shared, LONELY]],
-        shares=[(image, project, "pending") for image in shared],
+        images=[
+            {"id": image, "owner": cloud.owner_project_id} for image in [*shared, LONELY, SPARE]
+        ],
+        shares=[(image, PROJECT, "pending") for image in shared],
     )
     good = {"username": cloud.user, "password": cloud.password, "domainName": cloud.domain}
     secret["stringData"] = good
@@ -148,11 +155,6 @@ def _objects(cloud: Simulator) -> list[Json]:
 
 def _variant(sample: Json, name: str, **spec: object) -> Json:
     return {**sample, "metadata": {"name": name}, "spec": {**sample["spec"], **spec}}
-
-
-def _project(objects: list[Json]) -> str:
-    specs = (row["spec"] for row in objects if row["kind"] == "ImageShareAcceptance")
-    return str(next(specs)["projectID"])
 
 
 def _told(status: Json) -> bool:
@@ -257,15 +259,38 @@ def _cloud_saw(console: Console, cloud: Simulator) -> None:
 
 
 def _keep(console: Console, stage: Stage) -> None:
-    console.print(
-        "\nStill running. In another terminal:\n\n"
-        f"  export KUBECONFIG={stage.control_plane.admin_kubeconfig}\n"
-        f"  kubectl get imageshareacceptances -n {NAMESPACE} -w\n\n"
-        "Ctrl-C ends it and cleans up."
-    )
-    with contextlib.suppress(KeyboardInterrupt):
-        signal.pause()
+    stage.control_plane.kubectl("config", "set-context", "--current", f"--namespace={NAMESPACE}")
+    ENVIRONMENT.parent.mkdir(exist_ok=True)
+    ENVIRONMENT.write_text(_environment(stage))
+    try:
+        console.print(
+            "\nStill running. In another terminal, in this directory:\n\n"
+            f"  source {ENVIRONMENT.relative_to(ROOT)}\n"
+            "  kubectl get isa\n\n"
+            "docs/get-started.md goes on from here. Ctrl-C ends it and cleans up."
+        )
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+    finally:
+        ENVIRONMENT.unlink(missing_ok=True)
     console.print("\nStopping.")
+
+
+def _environment(stage: Stage) -> str:
+    """Shell code: where everything is, and two commands under the names that people know."""
+    python = f'PYTHONPATH="{ROOT}/operator" "{sys.executable}"'
+    return "\n".join(
+        [
+            f'export PATH="{binaries.directory()}:$PATH"',
+            f'export KUBECACHEDIR="{stage.control_plane.directory}/kubectl-cache"',
+            f'export KUBECONFIG="{stage.control_plane.admin_kubeconfig}"',
+            f'export CLOUD="{stage.cloud.url}" CLOUD_CONTROL="{stage.cloud.control_url}"',
+            f'export PROJECT="{PROJECT}" OPERATOR_LOG="{stage.operator.log_file}"',
+            f'image-share-operator() {{ {python} -m image_share_operator "$@"; }}',
+            f'cloud() {{ {python} "{ROOT}/hack/cloud.py" "$@"; }}',
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.metrics import MetricWrapperBase
 
 import dashboard
+import fields
 from image_share_operator import metrics, plan
 from image_share_operator.api import (
     Decision,
@@ -77,6 +78,7 @@ def main() -> int:
     pages = {
         DOCS / "state-machine.md": HEAD + _rows(_table()),
         DOCS / "metrics.md": METRICS_HEAD + _rows(_metrics()),
+        DOCS / "fields.md": fields.render(),
         CHART / "files/dashboard.json": dashboard.render(),
     }
     stale = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
@@ -200,7 +202,7 @@ def _told(step: Step) -> tuple[str, ...]:
 
 def _span(span: timedelta) -> str:
     seconds = span.total_seconds()
-    return f"{seconds:g} s" if seconds < TWO_MINUTES_S else f"{seconds / 60:g} min"
+    return f"{seconds:g} s" if seconds < TWO_MINUTES_S else f"{seconds / 60:.3g} min"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A Prometheus that scrapes one operator, on loopback."""
+"""A Prometheus that scrapes operators, on loopback."""
 
 import json
 import socket
@@ -25,15 +25,15 @@ class Prometheus:
     """Scrapes every second; used as a context manager.
 
     Args:
-        target: the port of the operator's metrics.
+        targets: ports of operators' metrics.
         rules: the groups of a PrometheusRule.
     """
 
     def __init__(
-        self, directory: Path, target: int, rules: list[dict[str, Any]] | None = None
+        self, directory: Path, *targets: int, rules: list[dict[str, Any]] | None = None
     ) -> None:
         self._directory = directory
-        self._target = target
+        self._targets = targets
         self._rules = rules or []
         self._port = _free_port()
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False)
@@ -71,7 +71,7 @@ class Prometheus:
         self._http.close()
 
     def up(self) -> bool:
-        """Whether it has scraped the operator at least once."""
+        """Whether it has scraped an operator at least once."""
         try:
             rows = self.query("up == 1")
         except httpx.TransportError:
@@ -112,7 +112,7 @@ class Prometheus:
 
     def _config(self, rules: Path) -> dict[str, Any]:
         target = {
-            "targets": [f"127.0.0.1:{self._target}"],
+            "targets": [f"127.0.0.1:{port}" for port in self._targets],
             "labels": {"namespace": NAMESPACE},
         }
         return {

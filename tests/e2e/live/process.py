@@ -52,7 +52,7 @@ class Operator:
     """The operator's process; its log is kept over restarts."""
 
     def __init__(self, kubeconfig: Path, log: Path, **env: str) -> None:
-        self._log = log
+        self.log_file = log
         self._server: Server | None = None
         self._env = {
             "PYTHONPATH": str(ROOT / "operator"),
@@ -71,7 +71,7 @@ class Operator:
 
     @property
     def log(self) -> str:
-        return self._log.read_text() if self._log.exists() else ""
+        return self.log_file.read_text() if self.log_file.exists() else ""
 
     @property
     def pid(self) -> int:
@@ -84,7 +84,7 @@ class Operator:
         settings = [f"{name}={value}" for name, value in self._env.items()]
         run = [sys.executable, "-m", "image_share_operator"]
         self._server = Server(
-            ["/usr/bin/env", *settings, *run], directory=self._log.parent, log=self._log
+            ["/usr/bin/env", *settings, *run], directory=self.log_file.parent, log=self.log_file
         )
         eventually(lambda: self.log.count(" starts") > before or None)
 

@@ -1,0 +1,93 @@
+"""The dashboard as it is shipped, read for drawing. No network, no drawing."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BOARD = Path(__file__).parents[2] / "deploy/helm/image-share-operator/files/dashboard.json"
+BY_ITSELF = "__auto"
+"""What Grafana makes a legend of when none is given."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A query of a panel, and the template of its lines' legends."""
+
+    expression: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A panel or a heading, with its place in the grid of 24 columns.
+
+    Attributes:
+        steps: values from which on a number has a colour, lowest first.
+    """
+
+    title: str
+    kind: str
+    x: int
+    y: int
+    width: int
+    height: int
+    unit: str = "none"
+    decimals: int | None = None
+    stacked: bool = False
+    steps: tuple[tuple[float, str], ...] = ()
+    asks: tuple[Ask, ...] = ()
+
+    def colour(self, value: float) -> str:
+        """Name of the colour of a number."""
+        return [name for least, name in self.steps if value >= least][-1]
+
+
+def read() -> tuple[Tile, ...]:
+    """All tiles, as they stand in the file."""
+    return tuple(_tile(panel) for panel in json.loads(BOARD.read_text())["panels"])
+
+
+def filled(expression: str, values: Mapping[str, str]) -> str:
+    """Fill in variables, as Grafana does before it asks.
+
+    Raises:
+        KeyError: the expression has a variable that nobody gave a value.
+    """
+    return re.sub(r"\$(\w+)", lambda found: values[found[1]], expression)
+
+
+def legend(template: str, labels: Mapping[str, str]) -> str:
+    """Name a line."""
+    if template == BY_ITSELF:
+        return ", ".join(labels.values())
+    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), template)
+
+
+def _tile(panel: Json) -> Tile:
+    grid = panel["gridPos"]
+    field: Json = panel.get("fieldConfig", {}).get("defaults", {})
+    steps = field.get("thresholds", {}).get("steps", ())
+    return Tile(
+        title=panel["title"],
+        kind=panel["type"],
+        x=grid["x"],
+        y=grid["y"],
+        width=grid["w"],
+        height=grid["h"],
+        unit=field.get("unit", "none"),
+        decimals=field.get("decimals"),
+        stacked=field.get("custom", {}).get("stacking", {}).get("mode") == "normal",
+        steps=tuple(
+            (float("-inf") if step["value"] is None else float(step["value"]), step["color"])
+            for step in steps
+        ),
+        asks=tuple(
+            Ask(expression=row["expr"], template=row["legendFormat"])
+            for row in panel.get("targets", ())
+        ),
+    )

@@ -1,0 +1,124 @@
+"""What happens in the run that the picture shows, and when."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from e2e.live.process import Operator
+from e2e.live.world import PUT, World
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+LASTS_S = 330.0
+LIST = "GET /v2/cloudimages"
+INTERVAL = "1m"
+"""As often as a resource may want to be compared, so that a few minutes show drift."""
+OWNER_FORGOT = [f"0a1b2c3d-0000-4000-8000-{number:012x}" for number in range(24)]
+NEVER_SHARED = 4
+"""The last of them: what a dashboard looks like when not all is well."""
+
+
+class Cast:
+    """Three teams with a namespace, a project and a user each; a cloud; two replicas."""
+
+    def __init__(
+        self, control_plane: ControlPlane, cloud: Simulator, replicas: tuple[Operator, Operator]
+    ) -> None:
+        self.cloud = cloud
+        self.replicas = replicas
+        self.red, self.green, self.blue = (
+            World(control_plane, cloud, replicas[0], control_plane.create_namespace(team))
+            for team in ("red", "green", "blue")
+        )
+        self.images: dict[str, list[str]] = {}
+
+    def apply(self, team: World, prefix: str, count: int, each: int = 1) -> None:
+        """Resources of a team, with so many images each, which are shared with it."""
+        images = self.cloud.add_images(count * each, shared_with=[team.project])
+        self.images[prefix] = images
+        for number in range(count):
+            mine = images[number * each : (number + 1) * each]
+            team.apply(mine, f"{prefix}-{number}", interval=INTERVAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """Something that is done at a time; the page about the dashboard has the same words."""
+
+    at_s: float
+    words: str
+    act: Callable[[Cast], None]
+
+
+def _apply(cast: Cast) -> None:
+    cast.red.secret()
+    cast.green.secret()
+    cast.apply(cast.red, "web", 200)
+    cast.apply(cast.green, "base", 50, each=4)
+
+
+def _wrong_password(cast: Cast) -> None:
+    wrong = cast.blue.password.upper()
+    cast.blue.secret(username=cast.blue.user, password=wrong, domainName=cast.cloud.domain)
+    cast.apply(cast.blue, "locked", 30)
+    for number, image in enumerate(OWNER_FORGOT):
+        cast.red.apply([image], f"late-{number}", interval=INTERVAL)
+
+
+def _mend_password(cast: Cast) -> None:
+    cast.blue.secret()
+
+
+def _share(cast: Cast) -> None:
+    cast.cloud.seed(
+        images=[{"id": image, "owner": cast.cloud.owner_project_id} for image in OWNER_FORGOT],
+        shares=[(image, cast.red.project, "pending") for image in OWNER_FORGOT[:-NEVER_SHARED]],
+    )
+
+
+def _cloud_away(cast: Cast) -> None:
+    cast.cloud.pause()
+
+
+def _cloud_back(cast: Cast) -> None:
+    cast.cloud.resume()
+
+
+def _drift(cast: Cast) -> None:
+    for image in cast.images["base"][:60]:
+        cast.cloud.set_membership(image, cast.green.project, "rejected")
+
+
+def _kill(cast: Cast) -> None:
+    cast.replicas[0].kill()
+
+
+def _busy(cast: Cast) -> None:
+    cast.replicas[0].start()
+    for route in (PUT, LIST):
+        cast.cloud.fault(route, count=3, status=429, retry_after=3)
+    cast.apply(cast.green, "more", 120)
+
+
+def _refused(cast: Cast) -> None:
+    images = cast.cloud.add_images(40, shared_with=[cast.blue.project])
+    cast.cloud.fault(PUT, images=[images[7]], status=400, code="IMG.0027")
+    for number, image in enumerate(images):
+        cast.blue.apply([image], f"mixed-{number}", interval=INTERVAL)
+
+
+CHAPTERS = (
+    Chapter(10, "250 resources with 400 images are applied at once", _apply),
+    Chapter(
+        35,
+        "30 more whose Secret has a wrong password, and 24 whose images nobody has shared",
+        _wrong_password,
+    ),
+    Chapter(65, "the password is mended", _mend_password),
+    Chapter(80, "20 of the 24 are shared by their owner", _share),
+    Chapter(95, "the cloud refuses all connections", _cloud_away),
+    Chapter(130, "the cloud is back", _cloud_back),
+    Chapter(155, "somebody rejects 60 images by hand", _drift),
+    Chapter(225, "the replica at work is killed", _kill),
+    Chapter(255, "it is back, the cloud throttles, 120 more resources are applied", _busy),
+    Chapter(290, "40 more, one of them with an image that the cloud refuses", _refused),
+)

@@ -1,0 +1,114 @@
+"""Each shell block that a page marks as tried works as shown, in what `make demo KEEP=1` leaves."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from docs.blocks import TRIED, Command, blocks, run
+
+ROOT = Path(__file__).parents[2]
+PAGES = ("spec", "troubleshooting", "runbooks", "argocd", "how-to", "get-started")
+"""The last one deletes and breaks what the others use."""
+PYTHONPATH = [str(ROOT / name) for name in ("operator", "tests", "hack")]
+SOURCED = "source .tmp/demo.env"
+READY = (
+    Command(SOURCED),
+    Command(
+        "NEW_PASSWORD=$(kubectl get secret otc-credentials -o jsonpath='{.data.password}'"
+        " | base64 -d)"
+    ),
+)
+"""What a reader has done before, and knows."""
+STARTED = "Ctrl-C ends it"
+MARK = re.compile(r"^<!-- *tried", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The demo as `make demo KEEP=1` runs it; returns what it printed."""
+    log = tmp_path_factory.mktemp("demo") / "log"
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "hack/demo.py"],
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "KEEP": "1", "PYTHONPATH": os.pathsep.join(PYTHONPATH)},
+        )
+        try:
+            while STARTED not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.1)
+            yield log.read_text()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+    assert process.returncode == 0
+    assert not (ROOT / ".tmp/demo.env").exists()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Path:
+    """A directory with what a reader has in the repository's."""
+    for name in ("deploy", ".tmp"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("page", PAGES)
+def test_tried_blocks_do_what_the_page_shows(demo: str, page: str, desk: Path) -> None:
+    assert SOURCED in demo
+    these = [one for block in blocks((ROOT / f"docs/{page}.md").read_text()) for one in block]
+    assert these
+
+    ended = list(run([*READY, *these], where=desk, env=os.environ))
+
+    assert len(ended) == len(READY) + len(these), ended[-1]
+    for one in ended:
+        assert (one.code != 0) == one.command.fails, one
+        assert one.missing == [], one
+
+
+def test_page_that_shows_what_is_not_printed_is_found_out(tmp_path: Path) -> None:
+    page = "<!-- tried -->\n```console\n$ printf 'a 5s\\nb\\n'\n{}\n```\n"
+
+    def missing(shown: str) -> list[str]:
+        ((one,),) = blocks(page.format(shown))
+        (ended,) = run([one], where=tmp_path, env=os.environ)
+        return ended.missing
+
+    assert missing("a  12m\nb") == missing("…\nb") == missing("a…") == []
+    assert missing("b\na 5s") == ["a 5s"]
+    assert missing("a 5s b") == ["a 5s b"]
+
+
+@pytest.mark.parametrize(
+    "text", ["$ false\n", "false\ntrue\n", "$ true\n$ cd /nowhere\n", "$ exit 0\n$ true\n"]
+)
+def test_command_that_fails_is_found_out(tmp_path: Path, text: str) -> None:
+    (these,) = blocks(f"<!-- tried -->\n```console\n{text}```\n")
+
+    ended = list(run(these, where=tmp_path, env=os.environ))
+
+    assert len(ended) < len(these) or any(one.code for one in ended)
+
+
+def test_no_page_is_forgotten() -> None:
+    marked = {page.stem for page in ROOT.glob("docs/**/*.md") if MARK.search(page.read_text())}
+
+    assert marked == {*PAGES, "cli"}
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.stem)
+def test_each_mark_is_understood(page: Path) -> None:
+    text = page.read_text()
+
+    assert len(MARK.findall(text)) == len(TRIED.findall(text))
