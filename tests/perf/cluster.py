@@ -40,14 +40,17 @@ class Watched:
     Attributes:
         seconds: from the first create to the last Ready.
         writes: changes of the objects after their creation; only their status is written.
+        job_seconds: of the last object: how long its job took, by the cloud's clock.
         after_job: of the last object: from the end of its job, by the cloud's clock (which is
             this machine's), to the moment Ready arrived here.
     """
 
     seconds: float = 0.0
     writes: int = 0
+    job_seconds: float = 0.0
     after_job: float = 0.0
     ready: set[str] = field(default_factory=set[str])
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Cluster:
@@ -111,8 +114,12 @@ class Cluster:
             items = (await answer.json())["items"]
         return {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in items}
 
-    async def run(self, count: int) -> Watched:
-        """Create objects that the operator serves; return when all are Ready."""
+    async def run(self, count: int, *, interval: str = "1h", calm_s: float = 0.0) -> Watched:
+        """Create objects that the operator serves; return when all are Ready.
+
+        Args:
+            calm_s: for how long to go on watching then, for writes that come late.
+        """
         namespace = self._control_plane.create_namespace("bench")
         self._secret(namespace)
         images = self._cloud.add_images(count, shared_with=[self._cloud.project_id])
@@ -125,12 +132,14 @@ class Cluster:
 
         async def one(number: int) -> None:
             body = _object(f"web-{number}", [images[number]], self._cloud.url)
-            body["spec"]["projectID"] = self._cloud.project_id
+            body["spec"] |= {"projectID": self._cloud.project_id, "interval": interval}
             await self._send("POST", path, body)
 
         await self._all(one, count)
-        await asyncio.wait_for(watching, GIVE_UP_S)
+        await asyncio.wait_for(seen.complete.wait(), GIVE_UP_S)
         seen.seconds = time.monotonic() - started
+        await asyncio.wait([watching], timeout=calm_s)
+        watching.cancel()
         return seen
 
     async def _watch(self, path: str, count: int, seen: Watched, listening: asyncio.Event) -> None:
@@ -145,7 +154,7 @@ class Cluster:
                 seen.writes += 1
                 _note(event["object"], seen)
                 if len(seen.ready) == count:
-                    return
+                    seen.complete.set()
 
     def _secret(self, namespace: str) -> None:
         login = {
@@ -190,7 +199,10 @@ def _note(body: Json, seen: Watched) -> None:
     conditions = body["status"].get("conditions", ())
     if not any(row["type"] == "Ready" and row["status"] == "True" for row in conditions):
         return
-    ended = datetime.fromisoformat(body["status"]["job"]["endTime"])
+    began, ended = (
+        datetime.fromisoformat(body["status"]["job"][name]) for name in ("beginTime", "endTime")
+    )
+    seen.job_seconds = (ended - began).total_seconds()
     seen.after_job = (datetime.now(UTC) - ended).total_seconds()
     seen.ready.add(body["metadata"]["name"])
 

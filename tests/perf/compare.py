@@ -88,14 +88,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--objects", type=int, default=1000)
     arguments = parser.parse_args(argv)
     console = Console(highlight=False)
-    told: dict[str, list[Run]] = {arguments.base: [], arguments.head: []}
+    base: list[Run] = []
+    head: list[Run] = []
     with contextlib.ExitStack() as stack:
-        trees = {commit: stack.enter_context(_tree(commit)) for commit in told}
+        sides = [
+            (commit, stack.enter_context(_tree(commit)), runs)
+            for commit, runs in ((arguments.base, base), (arguments.head, head))
+        ]
         for number in range(arguments.runs):
-            for commit, tree in trees.items():
+            for commit, tree, runs in sides:
                 console.print(f"run {number + 1} of {arguments.runs}: {commit}")
-                told[commit].append(_measured(tree, arguments.objects))
-    _print(console, changes(told[arguments.base], told[arguments.head]))
+                runs.append(_measured(tree, arguments.objects))
+    _print(console, changes(base, head))
     return 0
 
 
@@ -117,7 +121,7 @@ def _git(*arguments: str) -> None:
 
 def _measured(tree: Path, objects: int) -> Run:
     paths = os.pathsep.join(str(tree / name) for name in ("operator", "tests", "hack"))
-    call = [sys.executable, BENCH, "--objects", str(objects), "--no-targets"]
+    call = [sys.executable, BENCH, "--objects", str(objects), "--quick", "--no-targets"]
     env = {**os.environ, "PYTHONPATH": paths}
     subprocess.run(call, cwd=tree, env=env, check=True, stdout=subprocess.DEVNULL)
     return read(json.loads((tree / ".tmp/bench.json").read_text()))

@@ -1,0 +1,195 @@
+"""What the benchmark measures, stage by stage; each returns lines of the table."""
+
+import asyncio
+import math
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import Cluster, Raw, Watched
+from figures import Figure
+
+from e2e.live.process import Operator
+from envtest import ControlPlane
+from otc_simulator.client import Simulator
+
+PUT = "PUT /v1/cloudimages/members"
+CALLS = {
+    "batch PUTs": (PUT,),
+    "job queries": (
+        "GET /v1/{project_id}/jobs/{job_id}",
+        "GET /v1/cloudimages/job/{job_id}",
+    ),
+    "member queries": ("GET /v2/images/{image_id}/members/{member_id}",),
+    "list queries": ("GET /v2/cloudimages",),
+}
+LOGIN = "POST /v3/auth/tokens"
+JOB_SECONDS = 1.0
+ROUNDS = 2
+ROUND_S = 60
+"""The shortest interval that a resource may ask for: rounds of an hour are measured by it."""
+CALM_S = 3.0
+"""For late writes, after the last resource became Ready."""
+REFERENCE_RATE = 238.0
+"""Objects a second of the raw client where the targets were set: milliseconds of CPU are compared
+as if this machine were as fast as that one."""
+PAGE = 500
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the measurements run on."""
+
+    control_plane: ControlPlane
+    cloud: Simulator
+    operator: Operator
+
+
+async def crowd(cluster: Cluster, stage: Stage, objects: int, raw: Raw) -> list[Figure]:
+    """All at once: throughput, and what each object costs."""
+    before = _cpu_seconds(stage.operator.pid)
+    watched = await cluster.run(objects, calm_s=CALM_S)
+    cpu = _cpu_seconds(stage.operator.pid) - before
+    rate = objects / watched.seconds
+    each_ms = 1000 * cpu / objects
+    counters = stage.cloud.counters()
+    calls = {
+        name: sum(counters["calls"].get(route, 0) for route in routes)
+        for name, routes in CALLS.items()
+    }
+    return [
+        Figure("raw client", raw.rate, "objects/s"),
+        Figure("operator, created to Ready", rate, "objects/s"),
+        Figure("operator / raw client", rate / raw.rate, "", (">=", 0.85)),
+        Figure("cloud calls per object", sum(calls.values()) / objects, "", ("<=", 0.12)),
+        *(Figure(f"  {name} per object", count / objects) for name, count in calls.items()),
+        Figure("status writes per object", watched.writes / objects, "", ("=", 2.0)),
+        Figure("tokens in all", counters["tokens_issued"], "", ("=", 1)),
+        Figure("operator CPU per object", each_ms, "ms"),
+        Figure(
+            "  at the raw rate of 238/s", each_ms * raw.rate / REFERENCE_RATE, "ms", ("<=", 2.5)
+        ),
+        Figure("raw client's CPU per object", raw.cpu_ms, "ms"),
+        Figure("operator CPU / raw client's CPU", each_ms / raw.cpu_ms),
+        Figure("operator memory, peak", _memory_mb(stage.operator.pid, "VmHWM"), "MB"),
+    ]
+
+
+async def one_by_one(cluster: Cluster, count: int) -> list[Figure]:
+    """An object alone: how long it takes beyond its job."""
+    runs: list[Watched] = [await cluster.run(1) for _ in range(count)]
+    over = sorted(run.seconds - run.job_seconds for run in runs)
+    lags = sorted(run.after_job for run in runs)
+    return [
+        Figure(
+            "alone: applied to Ready, over its job, median",
+            statistics.median(over),
+            "s",
+            ("<=", 0.3),
+        ),
+        Figure("alone: the same, p95", over[int(0.95 * (len(over) - 1))], "s"),
+        Figure("alone: job settled to Ready, median", statistics.median(lags), "s"),
+    ]
+
+
+async def settled(cluster: Cluster, stage: Stage, routine: int) -> list[Figure]:
+    """All objects are settled: what a restart costs, and what doing nothing does.
+
+    Args:
+        routine: objects that are looked at each minute; the others are each hour.
+    """
+    before, puts = await cluster.versions(), stage.cloud.calls(PUT)
+    held = _memory_mb(stage.operator.pid, "VmRSS")
+    stage.operator.kill()
+    began = time.monotonic()
+    stage.operator.start()
+    alone = await cluster.run(1)
+    served = time.monotonic() - began - alone.job_seconds
+    restarted = _memory_mb(stage.operator.pid, "VmRSS")
+    idle = await _idle(stage, len(before), routine)
+    after = await cluster.versions()
+    writes = sum(after.get(uid) != version for uid, version in before.items())
+    return [
+        Figure("settled objects", len(before)),
+        Figure("  memory before a restart", held, "MB", ("<=", 150)),
+        Figure("  memory after a restart", restarted, "MB", ("<=", 150)),
+        Figure("  PUTs of a restart", stage.cloud.calls(PUT) - puts - 1, "", ("=", 0)),
+        Figure("  status writes of a restart and after", writes, "", ("=", 0)),
+        Figure("  start to Ready of a new object, less its job", served, "s", ("<=", 8)),
+        *idle,
+    ]
+
+
+async def _idle(stage: Stage, objects: int, routine: int) -> list[Figure]:
+    """Some rounds over those that are looked at each minute, and the rest between the rounds.
+
+    A round takes seconds of its minute, so three quarters of all seconds are of the rest.
+    """
+    asked = _asked(stage.cloud)
+    spent = await _each_second(stage.operator.pid, ROUNDS * ROUND_S)
+    quiet = statistics.mean(spent[: len(spent) * 3 // 4])
+    round_s = max(0.0, sum(spent) - quiet * len(spent)) / ROUNDS * objects / max(routine, 1)
+    calls = (_asked(stage.cloud) - asked) / ROUNDS
+    hourly = quiet + (round_s / 3600 if routine else 0.0)
+    found = [
+        Figure("  idle: cores, nothing to look at", quiet),
+        Figure("  idle: cores, interval of 1 h", hourly, "", ("<=", 0.01)),
+    ]
+    if not routine:
+        return found
+    most = 3 * math.ceil(objects / PAGE)
+    return [
+        *found,
+        Figure("  a round of all: CPU", round_s, "s"),
+        Figure("  a round: cloud calls of the project", calls, "", ("<=", most)),
+    ]
+
+
+async def _each_second(pid: int, seconds: int) -> list[float]:
+    """CPU seconds of each of the next seconds, the least first."""
+    spent: list[float] = []
+    last = _cpu_seconds(pid)
+    for _ in range(seconds):
+        await asyncio.sleep(1)
+        now = _cpu_seconds(pid)
+        spent.append(now - last)
+        last = now
+    return sorted(spent)
+
+
+def growth(costs: Sequence[tuple[int, dict[str, float]]], most: float) -> list[Figure]:
+    """What one object costs among few and among many; see `growth.py`."""
+    (few, first), (many, last) = costs[0], costs[-1]
+    cpu, memory = (last[name] / first[name] for name in ("cpu_us", "memory_kb"))
+    return [
+        Figure(f"own rooms: CPU per object of {few}", first["cpu_us"] / 1000, "ms"),
+        Figure(f"own rooms: memory per object of {few}", first["memory_kb"], "KB"),
+        Figure(f"  CPU per object of {many}, over that", cpu, "", ("<=", most)),
+        Figure(f"  memory per object of {many}, over that", memory, "", ("<=", most)),
+    ]
+
+
+def errors(operator: Operator) -> Figure:
+    """Nothing of all this is worth an error."""
+    bad = sum(" ERROR " in line or "Traceback" in line for line in operator.log.splitlines())
+    return Figure("errors in the log", bad, "", ("=", 0))
+
+
+def _asked(cloud: Simulator) -> int:
+    calls = cloud.counters()["calls"]
+    return sum(count for route, count in calls.items() if route != LOGIN)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of a process, from fields 14 and 15 of proc(5) stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _memory_mb(pid: int, field: str) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
