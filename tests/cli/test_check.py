@@ -109,6 +109,22 @@ def test_wrong_password_is_told_and_tried_once_for_all_resources(
     assert sim.calls(LOGIN) == 1
 
 
+def test_wrong_password_is_told_and_tried_twice_for_many_projects(
+    sim: Simulator, run: Run, write: Write, secret: Json, tmp_path: Path
+) -> None:
+    secret["stringData"]["password"] = "not-the-password"
+    files = list[str]()
+    for number in range(7):
+        made = write(sim.add_image(), with_secret=secret, projectID=f"{number:032x}")
+        files.append((tmp_path / made).rename(tmp_path / f"{number}.yaml").name)
+
+    ended = check(run, *files)
+
+    assert [one["login"] for one in ended.json["resources"]] == [False] * 7
+    assert "not tried here" in ended.json["resources"][6]["trouble"]
+    assert sim.calls(LOGIN) == 2
+
+
 def test_token_of_another_project_is_told(
     sim: Simulator, run: Run, write: Write, secret: Json
 ) -> None:

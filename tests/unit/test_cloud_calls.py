@@ -11,9 +11,9 @@ import pytest
 from drive import PROJECT, Clock
 
 from image_share_operator.api import Decision, Endpoints, Membership
-from image_share_operator.cloud.auth import REFUSED_FOR
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import Circuits
+from image_share_operator.cloud.guard import REFUSED_FOR
 from image_share_operator.cloud.tenants import Sharing, Tenant, Tenants
 from image_share_operator.cloud.transport import build_client
 from image_share_operator.errors import (

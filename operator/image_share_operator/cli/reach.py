@@ -1,4 +1,4 @@
-"""The cloud for one command: few connections, one login for each identity."""
+"""The cloud for one command: few connections, one login for each identity, few wrong ones."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -10,6 +10,7 @@ from image_share_operator.cli.exits import Exit
 from image_share_operator.cloud.auth import Tokens
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import Throttle
+from image_share_operator.cloud.guard import Guards
 from image_share_operator.cloud.ims import Ims
 from image_share_operator.cloud.offers import Offer
 from image_share_operator.cloud.shares import MAX_PAGES, PAGE
@@ -26,11 +27,13 @@ class Reach:
     """What the command may ask.
 
     Attributes:
-        known: by identity, so that wrong credentials are tried once, however many files use them:
-            the cloud locks accounts.
+        known: by identity: one token for all files that share it.
+        guards: wrong credentials are tried twice at most, however many files and projects use
+            them: the cloud locks accounts.
     """
 
     caller: Caller
+    guards: Guards
     known: dict[Identity, Ims] = field(default_factory=dict[Identity, Ims])
 
     def ims(self, identity: Identity) -> Ims:
@@ -40,7 +43,7 @@ class Reach:
             self.known[identity] = Ims(
                 identity=identity,
                 caller=caller,
-                tokens=Tokens(identity, caller, now),
+                tokens=Tokens(identity, caller, now, self.guards),
                 throttle=Throttle(now),
             )
         return self.known[identity]
@@ -57,7 +60,8 @@ async def reaching(settings: Settings) -> AsyncGenerator[Reach]:
     )
     async with clients:
         yield Reach(
-            Caller(client=clients.get(), timeout=settings.request_timeout, clients=clients.get)
+            Caller(client=clients.get(), timeout=settings.request_timeout, clients=clients.get),
+            Guards(now),
         )
 
 

@@ -1,18 +1,18 @@
 """The IAM token of one identity: kept, renewed early, renewed once when refused.
 
-One login serves all who wait for it, and a failed one is remembered for all of them: IAM locks
-an account after five failed logins in fifteen minutes.
+One login serves all who wait for it. Whether it may be tried at all, `guard` says.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from image_share_operator import metrics
 from image_share_operator.cloud import refusals, routes, wire
 from image_share_operator.cloud.call import Caller
+from image_share_operator.cloud.guard import REFUSED_FOR, UNANSWERED_FOR, Guard, Guards
 from image_share_operator.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.identity import Identity, TokenCredentials
 from image_share_operator.reasons import Reason
@@ -27,35 +27,33 @@ services answer 401 where a right is missing, and a login for each would never e
 RENEWALS_AT_MOST = 5
 RENEWALS_WINDOW = timedelta(minutes=5)
 """…nor does a token that works for one call and is refused for the next cause more than these."""
-REFUSED_FOR = timedelta(minutes=20)
-"""How long refused credentials are not tried again. Five tries in 15 min lock an account."""
-UNANSWERED_FOR = timedelta(seconds=1)
-"""How long those who wait share the news that IAM did not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Hold:
-    """A failed login, remembered."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """A token, and when to renew it."""
 
-    error: CloudError
-    until: datetime
+    value: str = field(repr=False)
+    since: datetime
+    renew_at: datetime
+    ends_at: datetime
 
 
 class Tokens:
     """The token of one identity."""
 
-    def __init__(self, identity: Identity, caller: Caller, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, identity: Identity, caller: Caller, now: Callable[[], datetime], guards: Guards
+    ) -> None:
         self._identity = identity
         self._caller = caller
         self._now = now
+        self._guards = guards
         # Spans a login on purpose: all who wait want its result, not one of their own.
         self._lock = asyncio.Lock()
-        self._token: wire.Token | None = None
-        self._renew_at: datetime | None = None
-        self._since = now()
+        self._token: _Known | None = None
         self._renewals: list[datetime] = []
         self._proven = False
-        self._hold: _Hold | None = None
 
     async def current(self) -> str:
         """Return a token that should work.
@@ -65,12 +63,12 @@ class Tokens:
         """
         credentials = self._identity.credentials
         async with self._lock:
-            self._raise_hold()
             if isinstance(credentials, TokenCredentials):
+                self._guard.admit(self._identity)
                 return credentials.token
-            if self._token is None or self._renew_at is None or self._now() >= self._renew_at:
-                await self._log_in()
-            return self._value()
+            if self._token is None or self._now() >= self._token.renew_at:
+                return await self._log_in()
+            return self._token.value
 
     async def renewed(self, refused: str, why: CloudError) -> str | None:
         """Return another token than the one that was refused; ``None`` when none would help.
@@ -79,8 +77,8 @@ class Tokens:
             CloudError: there is none to be had; the same error for all who ask meanwhile.
         """
         async with self._lock:
-            self._raise_hold()
             if isinstance(self._identity.credentials, TokenCredentials):
+                self._guard.admit(self._identity)
                 self._refuse_given(why)
                 return None
             if self._token is not None and self._token.value != refused:
@@ -89,17 +87,20 @@ class Tokens:
                 return None
             self._token = None
             self._renewals.append(self._now())
-            await self._log_in()
-            return self._value()
+            return await self._log_in()
 
     def age_s(self, now: datetime) -> float:
         """For how many seconds the token has been known; 0 when there is none."""
-        return 0.0 if self._token is None else (now - self._since).total_seconds()
+        return 0.0 if self._token is None else (now - self._token.since).total_seconds()
 
     def works(self, token: str) -> None:
         """Take note that the cloud took this token."""
         if self._token is not None and self._token.value == token:
             self._proven = True
+
+    @property
+    def _guard(self) -> Guard:
+        return self._guards.of(self._identity)
 
     def _renewal_helps(self) -> bool:
         now = self._now()
@@ -114,35 +115,35 @@ class Tokens:
             error = TerminalError(
                 f"{why}; put a fresh token into the Secret", reason=Reason.CREDENTIALS_INVALID
             )
-            raise self._held(error, REFUSED_FOR)
+            self._guard.refuse(self._identity, error)
+            raise error
 
-    def _value(self) -> str:
-        if self._token is None:
-            raise RetryableError("IAM login gave no token")
+    async def _log_in(self) -> str:
+        old = self._token
+        try:
+            new = await self._guard.attempt(self._identity, self._ask)
+        except CloudError as exc:
+            if old is None or self._now() >= old.ends_at:
+                raise
+            # The old one still works; but once it ends, nothing does.
+            again = self._now() + _wait_after(exc)
+            self._token = replace(old, renew_at=min(again, old.ends_at))
+            return old.value
+        self._token = _known(new, self._now())
+        self._proven = False
         return self._token.value
 
-    async def _log_in(self) -> None:
-        try:
-            token = await self._ask()
-        except TerminalError as exc:
-            metrics.LOGINS.labels("refused").inc()
-            raise self._held(exc, REFUSED_FOR) from exc.__cause__
-        except RetryableError as exc:
-            metrics.LOGINS.labels("failed").inc()
-            if self._token is not None and self._now() < self._token.expires_at:
-                # The old one still works; but once it ends, nothing does.
-                again = self._now() + (exc.retry_after or UNANSWERED_FOR)
-                self._renew_at = min(again, self._token.expires_at)
-                return
-            raise self._held(exc, exc.retry_after or UNANSWERED_FOR) from exc.__cause__
-        metrics.LOGINS.labels("ok").inc()
-        self._since = self._now()
-        left = token.expires_at - self._since
-        self._token = token
-        self._proven = False
-        self._renew_at = token.expires_at - min(RENEW_BEFORE, left * RENEW_SHARE)
-
     async def _ask(self) -> wire.Token:
+        try:
+            token = await self._exchange()
+        except CloudError as exc:
+            refused = isinstance(exc, TerminalError)
+            metrics.LOGINS.labels("refused" if refused else "failed").inc()
+            raise
+        metrics.LOGINS.labels("ok").inc()
+        return token
+
+    async def _exchange(self) -> wire.Token:
         credentials = self._identity.credentials
         if isinstance(credentials, TokenCredentials):
             raise TypeError("a given token is never logged in")
@@ -159,13 +160,19 @@ class Tokens:
             raise refusals.login_refusal(response)
         return wire.read_token(response)
 
-    def _held(self, error: CloudError, span: timedelta) -> CloudError:
-        self._hold = _Hold(error, self._now() + span)
-        return error
 
-    def _raise_hold(self) -> None:
-        if self._hold is None:
-            return
-        if self._now() < self._hold.until:
-            raise self._hold.error.with_traceback(None)
-        self._hold = None
+def _wait_after(error: CloudError) -> timedelta:
+    """How long after a failed renewal the next one is worth a try."""
+    if isinstance(error, RetryableError):
+        return error.retry_after or UNANSWERED_FOR
+    return REFUSED_FOR
+
+
+def _known(token: wire.Token, now: datetime) -> _Known:
+    early = min(RENEW_BEFORE, (token.expires_at - now) * RENEW_SHARE)
+    return _Known(
+        value=token.value,
+        since=now,
+        renew_at=token.expires_at - early,
+        ends_at=token.expires_at,
+    )

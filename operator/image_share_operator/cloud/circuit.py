@@ -92,6 +92,11 @@ class Throttle:
         self._until: datetime | None = None
         self._refusals = 0
 
+    @property
+    def quiet(self) -> bool:
+        """Whether it is not yet time."""
+        return self._until is not None and self._now() < self._until
+
     def admit(self) -> None:
         """Let a request pass.
 

@@ -11,6 +11,7 @@ from image_share_operator.cloud.batch import Batcher
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import Throttle
 from image_share_operator.cloud.codes import Kind, kind_of_code
+from image_share_operator.cloud.guard import Guards
 from image_share_operator.cloud.ims import Ims
 from image_share_operator.cloud.jobs import Jobs
 from image_share_operator.cloud.shares import Shares
@@ -18,7 +19,8 @@ from image_share_operator.facts import Blame, JobReport, Leftover
 from image_share_operator.identity import Identity
 
 MAX_IDENTITIES = 5_000
-"""A token is some kilobytes; what was not used for longest is logged in again."""
+"""A token is some kilobytes; what was not used for longest is logged in again, unless its guard
+knows better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +39,19 @@ class Sharing:
 class Tenants:
     """All identities in use."""
 
-    def __init__(self, caller: Caller, now: Callable[[], datetime], sharing: Sharing) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        now: Callable[[], datetime],
+        sharing: Sharing,
+        *,
+        most: int = MAX_IDENTITIES,
+    ) -> None:
         self._caller = caller
         self._now = now
         self._sharing = sharing
+        self._most = most
+        self._guards = Guards(now, most)
         self._known: OrderedDict[Identity, Tenant] = OrderedDict()
 
     def oldest_token_s(self) -> float:
@@ -53,13 +64,13 @@ class Tenants:
         tenant = self._known.get(identity)
         if tenant is None:
             caller = self._caller.trusting(identity.ca)
-            tokens = Tokens(identity, caller, self._now)
+            tokens = Tokens(identity, caller, self._now, self._guards)
             throttle = Throttle(self._now)
             ims = Ims(identity=identity, caller=caller, tokens=tokens, throttle=throttle)
             tenant = Tenant(ims, self._sharing)
             self._known[identity] = tenant
         self._known.move_to_end(identity)
-        while len(self._known) > MAX_IDENTITIES:
+        while len(self._known) > self._most:
             self._known.popitem(last=False)
         return tenant
 

@@ -1,0 +1,58 @@
+"""Wrong credentials lock no account."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from e2e.live.world import LOGIN, Operator, World
+
+WRONG = "wrong-horse-battery-staple"
+
+
+@pytest.fixture
+def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
+    """An operator of the test's own: some restart it."""
+    process = Operator(kubeconfig, tmp_path / "log")
+    process.start()
+    yield process
+    process.kill()
+
+
+def credentials(world: World, password: str) -> dict[str, str]:
+    return {"username": world.user, "password": password, "domainName": world.sim.domain}
+
+
+def login(world: World, password: str) -> httpx.Response:
+    """Log in as a person would."""
+    domain = {"name": world.sim.domain}
+    user = {"name": world.user, "password": password, "domain": domain}
+    auth = {
+        "identity": {"methods": ["password"], "password": {"user": user}},
+        "scope": {"project": {"id": world.project}},
+    }
+    url = f"{world.sim.url}/v3/auth/tokens"
+    return httpx.post(url, json={"auth": auth}, trust_env=False)
+
+
+def add_projects(world: World, count: int) -> list[str]:
+    return [world.sim.add_project(f"eu-de_{n}-{world.namespace}") for n in range(count)]
+
+
+def test_wrong_password_of_many_projects_is_tried_twice_and_locks_nothing(world: World) -> None:
+    """Seven objects in as many projects, two Secrets with the same password."""
+    world.secret(**credentials(world, WRONG))
+    world.secret(name="copy", **credentials(world, WRONG))
+    for number, project in enumerate(add_projects(world, 7)):
+        secret = {"name": "copy"} if number % 2 else {"name": "otc-credentials"}
+        world.apply(
+            [world.image()], name=f"web-{number}", projectID=project, credentialsSecretRef=secret
+        )
+
+    for number in range(7):
+        world.wait_for("CredentialsInvalid", name=f"web-{number}")
+
+    assert world.calls(LOGIN) == 2
+    assert login(world, world.password).status_code == httpx.codes.CREATED
+    assert WRONG not in world.operator.log
