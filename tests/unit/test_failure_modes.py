@@ -1,6 +1,7 @@
 """docs/failure-modes.md cites tests that exist, and leaves no reason and no fault test out."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def cited() -> list[tuple[str, str]]:
     return found
 
 
+@functools.cache
 def defined(path: str) -> set[str]:
     """The names of the tests of a file, without importing it."""
     file = TESTS / path
@@ -57,6 +59,7 @@ def defined(path: str) -> set[str]:
     }
 
 
+@functools.cache
 def expected_to_fail(path: str) -> set[str]:
     """The names of the tests of a file that are marked so, or whose parameters are."""
     tree = ast.parse((TESTS / path).read_text())

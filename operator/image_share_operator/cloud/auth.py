@@ -27,11 +27,13 @@ services answer 401 where a right is missing, and a login for each would never e
 RENEWALS_AT_MOST = 5
 RENEWALS_WINDOW = timedelta(minutes=5)
 """…nor does a token that works for one call and is refused for the next cause more than these."""
+LEAST_LIFE = timedelta(seconds=30)
+"""A token is kept for so long, whatever it says of its end: if it does not work, IMS says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """A token, and when to renew it."""
+    """A token, by our own clock."""
 
     value: str = field(repr=False)
     since: datetime
@@ -129,7 +131,7 @@ class Tokens:
             again = self._now() + _wait_after(exc)
             self._token = replace(old, renew_at=min(again, old.ends_at))
             return old.value
-        self._token = _known(new, self._now())
+        self._token = _by_our_clock(new, self._now())
         self._proven = False
         return self._token.value
 
@@ -168,11 +170,13 @@ def _wait_after(error: CloudError) -> timedelta:
     return REFUSED_FOR
 
 
-def _known(token: wire.Token, now: datetime) -> _Known:
-    early = min(RENEW_BEFORE, (token.expires_at - now) * RENEW_SHARE)
+def _by_our_clock(token: wire.Token, now: datetime) -> _Known:
+    """Count the life of a token from now: the cloud's clock may differ from ours."""
+    life = max(token.expires_at - (token.issued_at or now), LEAST_LIFE)
+    early = min(RENEW_BEFORE, life * RENEW_SHARE)
     return _Known(
         value=token.value,
         since=now,
-        renew_at=token.expires_at - early,
-        ends_at=token.expires_at,
+        renew_at=now + max(life - early, LEAST_LIFE),
+        ends_at=now + life,
     )

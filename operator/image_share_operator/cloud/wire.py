@@ -28,10 +28,15 @@ from image_share_operator.identity import PasswordCredentials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """An IAM token; ``expires_at`` is aware UTC."""
+    """An IAM token; the times are aware, and of the cloud's clock.
+
+    Attributes:
+        issued_at: ``None`` when it can't be read; little hangs on it.
+    """
 
     value: str = field(repr=False)
     expires_at: datetime
+    issued_at: datetime | None = None
 
 
 def login_body(credentials: PasswordCredentials, project_id: str) -> Json:
@@ -72,14 +77,24 @@ def read_token(response: httpx.Response) -> Token:
         RetryableError: the answer is not a token.
     """
     value = response.headers.get("X-Subject-Token")
-    expires = dig_text(parse_body(response), "token", "expires_at")
+    body = parse_body(response)
+    expires = dig_text(body, "token", "expires_at")
     if not value or not value.isascii() or expires is None:
         raise RetryableError("IAM answered a login without a token")
+    expires_at = _time(expires)
+    if expires_at is None:
+        raise RetryableError("IAM answered a login with an expiry that can't be read")
+    issued_at = _time(dig_text(body, "token", "issued_at") or "")
+    return Token(value=value, expires_at=expires_at, issued_at=issued_at)
+
+
+def _time(text: str) -> datetime | None:
+    """A time of IAM, which is in UTC when it does not say."""
     try:
-        at = datetime.fromisoformat(expires)
+        at = datetime.fromisoformat(text)
     except ValueError:
-        raise RetryableError("IAM answered a login with an expiry that can't be read") from None
-    return Token(value=value, expires_at=at if at.tzinfo else at.replace(tzinfo=UTC))
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
