@@ -5,6 +5,7 @@ from typing import Protocol
 
 from image_share_operator.api import Desired, Key
 from image_share_operator.credentials import Held
+from image_share_operator.doubts import Doubt, Doubts
 from image_share_operator.identity import Identity
 from image_share_operator.walk import Tenant
 
@@ -14,6 +15,10 @@ class Cloud(Protocol):
 
     def tenant(self, identity: Identity) -> Tenant:
         """The cloud as this identity sees it."""
+        ...
+
+    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+        """Take note of what an earlier process found out about these credentials."""
         ...
 
 
@@ -35,6 +40,7 @@ class Access:
 
     credentials: Credentials
     cloud: Cloud
+    doubts: Doubts
     key: Key
     desired: Desired
     version: str | None = None
@@ -51,5 +57,8 @@ class Access:
                 endpoints=self.desired.endpoints,
                 ca=held.ca,
             )
+            doubt = self.doubts.of(self.key.namespace, self.desired, held.version)
+            if doubt is not None:
+                self.cloud.doubt(identity, doubt)
             self._tenant = self.cloud.tenant(identity)
         return self._tenant

@@ -55,13 +55,15 @@ class Due:
         """When to look at an object that another process left settled; ``None`` for at once.
 
         Spread, so that a restart with ten thousand objects is no burst on the cloud. A Secret
-        that was found wanting is not tried again before its time: restarts lock no account.
+        that was found wanting is not tried again before its time, not even to ask for a job:
+        restarts lock no account.
         """
         known = entry.known
         ready = known.condition(ConditionType.READY)
         if entry.memory.generation != -1 or known.observed_generation != entry.generation:
             return None
-        if ready is None or (known.job is not None and not known.job.state.settled):
+        unsettled = known.job is not None and not known.job.state.settled
+        if ready is None or (unsettled and not known.secret_version):
             return None
         look_at = self._spread(desired, settled=ready.status == "True")
         if known.secret_version is not None:

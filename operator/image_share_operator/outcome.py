@@ -18,6 +18,7 @@ from image_share_operator.errors import (
 )
 from image_share_operator.facts import Facts, Outlook, Report, Standing
 from image_share_operator.pace import Policy
+from image_share_operator.reasons import Reason
 from image_share_operator.store import Entry, Memory
 from image_share_operator.walk import Walk
 
@@ -81,7 +82,9 @@ class Judge:
         status = walk.facts.status
         job = None if walk.facts.job_unknown else status.job
         images = self._rows(walk.facts) if said.images is None else said.images
-        stalled = said.standing.outlook is Outlook.STALLED and version is not None
+        # A job that is overdue has nothing to do with the Secret, and is looked at often anyway.
+        overdue = said.standing.reason is Reason.JOB_TIMEOUT
+        stalled = said.standing.outlook is Outlook.STALLED and not overdue and version is not None
         tried = before.retry_at is not None and before.retry_at <= now
         memory = Memory(
             generation=self.entry.generation,

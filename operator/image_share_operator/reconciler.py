@@ -169,7 +169,7 @@ class Reconciler:
             typical=self.typical.get(desired.endpoints.ims, timedelta(seconds=1)),
             jitter=self.rng.random(),
         )
-        access = Access(self.credentials, self.cloud, entry.key, desired)
+        access = Access(self.credentials, self.cloud, self.store.doubts, entry.key, desired)
         walk = Walk(
             desired=desired,
             facts=facts,

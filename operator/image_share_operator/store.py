@@ -15,6 +15,7 @@ from image_share_operator.api import (
     Key,
     Status,
 )
+from image_share_operator.doubts import Doubts
 from image_share_operator.errors import InvalidSpecError
 from image_share_operator.facts import Company
 
@@ -97,9 +98,14 @@ class Entry:
 
 
 class Store:
-    """All objects that the watch has shown and not taken away."""
+    """All objects that the watch has shown and not taken away.
+
+    Attributes:
+        doubts: what the statuses told that they had when they were first seen.
+    """
 
     def __init__(self) -> None:
+        self.doubts = Doubts()
         self._entries: dict[Key, Entry] = {}
 
     def __len__(self) -> int:
@@ -127,6 +133,8 @@ class Store:
         seen = _parse(body)
         if old is None or not same:
             self._entries[seen.key] = seen
+            if isinstance(seen.desired, Desired):
+                self.doubts.note(seen.key.namespace, seen.desired, seen.known)
             return seen.key
         # The process is ahead of the API server in what it knows of the status, never behind.
         new = replace(seen, known=old.known, unsaved=old.unsaved, memory=old.memory)

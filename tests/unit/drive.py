@@ -20,6 +20,7 @@ from image_share_operator.api import (
 )
 from image_share_operator.cloud.tenants import blame
 from image_share_operator.credentials import Held
+from image_share_operator.doubts import Doubt
 from image_share_operator.errors import JobUnknownError, KubeConflictError, ObjectGoneError
 from image_share_operator.events import Event
 from image_share_operator.facts import JobReport, Leftover
@@ -91,10 +92,15 @@ class FakeCloud:
     refused: frozenset[str] = frozenset()
     refusal: Exception | None = None
     inert: bool = False
+    doubts: list[Doubt] = field(default_factory=list)
 
     def tenant(self, identity: Identity) -> "FakeCloud":
         assert identity.project_id == PROJECT
         return self
+
+    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+        assert identity.project_id == PROJECT
+        self.doubts.append(doubt)
 
     async def submit(
         self,

@@ -175,23 +175,6 @@ async def test_withdrawn_share_turns_ready_false() -> None:
     assert (drive.reason, drive.ready["status"]) == ("NotShared", "False")
 
 
-async def test_refused_secret_is_not_tried_again_by_the_next_process() -> None:
-    drive = Drive()
-    drive.cloud.fails = [TerminalError("401", reason=Reason.CREDENTIALS_INVALID)] * 99
-    await drive.until("CredentialsInvalid")
-    tried = len(drive.cloud.fails)
-
-    for _ in range(5):
-        drive.restart()
-        await drive.run_for(timedelta(minutes=5))
-
-    assert len(drive.cloud.fails) == tried
-    drive.cloud.fails = []
-    drive.credentials.version = "2"
-    await drive.run_for(timedelta(minutes=1))
-    assert drive.reason == "Accepted"
-
-
 async def test_drift_is_told_also_when_someone_asked_to_look() -> None:
     drive = Drive()
     await drive.until("Accepted")

@@ -16,6 +16,7 @@ from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import MAX_QUIET, Circuits
 from image_share_operator.cloud.guard import REFUSED_FOR
 from image_share_operator.cloud.tenants import Sharing, Tenants
+from image_share_operator.doubts import Doubt
 from image_share_operator.errors import CloudError, RetryableError, TerminalError, ThrottledError
 from image_share_operator.identity import Credentials, Identity, PasswordCredentials
 from image_share_operator.reasons import Reason
@@ -322,3 +323,54 @@ async def test_crowd_of_other_identities_does_not_make_it_forget_a_refusal() -> 
 
     assert reasons(await cloud.look_at_all()) == {Reason.CREDENTIALS_INVALID}
     assert len(cloud.logins) == 12
+
+
+TWO = Doubt(locked=False, of_project=False, of_all=True)
+ONE = Doubt(locked=False, of_project=False, of_all=False)
+OWN = Doubt(locked=False, of_project=True, of_all=False)
+LOCK = Doubt(locked=True, of_project=False, of_all=True)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "reason"), [(TWO, Reason.CREDENTIALS_INVALID), (LOCK, Reason.ACCOUNT_LOCKED)]
+)
+async def test_what_an_earlier_process_found_out_is_not_tried_for_a_while(
+    doubt: Doubt, reason: Reason
+) -> None:
+    cloud = Cloud()
+    cloud.tenants.doubt(cloud.identity(PROJECTS[0]), doubt)
+
+    assert reasons(await cloud.look_at_all()) == {reason}
+    assert cloud.logins == []
+    cloud.clock.pass_by(REFUSED_FOR)
+    cloud.tenants.doubt(cloud.identity(PROJECTS[0]), doubt)
+
+    assert await cloud.look_at_all() == [None] * len(PROJECTS)
+
+
+async def test_one_refusal_of_an_earlier_process_leaves_one_try() -> None:
+    cloud = Cloud()
+    cloud.answer = refuses
+    cloud.tenants.doubt(cloud.identity(PROJECTS[0]), ONE)
+
+    assert reasons(await cloud.look_at_all()) == {Reason.CREDENTIALS_INVALID}
+    assert len(cloud.logins) == 1
+
+
+async def test_project_that_an_earlier_process_was_refused_is_the_only_one_held() -> None:
+    cloud = Cloud()
+    cloud.tenants.doubt(cloud.identity(PROJECTS[0]), OWN)
+
+    errors = await cloud.look_at_all()
+
+    assert reasons(errors[:1]) == {Reason.CREDENTIALS_INVALID}
+    assert errors[1:] == [None] * (len(PROJECTS) - 1)
+
+
+async def test_login_that_worked_is_not_doubted_afterwards() -> None:
+    cloud = Cloud()
+    await cloud.look(cloud.identity(PROJECTS[0]))
+
+    cloud.tenants.doubt(cloud.identity(PROJECTS[1]), TWO)
+
+    assert await cloud.look_at_all() == [None] * len(PROJECTS)

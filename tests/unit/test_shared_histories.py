@@ -23,6 +23,7 @@ from image_share_operator import handlers
 from image_share_operator.api import Decision, JobState, Key, Membership
 from image_share_operator.cloud.tenants import Sharing, Tenant, blame
 from image_share_operator.cloud.wire import SharePage
+from image_share_operator.doubts import Doubt
 from image_share_operator.errors import ImagesRefusedError
 from image_share_operator.facts import JobReport
 from image_share_operator.identity import Identity
@@ -157,6 +158,9 @@ class Access:
     def tenant(self, identity: Identity) -> Tenant:
         del identity
         return self._tenant
+
+    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+        raise AssertionError(identity, doubt)
 
 
 class Cluster:

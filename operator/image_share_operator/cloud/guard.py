@@ -13,6 +13,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from image_share_operator.cloud.circuit import Throttle
+from image_share_operator.doubts import Doubt
 from image_share_operator.errors import CloudError, RetryableError, TerminalError, ThrottledError
 from image_share_operator.identity import Credentials, Identity
 from image_share_operator.reasons import Reason
@@ -38,8 +39,9 @@ class _Hold:
 class Guard:
     """Watches over the logins with some credentials at one IAM."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], doubtful_until: datetime) -> None:
         self._now = now
+        self._doubtful_until = doubtful_until
         # Spans a login on purpose: all who wait want to know its result before they try.
         self._lock = asyncio.Lock()
         self._users = 0
@@ -49,6 +51,7 @@ class Guard:
         # One refusal may be the fault of the project: some answer 401 to a wrong one. A second
         # before this time, with no success in between, is the fault of the credentials.
         self._suspect_until: datetime | None = None
+        self._proven = False
 
     @property
     def at_rest(self) -> bool:
@@ -95,6 +98,26 @@ class Guard:
         """Remember what is known to fail without a login."""
         self._of_one[identity] = _Hold(error, self._now() + REFUSED_FOR)
 
+    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+        """Take note of what an earlier process found out; it counts in the first minutes only."""
+        if self._now() >= self._doubtful_until:
+            return
+        words = "the account was locked" if doubt.locked else "IAM refused these credentials"
+        hold = _Hold(
+            TerminalError(
+                f"IAM login: not tried, since {words} before the operator started, and the "
+                "Secret has not changed; correct it",
+                reason=Reason.ACCOUNT_LOCKED if doubt.locked else Reason.CREDENTIALS_INVALID,
+            ),
+            self._doubtful_until,
+        )
+        if doubt.of_project:
+            self._of_one.setdefault(identity, hold)
+        if doubt.of_all and not self._proven:
+            self._of_all = self._of_all or hold
+        if not self._proven:
+            self._suspect_until = self._suspect_until or self._doubtful_until
+
     def _failed(self, identity: Identity, error: CloudError) -> None:
         now = self._now()
         if isinstance(error, ThrottledError):
@@ -118,6 +141,7 @@ class Guard:
             self._suspect_until = now + REFUSED_FOR
 
     def _worked(self, identity: Identity) -> None:
+        self._proven = True
         self._of_all = self._suspect_until = None
         self._of_one.pop(identity, None)
         self._throttle.passed()
@@ -129,6 +153,7 @@ class Guards:
     def __init__(self, now: Callable[[], datetime], most: int = MAX_GUARDS) -> None:
         self._now = now
         self._most = self._room = most
+        self._doubtful_until = now() + REFUSED_FOR
         self._known: dict[tuple[Credentials, str], Guard] = {}
 
     def of(self, identity: Identity) -> Guard:
@@ -144,7 +169,7 @@ class Guards:
                     one: known for one, known in self._known.items() if not known.at_rest
                 }
                 self._room = max(self._most, 2 * len(self._known))
-            guard = self._known[key] = Guard(self._now)
+            guard = self._known[key] = Guard(self._now, self._doubtful_until)
         return guard
 
 

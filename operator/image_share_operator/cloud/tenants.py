@@ -15,6 +15,7 @@ from image_share_operator.cloud.guard import Guards
 from image_share_operator.cloud.ims import Ims
 from image_share_operator.cloud.jobs import Jobs
 from image_share_operator.cloud.shares import Shares
+from image_share_operator.doubts import Doubt
 from image_share_operator.facts import Blame, JobReport, Leftover
 from image_share_operator.identity import Identity
 
@@ -73,6 +74,10 @@ class Tenants:
         while len(self._known) > self._most:
             self._known.popitem(last=False)
         return tenant
+
+    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+        """Take note of what an earlier process found out about these credentials."""
+        self._guards.of(identity).doubt(identity, doubt)
 
 
 class Tenant:

@@ -6,9 +6,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from e2e.live.world import LOGIN, Operator, World
+from e2e.live.world import JOB, LOGIN, Operator, World, eventually
 
 WRONG = "wrong-horse-battery-staple"
+NEXT = "the-next-password-of-all"
 
 
 @pytest.fixture
@@ -56,3 +57,30 @@ def test_wrong_password_of_many_projects_is_tried_twice_and_locks_nothing(world:
     assert world.calls(LOGIN) == 2
     assert login(world, world.password).status_code == httpx.codes.CREATED
     assert WRONG not in world.operator.log
+
+
+def test_refused_password_is_not_tried_again_by_the_next_process(world: World) -> None:
+    """Neither for a job that is under way, nor for a new object, nor for a new project."""
+    projects = add_projects(world, 2)
+    world.sim.settings(job_seconds=300)
+    world.apply([world.image()])
+    world.wait_for("JobRunning")
+    eventually(lambda: world.calls(JOB) or None)
+    world.sim.set_password(NEXT, user_id=world.user_id)
+    world.wait_for("CredentialsInvalid", within_s=59)
+    world.apply([world.image()], name="second", projectID=projects[0])
+    world.wait_for("CredentialsInvalid", name="second")
+    tried = world.calls(LOGIN)
+
+    for number in range(3):
+        world.operator.kill()
+        world.operator.start()
+        world.apply([world.image()], name=f"new-{number}")
+        world.apply([world.image()], name=f"elsewhere-{number}", projectID=projects[1])
+        world.wait_for("CredentialsInvalid", name=f"new-{number}")
+        world.wait_for("CredentialsInvalid", name=f"elsewhere-{number}")
+
+    assert world.calls(LOGIN) == tried
+    assert world.status()["job"]["status"] in ("INIT", "RUNNING")
+    world.secret(**credentials(world, NEXT))
+    world.wait_for("JobRunning", within_s=59)

@@ -1,0 +1,169 @@
+"""What one process found out about a Secret, the next one does not try out again."""
+
+from datetime import timedelta
+
+import pytest
+from drive import IMAGES, KEY, PROJECT, START, Drive, spec
+
+from image_share_operator.api import Condition, ConditionType, Desired, Status
+from image_share_operator.doubts import Doubt, Doubts
+from image_share_operator.errors import TerminalError
+from image_share_operator.reasons import Reason
+
+REFUSED = TerminalError("401", reason=Reason.CREDENTIALS_INVALID)
+OTHER, THIRD = "1" * 32, "2" * 32
+
+
+async def refused(drive: Drive) -> int:
+    """Let the login of the object be refused from now on; return how many tries are left."""
+    drive.cloud.fails = [REFUSED] * 99
+    await drive.until("CredentialsInvalid")
+    return len(drive.cloud.fails)
+
+
+@pytest.mark.parametrize(
+    ("sent", "job_takes", "then"),
+    [
+        (False, timedelta(seconds=1), "Accepted"),
+        (True, timedelta(seconds=1), "Accepted"),
+        (True, timedelta(days=2), "JobTimeout"),
+    ],
+    ids=["there is no job yet", "a job to ask for", "a job that is stuck"],
+)
+async def test_refused_secret_is_not_tried_again_by_the_next_process(
+    sent: bool, job_takes: timedelta, then: str
+) -> None:
+    drive = Drive()
+    drive.cloud.job_takes = job_takes
+    if sent:
+        await drive.step()
+    tried = await refused(drive)
+
+    for _ in range(5):
+        drive.restart()
+        await drive.run_for(timedelta(minutes=5))
+
+    assert len(drive.cloud.fails) == tried
+    drive.cloud.fails = []
+    drive.credentials.version = "2"
+    await drive.run_for(timedelta(minutes=1))
+    assert drive.reason == then
+
+
+async def test_refused_secret_is_tried_again_in_the_end_although_the_job_is_not_settled() -> None:
+    drive = Drive()
+    drive.cloud.job_takes = timedelta(minutes=5)
+    await drive.step()
+    await refused(drive)
+    drive.cloud.fails = []
+    drive.restart()
+
+    await drive.run_for(timedelta(minutes=40))
+
+    assert drive.reason == "Accepted"
+
+
+async def test_overdue_job_is_looked_at_at_once_by_the_next_process() -> None:
+    drive = Drive(spec(timeout="1m"))
+    drive.cloud.job_takes = timedelta(days=2)
+    await drive.until("JobTimeout")
+    polls = drive.cloud.polls
+
+    drive.restart()
+    await drive.step()
+
+    assert drive.cloud.polls == polls + 1
+    assert "secretVersion" not in drive.status
+
+
+async def test_new_process_doubts_what_it_is_asked_to_try_again() -> None:
+    drive = Drive()
+    await refused(drive)
+    drive.restart()
+
+    drive.annotate(reconcile_at="now")
+    await drive.step()
+
+    assert drive.cloud.doubts == [Doubt(locked=False, of_project=True, of_all=False)]
+
+
+async def test_changed_secret_is_not_doubted() -> None:
+    drive = Drive()
+    await refused(drive)
+    drive.restart()
+
+    drive.credentials.version = "2"
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.cloud.doubts == []
+
+
+def desired(project: str = PROJECT, **changes: object) -> Desired:
+    return Desired.parse({**spec(IMAGES[:1], **changes), "projectID": project}, 1)
+
+
+def told(reason: Reason, *, generation: int = 1, version: str | None = "7") -> Status:
+    """A status whose Ready condition says so."""
+    ready = Condition(
+        type=ConditionType.READY,
+        status="True" if reason is Reason.ACCEPTED else "False",
+        reason=reason,
+        message="so it is",
+        observed_generation=generation,
+        last_transition_time=START,
+    )
+    return Status(observed_generation=generation, conditions=(ready,), secret_version=version)
+
+
+def doubt(statuses: dict[str, Status], project: str = PROJECT) -> Doubt | None:
+    """What a process that found these statuses, by project, fears of version 7."""
+    doubts = Doubts()
+    for one, status in statuses.items():
+        doubts.note(KEY.namespace, desired(one), status)
+    return doubts.of(KEY.namespace, desired(project), "7")
+
+
+INVALID, LOCKED = told(Reason.CREDENTIALS_INVALID), told(Reason.ACCOUNT_LOCKED)
+READY = told(Reason.ACCEPTED, version=None)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ({}, None),
+        ({OTHER: READY}, None),
+        ({OTHER: told(Reason.PERMISSION_DENIED)}, None),
+        ({OTHER: told(Reason.CREDENTIALS_INVALID, version="6")}, None),
+        ({OTHER: told(Reason.CREDENTIALS_INVALID, generation=2)}, None),
+        ({PROJECT: INVALID}, Doubt(locked=False, of_project=True, of_all=False)),
+        ({OTHER: INVALID}, Doubt(locked=False, of_project=False, of_all=False)),
+        ({OTHER: LOCKED}, Doubt(locked=True, of_project=False, of_all=True)),
+        ({OTHER: INVALID, THIRD: INVALID}, Doubt(locked=False, of_project=False, of_all=True)),
+        (
+            {OTHER: INVALID, THIRD: INVALID, PROJECT: READY},
+            Doubt(locked=False, of_project=False, of_all=False),
+        ),
+    ],
+    ids=[
+        "nothing is known",
+        "another is ready",
+        "a right is missing",
+        "another version was refused",
+        "the spec was changed since",
+        "refused for this project",
+        "refused for another project",
+        "the account was locked",
+        "refused for two projects",
+        "refused for two projects, good for this one",
+    ],
+)
+def test_doubts_of_a_secret(statuses: dict[str, Status], expected: Doubt | None) -> None:
+    assert doubt(statuses) == expected
+
+
+def test_doubts_of_another_iam_or_another_namespace_are_none() -> None:
+    doubts = Doubts()
+    doubts.note(KEY.namespace, desired(), INVALID)
+
+    assert doubts.of("elsewhere", desired(), "7") is None
+    assert doubts.of(KEY.namespace, desired(region="eu-nl"), "7") is None
