@@ -1,4 +1,4 @@
-"""Wrong credentials lock no account."""
+"""Wrong credentials lock no account, and right ones are rotated without a restart."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,3 +84,40 @@ def test_refused_password_is_not_tried_again_by_the_next_process(world: World) -
     assert world.status()["job"]["status"] in ("INIT", "RUNNING")
     world.secret(**credentials(world, NEXT))
     world.wait_for("JobRunning", within_s=59)
+
+
+def look_again_after_a_change_by_hand(world: World, image: str) -> None:
+    """The answer that the object stands for comes back; so the cloud took the new credentials."""
+    world.sim.set_membership(image, world.project, "rejected")
+    world.annotate(**{"ims.otc.dev/reconcile-at": "after the rotation"})
+    eventually(lambda: world.membership(image) == "accepted" or None, within_s=59)
+    world.wait_for("Accepted", within_s=59)
+
+
+def test_rotated_password_serves_a_ready_object_without_a_restart(world: World) -> None:
+    image = world.image()
+    world.apply([image])
+    world.wait_for("Accepted")
+    pid = world.operator.pid
+
+    world.sim.set_password(NEXT, user_id=world.user_id)
+    world.secret(**credentials(world, NEXT))
+    look_again_after_a_change_by_hand(world, image)
+
+    assert world.operator.pid == pid
+    assert world.calls(LOGIN) <= 3  # one with the old password, if the Secret was just read
+    assert login(world, world.password).status_code == httpx.codes.UNAUTHORIZED
+
+
+def test_rotated_token_serves_a_ready_object_without_a_restart(world: World) -> None:
+    first = login(world, world.password).headers["X-Subject-Token"]
+    world.secret(token=first)
+    image = world.image()
+    world.apply([image])
+    world.wait_for("Accepted")
+
+    world.sim.expire_tokens()
+    world.secret(token=login(world, world.password).headers["X-Subject-Token"])
+    look_again_after_a_change_by_hand(world, image)
+
+    assert world.calls(LOGIN) == 2  # ours
