@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from image_share_operator import fields
 from image_share_operator.errors import InvalidSpecError
@@ -257,9 +256,11 @@ def _endpoints(spec: Mapping[str, Any]) -> Endpoints:
 
 def _url(endpoints: Mapping[str, Any], field: str) -> str:
     text = fields.text(endpoints, field)
-    parts = urlsplit(text)
-    if parts.scheme not in ("https", "http") or not parts.hostname or "@" in parts.netloc:
-        raise InvalidSpecError(f"spec.endpoints.{field} must be a URL such as https://host")
+    if not fields.is_base_url(text):
+        raise InvalidSpecError(
+            f"spec.endpoints.{field} must be https://HOST or https://HOST:PORT, without user, "
+            "path, query or version"
+        )
     return text.rstrip("/")
 
 

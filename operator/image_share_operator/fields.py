@@ -1,5 +1,6 @@
 """Reads single fields of a spec; each refusal names its field. No I/O."""
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import timedelta
@@ -8,6 +9,16 @@ from typing import Any
 from image_share_operator.errors import InvalidSpecError
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+_NAME = rf"(?:{_LABEL}[.])*[A-Za-z](?:[-A-Za-z0-9]{{0,61}}[A-Za-z0-9])?"
+"""Of a host. The last part begins with a letter: ``127.1`` and ``0x7f000001`` are addresses to
+some programs and names to others."""
+_BASE_URL = re.compile(
+    rf"https?://(?:(?P<name>{_NAME})|(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?/?"
+)
+_MAX_NAME = 253
+_MAX_PORT = 65_535
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -43,6 +54,21 @@ def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
     if len(texts) != len(rows):
         raise InvalidSpecError(f"spec.{field} must hold texts only")
     return texts
+
+
+def is_base_url(text: str) -> bool:
+    """Whether it is a scheme, a host and perhaps a port, as the rule of the CRD has it."""
+    found = _BASE_URL.fullmatch(text)
+    if found is None or len(found["name"] or "") > _MAX_NAME:
+        return False
+    try:
+        if found["v4"]:
+            ipaddress.IPv4Address(found["v4"])
+        if found["v6"]:
+            ipaddress.IPv6Address(found["v6"])
+    except ValueError:
+        return False
+    return int(found["port"] or 1) <= _MAX_PORT
 
 
 def duration(spec: Mapping[str, Any], field: str, default: timedelta) -> timedelta:

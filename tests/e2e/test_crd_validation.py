@@ -136,6 +136,30 @@ REFUSED: dict[str, tuple[Json, str]] = {
         endpoints(ims=f"https://{'h' * 505}"),
         "spec.endpoints.ims: Too long: may not be more than 512 bytes",
     ),
+    "an endpoint with port zero": (endpoints(ims=f"{IMS}:0"), NOT_A_URL),
+    "an endpoint with a zero before its port": (endpoints(ims=f"{IMS}:0443"), NOT_A_URL),
+    "an endpoint with an empty part": (endpoints(ims="https://ims..example.com"), NOT_A_URL),
+    "an endpoint with a part of 64 characters": (
+        endpoints(ims=f"https://{'h' * 64}.example.com"),
+        NOT_A_URL,
+    ),
+    "an endpoint with a part that ends in a dash": (
+        endpoints(ims="https://ims-.example.com"),
+        NOT_A_URL,
+    ),
+    "an endpoint whose host has 254 characters": (
+        endpoints(ims=f"https://{'h.' * 126}ab"),
+        NOT_A_URL,
+    ),
+    "an endpoint by an address that is none": (endpoints(ims="https://300.1.1.1"), NOT_A_URL),
+    "an endpoint by an address with a zero too many": (
+        endpoints(ims="https://127.0.0.01"),
+        NOT_A_URL,
+    ),
+    "an endpoint by half an address": (endpoints(ims="https://127.1"), NOT_A_URL),
+    "an endpoint by a number": (endpoints(ims="https://2130706433"), NOT_A_URL),
+    "an endpoint by a hexadecimal address": (endpoints(ims="https://0x7f000001"), NOT_A_URL),
+    "an endpoint by an IPv6 address that is none": (endpoints(ims="https://[:::]"), NOT_A_URL),
     "an endpoint with two lines": (endpoints(ims=f"{IMS}\nX: y"), NOT_A_URL),
     "a timeout below the least": (
         {"timeout": "29s"},
@@ -197,6 +221,13 @@ ACCEPTED: dict[str, Json] = {
     "endpoints with a slash at the end": endpoints(iam=f"{IAM}/", ims=f"{IMS}:8443/"),
     "endpoints by address, without TLS": endpoints(
         iam="http://127.0.0.1:5000", ims="http://[::1]:9292"
+    ),
+    "an endpoint with the longest host": endpoints(ims=f"https://{'h.' * 126}a"),
+    "an endpoint with the longest part": endpoints(ims=f"https://{'h' * 63}.example.com"),
+    "an endpoint with digits and dashes": endpoints(ims="https://1-2.3--4.xn--mnchen-3ya.de-1"),
+    "an endpoint of one word": endpoints(ims="https://ims:8443"),
+    "endpoints by the greatest and the least address": endpoints(
+        iam="https://255.255.255.255", ims="https://0.0.0.0:1"
     ),
     "the shortest timeout": {"timeout": "30s"},
     "the longest timeout": {"timeout": "24h"},

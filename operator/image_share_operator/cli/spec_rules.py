@@ -10,10 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 from image_share_operator.api import REGIONS, Decision, DeletionPolicy
-from image_share_operator.fields import parse_duration
+from image_share_operator.fields import is_base_url, parse_duration
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PROJECT = re.compile(r"[0-9a-f]{32}")
@@ -22,9 +21,6 @@ SUBDOMAIN = re.compile(rf"{_LABEL}([.]{_LABEL})*")
 """The names of objects (RFC 1123)."""
 NAMESPACE = re.compile(_LABEL)
 _VAULT = re.compile(r"[!-~]*")
-_URL = re.compile(
-    r"https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?"
-)
 _DURATION = re.compile(r"([0-9]{1,6}([.][0-9]{1,3})?[hms])+")
 _DAY = timedelta(hours=24)
 MAX_IMAGES = 500
@@ -149,15 +145,6 @@ def _span(least: timedelta) -> Callable[[str], bool]:
     return fits
 
 
-def _is_url(text: str) -> bool:
-    if not _URL.fullmatch(text):
-        return False
-    try:
-        return urlsplit(text).port is not None or text.rstrip("/").rpartition(":")[2] != ""
-    except ValueError:
-        return False
-
-
 def _mistyped(path: str, value: object, wanted: str) -> str:
     kind = _KINDS.get(type(value).__name__, "object")
     return f'{path}: Invalid value: "{kind}": {path} in body must be of type {wanted}: "{kind}"'
@@ -177,7 +164,7 @@ def _shown(value: str) -> str:
     return json.dumps(value)
 
 
-_endpoint = _text(_is_url, NOT_A_URL, most=512)
+_endpoint = _text(is_base_url, NOT_A_URL, most=512)
 _SECRET_REF: dict[str, Rule] = {"name": _text(SUBDOMAIN.fullmatch, NOT_A_SECRET, most=253, least=1)}
 _FIELDS: dict[str, Rule] = {
     "images": _images,

@@ -18,7 +18,8 @@ from image_share_operator.cloud.body import asked, error_of
 from image_share_operator.cloud.circuit import Circuit, Circuits
 from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.cloud.gate import Gates, Limits
-from image_share_operator.errors import OutcomeUnknownError, RetryableError
+from image_share_operator.cloud.refusals import no_url
+from image_share_operator.errors import CloudError, OutcomeUnknownError, RetryableError
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Caller:
         Raises:
             OutcomeUnknownError: a write may have arrived, its answer did not.
             RetryableError: nothing was changed, and no answer came.
+            TerminalError: nothing was sent: the URL is none.
             LostLeadError: another replica is at work.
         """
         origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
@@ -79,9 +81,12 @@ class Caller:
             try:
                 async with asyncio.timeout(self.timeout.total_seconds()):
                     response = await self.client.send(request)
-            except (TimeoutError, httpx.HTTPError) as exc:
-                circuit.failed()
+            except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
                 error, translated = _translated(request, exc)
+                if error in OUTAGES:
+                    circuit.failed()
+                else:
+                    circuit.gave_up()
                 exchange.failed(error, translated, span)
                 raise translated from exc
             except asyncio.CancelledError:
@@ -100,6 +105,8 @@ ROUTINE = frozenset({Kind.IMAGES, Kind.TOKEN, Kind.MISMATCH})
 """What a question may be refused with every day: no such share, a token that has ended."""
 UNANSWERED = ("certificate", "proxy", "connect", "timeout", "broken")
 """Words for why no answer came."""
+OUTAGES = frozenset(UNANSWERED)
+"""Those that speak against the endpoint; the rest is nothing that it did wrong."""
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
@@ -124,7 +131,7 @@ class _Exchange:
         return {
             "http.request.method": self._request.method,
             "url.template": self.route.partition(" ")[2],
-            "server.address": self._request.url.host,
+            "server.address": _host(self._request),
         }
 
     def answered(self, response: httpx.Response, span: tracing.Span) -> None:
@@ -172,9 +179,16 @@ class _Exchange:
         return took
 
 
-def _translated(request: httpx.Request, exc: Exception) -> tuple[str, RetryableError]:
+def _host(request: httpx.Request) -> str:
+    """As it was written: what begins with ``xn--`` can't always be read."""
+    return request.url.raw_host.decode("ascii")
+
+
+def _translated(request: httpx.Request, exc: Exception) -> tuple[str, CloudError]:
     """What went wrong, as a word and as an error."""
-    what = f"{request.method} {request.url.host}{request.url.path}"
+    what = f"{request.method} {_host(request)}{request.url.path}"
+    if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
+        return Kind.INVALID.name.lower(), no_url(str(request.url))
     if isinstance(exc.__cause__, aiohttp.ClientConnectorCertificateError):
         return "certificate", RetryableError(
             f"{what}: its certificate is not trusted; a private authority goes into the key "

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import httpx
 
-from image_share_operator.cloud.body import asked, error_of
+from image_share_operator.cloud.body import MAX_WORD, asked, error_of, one_line
 from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.errors import (
     BatchTooLargeError,
@@ -107,6 +107,14 @@ def retry_after(response: httpx.Response) -> timedelta | None:
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return min(max(wait, timedelta()), MAX_RETRY_AFTER)
+
+
+def no_url(text: str) -> TerminalError:
+    """What the client does not take for a URL, or can't connect to as one."""
+    shown = one_line(text.partition("?")[0][:MAX_WORD])
+    return TerminalError(
+        f"spec.endpoints: {shown} can't be used as a URL", reason=Reason.INVALID_REQUEST
+    )
 
 
 def _without_token(text: str | None, response: httpx.Response) -> str | None:

@@ -5,13 +5,14 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from image_share_operator import __version__
+from image_share_operator.cloud.refusals import no_url
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """No answer of IAM or IMS comes near; a larger one is a fault or an attack."""
@@ -62,7 +63,7 @@ def build_client(
     timeout = httpx.Timeout(
         read_timeout.total_seconds(), connect=connect_timeout.total_seconds(), pool=None
     )
-    return httpx.AsyncClient(
+    return _Client(
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),  # likewise
         transport=BoundedTransport(transport),
         timeout=timeout,
@@ -107,6 +108,19 @@ class Clients:
         """Close all connections."""
         for client in self._known.values():
             await client.aclose()
+
+
+class _Client(httpx.AsyncClient):
+    def build_request(self, method: str, url: httpx.URL | str, **parts: Any) -> httpx.Request:
+        """As any client; it knows more of what a URL is than the API server can be told.
+
+        Raises:
+            TerminalError: the URL is none.
+        """
+        try:
+            return super().build_request(method, url, **parts)
+        except (httpx.InvalidURL, UnicodeError) as exc:
+            raise no_url(str(url)) from exc
 
 
 async def _once(
@@ -161,7 +175,7 @@ class _ByHost(httpx.AsyncBaseTransport):
     def _way(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
         if url.scheme != "https" or "*" in self._direct_to:
             return self._direct
-        labels = url.host.split(".")
+        labels = url.raw_host.decode("ascii").split(".")
         names = {".".join(labels[first:]) for first in range(len(labels))}
         names |= {f"{name}:{url.port or HTTPS}" for name in names}
         return self._tunnel if names.isdisjoint(self._direct_to) else self._direct

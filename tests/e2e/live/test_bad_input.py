@@ -196,3 +196,15 @@ def test_one_bad_object_does_not_delay_a_good_one(world: World) -> None:
 
     assert eventually(lambda: world.condition("Stalled", "bad"))
     assert world.calls(JOB) >= 1
+
+
+def test_endpoint_that_the_api_server_takes_and_no_client_does_is_told_by_field(
+    world: World,
+) -> None:
+    """What follows ``xn--`` must be Punycode, which no rule of a CRD can tell."""
+    world.apply([world.image()], endpoints={"iam": "https://xn--a", "ims": "https://xn--a"})
+
+    ready = world.wait_for("InvalidRequest")
+
+    assert ready["message"].startswith("spec.endpoints: https://xn--a")
+    assert stalled(world, "InvalidRequest")
