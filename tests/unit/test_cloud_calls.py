@@ -3,19 +3,21 @@
 import asyncio
 import contextlib
 import gzip
+import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
 import httpx
 import pytest
+import trustme
 from drive import PROJECT, Clock
 
 from image_share_operator.api import Decision, Endpoints, Membership
 from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.circuit import Circuits
+from image_share_operator.cloud.circuit import THRESHOLD, CircuitOpenError, Circuits
 from image_share_operator.cloud.guard import REFUSED_FOR
 from image_share_operator.cloud.tenants import Sharing, Tenant, Tenants
-from image_share_operator.cloud.transport import build_client
+from image_share_operator.cloud.transport import Clients, build_client
 from image_share_operator.errors import (
     JobUnknownError,
     OutcomeUnknownError,
@@ -316,7 +318,9 @@ async def test_identities_with_another_password_share_no_token() -> None:
 
 
 @contextlib.asynccontextmanager
-async def rude_server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def rude_server(
+    answer: bytes, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, list[bytes]]]:
     """Reads a request, writes ``answer`` (perhaps nothing) and closes."""
     seen: list[bytes] = []
 
@@ -327,9 +331,9 @@ async def rude_server(answer: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
 
 
 def real_caller(client: httpx.AsyncClient) -> Caller:
@@ -395,3 +399,25 @@ async def test_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
     assert [response.status_code for response in responses] == [302, 302]
     assert len(seen) == 2
     assert b"a=b" not in seen[1]
+
+
+@pytest.mark.timeout(10)
+async def test_tenant_without_the_authority_opens_no_circuit_for_one_that_has_it() -> None:
+    authority = trustme.CA()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    second = timedelta(seconds=1)
+    clients = Clients.with_timeouts(connect=second, read=second)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with rude_server(answer, tls) as (url, _), clients:
+        without = Caller(client=clients.get(), timeout=second, clients=clients.get)
+        having = without.trusting(authority.cert_pem.bytes().decode())
+        for _ in range(THRESHOLD):
+            with pytest.raises(RetryableError, match=r"ca\.crt"):
+                await without.send(without.client.build_request("GET", url))
+        with pytest.raises(CircuitOpenError):
+            await without.send(without.client.build_request("GET", url))
+
+        response = await having.send(having.client.build_request("GET", url))
+
+    assert response.status_code == 200

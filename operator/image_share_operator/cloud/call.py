@@ -1,6 +1,7 @@
 """One HTTP exchange: bounded in time, told of, and its failures turned into our errors."""
 
 import asyncio
+import hashlib
 import logging
 import re
 import time
@@ -43,6 +44,7 @@ class Caller:
         gates: how much may go to each endpoint. Waiting there is not part of the exchange.
         circuits: which endpoints are being left alone.
         clients: gives the client that trusts one more certificate authority.
+        trust: tells that authority from others; empty for the system's alone.
         may_write: raises when this process may not write any more; asked just before each write.
     """
 
@@ -51,13 +53,15 @@ class Caller:
     gates: Gates = field(default_factory=lambda: Gates(Limits(at_once=32, per_second=1000.0)))
     circuits: Circuits = field(default_factory=lambda: Circuits(_utc_now))
     clients: Callable[[str], httpx.AsyncClient] | None = None
+    trust: str = ""
     may_write: Callable[[], None] = _always
 
     def trusting(self, ca: str | None) -> "Caller":
         """The same, for endpoints whose certificates this authority signed (PEM)."""
         if ca is None or self.clients is None:
             return self
-        return replace(self, client=self.clients(ca))
+        trust = hashlib.sha256(ca.encode()).hexdigest()
+        return replace(self, client=self.clients(ca), trust=trust)
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send once and read the whole answer.
@@ -70,7 +74,7 @@ class Caller:
         """
         origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
         async with self.gates.of(origin):
-            return await self._exchange(request, self.circuits.of(origin))
+            return await self._exchange(request, self.circuits.of(origin, self.trust))
 
     async def _exchange(self, request: httpx.Request, circuit: Circuit) -> httpx.Response:
         circuit.admit()

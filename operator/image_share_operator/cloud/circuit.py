@@ -120,7 +120,10 @@ class Throttle:
 
 
 class Circuits:
-    """The circuits of all endpoints, by scheme, host and port."""
+    """The circuits of all endpoints, by scheme, host and port.
+
+    Those who trust another authority have one of their own: whom they can't trust, others can.
+    """
 
     def __init__(
         self,
@@ -129,19 +132,20 @@ class Circuits:
     ) -> None:
         self._now = now
         self._jitter = jitter
-        self._known: OrderedDict[str, Circuit] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Circuit] = OrderedDict()
 
     @property
     def open(self) -> int:
         """How many endpoints are being left alone."""
         return sum(circuit.open_until is not None for circuit in self._known.values())
 
-    def of(self, origin: str) -> Circuit:
-        """The one circuit of this endpoint."""
-        circuit = self._known.get(origin)
+    def of(self, origin: str, trust: str = "") -> Circuit:
+        """The one circuit of this endpoint, for those who trust the same authorities."""
+        key = (origin, trust)
+        circuit = self._known.get(key)
         if circuit is None:
-            circuit = self._known[origin] = Circuit(origin, self._now, self._jitter)
-        self._known.move_to_end(origin)
+            circuit = self._known[key] = Circuit(origin, self._now, self._jitter)
+        self._known.move_to_end(key)
         while len(self._known) > MAX_ENDPOINTS:
             self._known.popitem(last=False)
         return circuit
