@@ -8,7 +8,7 @@ import pytest
 
 from image_share_operator.api import Decision, JobState, Membership
 from image_share_operator.cloud import refusals, wire
-from image_share_operator.cloud.body import error_of, one_line
+from image_share_operator.cloud.body import MAX_VALUES, error_of, one_line, parse_body
 from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.errors import (
     ImagesRefusedError,
@@ -330,3 +330,74 @@ def test_read_token_takes_an_expiry_with_and_without_fractions() -> None:
 def test_read_token_without_an_expiry_is_tried_again(body: object) -> None:
     with pytest.raises(RetryableError):
         wire.read_token(answer(201, body, X_Subject_Token=TOKEN))
+
+
+def test_body_is_parsed_once() -> None:
+    response = answer(400, {"error": {"code": "IMG.0027", "message": "no"}})
+
+    assert parse_body(response) is parse_body(response)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ",".join(["{}"] * MAX_VALUES),
+        ",".join(["0"] * MAX_VALUES),
+        ",".join(["[]"] * MAX_VALUES),
+        "[" * MAX_VALUES + "]" * MAX_VALUES,
+    ],
+    ids=["objects", "numbers", "lists", "deep"],
+)
+def test_body_of_too_many_values_is_not_parsed(rows: str) -> None:
+    response = answer(200, text=f'{{"images": [{rows}]}}')
+
+    assert parse_body(response) == {}
+    with pytest.raises(RetryableError, match="without images"):
+        wire.read_shares(response, "pid", 500)
+
+
+def test_page_of_500_images_with_60_fields_each_is_read() -> None:
+    row = {f"__field_{n}": "a text with a comma, and [brackets]" for n in range(60)}
+    listed = [{"id": f"image-{n}", "owner": "o", "tags": [], **row} for n in range(500)]
+
+    page = wire.read_shares(answer(200, {"images": listed}), "pid", 500)
+
+    assert len(page.images) == 500
+
+
+def rows(count: int) -> dict[str, object]:
+    return {"images": [{"id": f"Image-{n}", "owner": "o"} for n in range(count)]}
+
+
+def test_read_shares_takes_as_many_rows_as_were_asked_for() -> None:
+    page = wire.read_shares(answer(200, rows(5)), "pid", 5)
+
+    assert page.images == tuple(f"image-{n}" for n in range(5))
+    assert page.marker == "image-4"
+    with pytest.raises(RetryableError, match="6 images, 5 were asked for"):
+        wire.read_shares(answer(200, rows(6)), "pid", 5)
+
+
+@pytest.mark.parametrize("text", ["", "<html>", "[]", "{}", '{"images": 5}', '{"images": {}}'])
+def test_read_shares_takes_no_other_body_for_an_empty_list(text: str) -> None:
+    with pytest.raises(RetryableError, match="without images"):
+        wire.read_shares(answer(200, text=text), "pid", 500)
+
+
+@pytest.mark.parametrize("body", [{"images": []}, {"images": None}])
+def test_read_shares_takes_an_empty_list(body: object) -> None:
+    assert wire.read_shares(answer(200, body), "pid", 500) == wire.SharePage(images=(), marker=None)
+
+
+def test_read_shares_leaves_out_what_is_not_shared_with_the_project_or_has_no_id() -> None:
+    listed = [
+        {"id": "mine", "owner": "pid"},
+        {"id": "x" * 65},
+        {"id": 5},
+        "text",
+        {"id": "other", "owner": "o"},
+    ]
+
+    page = wire.read_shares(answer(200, {"images": listed}), "pid", 500)
+
+    assert page.images == ("other",)

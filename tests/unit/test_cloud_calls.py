@@ -13,6 +13,8 @@ import trustme
 from drive import PROJECT, Clock
 
 from image_share_operator.api import Decision, Endpoints, Membership
+from image_share_operator.cloud import routes
+from image_share_operator.cloud.bounds import MAX_BODY_BYTES
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import THRESHOLD, CircuitOpenError, Circuits
 from image_share_operator.cloud.guard import REFUSED_FOR
@@ -83,8 +85,9 @@ class Cloud:
         )
 
 
-def pending(_: httpx.Request) -> httpx.Response:
-    return httpx.Response(200, json=MEMBER)
+def pending(request: httpx.Request) -> httpx.Response:
+    lists = request.url.path == "/v2/cloudimages"
+    return httpx.Response(200, json={"images": []} if lists else MEMBER)
 
 
 def refused(_: httpx.Request) -> httpx.Response:
@@ -353,15 +356,25 @@ async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: st
 
 
 @pytest.mark.timeout(10)
-async def test_body_over_the_bound_is_refused_while_it_arrives() -> None:
+@pytest.mark.parametrize(
+    ("route", "most"),
+    [*((route, MAX_BODY_BYTES) for route in ("other", *routes.ALL[:-1])), (routes.LIST, 4 << 20)],
+)
+async def test_body_over_the_bound_of_its_route_is_refused_while_it_arrives(
+    route: str, most: int
+) -> None:
     second = timedelta(seconds=5)
     client = build_client(connect_timeout=second, read_timeout=second)
-    size = 11 * 1024 * 1024
-    head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode()
-    async with rude_server(head + b"x" * size) as (url, _), client:
-        caller = Caller(client=client, timeout=timedelta(seconds=5))
-        with pytest.raises(RetryableError):
-            await caller.send(client.build_request("GET", url))
+    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+    async with client:
+        caller = Caller(client=client, timeout=second)
+        async with rude_server(head + b"x" * most) as (url, _):
+            request = client.build_request("GET", url, extensions={"route": route})
+            assert len((await caller.send(request)).content) == most
+        async with rude_server(head + b"x" * (most + 1)) as (url, _):
+            request = client.build_request("GET", url, extensions={"route": route})
+            with pytest.raises(RetryableError, match="the answer is over"):
+                await caller.send(request)
 
 
 @pytest.mark.timeout(10)

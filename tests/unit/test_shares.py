@@ -13,6 +13,7 @@ from image_share_operator.cloud.shares import (
     LULLS,
     LULLS_PER_S,
     MAX_LIST_GAP_S,
+    MAX_ROWS,
     PAGE,
     REFILL_PER_S,
     Shares,
@@ -287,3 +288,15 @@ async def test_who_goes_away_takes_the_answer_from_nobody() -> None:
     going.cancel()
 
     assert await staying == cloud.held
+
+
+async def test_list_that_never_ends_is_kept_up_to_a_bound_and_the_rest_asked_singly() -> None:
+    cloud = Cloud(MAX_ROWS + 3 * PAGE)
+    shares = Shares(cloud)
+    asked = (*cloud.images[: int(BURST)], cloud.images[-1])
+
+    found = await shares.look(asked, OLD_WILL_DO)
+
+    assert found == dict.fromkeys(asked, PENDING)
+    assert cloud.pages == MAX_ROWS / PAGE
+    assert cloud.singles == [cloud.images[-1]]

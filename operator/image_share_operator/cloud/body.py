@@ -11,6 +11,8 @@ Json = dict[str, Any]
 MAX_WORD = 64
 """Longer words are cut from what the cloud says: a token is kilobytes, an id 36 characters."""
 MAX_TEXT = 200
+MAX_VALUES = 100_000
+"""In one body: 200 for each image of a page. Ten megabytes of ``{}`` become 200 MB of memory."""
 
 _CODES = ("code", "error_code", "errorCode")
 _TEXTS = ("message", "error_msg", "errorMsg")
@@ -18,9 +20,22 @@ _CODE = re.compile(r"[A-Z]{2,8}\.\d{3,5}")
 
 
 def parse_body(response: httpx.Response) -> Json:
-    """The JSON object of a response; empty when the body is anything else."""
+    """The JSON object of a response; empty when the body is anything else, or too much of it."""
+    known = response.extensions.get(_PARSED)
+    if known is None:
+        known = response.extensions[_PARSED] = _parsed(response.content)
+    return cast("Json", known)
+
+
+_PARSED = "parsed"
+"""Where a response keeps what its body says: several ask, and it is parsed once."""
+
+
+def _parsed(content: bytes) -> Json:
+    if sum(content.count(mark) for mark in (b"{", b"[", b",")) > MAX_VALUES:
+        return {}
     try:
-        return as_object(json.loads(response.content)) or {}
+        return as_object(json.loads(content)) or {}
     except (ValueError, RecursionError):
         return {}
 

@@ -16,6 +16,7 @@ import httpx
 from image_share_operator import metrics, tracing
 from image_share_operator.cloud import routes
 from image_share_operator.cloud.body import asked, error_of
+from image_share_operator.cloud.bounds import BodyTooLargeError
 from image_share_operator.cloud.circuit import Circuit, Circuits
 from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.cloud.gate import Gates, Limits
@@ -205,6 +206,8 @@ def _translated(request: httpx.Request, exc: Exception) -> tuple[str, CloudError
         return "connect", RetryableError(f"{what}: no connection")
     late = _timed_out(exc)
     why = "no answer in time" if late else "the connection broke"
+    if isinstance(exc, BodyTooLargeError):
+        why = str(exc)
     kind = OutcomeUnknownError if request.method in WRITES else RetryableError
     return "timeout" if late else "broken", kind(f"{what}: {why}")
 

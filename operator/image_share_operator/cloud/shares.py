@@ -38,6 +38,8 @@ REFILL_PER_S = 2.0
 PAGE = 500
 """The documented default of the list that has no documented maximum."""
 MAX_PAGES = 400
+MAX_ROWS = 50_000
+"""Of a list that is kept: 6 MB. What comes after is asked for singly."""
 KEPT = timedelta(minutes=10)
 """How long a list is kept for those whom an older one serves."""
 NO_LISTS_S = 600.0
@@ -255,7 +257,7 @@ class Shares:
         self._typed &= not any(_tells(one, Membership.PENDING) for one in unseen.values())
 
     async def _read_lists(self, found: _List, wanted: set[str] | None) -> None:
-        """Read until all ``wanted`` are found; ``None`` for all there is."""
+        """Read until all ``wanted`` are found; ``None`` for all there is, up to `MAX_ROWS`."""
         hits = dict.fromkeys(LISTS, 0)
         for membership in self._order:
             async for page in self._pages_of(membership):
@@ -267,6 +269,8 @@ class Shares:
                         wanted.discard(image)
                         found.rows[image] = membership
                         hits[membership] += 1
+                if len(found.rows) >= MAX_ROWS:
+                    return
                 if wanted is not None and not wanted:
                     break
             if wanted is not None and not wanted:

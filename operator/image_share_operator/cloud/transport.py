@@ -2,7 +2,7 @@
 
 import errno
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Self
@@ -12,18 +12,13 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from image_share_operator import __version__
+from image_share_operator.cloud.bounds import BoundedTransport
 from image_share_operator.cloud.refusals import no_url
 
-MAX_BODY_BYTES = 10 * 1024 * 1024
-"""No answer of IAM or IMS comes near; a larger one is a fault or an attack."""
 MAX_HEADER_BYTES = 64 * 1024
 """A token comes in a header, and grows with the rights of its user beyond the usual 8 KiB."""
 
 HTTPS = 443
-
-
-class BodyTooLargeError(httpx.TransportError):
-    """The body is over `MAX_BODY_BYTES`."""
 
 
 def build_client(
@@ -184,43 +179,3 @@ class _ByHost(httpx.AsyncBaseTransport):
         """Close the connections."""
         await self._direct.aclose()
         await self._tunnel.aclose()
-
-
-class BoundedTransport(httpx.AsyncBaseTransport):
-    """Refuses bodies over `MAX_BODY_BYTES` while they arrive.
-
-    Compressed ones too, which nobody asked for: ten megabytes may unfold to ten gigabytes.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass the request on and put a bound on the body of its answer."""
-        response = await self._inner.handle_async_request(request)
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            await response.aclose()
-            raise httpx.DecodingError("the body is compressed, which was not asked for")
-        if isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _BoundedStream(response.stream)
-        return response
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
-
-
-class _BoundedStream(httpx.AsyncByteStream):
-    def __init__(self, inner: httpx.AsyncByteStream) -> None:
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self._inner:
-            size += len(chunk)
-            if size > MAX_BODY_BYTES:
-                raise BodyTooLargeError(f"body over {MAX_BODY_BYTES} bytes")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()

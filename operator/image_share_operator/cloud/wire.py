@@ -13,6 +13,7 @@ import httpx
 
 from image_share_operator.api import Decision, JobState, Membership
 from image_share_operator.cloud.body import (
+    MAX_WORD,
     Json,
     asked,
     dig,
@@ -176,15 +177,19 @@ def read_shares(response: httpx.Response, project_id: str, limit: int) -> ShareP
     Raises:
         RetryableError: the answer is not a list of images.
     """
-    rows: object = parse_body(response).get("images", ())
-    if rows is None:
-        rows = ()
-    if not isinstance(rows, list | tuple):
+    body = parse_body(response)
+    rows: object = [] if "images" in body and body["images"] is None else body.get("images")
+    if not isinstance(rows, list):
         raise RetryableError(f"{asked(response)} answered without images")
+    listed = cast("list[object]", rows)
+    if len(listed) > limit:
+        raise RetryableError(
+            f"{asked(response)} answered with {len(listed)} images, {limit} were asked for"
+        )
     known = [
         (image.lower(), dig_text(row, "owner"))
-        for row in cast("list[object]", rows)
-        if (image := dig_text(row, "id")) is not None
+        for row in listed
+        if (image := dig_text(row, "id")) is not None and len(image) <= MAX_WORD
     ]
     return SharePage(
         images=tuple(image for image, owner in known if owner != project_id),
