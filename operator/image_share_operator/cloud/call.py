@@ -1,7 +1,6 @@
 """One HTTP exchange: bounded in time, told of, and its failures turned into our errors."""
 
 import asyncio
-import hashlib
 import logging
 import re
 import time
@@ -21,6 +20,7 @@ from image_share_operator.cloud.circuit import Circuit, Circuits
 from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.cloud.refusals import no_url
+from image_share_operator.cloud.trust import authorities
 from image_share_operator.errors import CloudError, OutcomeUnknownError, RetryableError
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,7 @@ class Caller:
         """The same, for endpoints whose certificates this authority signed (PEM)."""
         if ca is None or self.clients is None:
             return self
-        trust = hashlib.sha256(ca.encode()).hexdigest()
-        return replace(self, client=self.clients(ca), trust=trust)
+        return replace(self, client=self.clients(ca), trust=authorities(ca).key)
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send once and read the whole answer.

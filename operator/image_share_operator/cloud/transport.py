@@ -2,10 +2,13 @@
 
 import errno
 import ssl
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import aiohttp
 import httpx
@@ -14,9 +17,12 @@ from httpx_aiohttp import AiohttpTransport
 from image_share_operator import __version__
 from image_share_operator.cloud.bounds import BoundedTransport
 from image_share_operator.cloud.refusals import no_url
+from image_share_operator.cloud.trust import Authorities, authorities
 
 MAX_HEADER_BYTES = 64 * 1024
 """A token comes in a header, and grows with the rights of its user beyond the usual 8 KiB."""
+MAX_AUTHORITIES = 32
+"""A cluster has one or two."""
 
 HTTPS = 443
 
@@ -25,20 +31,21 @@ def build_client(
     *,
     connect_timeout: timedelta,
     read_timeout: timedelta,
-    ca: str | None = None,
     proxy: str = "",
     no_proxy: str = "",
 ) -> httpx.AsyncClient:
-    """Make a client. TLS is verified; there is no way to turn that off.
+    """Make a client with connections of its own; the arguments are those of `Clients`."""
+    transport = _build_transport(None, proxy=proxy, no_proxy=no_proxy)
+    return _client(transport, _timeout(connect_timeout, read_timeout))
 
-    Args:
-        ca: certificates in PEM that are trusted besides the system's.
-        proxy: URL of the one that https:// is sent through; empty for none.
-        no_proxy: hosts that are reached without it, separated by commas; as in ``NO_PROXY``.
-    """
+
+def _build_transport(
+    trusted: Authorities | None, *, proxy: str, no_proxy: str
+) -> httpx.AsyncBaseTransport:
+    """Make connections. TLS is verified; there is no way to turn that off."""
     tls = ssl.create_default_context()
-    if ca is not None:
-        tls.load_verify_locations(cadata=ca)
+    if trusted is not None:
+        tls.load_verify_locations(cadata=trusted.data)
 
     def session() -> aiohttp.ClientSession:
         # Unlimited here: the gate of each endpoint bounds them, and waits before the timeout runs.
@@ -55,12 +62,17 @@ def build_client(
     if proxy:
         tunnel = AiohttpTransport(verify=tls, client=session, proxy=_proxy(httpx.URL(proxy)))
         transport = _ByHost(transport, tunnel, no_proxy)
-    timeout = httpx.Timeout(
-        read_timeout.total_seconds(), connect=connect_timeout.total_seconds(), pool=None
-    )
+    return BoundedTransport(transport)
+
+
+def _timeout(connect: timedelta, read: timedelta) -> httpx.Timeout:
+    return httpx.Timeout(read.total_seconds(), connect=connect.total_seconds(), pool=None)
+
+
+def _client(transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout) -> httpx.AsyncClient:
     return _Client(
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),  # likewise
-        transport=BoundedTransport(transport),
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),  # as above
+        transport=transport,
         timeout=timeout,
         follow_redirects=False,
         headers={
@@ -71,29 +83,61 @@ def build_client(
     )
 
 
-class Clients:
-    """The clients of a process: one, and one for each private certificate authority."""
+Build = Callable[[Authorities | None], httpx.AsyncBaseTransport]
 
-    def __init__(self, build: Callable[[str | None], httpx.AsyncClient]) -> None:
+
+class Clients:
+    """The clients of a process. Who trusts the same authorities shares connections.
+
+    At most `MAX_AUTHORITIES` private ones have connections, apart from those in use: a context of
+    TLS is 0.8 MB, and whoever may write a Secret may write another ``ca.crt`` each minute.
+    """
+
+    def __init__(self, build: Build, timeout: httpx.Timeout) -> None:
         self._build = build
-        self._known: dict[str | None, httpx.AsyncClient] = {}
+        self._timeout = timeout
+        self._known: OrderedDict[str, _Shared] = OrderedDict()
 
     @classmethod
     def with_timeouts(
         cls, *, connect: timedelta, read: timedelta, proxy: str = "", no_proxy: str = ""
     ) -> Self:
-        """Clients that wait for so long at most; the proxy as in `build_client`."""
-        return cls(
-            lambda ca: build_client(
-                connect_timeout=connect, read_timeout=read, ca=ca, proxy=proxy, no_proxy=no_proxy
-            )
-        )
+        """Clients that wait for so long at most.
+
+        Args:
+            proxy: URL of the one that https:// is sent through; empty for none.
+            no_proxy: hosts that are reached without it, separated by commas; as in ``NO_PROXY``.
+        """
+        build = partial(_build_transport, proxy=proxy, no_proxy=no_proxy)
+        return cls(build, _timeout(connect, read))
 
     def get(self, ca: str | None = None) -> httpx.AsyncClient:
-        """The one client that trusts this authority besides the system's."""
-        if ca not in self._known:
-            self._known[ca] = self._build(ca)
-        return self._known[ca]
+        """A client that trusts these certificates (PEM) besides the system's.
+
+        It is light, and needs not be closed: connections are made when it sends.
+        """
+        trusted = None if ca is None else authorities(ca)
+        return _client(_Borrowed(self, trusted), self._timeout)
+
+    def take(self, trusted: Authorities | None) -> "_Shared":
+        """Count one more who uses these connections."""
+        key = "" if trusted is None else trusted.key
+        shared = self._known.get(key)
+        if shared is None:
+            shared = self._known[key] = _Shared(self._build(trusted))
+        self._known.move_to_end(key)
+        shared.users += 1
+        return shared
+
+    async def tidy(self) -> None:
+        """Close what nobody uses and was not used for longest, beyond the bound."""
+        while (spare := self._spare()) is not None:
+            await self._known.pop(spare).transport.aclose()
+
+    def _spare(self) -> str | None:
+        if len(self._known) - ("" in self._known) <= MAX_AUTHORITIES:
+            return None
+        return next((key for key, shared in self._known.items() if key and not shared.users), None)
 
     async def __aenter__(self) -> Self:
         """Nothing is opened before it is needed."""
@@ -101,8 +145,51 @@ class Clients:
 
     async def __aexit__(self, *exc: object) -> None:
         """Close all connections."""
-        for client in self._known.values():
-            await client.aclose()
+        for shared in self._known.values():
+            await shared.transport.aclose()
+
+
+@dataclass(slots=True)
+class _Shared:
+    """Connections, and how many requests are under way on them."""
+
+    transport: httpx.AsyncBaseTransport
+    users: int = 0
+
+
+class _Borrowed(httpx.AsyncBaseTransport):
+    """Sends on shared connections, and holds them until the answer is read."""
+
+    def __init__(self, clients: Clients, trusted: Authorities | None) -> None:
+        self._clients = clients
+        self._trusted = trusted
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass the request on."""
+        shared = self._clients.take(self._trusted)
+        try:
+            await self._clients.tidy()
+            response = await shared.transport.handle_async_request(request)
+        except BaseException:
+            shared.users -= 1
+            raise
+        response.stream = _BorrowedStream(response.stream, shared)
+        return response
+
+
+class _BorrowedStream(httpx.AsyncByteStream):
+    def __init__(self, inner: object, shared: _Shared) -> None:
+        self._inner = cast("httpx.AsyncByteStream", inner)  # a transport that waits gives such
+        self._shared: _Shared | None = shared
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._inner.__aiter__()
+
+    async def aclose(self) -> None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.users -= 1
+        await self._inner.aclose()
 
 
 class _Client(httpx.AsyncClient):

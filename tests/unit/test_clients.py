@@ -1,0 +1,170 @@
+"""Private certificate authorities: who shares connections, and how many are kept."""
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import pytest
+import trustme
+
+from image_share_operator.cloud.transport import MAX_AUTHORITIES, Clients
+from image_share_operator.cloud.trust import Authorities, authorities
+
+URL = "https://ims.test"
+SECOND = timedelta(seconds=1)
+
+
+class Wire:
+    """Counts what is opened and closed; answers when told."""
+
+    def __init__(self) -> None:
+        self.opened: list[str | bytes | None] = []
+        self.closed = 0
+        self.answer = asyncio.Event()
+        self.answer.set()
+        self.clients = Clients(self._build, httpx.Timeout(1))
+
+    @property
+    def held(self) -> int:
+        return len(self.opened) - self.closed
+
+    def _build(self, trusted: Authorities | None) -> httpx.AsyncBaseTransport:
+        self.opened.append(None if trusted is None else trusted.data)
+        return _Transport(self)
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        assert not self._closed
+        return httpx.Response(200, stream=_Stream(self._wire), request=request)
+
+    async def aclose(self) -> None:
+        await asyncio.sleep(0)
+        self._closed = True
+        self._wire.closed += 1
+
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await self._wire.answer.wait()
+        yield b"{}"
+
+
+async def test_authorities_that_are_not_used_any_more_are_closed() -> None:
+    wire = Wire()
+    await wire.clients.get().get(URL)
+    for number in range(3 * MAX_AUTHORITIES):
+        await wire.clients.get(f"authority {number}").get(URL)
+
+        assert wire.held <= 1 + MAX_AUTHORITIES
+
+    async with wire.clients:
+        await wire.clients.get().get(URL)
+        assert wire.opened.count(None) == 1
+    assert wire.held == 0
+
+
+async def test_authority_that_was_closed_is_opened_anew_when_it_is_used() -> None:
+    wire = Wire()
+    first = wire.clients.get("first")
+    await first.get(URL)
+    for number in range(MAX_AUTHORITIES):
+        await wire.clients.get(f"authority {number}").get(URL)
+
+    await first.get(URL)
+
+    assert wire.opened.count("first") == 2
+
+
+async def test_authority_in_use_is_not_closed_before_the_answer_is_read() -> None:
+    wire = Wire()
+    wire.answer.clear()
+    async with asyncio.TaskGroup() as group:
+        asked = [
+            group.create_task(wire.clients.get(f"authority {number}").get(URL))
+            for number in range(2 * MAX_AUTHORITIES)
+        ]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (wire.held, wire.closed) == (2 * MAX_AUTHORITIES, 0)
+        wire.answer.set()
+
+    assert [(await one).status_code for one in asked] == [200] * 2 * MAX_AUTHORITIES
+    await wire.clients.get("authority 0").get(URL)
+    assert wire.held == MAX_AUTHORITIES
+
+
+async def test_request_that_is_given_up_holds_nothing() -> None:
+    wire = Wire()
+    wire.answer.clear()
+    for number in range(2 * MAX_AUTHORITIES):
+        client = wire.clients.get(f"authority {number}")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.get(URL), 0)
+        task = asyncio.create_task(client.get(URL))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert wire.held <= MAX_AUTHORITIES
+
+
+@pytest.fixture(scope="module")
+def pems() -> tuple[str, str]:
+    return trustme.CA().cert_pem.bytes().decode(), trustme.CA().cert_pem.bytes().decode()
+
+
+def test_order_comments_and_line_ends_make_no_other_authority(pems: tuple[str, str]) -> None:
+    one, two = pems
+    variants = {
+        one + two,
+        two + one,
+        f"# ours\n{one}\n\n# theirs\n{two}# end",
+        (one + two).replace("\n", "\r\n"),
+        one + two + one,
+    }
+
+    assert len({authorities(text).key for text in variants}) == 1
+    assert authorities(one).key != authorities(two).key
+    assert authorities(one).key != authorities(one + two).key
+
+
+FORGED = {
+    "in the middle of a line": "# {theirs}{ours}",
+    "spoiled": "-----BEGIN CERTIFICATE-----\n*{body}{ours}",
+    "with a header": "-----BEGIN CERTIFICATE-----\nX: y\n\n{body}{ours}",
+    "of another kind": "-----BEGIN TRUSTED CERTIFICATE-----\n{body}{ours}",
+}
+
+
+@pytest.mark.parametrize("form", FORGED.values(), ids=FORGED)
+def test_key_is_made_of_what_is_trusted(pems: tuple[str, str], form: str) -> None:
+    """Whatever a text looks like: with the key of an authority comes trust in that very one."""
+    ours, theirs = pems
+    body = theirs.split("-----BEGIN CERTIFICATE-----\n")[1]
+
+    read = authorities(form.format(ours=ours, theirs=theirs, body=body))
+
+    made_of = read.data.encode() if isinstance(read.data, str) else read.data
+    assert hashlib.sha256(made_of).hexdigest() == read.key
+    assert read.key != authorities(theirs).key
+
+
+def test_certificates_are_trusted_as_they_are_read(pems: tuple[str, str]) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    tls.load_verify_locations(cadata=authorities("".join(pems)).data)
+
+    assert set(tls.get_ca_certs(binary_form=True)) == {ssl.PEM_cert_to_DER_cert(p) for p in pems}
