@@ -13,7 +13,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -57,7 +57,7 @@ class ApiServer:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] = JSON,
     ) -> Any:
-        """Send one request; return what it is answered with, as JSON.
+        """Send one request; return the JSON object that it is answered with.
 
         Args:
             verb: as RBAC calls it: get, list, create, update or patch; with resource and namespace,
@@ -69,10 +69,8 @@ class ApiServer:
         """
         where = f" in namespace {namespace}" if namespace else ""
         about = {"http.request.method": METHODS[verb], "k8s.namespace.name": namespace}
-        with (
-            tracing.span(f"{verb} {resource}", about),
-            _translated(f"{verb} {resource}{where}"),
-        ):
+        what = f"{verb} {resource}{where}"
+        with tracing.span(f"{verb} {resource}", about), _translated(what):
             sent = {**JSON, **headers}
             for auth in (await self._api.configuration.auth_settings()).values():
                 sent[auth["key"]] = auth["value"]
@@ -83,10 +81,31 @@ class ApiServer:
                 body=body,
                 _request_timeout=self._timeout,
             )
-            text = await answer.read()
+            content = await _read(answer.response, what)
             if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
                 raise ApiException(http_resp=answer)
-            return json.loads(text)
+            return _object(content, f"{what}: HTTP {answer.status}")
+
+
+async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            response.close()
+            raise KubeRetryableError(f"{what}: the answer is over {MAX_BODY >> 20} MiB")
+    return bytes(body)
+
+
+def _object(content: bytes, what: str) -> dict[str, Any]:
+    try:
+        found: object = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        # Not from the API server: a proxy on the way may say 200 to anything.
+        raise KubeRetryableError(f"{what} without a JSON object")
+    return cast("dict[str, Any]", found)
 
 
 def path(*parts: str, **query: str) -> str:
