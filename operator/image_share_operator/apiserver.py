@@ -159,6 +159,9 @@ def _translated(what: str) -> Generator[None]:
         raise KubeRetryableError(
             f"{what}: no answer from the API server ({type(exc).__name__})"
         ) from exc
+    except config.ConfigException as exc:
+        # The client reads the token of the pod again each minute.
+        raise KubeRetryableError(f"{what}: the own token can't be read: {exc}") from exc
 
 
 def _refused(what: str, exc: ApiException) -> KubeError:

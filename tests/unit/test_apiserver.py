@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from kubernetes.aio import client
+from kubernetes.aio import client, config
 
 from image_share_operator.apiserver import MAX_BODY, ApiServer
 from image_share_operator.errors import KubeRetryableError, ObjectGoneError
@@ -84,3 +84,24 @@ async def test_refusal_is_told_by_its_status_not_by_its_body() -> None:
             await read(api)
 
     assert str(told.value) == "get leases in namespace demo: HTTP 404"
+
+
+class Unreadable:
+    """A client whose token file is empty just now; it is its own configuration."""
+
+    host = "https://cluster.test"
+
+    @property
+    def configuration(self) -> "Unreadable":
+        return self
+
+    async def auth_settings(self) -> Any:
+        raise config.ConfigException("Token file exists but empty.")
+
+
+async def test_token_that_can_not_be_read_is_no_fault_of_the_operator() -> None:
+    unreadable: Any = Unreadable()
+    api = ApiServer(unreadable, timedelta(seconds=1))
+
+    with pytest.raises(KubeRetryableError, match="get secrets in namespace a: the own token"):
+        await api.call("get", "/", resource="secrets", namespace="a")

@@ -78,14 +78,15 @@ class Operator:
         assert self._server is not None, "the operator is not running"
         return self._server.pid
 
+    def command(self) -> list[str]:
+        """What is run: a program by its full path, and its arguments."""
+        settings = [f"{name}={value}" for name, value in self._env.items()]
+        return ["/usr/bin/env", *settings, sys.executable, "-m", "image_share_operator"]
+
     def start(self) -> None:
         """Start and wait until it says so."""
         before = self.log.count(" starts")
-        settings = [f"{name}={value}" for name, value in self._env.items()]
-        run = [sys.executable, "-m", "image_share_operator"]
-        self._server = Server(
-            ["/usr/bin/env", *settings, *run], directory=self.log_file.parent, log=self.log_file
-        )
+        self._server = Server(self.command(), directory=self.log_file.parent, log=self.log_file)
         eventually(lambda: self.log.count(" starts") > before or None)
 
     def kill(self) -> None:
