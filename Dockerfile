@@ -3,44 +3,48 @@
 #   docker build --build-arg BASE=REGISTRY/python@sha256:… --build-arg REVISION="$(git rev-parse HEAD)" .
 # Any base with python3 >= 3.11 does; both stages must have the same, since the virtualenv links to it.
 # A private package index: --secret id=pip.conf,src=$HOME/.config/pip/pip.conf
-ARG BASE=python:3.13-slim-bookworm
+ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/image-share-operator
 COPY hack/image/requirements-build.lock requirements.lock ./
-# Wheels alone: nothing is compiled, so no compiler is needed, on any architecture.
+# Wheels alone, so no compiler is needed, on any architecture; what is imported is compiled at the end.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    /opt/build/bin/pip install --only-binary :all: --require-hashes -r requirements-build.lock \
+    /opt/build/bin/pip install --no-compile --only-binary :all: --require-hashes -r requirements-build.lock \
     && /opt/build/bin/pip --python /opt/image-share-operator/bin/python install \
-       --only-binary :all: --require-hashes -r requirements.lock
+       --no-compile --only-binary :all: --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist \
     && /opt/build/bin/pip --python /opt/image-share-operator/bin/python install \
-       --no-deps --no-index /dist/*.whl \
+       --no-compile --no-deps --no-index /dist/*.whl \
     && rm -rf /opt/image-share-operator/lib/python3*/site-packages/setuptools* \
        /opt/image-share-operator/lib/python3*/site-packages/_distutils_hack \
        /opt/image-share-operator/lib/python3*/site-packages/distutils-precedence.pth
-# What is imported is compiled now: at run time nothing can be written. The rest stays as it is.
-RUN /opt/image-share-operator/bin/python -c "import image_share_operator.process, openstack.config" \
-    && /opt/image-share-operator/bin/python -m compileall -q \
-       /opt/image-share-operator/lib/python3*/site-packages/image_share_operator
 
 FROM ${BASE}
 ARG VERSION=0.0.0-dev
 ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="image-share-operator" \
       org.opencontainers.image.description="Answers Open Telekom Cloud image shares" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
-# What the base has to install programs with is of no use here.
-RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
-    /usr/local/lib/python3*/site-packages/pip /usr/local/lib/python3*/site-packages/pip-* \
-    /usr/lib/python3*/ensurepip /usr/share/python-wheels
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
 COPY --from=build /opt/image-share-operator /opt/image-share-operator
+# What is imported is compiled now, the base's own modules too: at run time nothing can be written.
+# The rest stays as it is. What the base has to install programs with is of no use here.
+RUN /opt/image-share-operator/bin/python -m compileall -q \
+       /opt/image-share-operator/lib/python3*/site-packages/image_share_operator \
+    && /opt/image-share-operator/bin/python -c "import image_share_operator.process, \
+image_share_operator.cli.commands, openstack.config.loader, opentelemetry.sdk.trace.export, \
+opentelemetry.exporter.otlp.proto.http.trace_exporter" \
+    && rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
+       /usr/local/lib/python3*/site-packages/pip /usr/local/lib/python3*/site-packages/pip-* \
+       /usr/lib/python3*/ensurepip /usr/share/python-wheels
 ENV PATH=/opt/image-share-operator/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent
 USER 65532:65532

@@ -23,7 +23,7 @@ sys.path.insert(0, str(HERE.parent))  # a script finds its neighbours without PY
 
 from tools.progress import CommandError, Progress, run, say  # noqa: E402 - after the path
 
-SUITE = "bookworm"
+SUITE = "trixie"
 PACKAGES = "python3,python3-venv,ca-certificates"
 IMAGE = "localhost/image-share-operator"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -81,6 +81,7 @@ def build() -> Built:
         "the image",
         *("bud", "--isolation", "chroot", "--secret", f"id=pip.conf,src={conf}"),
         *("--build-arg", f"BASE={base}", "--build-arg", "VERSION=0.0.0-test"),
+        *("--build-arg", "SOURCE=https://git.example.com/image-share-operator"),
         *("--format", "oci", "--tag", IMAGE, str(ROOT)),
     )
     built_s = time.monotonic() - began
@@ -149,14 +150,15 @@ def _install(*programs: str) -> None:
         raise BuildError(f"{' and '.join(missing)} not found: install them")
     say(f"installing {' and '.join(missing)} by apt-get")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (("update",), ("install", "--yes", *missing)):
+    keys = "debian-archive-keyring"  # Ubuntu's debootstrap comes without them
+    for arguments in (("update",), ("install", "--yes", *missing, keys)):
         progress = Progress("apt-get", _under_way)
         run(["apt-get", "--quiet", *arguments], progress, env=env, cwd=ROOT)
 
 
 def _base(buildah: Buildah) -> str:
     """An image with Debian's Python; made once for each recipe."""
-    recipe = f"{SUITE} {PACKAGES} {AUTHORITIES.read_text()}"
+    recipe = f"{SUITE} {PACKAGES} bare {AUTHORITIES.read_text()}"
     name = f"{IMAGE}-base:{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if buildah.has(name):
         return name
@@ -169,6 +171,8 @@ def _base(buildah: Buildah) -> str:
     # The builder may sit behind a proxy with an authority of its own; PIP_CONF names this file.
     shutil.copyfile(AUTHORITIES, rootfs / "etc/ssl/certs/builder.pem")
     shutil.rmtree(rootfs / "var/cache/apt/archives", ignore_errors=True)
+    for compiled in rootfs.rglob("*.pyc"):  # the official Python image comes without them too
+        compiled.unlink()
     container = buildah("the base", "from", "scratch").strip()
     buildah("the base", "add", container, str(rootfs), "/")
     buildah("the base", "commit", "--format", "oci", container, name)

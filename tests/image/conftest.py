@@ -19,6 +19,10 @@ ROOT = Path(__file__).parents[2]
 STORAGE = "--storage-driver=vfs"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "told(**env): what the operator of the image is told")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Image:
     """As `hack/image/build.py` built it; its file system is mounted read-only at ``root``."""

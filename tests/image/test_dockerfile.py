@@ -1,5 +1,6 @@
 """The Dockerfile as it is written; the image itself is tested by `make image-test`."""
 
+import platform
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ TEXT = DOCKERFILE.read_text()
 def test_hadolint_finds_nothing() -> None:
     hadolint = shutil.which("hadolint", path=str(ROOT / ".venv/bin"))
     if hadolint is None:
+        assert platform.machine() != "x86_64", "hadolint is in the lock file: make venv"
         pytest.skip("there is no hadolint for this kind of machine")
 
     call = subprocess.run([hadolint, str(DOCKERFILE)], capture_output=True, text=True, check=False)
