@@ -1,5 +1,6 @@
 #!/bin/sh
 # venv.sh DIRECTORY LOCK: make a virtual environment that holds what the lock file says, no more.
+# PYTHON=python3.13 says of which Python; without it, of the newest that is there.
 set -eu
 venv=$1
 lock=$2
@@ -10,18 +11,19 @@ fail() {
 }
 
 # A name on PATH may be a stub of a version manager, so each is run before it is believed.
-newest_python() {
-    for candidate in python3.13 python3.12 python3.11 python3; do
+chosen_python() {
+    candidates=${PYTHON:-python3.13 python3.12 python3.11 python3}
+    for candidate in $candidates; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             echo "$candidate"
             return
         fi
     done
-    fail "Python 3.11 or newer is needed (tried python3.13, python3.12, python3.11, python3)"
+    fail "Python 3.11 or newer is needed (tried $candidates)"
 }
 
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    python=$(newest_python)
+    python=$(chosen_python)
     echo "making $venv with $("$python" --version)" >&2
     "$python" -m venv --clear "$venv" >&2 ||
         fail "$python has no venv module (Debian, Ubuntu: apt install $python-venv)"
