@@ -39,7 +39,7 @@ def promtool(request: pytest.FixtureRequest) -> Promtool:
 
 @pytest.fixture(scope="session")
 def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """A control plane that knows the kinds of the Prometheus operator, and not yet ours."""
+    """It knows the kinds of the Prometheus operator, flux and Argo CD, and not yet ours."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     assert isinstance(capture, CaptureManager)
     with capture.global_and_fixture_disabled():
