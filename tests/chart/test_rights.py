@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import yaml
 
 from chart.objects import environment
 from chart.programs import CHART, RELEASE, ROOT, Helm, Json
+from chart.rights import Right, granted, resource_name, rights
 from e2e.live.process import Operator, eventually
 from e2e.live.test_lifecycle import RECONCILE_AT, is_gone
 from e2e.live.world import PUT, World
@@ -21,9 +21,6 @@ CRDS = ROOT / "deploy/crds"
 RESOURCES = "imageshareacceptances.ims.otc.dev"
 EVERYBODY = ("system:basic-user", "system:discovery", "system:public-info-viewer")
 """ClusterRoles that every ServiceAccount has in every cluster."""
-
-Right = tuple[str, str]
-"""Verb, and resource as in ``secrets`` or ``leases.coordination.k8s.io``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,39 +174,23 @@ def by_decision(control_plane: ControlPlane, account: str) -> dict[str, set[Righ
     return found
 
 
-def resource_name(reference: Json) -> str:
-    name = f"{reference['resource']}.{reference.get('apiGroup', '')}".rstrip(".")
-    return f"{name}/{reference['subresource']}" if "subresource" in reference else name
-
-
-def granted(documents: list[Json]) -> set[Right]:
-    """What all roles of these documents give that are bound to somebody."""
-    bound = {row["roleRef"]["name"] for row in documents if row["kind"].endswith("RoleBinding")}
-    roles = [
-        row
-        for row in documents
-        if row["kind"] in ("Role", "ClusterRole") and row["metadata"]["name"] in bound
-    ]
-    return {right for role in roles for right in rights(role)}
-
-
-def rights(role: Json) -> set[Right]:
-    found: set[Right] = set()
-    for rule in role["rules"]:
-        for group, resource in product(rule.get("apiGroups", ()), rule.get("resources", ())):
-            plural, _, subresource = str(resource).partition("/")
-            reference = {"resource": plural, "apiGroup": group}
-            if subresource:
-                reference["subresource"] = subresource
-            found |= {(str(verb), resource_name(reference)) for verb in rule["verbs"]}
-    return found
-
-
 def everybodys(control_plane: ControlPlane) -> set[Right]:
     """What the API server gives to all who log in."""
     roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
     found = [control_plane.http.get(f"{roles}/{name}") for name in EVERYBODY]
     return {right for answer in found for right in rights(answer.raise_for_status().json())}
+
+
+def test_no_other_lease_can_be_read_or_taken(
+    installed: Installed, used: dict[str, set[Right]]
+) -> None:
+    """``create`` can't be narrowed: what is not there yet has no name."""
+    role = next(row for row in installed.documents if row["metadata"]["name"].endswith("election"))
+
+    named = [rule.get("resourceNames") for rule in role["rules"] if rule["verbs"] != ["create"]]
+
+    assert named == [[installed.mode.release]]
+    assert ("update", "leases.coordination.k8s.io") in used["allow"]
 
 
 def test_nothing_is_granted_that_is_not_used(

@@ -49,6 +49,23 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* The Lease's name, as the operator makes it: each shard has its own. */}}
+{{- define "image-share-operator.lease" -}}
+{{- $shard := splitList "/" .Values.settings.shard -}}
+{{- include "image-share-operator.name" . -}}
+{{- if ne (last $shard) "1" }}-{{ first $shard }}{{ end -}}
+{{- end -}}
+
+{{/* Rules for this one Lease. */}}
+{{- define "image-share-operator.leaseRules" -}}
+{{- range .Files.Get "files/lease-rules.yaml" | fromYamlArray -}}
+{{- if not (has "create" .verbs) -}}
+{{- $_ := set . "resourceNames" (list (include "image-share-operator.lease" $)) -}}
+{{- end }}
+- {{ toYaml . | nindent 2 | trim }}
+{{- end -}}
+{{- end -}}
+
 {{/* Name and subject of a binding. */}}
 {{- define "image-share-operator.subjects" -}}
 subjects:
