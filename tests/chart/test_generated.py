@@ -1,5 +1,6 @@
 """What is derived is up to date, and says what it is derived from."""
 
+import re
 import subprocess
 import sys
 
@@ -28,11 +29,18 @@ def test_crd_of_the_chart_is_that_of_the_repository() -> None:
     assert (CHART / "files/crds" / name).read_text() == (ROOT / "deploy/crds" / name).read_text()
 
 
-def test_versions_of_chart_and_operator_go_together() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    project = (ROOT / "pyproject.toml").read_text()
+def test_memory_in_the_values_is_what_was_measured_and_fits() -> None:
+    """docs/performance.md has the figure; the request is above it."""
+    text = (CHART / "values.yaml").read_text()
+    told = re.search(r"Measured: (\d+) MB of memory", text)
+    page = (ROOT / "docs/performance.md").read_text()
+    measured = re.search(r"^\| memory: at most[^|]*\| (\d+) MB", page, re.MULTILINE)
+    assert told is not None
+    assert measured is not None
 
-    assert f'\nversion = "{chart["appVersion"]}"\n' in project
+    assert told[1] == measured[1]
+    requested = yaml.safe_load(text)["resources"]["requests"]["memory"].removesuffix("Mi")
+    assert int(told[1]) * 10**6 < int(requested) * 2**20
 
 
 def test_table_has_groups_values_and_their_comments() -> None:

@@ -104,7 +104,76 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"extraEnv": [{"name": "ISA_WORKERS", "value": "3"}]},
         "extraEnv: ISA_WORKERS is set by another value of this chart",
     ),
+    "a shard beyond the last": (
+        {"settings": {"shard": "2/2"}},
+        'settings.shard: "2/2" counts from 0: the index must be below the count',
+    ),
+    "more shards than the operator knows": (
+        {"settings": {"shard": "0/1000"}},
+        "at '/settings/shard': '0/1000' does not match pattern",
+    ),
+    "an image with a blank": (
+        {"image": {"repository": "Foo Bar"}},
+        'image.repository: "Foo Bar" is not the name of an image',
+    ),
+    "an image in capitals": (
+        {"image": {"repository": "registry.example.com/Foo"}},
+        'image.repository: "registry.example.com/Foo" is not the name of an image',
+    ),
+    "a label that the Deployment selects by": (
+        {"podLabels": {"app.kubernetes.io/instance": "x"}},
+        "podLabels: app.kubernetes.io/instance is set by the chart",
+    ),
+    "a label with a blank": (
+        {"podLabels": {"team": "my team"}},
+        "at '/podLabels/team': 'my team' does not match pattern",
+    ),
+    "a label that the chart gives to all": (
+        {"metrics": {"serviceMonitor": {"labels": {"helm.sh/chart": "x"}}}},
+        "metrics.serviceMonitor.labels: helm.sh/chart is set by the chart",
+    ),
+    "memory in words": (
+        {"resources": {"requests": {"memory": "lots"}}},
+        "at '/resources/requests/memory': 'lots' does not match pattern",
+    ),
+    "a selector with a letter too few": (
+        {"networkPolicy": {"metricsFrom": [{"podSelectr": {}}]}},
+        "at '/networkPolicy/metricsFrom/0': additional properties 'podSelectr' not allowed",
+    ),
+    "a proxy behind the NetworkPolicy": (
+        {"proxy": {"httpsProxy": "http://proxy:3128"}, "networkPolicy": {"enabled": True}},
+        "networkPolicy.egressPorts: must have 3128, the port of proxy.httpsProxy",
+    ),
+    "a proxy without port behind the NetworkPolicy": (
+        {"proxy": {"httpsProxy": "http://proxy"}, "networkPolicy": {"enabled": True}},
+        "networkPolicy.egressPorts: must have 80, the port of proxy.httpsProxy",
+    ),
+    "a budget that blocks each drain": (
+        {"podDisruptionBudget": {"maxUnavailable": 0}},
+        "at '/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1",
+    ),
+    "the same in percent": (
+        {"podDisruptionBudget": {"maxUnavailable": "0%"}},
+        "at '/podDisruptionBudget/maxUnavailable': '0%' does not match pattern",
+    ),
 }
+
+FINE: dict[str, dict[str, Any]] = {
+    "a registry with a port": {"image": {"repository": "localhost:5000/a_b/isa-2"}},
+    "a name alone": {"image": {"repository": "isa"}},
+    "the last shard": {"settings": {"shard": "998/999"}},
+    "a processor and a half": {"resources": {"requests": {"cpu": 1.5, "memory": "0.5Gi"}}},
+    "a proxy on an open port": {
+        "proxy": {"httpsProxy": "https://proxy"},
+        "networkPolicy": {"enabled": True},
+    },
+    "scrapers by address": {"networkPolicy": {"metricsFrom": [{"ipBlock": {"cidr": "::/0"}}]}},
+}
+
+
+@pytest.mark.parametrize("values", FINE.values(), ids=FINE.keys())
+def test_not_refused(values: dict[str, Any], helm: Helm) -> None:
+    assert helm.render({"image": {"repository": "isa"}, **values})
 
 
 @pytest.mark.parametrize(("values", "words"), WRONG.values(), ids=WRONG.keys())
