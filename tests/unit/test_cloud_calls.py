@@ -239,16 +239,42 @@ async def test_given_token_never_logs_in_and_is_not_used_again_once_refused() ->
     assert len(cloud.calls) == 1
 
 
+def refusal(code: str) -> httpx.Response:
+    return httpx.Response(400, json={"error": {"code": code, "message": "no"}})
+
+
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
         ([httpx.Response(404, json={"error_code": "APIGW.0101"})], None),
         ([httpx.Response(404)] * 2, JobUnknownError),
-        ([httpx.Response(400, json={"error": {"code": "IMG.0023"}})], JobUnknownError),
-        ([httpx.Response(400, json={"error": {"code": "IMG.0030"}})] * 2, JobUnknownError),
+        ([refusal("IMG.0023")], None),
+        ([refusal("IMG.0023")] * 2, JobUnknownError),
+        ([refusal("IMG.0030")] * 4, JobUnknownError),
+        ([refusal("IMG.0031")], None),
+        ([refusal("IMG.0031")] * 2, JobUnknownError),
+        ([refusal("IMG.9999")] * 2, JobUnknownError),
+        ([httpx.Response(400, text="<html>")] * 2, JobUnknownError),
         ([httpx.Response(500)], RetryableError),
+        ([refusal("IMG.0014")], RetryableError),
+        ([refusal("IMG.0060")], ThrottledError),
+        ([refusal("IMG.0026")], TerminalError),
     ],
-    ids=["falls back", "neither knows it", "query failed", "of another project", "server error"],
+    ids=[
+        "falls back",
+        "neither knows it",
+        "query failed",
+        "query failed at both",
+        "of another project",
+        "no such thing",
+        "no such thing at both",
+        "code that nobody knows",
+        "no code",
+        "server error",
+        "busy",
+        "throttled",
+        "denied",
+    ],
 )
 async def test_job_is_asked_at_both_endpoints_before_it_counts_as_unknown(
     answers: list[httpx.Response], expected: type[Exception] | None

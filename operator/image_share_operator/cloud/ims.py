@@ -18,7 +18,7 @@ from image_share_operator.facts import JobReport
 from image_share_operator.identity import Identity
 
 NO_SUCH_JOB = frozenset({"IMG.0023", "IMG.0030"})
-"""What a job query may answer for a job that is not there: 404 is not documented."""
+"""What a job query may answer for a job that is not there, although it means more than that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +64,13 @@ class Ims:
         """
         project = self.identity.project_id
         response = await self._send("GET", f"/v1/{project}/jobs/{job_id}", route=routes.JOB)
-        if response.status_code == HTTPStatus.NOT_FOUND:
+        if _no_such_job(response):
             response = await self._send(
                 "GET", f"/v1/cloudimages/job/{job_id}", route=routes.IMAGE_JOB
             )
         if response.status_code == HTTPStatus.OK:
             return wire.read_job(response)
-        code, _ = error_of(response)
-        if response.status_code == HTTPStatus.NOT_FOUND or code in NO_SUCH_JOB:
+        if _no_such_job(response):
             raise JobUnknownError(str(refusals.refusal(response)))
         raise refusals.refusal(response)
 
@@ -151,3 +150,15 @@ class Ims:
             json=body,
             extensions={"route": route},
         )
+
+
+def _no_such_job(response: httpx.Response) -> bool:
+    """Whether the endpoint does not know the job: it is not documented how it says so.
+
+    Nothing but the id is asked for, so that is what a bad request means.
+    """
+    if response.status_code not in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
+        return False
+    code, _ = error_of(response)
+    kind = kind_of(response.status_code, code)
+    return code in NO_SUCH_JOB or kind in (Kind.IMAGES, Kind.INVALID)

@@ -85,8 +85,11 @@ def test_job_whose_status_is_in_small_letters_counts(world: World) -> None:
     world.wait_for("Accepted")
 
 
-def test_job_record_that_expired_is_made_up_for_by_looking(world: World) -> None:
-    world.sim.fault(JOB, status=400, code="IMG.0023")
+@pytest.mark.parametrize("code", ["IMG.0023", "IMG.0031", "IMG.9999"])
+def test_job_record_that_expired_is_made_up_for_by_looking(world: World, code: str) -> None:
+    """It is not documented how the cloud says so."""
+    world.sim.fault(JOB, status=400, code=code)
+    world.sim.fault(B, status=400, code=code)
 
     world.apply([world.image()])
     world.wait_for("Accepted", within_s=40)
