@@ -83,7 +83,8 @@ class Operator:
             settings.namespaces,
             known=self._known,
             watching=lambda: self._watcher.runs,
-            recount=self._census.take,
+            # What a part has seen of others is not kept, so it can't tell that one is missing.
+            recount=None if self._is_part else self._census.take,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -150,11 +151,13 @@ class Operator:
             allow_insecure_endpoints=settings.allow_insecure_endpoints,
         )
 
+    @property
+    def _is_part(self) -> bool:
+        return self._settings.shard.count > 1
+
     def _known(self) -> int:
-        """How many objects the watch has brought; of a part, also those of the others."""
-        if self._settings.shard.count > 1:
-            return self._watcher.listed
-        return len(self._store)
+        """How many objects the watch has brought; for a part, its first list, others' too."""
+        return self._watcher.listed if self._is_part else len(self._store)
 
     def _views(self) -> metrics.Views:
         return metrics.Views(

@@ -22,7 +22,8 @@ class Readiness:
     Args:
         known: how many objects the watch has brought.
         watching: whether the watch lives, as far as its own thread knows.
-        recount: called when more is known than there is.
+        recount: called when more is known than there is; ``None`` where `known` tells no more
+            than that the first list is in.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Readiness:
         *,
         known: Callable[[], int],
         watching: Callable[[], bool],
-        recount: Callable[[], Awaitable[None]],
+        recount: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._api = api
         self._namespaces = namespaces or ("",)
@@ -65,7 +66,7 @@ class Readiness:
     async def _compare(self) -> str:
         there = sum([await self._count(namespace) for namespace in self._namespaces])
         self._listed |= self._known() >= there
-        if self._known() > there:
+        if self._recount is not None and self._known() > there:
             await self._recount()
         return "" if self._listed else f"the first list is not in: {self._known()} of {there}"
 

@@ -23,6 +23,7 @@ class Cluster:
         self.watching = True
         self.away = False
         self.recounts = 0
+        self.is_part = False
 
     async def call(self, verb: str, path: str, *, resource: str, namespace: str) -> Any:
         assert (verb, resource) == ("list", "imageshareacceptances")
@@ -44,7 +45,7 @@ class Cluster:
             namespaces,
             known=lambda: self.known,
             watching=lambda: self.watching,
-            recount=self.recount,
+            recount=None if self.is_part else self.recount,
         )
         looking = asyncio.create_task(made.run())
         await asyncio.sleep(0.1)
@@ -117,3 +118,16 @@ async def test_more_known_than_there_is_asks_for_a_recount() -> None:
         await asyncio.sleep(2 * LATER.total_seconds())
 
         assert cluster.recounts == 1
+
+
+async def test_part_does_not_count_again_after_each_deletion() -> None:
+    """What it knows is how many the first list has brought, which never falls."""
+    cluster = Cluster(a=10_000)
+    cluster.is_part = True
+    cluster.known = 10_000
+    async with cluster.readiness() as readiness:
+        cluster.there["a"] = 9_999
+        await asyncio.sleep(3600)
+
+        assert cluster.recounts == 0
+        assert readiness.why_not() is None
