@@ -10,8 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.live.process import Operator, eventually
 from e2e.live.world import World
+from image_share_operator import __version__
+from image_share_operator.cloud import routes
+from image_share_operator.cloud.call import UNANSWERED
+from image_share_operator.cloud.codes import Kind
+from image_share_operator.reasons import Reason
 
 PREFIX = "image_share_operator_"
+MANY = 30
 
 
 @pytest.fixture
@@ -67,6 +73,38 @@ def test_scrape_tells_what_happened(world: World, port: int) -> None:
     assert told[f"cloud_request_duration_seconds_count,code=2xx,route={route}"] == 1
     assert told["leader"] == 1
     assert told["token_age_seconds"] > 0
+
+
+def label_values(port: int) -> dict[str, set[str]]:
+    """What each label of the operator's own series has been."""
+    found: dict[str, set[str]] = {}
+    for series in scrape(port):
+        for label in series.split(",")[1:]:
+            name, _, value = label.partition("=")
+            found.setdefault(name, set()).add(value)
+    return found
+
+
+def test_series_do_not_grow_with_the_objects(world: World, port: int) -> None:
+    """Their names, namespaces, projects and images are no label's value, nor is any id."""
+    world.apply([world.image()])
+    world.apply(["0a1b2c3d-0000-4000-8000-000000000000"], name="absent")
+    for number in range(MANY):
+        world.apply([world.image()], name=f"web-{number}")
+    for number in range(MANY):
+        world.wait_for("Accepted", name=f"web-{number}")
+    world.wait_for("NotShared", name="absent")
+
+    told = label_values(port)
+
+    assert told["ready"] <= {"True", "False", "Unknown"}
+    assert told["reason"] <= set(Reason)
+    assert told["route"] <= {*routes.ALL, "other"}
+    assert told["code"] <= {"2xx", "3xx", "4xx", "5xx", "none"}
+    assert told["error"] <= {*(kind.name.lower() for kind in Kind), *UNANSWERED}
+    assert told["result"] <= {"ok", "accepted", "refused", "failed", "gone"}
+    assert told["version"] == {__version__}
+    assert set(told) == {"ready", "reason", "route", "code", "error", "result", "version", "le"}
 
 
 def test_replica_is_ready_when_it_has_seen_all_there_is(world: World, port: int) -> None:
