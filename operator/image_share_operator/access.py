@@ -56,6 +56,7 @@ class Access:
                 project_id=self.desired.project_id,
                 endpoints=self.desired.endpoints,
                 ca=held.ca,
+                namespace=self.key.namespace,
             )
             doubt = self.doubts.of(self.key.namespace, self.desired, held.version)
             if doubt is not None:

@@ -57,7 +57,7 @@ class Operator:
         _begin_counting()
         self._settings = settings
         self._store = Store()
-        self._queue = WorkQueue(settings.namespace_workers)
+        self._queue = WorkQueue(settings.namespace_workers, settings.workers)
         self._recorder = Recorder(api)
         self._circuits = Circuits(_now)
         self._clients = Clients.with_timeouts(

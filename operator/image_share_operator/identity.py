@@ -37,9 +37,11 @@ class Identity:
 
     Attributes:
         ca: certificates in PEM that the endpoints may be signed by, besides the system's.
+        namespace: where they were read: whose turn it is when many wait. Not part of who asks.
     """
 
     credentials: Credentials
     project_id: str
     endpoints: Endpoints
     ca: str | None = None
+    namespace: str = field(default="", compare=False)

@@ -1,17 +1,16 @@
 """Which key is due when: one pass per key at a time, the earliest wish wins.
 
 Namespaces take turns, and each has a bounded number of passes under way: one with five thousand
-resources, or with a cloud that hangs, does not keep another's single one waiting.
+resources does not keep another's single one waiting, nor do any number of them whose clouds hang.
 """
 
 import asyncio
 import heapq
 import itertools
-from collections import Counter, deque
-from collections.abc import Iterator
 from datetime import timedelta
 
 from image_share_operator.api import Key
+from image_share_operator.turns import Turns
 
 
 class WorkQueue:
@@ -19,17 +18,14 @@ class WorkQueue:
 
     Args:
         share: passes of one namespace that may be under way together.
+        most: passes of all namespaces. None has more of them under way than are left.
     """
 
-    def __init__(self, share: int = 256) -> None:
-        self._share = share
+    def __init__(self, share: int = 256, most: int = 2048) -> None:
         self._due: dict[Key, float] = {}  # the one wish that counts for each waiting key
         self._later: list[tuple[float, int, Key]] = []  # heap; rows that _due denies are stale
-        self._ready: dict[str, deque[Key]] = {}  # by namespace; keys that _due denies are stale
-        self._turns: deque[str] = deque()  # namespaces that may have a pass, each once
-        self._in_turn: set[str] = set()
+        self._ready: Turns[Key] = Turns(most, share=share)  # keys that _due denies are stale
         self._some = asyncio.Event()
-        self._held: Counter[str] = Counter()
         self._busy: dict[Key, float | None] = {}  # under way, and the wish that came meanwhile
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
@@ -69,43 +65,25 @@ class WorkQueue:
             await self._some.wait()
 
     def _next(self) -> Key | None:
-        while self._turns:
-            namespace = self._turns.popleft()
-            self._in_turn.discard(namespace)
-            line = self._ready[namespace]
-            key = next(
-                (key for key in _emptied(line) if self._due.pop(key, None) is not None), None
-            )
-            if key is not None:
+        while (taken := self._ready.take()) is not None:
+            namespace, key = taken
+            if self._due.pop(key, None) is not None:
                 self._busy[key] = None
-                self._held[namespace] += 1
-            self._offer(namespace)
-            if key is not None:
                 return key
+            self._ready.give_back(namespace)
         return None
-
-    def _offer(self, namespace: str) -> None:
-        """Give the namespace a turn, if it has something to do and may do it."""
-        if not self._ready.get(namespace):
-            self._ready.pop(namespace, None)
-        elif self._held[namespace] < self._share and namespace not in self._in_turn:
-            self._turns.append(namespace)
-            self._in_turn.add(namespace)
-            self._some.set()
 
     def done(self, key: Key, again: timedelta | None) -> None:
         """End a pass; come back after ``again``, or sooner if someone asked meanwhile."""
         wish = self._busy.pop(key, None)
-        self._held[key.namespace] -= 1
-        if not self._held[key.namespace]:
-            del self._held[key.namespace]
         loop = asyncio.get_running_loop()
         if again is not None:
             due = loop.time() + max(again.total_seconds(), 0.0)
             wish = due if wish is None else min(due, wish)
         if wish is not None:
             self._schedule(key, wish, loop)
-        self._offer(key.namespace)
+        self._ready.give_back(key.namespace)
+        self._some.set()
 
     def forget(self, key: Key) -> None:
         """Drop what was asked for a key; a pass under way goes on and is not repeated."""
@@ -123,8 +101,8 @@ class WorkQueue:
             self._arm(loop)
 
     def _make_ready(self, key: Key) -> None:
-        self._ready.setdefault(key.namespace, deque()).append(key)
-        self._offer(key.namespace)
+        self._ready.put(key.namespace, key)
+        self._some.set()
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
@@ -146,8 +124,3 @@ class WorkQueue:
                 self._make_ready(key)
         self._timer = None
         self._arm(loop)
-
-
-def _emptied(line: deque[Key]) -> Iterator[Key]:
-    while line:
-        yield line.popleft()

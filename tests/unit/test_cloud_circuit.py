@@ -54,6 +54,21 @@ def test_circuit_lets_one_probe_through() -> None:
         circuit.admit()
 
 
+def test_question_whether_a_probe_may_go_sends_none() -> None:
+    clock = Clock()
+    circuit = broken(clock)
+    with pytest.raises(CircuitOpenError):
+        circuit.check()
+    clock.pass_by(timedelta(seconds=1))
+
+    circuit.check()
+    circuit.check()
+    circuit.admit()
+
+    with pytest.raises(CircuitOpenError):
+        circuit.check()
+
+
 def test_circuit_closes_when_the_probe_comes_back() -> None:
     clock = Clock()
     circuit = broken(clock)

@@ -34,7 +34,7 @@ from image_share_operator.store import Store
 from image_share_operator.workers import Workers
 
 # The fewest empty rounds of the loop per step of its clock: nothing here needs more.
-pytestmark = [pytest.mark.looptime(noop_cycles=2), pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.looptime(noop_cycles=2), pytest.mark.timeout(120)]
 
 AT_ONCE = 32
 """The default of ``ISA_ENDPOINT_REQUESTS``."""
@@ -87,19 +87,24 @@ Outage = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 @dataclass
 class Clouds:
-    """Two clouds behind one transport.
+    """Two clouds behind one transport. Lists are refused, so each image is looked at alone.
 
     Attributes:
         down: by host, how it fails now.
+        strangers: users that may not log in.
+        job_s: how long the jobs take that are begun now.
         calls: by host, the requests that were sent there.
         accepted: images by the number of batches that the cloud took for them.
+        jobs: when each begins and ends.
     """
 
     now: Callable[[], datetime]
     down: dict[str, Outage] = field(default_factory=dict[str, Outage])
+    strangers: frozenset[str] = frozenset()
+    job_s: float = 1.0
     calls: Counter[str] = field(default_factory=Counter[str])
     accepted: Counter[str] = field(default_factory=Counter[str])
-    jobs: list[datetime] = field(default_factory=list[datetime])
+    jobs: list[tuple[datetime, datetime]] = field(default_factory=list[tuple[datetime, datetime]])
     done_at: dict[str, datetime] = field(default_factory=dict[str, datetime])
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -110,41 +115,53 @@ class Clouds:
         await asyncio.sleep(LATENCY_S)
         match request.method, request.url.path.split("/")[1:]:
             case "POST", ["v3", "auth", "tokens"]:
-                expires = (self.now() + timedelta(days=1)).isoformat()
-                return httpx.Response(
-                    201,
-                    headers={"X-Subject-Token": "token"},
-                    json={"token": {"expires_at": expires}},
-                )
+                return self._logged_in(json.loads(request.content))
             case "PUT", ["v1", "cloudimages", "members"]:
                 return self._taken(json.loads(request.content)["images"])
             case "GET", ["v1", _, "jobs", job]:
-                status = "SUCCESS" if self.jobs[int(job, 16)] <= self.now() else "RUNNING"
-                return httpx.Response(200, json={"status": status})
+                return self._told(*self.jobs[int(job, 16)])
+            case "GET", ["v2", "cloudimages"]:
+                return httpx.Response(403, json={"error": {"code": "IMG.0026", "message": "no"}})
             case "GET", ["v2", "images", image, "members", _]:
                 done = image in self.done_at and self.done_at[image] <= self.now()
                 return httpx.Response(200, json={"status": "accepted" if done else "pending"})
             case other:
                 raise AssertionError(other)
 
+    def _logged_in(self, body: Any) -> httpx.Response:
+        user = body["auth"]["identity"]["password"]["user"]["name"]
+        if user in self.strangers:
+            return httpx.Response(401)
+        expires = (self.now() + timedelta(days=1)).isoformat()
+        return httpx.Response(
+            201, headers={"X-Subject-Token": "token"}, json={"token": {"expires_at": expires}}
+        )
+
     def _taken(self, images: list[str]) -> httpx.Response:
         self.accepted.update(images)
-        self.jobs.append(self.now() + timedelta(seconds=1))
-        self.done_at |= dict.fromkeys(images, self.jobs[-1])
+        end = self.now() + timedelta(seconds=self.job_s)
+        self.jobs.append((self.now(), end))
+        self.done_at |= dict.fromkeys(images, end)
         return httpx.Response(200, json={"job_id": f"{len(self.jobs) - 1:032x}"})
+
+    def _told(self, begin: datetime, end: datetime) -> httpx.Response:
+        if end > self.now():
+            return httpx.Response(200, json={"status": "RUNNING"})
+        times = {"begin_time": begin.isoformat(), "end_time": end.isoformat()}
+        return httpx.Response(200, json={"status": "SUCCESS", **times})
 
 
 @dataclass
 class Cluster:
-    """Many objects on an API server that counts versions; each Secret is another user's."""
+    """Many objects on an API server that counts versions; each Secret is the user's of its name."""
 
     bodies: dict[Key, dict[str, Any]] = field(default_factory=dict[Key, dict[str, Any]])
     writes: Counter[Key] = field(default_factory=Counter[Key])
     version: int = 0
 
-    def add(self, number: int, host: str) -> dict[str, Any]:
+    def add(self, number: int, host: str, namespace: str, secret: str) -> dict[str, Any]:
         self.version += 1
-        key = Key("demo", f"web-{number}")
+        key = Key(namespace, f"web-{number}")
         url = f"https://{host}"
         image = f"{number:08x}-1111-4222-8333-444455556666"
         wanted = spec([image], endpoints={"iam": url, "ims": url}, interval="1m")
@@ -159,13 +176,13 @@ class Cluster:
                 "resourceVersion": str(self.version),
                 "generation": 1,
             },
-            "spec": {**wanted, "credentialsSecretRef": {"name": f"secret-{number}"}},
+            "spec": {**wanted, "credentialsSecretRef": {"name": secret}},
             "status": {"observedGeneration": -1},
         }
         return self.bodies[key]
 
     async def get(self, namespace: str, name: str) -> Held:
-        assert namespace == "demo"
+        del namespace
         credentials = PasswordCredentials(user_name=name, password="p", domain_name="d")
         return Held(credentials=credentials, version="1")
 
@@ -194,10 +211,11 @@ class Cluster:
 
     def reasons(self) -> Counter[str | None]:
         """How many objects have which reason of Ready; none has no condition yet."""
-        return Counter(self._reason(body) for body in self.bodies.values())
+        return Counter(map(self.reason, self.bodies))
 
-    def _reason(self, body: Mapping[str, Any]) -> str | None:
-        rows = body["status"].get("conditions", ())
+    def reason(self, key: Key) -> str | None:
+        """The reason of its Ready condition."""
+        rows = self.bodies[key]["status"].get("conditions", ())
         return next((row["reason"] for row in rows if row["type"] == "Ready"), None)
 
 
@@ -211,14 +229,33 @@ class Scene:
     queue: WorkQueue
     count: int = 0
 
-    def add(self, count: int, hosts: Sequence[str] = (A, B)) -> None:
-        """Create objects, of the hosts in turn."""
+    def add(
+        self,
+        count: int,
+        hosts: Sequence[str] = (A, B),
+        namespace: str = "demo",
+        secret: str = "",
+    ) -> list[Key]:
+        """Create objects, of the hosts in turn, each with a Secret of its own if none is named."""
+        keys: list[Key] = []
         for _ in range(count):
-            body = self.cluster.add(self.count, hosts[self.count % len(hosts)])
-            self.count += 1
-            key = self.store.observe(body)
+            host = hosts[self.count % len(hosts)]
+            named = secret or f"secret-{self.count}"
+            key = self.store.observe(self.cluster.add(self.count, host, namespace, named))
             assert key is not None
+            self.count += 1
             self.queue.add(key)
+            keys.append(key)
+        return keys
+
+    async def accepted(self, key: Key) -> float:
+        """Wait for one object; return how many seconds it took."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        while self.cluster.reason(key) != "Accepted":
+            assert loop.time() < started + 120, self.cluster.reason(key)
+            await asyncio.sleep(0.05)
+        return loop.time() - started
 
     async def all_accepted(self) -> timedelta:
         """Wait for it; return how long it took."""

@@ -131,6 +131,43 @@ async def test_namespace_has_no_more_passes_at_once_than_its_share() -> None:
     assert await queue.get() == crowd[2]
 
 
+async def take_all(queue: WorkQueue) -> None:
+    while True:
+        await queue.get()
+
+
+@pytest.mark.parametrize("hung", [1, 10, 100, 1000])
+async def test_namespaces_that_give_nothing_back_never_have_all_passes(hung: int) -> None:
+    """Their clouds hang; a namespace that has no pass under way gets one at once."""
+    queue = WorkQueue(share=256, most=2048)
+    for number in range(5000):
+        queue.add(Key(f"hung-{number % hung}", f"web-{number}"))
+    hanging = asyncio.create_task(take_all(queue))
+    await asyncio.sleep(1)
+    hanging.cancel()
+    began = clock()
+
+    queue.add(Key("single", "web"))
+
+    assert await queue.get() == Key("single", "web")
+    assert clock() == began
+
+
+async def test_pass_that_ends_lets_those_begin_that_had_to_wait_for_it() -> None:
+    queue = WorkQueue(share=4, most=4)
+    crowd = [Key(f"crowd-{number % 2}", f"web-{number}") for number in range(8)]
+    for key in crowd:
+        queue.add(key)
+
+    served: list[Key] = []
+    while len(served) < len(crowd):
+        key = await asyncio.wait_for(queue.get(), 1)
+        served.append(key)
+        queue.done(key, None)
+
+    assert sorted(served) == sorted(crowd)
+
+
 @pytest.mark.looptime(False)
 def test_queue_works_on_the_loop_that_the_operator_has() -> None:
     """It makes no timer of less than a millisecond, and what it makes can't tell when it rings."""

@@ -16,13 +16,14 @@ from image_share_operator.cloud.shares import (
     MAX_ROWS,
     PAGE,
     REFILL_PER_S,
+    SINGLES_AT_ONCE,
     Shares,
 )
 from image_share_operator.cloud.wire import SharePage
 from image_share_operator.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.reasons import Reason
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.timeout(30)]
 
 PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
 FRESH, OLD_WILL_DO = timedelta(), timedelta(minutes=6)
@@ -34,6 +35,8 @@ class Cloud:
     def __init__(self, count: int = 0) -> None:
         self.held = {f"image-{n:05d}": PENDING for n in range(count)}
         self.singles: list[str] = []
+        self.single_s = 0.01
+        self.at_once = self.most_at_once = 0
         self.pages = 0
         self.list_error: CloudError | None = None
         self.bad: dict[str, CloudError] = {}
@@ -42,7 +45,10 @@ class Cloud:
         self.images = tuple(self.held)
 
     async def member(self, image: str) -> Membership:
-        await asyncio.sleep(0.01)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(self.single_s)
+        self.at_once -= 1
         self.singles.append(image)
         if image in self.bad:
             raise self.bad[image]
@@ -199,6 +205,22 @@ async def test_lists_that_are_refused_are_done_without() -> None:
     assert await shares.look(cloud.images) == cloud.held
     assert await shares.look(cloud.images) == cloud.held
     assert cloud.pages == 1
+
+
+async def test_single_questions_of_a_project_are_bounded_however_many_rounds_there_are() -> None:
+    """Lists are refused, and each answer is long in coming."""
+    cloud = Cloud(300)
+    cloud.list_error = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+    cloud.single_s = 5.0
+    shares = Shares(cloud)
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(number * 0.1)
+        await shares.look((cloud.images[number],))
+
+    await asyncio.gather(*(one(number) for number in range(300)))
+
+    assert cloud.most_at_once == SINGLES_AT_ONCE
 
 
 async def test_list_that_fails_is_told_to_all_and_not_replaced_by_many_calls() -> None:

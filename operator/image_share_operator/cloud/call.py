@@ -16,7 +16,7 @@ from image_share_operator import metrics, tracing
 from image_share_operator.cloud import routes
 from image_share_operator.cloud.body import asked, error_of
 from image_share_operator.cloud.bounds import BodyTooLargeError
-from image_share_operator.cloud.circuit import Circuit, Circuits
+from image_share_operator.cloud.circuit import Circuit, CircuitOpenError, Circuits
 from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.cloud.refusals import no_url
@@ -47,6 +47,7 @@ class Caller:
         clients: gives the client that trusts one more certificate authority.
         trust: tells that authority from others; empty for the system's alone.
         may_write: raises when this process may not write any more; asked just before each write.
+        tenant: whose turn it is at the gates.
     """
 
     client: httpx.AsyncClient
@@ -56,6 +57,7 @@ class Caller:
     clients: Callable[[str], httpx.AsyncClient] | None = None
     trust: str = ""
     may_write: Callable[[], None] = _always
+    tenant: str = ""
 
     def trusting(self, ca: str | None) -> "Caller":
         """The same, for endpoints whose certificates this authority signed (PEM)."""
@@ -73,8 +75,14 @@ class Caller:
             LostLeadError: another replica is at work.
         """
         origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
-        async with self.gates.of(origin):
-            return await self._exchange(request, self.circuits.of(origin, self.trust))
+        circuit = self.circuits.of(origin, self.trust)
+        circuit.check()  # nobody waits for a place at an endpoint that is being left alone
+        async with self.gates.of(origin, self.tenant) as place:
+            try:
+                return await self._exchange(request, circuit)
+            except CircuitOpenError:
+                place.unused()
+                raise
 
     async def _exchange(self, request: httpx.Request, circuit: Circuit) -> httpx.Response:
         circuit.admit()

@@ -43,8 +43,8 @@ class Circuit:
     open_until: datetime | None = None
     probing_since: datetime | None = None
 
-    def admit(self) -> None:
-        """Let a request pass.
+    def check(self) -> None:
+        """Look whether a request may pass; whoever then sends one asks `admit`.
 
         Raises:
             CircuitOpenError: the endpoint is being left alone.
@@ -56,7 +56,16 @@ class Circuit:
             raise self._refusal(self.open_until - now)
         if self.probing_since is not None and now < self.probing_since + PROBE_TIME:
             raise self._refusal(timedelta(seconds=1))
-        self.probing_since = now
+
+    def admit(self) -> None:
+        """Let a request pass: it is sent now.
+
+        Raises:
+            CircuitOpenError: the endpoint is being left alone.
+        """
+        self.check()
+        if self.open_until is not None:
+            self.probing_since = self.now()
 
     def succeeded(self) -> None:
         """The endpoint answered."""

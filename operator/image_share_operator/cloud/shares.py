@@ -113,6 +113,7 @@ class Shares:
         self._waiting: dict[str, _Question] = {}
         self._round: asyncio.Task[None] | None = None
         self._singles: set[asyncio.Task[None]] = set()
+        self._single = asyncio.Semaphore(SINGLES_AT_ONCE)
         self._bucket = _Bucket(BURST, REFILL_PER_S)
         self._lulls = _Bucket(LULLS, LULLS_PER_S)
         self._asked_at = float("-inf")
@@ -210,10 +211,9 @@ class Shares:
 
     async def _one_by_one(self, questions: dict[str, _Question]) -> None:
         """Ask for each image; an error is told to those who asked for that very image."""
-        gate = asyncio.Semaphore(SINGLES_AT_ONCE)
 
         async def look(image: str, question: _Question) -> None:
-            async with gate:
+            async with self._single:
                 try:
                     question.answer.set_result(await self._source.member(image))
                 except asyncio.CancelledError:

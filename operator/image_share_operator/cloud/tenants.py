@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from image_share_operator.api import Decision, Membership
@@ -64,7 +64,7 @@ class Tenants:
         """The one `Tenant` of this identity."""
         tenant = self._known.get(identity)
         if tenant is None:
-            caller = self._caller.trusting(identity.ca)
+            caller = replace(self._caller.trusting(identity.ca), tenant=identity.namespace)
             tokens = Tokens(identity, caller, self._now, self._guards)
             throttle = Throttle(self._now)
             ims = Ims(identity=identity, caller=caller, tokens=tokens, throttle=throttle)
