@@ -12,6 +12,11 @@ MAX_QUICK_RETRIES = 6
 """Failed jobs in a row that are retried with growing delays (about a minute in all); after
 that the slow retry takes over."""
 
+FIRST_QUESTION = timedelta(seconds=1)
+"""When a job is first asked for where nothing is known of others…"""
+LATEST_FIRST_QUESTION = timedelta(seconds=2)
+"""…and when at the latest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -50,12 +55,13 @@ def poll_after(age: timedelta, typical: timedelta) -> timedelta:
 
     Args:
         age: since the job was submitted.
-        typical: how long jobs of late took. The first question comes when an answer is likely,
-            later ones after 15 % of the age: a longer job is not asked more often.
+        typical: how long jobs of late took. The first question comes when an answer is likely, and
+            soon in any case: what is typical need not be true of this one. Later ones come after
+            15 % of the age: a longer job is not asked more often.
     """
     least = timedelta(seconds=0.2)
     most = timedelta(seconds=15)
-    return min(max(typical - age, age * 0.15, least), most)
+    return min(max(min(typical, LATEST_FIRST_QUESTION) - age, age * 0.15, least), most)
 
 
 def settle_after(age: timedelta) -> timedelta:

@@ -38,7 +38,6 @@ class Reconciler:
 
     Attributes:
         emit: takes an Event; must not wait.
-        typical: by IMS endpoint, how long jobs of late took.
     """
 
     store: Store
@@ -51,7 +50,6 @@ class Reconciler:
     policy: Policy
     allow_insecure_endpoints: bool = False
     rng: random.Random = field(default_factory=random.Random)
-    typical: dict[str, timedelta] = field(default_factory=dict[str, timedelta])
     due: Due = field(init=False)
     keeper: Keeper = field(init=False)
 
@@ -166,7 +164,6 @@ class Reconciler:
             retry_at=before.retry_at,
             failures=before.tries,
             batch_limit=self.policy.batch_images,
-            typical=self.typical.get(desired.endpoints.ims, timedelta(seconds=1)),
             jitter=self.rng.random(),
         )
         access = Access(self.credentials, self.cloud, self.store.doubts, entry.key, desired)
@@ -186,22 +183,7 @@ class Reconciler:
             said = await walk.run()
         except OperatorError as exc:
             return judge.of_error(walk.facts, exc, now=self.now(), version=access.version)
-        finally:
-            self._learn(desired, walk)
         return judge.of_walk(walk, said, now=self.now(), version=access.version)
-
-    def _learn(self, desired: Desired, walk: Walk) -> None:
-        """Keep a moving mean of how long jobs take, by the cloud's own clock.
-
-        Ours would tell how long they took to be noticed, and the next would be asked for later.
-        """
-        job = walk.facts.status.job
-        if job is None or not walk.facts.job_asked or not job.state.settled:
-            return
-        took = pace.duration(job.begin_time, job.end_time)
-        if took is not None:
-            mean = self.typical.get(desired.endpoints.ims, took)
-            self.typical[desired.endpoints.ims] = mean * 0.8 + took * 0.2
 
 
 def _routine(entry: Entry) -> bool:

@@ -30,6 +30,11 @@ REFUSED = Leftover(job_id=None, suspect=True)
 class Tenant(Protocol):
     """The cloud as one identity sees it. All methods raise `CloudError`."""
 
+    @property
+    def typical(self) -> timedelta:
+        """How long jobs of late took to settle."""
+        ...
+
     async def submit(
         self,
         decision: Decision,
@@ -135,6 +140,7 @@ class Walk:
             self.facts,
             status=replace(self.facts.status, job=known),
             job_asked=True,
+            typical=tenant.typical,
             failed_rows=ours,
             company=Company(
                 shared=said.shared, named=bool(said.failed_rows if said.shared else ours)
@@ -181,7 +187,7 @@ class Walk:
         self.drifted = step.drifted
         return Report(
             standing=report.submitted(desired, len(step.images)),
-            again=pace.poll_after(now - now, self.facts.typical),
+            again=pace.poll_after(now - now, tenant.typical),
             images=_carried(report.rows(step.verdicts, self.facts.status), step.images, job),
         )
 

@@ -80,6 +80,11 @@ class Tenant:
         self._shares = Shares(self)
         self._until: dict[str, float] = {}
 
+    @property
+    def typical(self) -> timedelta:
+        """As `cloud.tenants.Tenant`."""
+        return self._jobs.typical
+
     async def submit(
         self,
         decision: Decision,

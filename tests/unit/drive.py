@@ -93,6 +93,7 @@ class FakeCloud:
     refusal: Exception | None = None
     inert: bool = False
     doubts: list[Doubt] = field(default_factory=list)
+    typical: timedelta = timedelta(seconds=1)
 
     def tenant(self, identity: Identity) -> "FakeCloud":
         assert identity.project_id == PROJECT

@@ -1,11 +1,13 @@
 """A job is asked for once, however many objects wait for it. On a virtual clock."""
 
 import asyncio
+from datetime import datetime, timedelta
 
 import pytest
+from drive import START
 
 from image_share_operator.api import JobState
-from image_share_operator.cloud.jobs import FRESH_MOST_S, FRESH_S, Jobs
+from image_share_operator.cloud.jobs import FRESH_MOST_S, FRESH_S, LEARNED_FROM, Jobs
 from image_share_operator.errors import RetryableError
 from image_share_operator.facts import JobReport
 
@@ -21,7 +23,7 @@ class Cloud:
         self.fails: Exception | None = None
 
     async def job(self, job_id: str) -> JobReport:
-        assert job_id == "j"
+        del job_id
         await asyncio.sleep(0.01)
         self.asked += 1
         if self.fails is not None:
@@ -81,3 +83,46 @@ async def test_error_is_shared_for_a_moment_and_the_next_question_may_succeed() 
     cloud.fails = None
     await asyncio.sleep(FRESH_S)
     assert await jobs.report("j") == RUNNING
+
+
+def done(took_s: float, began: datetime = START) -> JobReport:
+    """As the cloud tells of a job, by its own clock."""
+    end = began + timedelta(seconds=took_s)
+    return JobReport(state=JobState.SUCCESS, begin_time=began.isoformat(), end_time=end.isoformat())
+
+
+async def told(cloud: Cloud, jobs: Jobs, *took_s: float) -> float:
+    """What is typical after jobs that took so long."""
+    for seconds in took_s:
+        cloud.report = done(seconds)
+        await jobs.report(f"{cloud.asked}")
+    return jobs.typical.total_seconds()
+
+
+async def test_what_is_typical_is_a_second_where_nothing_is_known() -> None:
+    cloud = Cloud()
+    jobs = Jobs(cloud.job)
+    await jobs.report("j")
+
+    assert jobs.typical == timedelta(seconds=1)
+
+
+async def test_quicker_ones_of_the_latest_jobs_are_typical() -> None:
+    cloud = Cloud()
+    jobs = Jobs(cloud.job)
+
+    assert await told(cloud, jobs, 0.5, *[60.0] * (LEARNED_FROM - 1)) == 60
+    assert await told(cloud, jobs, 3.0, 2.0) == 60
+    assert await told(cloud, jobs, 4.0) == 4
+    assert await told(cloud, jobs, *[60.0] * LEARNED_FROM) == 60
+
+
+async def test_job_is_learned_from_once_however_many_wait_for_it() -> None:
+    cloud = Cloud()
+    jobs = Jobs(cloud.job)
+    await told(cloud, jobs, *[2.0] * LEARNED_FROM)
+    cloud.report = done(60)
+
+    await asyncio.gather(*(jobs.report("slow") for _ in range(50)))
+
+    assert jobs.typical == timedelta(seconds=2)

@@ -35,14 +35,16 @@ def test_backoff_never_undercuts_what_the_cloud_asked_for(jitter: float) -> None
         (0.9, 1, 0.2),
         (10, 1, 1.5),
         (600, 1, 15),
-        (0, 60, 15),
+        (0, 60, 2),
+        (2, 60, 0.3),
     ],
     ids=[
         "first when an answer is likely",
         "then soon",
         "then as the job ages",
         "never rarer than 15 s",
-        "also for long typical jobs",
+        "soon also where jobs are long",
+        "then as the job ages there too",
     ],
 )
 def test_poll_after_follows_the_age_of_the_job(age: float, typical: float, expected: float) -> None:

@@ -89,6 +89,11 @@ class Tenant:
         self._jobs = Jobs(ims.job)
         self._shares = Shares(ims)
 
+    @property
+    def typical(self) -> timedelta:
+        """How long the quicker ones of the latest jobs took."""
+        return self._jobs.typical
+
     async def submit(
         self,
         decision: Decision,
