@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from e2e.live.world import JOB, LOGIN, MEMBER, PUT, World, eventually
+from e2e.live.world import JOB, LOGIN, MEMBER, PUT, World
 
 B = "GET /v1/cloudimages/job/{job_id}"
 
@@ -195,19 +195,6 @@ def test_redirect_is_not_followed_with_the_token(world: World) -> None:
     world.wait_for("InvalidRequest")
 
     assert not [row for row in world.sim.journal() if "elsewhere" in row["route"]]
-
-
-def test_slow_body_is_given_up_after_the_timeout(world: World) -> None:
-    """30 s by default; the rest of the process goes on meanwhile."""
-    slow = world.image()
-    world.sim.fault(MEMBER, images=[slow], drip_seconds=120)
-    begun = world.sim.calls(MEMBER)
-    world.apply([slow], name="slow")
-    eventually(lambda: world.sim.calls(MEMBER) > begun or None)
-
-    world.apply([world.image()], name="other")
-
-    world.wait_for("Accepted", name="other", within_s=5)
 
 
 def test_401_that_never_ends_costs_two_logins(world: World) -> None:

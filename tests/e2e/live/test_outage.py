@@ -107,6 +107,21 @@ def test_outage_of_one_endpoint_does_not_touch_another(
     assert len(world.sent()) == 10
 
 
+def test_slow_body_is_given_up_after_the_timeout(world: World) -> None:
+    """From connecting to the last byte; each byte by itself comes in time. 2 s here, else 30."""
+    slow = world.image()
+    world.sim.fault(MEMBER, images=[slow], drip_seconds=30)
+    world.apply([slow], name="slow")
+    world.apply([world.image()], name="other")
+
+    ready = world.wait_for("CloudUnavailable", name="slow")
+
+    assert "no answer in time" in ready["message"]
+    world.wait_for("Accepted", name="other")
+    world.sim.clear_faults()
+    world.wait_for("Accepted", name="slow", within_s=HEALS_WITHIN_S)
+
+
 def test_host_that_nobody_knows_is_unavailable(world: World) -> None:
     nowhere = "http://ims.nowhere.invalid"
     world.apply([world.image()], endpoints={"iam": nowhere, "ims": nowhere})

@@ -125,6 +125,17 @@ def test_words_of_a_cloud_are_cleaned_and_cut_before_they_are_shown(world: World
     assert "\x1b[2J" not in world.operator.log
 
 
+def test_answer_without_an_end_is_read_to_its_bound_and_told(world: World) -> None:
+    def rule(_: Asked) -> Answer:
+        return Answer(201, " " * (16 << 20), {"X-Subject-Token": "MIIlong"})
+
+    with cloud(rule) as url:
+        world.apply([world.image()], endpoints={"iam": url, "ims": url})
+        ready = world.wait_for("CloudUnavailable")
+
+    assert "/v3/auth/tokens: the answer is over 1 MiB" in ready["message"]
+
+
 def documents() -> list[dict[str, Any]]:
     return [dict(one) for one in yaml.safe_load_all(POLICY.read_text())]
 
