@@ -21,6 +21,7 @@ from image_share_operator.api import (
     JobState,
     Membership,
     Status,
+    Unanswered,
 )
 from image_share_operator.facts import Company, Facts, Follow, Look, Outlook, Report, Step, Submit
 from image_share_operator.pace import Policy
@@ -177,6 +178,19 @@ def _circumstances(
         held = replace(facts, status=replace(status, images=failed))
         yield "both failed before", DESIRED, held
         yield "both failed before; a retry is due", DESIRED, replace(held, retry_at=NOW)
+    if job is None and members is not None:
+        sent = replace(facts, status=replace(status, images=ROWS))
+        for words, batch in _unanswered():
+            told = replace(sent, status=replace(sent.status, unanswered=batch))
+            yield words, DESIRED, told
+
+
+def _unanswered() -> Iterator[tuple[str, Unanswered]]:
+    second, minute = timedelta(seconds=1), timedelta(minutes=1)
+    for decision in Decision:
+        for words, until in (("a second ago", NOW - second + minute), ("a minute ago", NOW)):
+            batch = Unanswered(decision=decision, images=(A, B), since=until - minute, until=until)
+            yield f"{decision} was sent for both, its answer lost {words}", batch
 
 
 def _told(step: Step) -> tuple[str, ...]:

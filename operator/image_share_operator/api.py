@@ -187,6 +187,22 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A batch that was sent and whose answer never came: nobody knows whether the cloud took it.
+
+    Attributes:
+        images: those of the batch of which it is still unknown; at least one.
+        since: when the operator gave up the wait for the answer; aware UTC, by its own clock.
+        until: so long they are looked at, and nothing is sent.
+    """
+
+    decision: Decision
+    images: tuple[str, ...]
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStatus:
     """One row of `status.images`.
 
@@ -218,6 +234,7 @@ class Status:
     """All of `.status`. A new object has generation -1: nobody has looked at it.
 
     Attributes:
+        unanswered: the batch that may have been taken; ``None`` nearly always.
         handled_reconcile_at: the latest value of the annotation that a pass answered.
         secret_version: of the Secret that was found wanting; ``None`` when none was.
     """
@@ -225,6 +242,7 @@ class Status:
     observed_generation: int = -1
     conditions: tuple[Condition, ...] = ()
     job: Job | None = None
+    unanswered: Unanswered | None = None
     images: tuple[ImageStatus, ...] = ()
     summary: str | None = None
     handled_reconcile_at: str | None = None

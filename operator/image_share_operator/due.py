@@ -65,6 +65,8 @@ class Due:
         unsettled = known.job is not None and not known.job.state.settled
         if ready is None or (unsettled and not known.secret_version):
             return None
+        if known.unanswered is not None:
+            return None
         look_at = self._spread(desired, settled=ready.status == "True")
         if known.secret_version is not None:
             look_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry

@@ -54,7 +54,17 @@ class ThrottledError(RetryableError):
 
 
 class OutcomeUnknownError(RetryableError):
-    """A write was sent and may have taken effect: its answer never came."""
+    """A write was sent and may have taken effect: its answer never came.
+
+    Args:
+        answered: whether the cloud did answer, with an error of its own that may mean anything.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: timedelta | None = None, answered: bool = False
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.answered = answered
 
 
 class TerminalError(CloudError):

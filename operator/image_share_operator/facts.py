@@ -132,6 +132,8 @@ class Outcome(Enum):
     """It was done, and someone changed it: it must be sent again."""
     SETTLING = auto()
     """Its job succeeded; the membership may show a little later."""
+    UNANSWERED = auto()
+    """It was sent and no answer came: it may have been taken, and show a little later."""
     SUSPECT = auto()
     """Its job failed without naming the culprit: it may be innocent."""
     FAILED = auto()

@@ -98,6 +98,7 @@ class Keeper:
             )
         return replace(
             new,
+            unanswered=done.known.unanswered,
             handled_reconcile_at=entry.reconcile_at or entry.known.handled_reconcile_at,
             secret_version=done.memory.secret_version,
         )

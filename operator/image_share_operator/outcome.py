@@ -22,9 +22,6 @@ from image_share_operator.reasons import Reason
 from image_share_operator.store import Entry, Memory
 from image_share_operator.walk import Walk
 
-OUTCOME_PAUSE = timedelta(seconds=3)
-"""After a batch whose answer was lost: longer than the documented jobs take (0.6-2.5 s), so that
-the look that follows mostly finds it done."""
 QUIET_FAILURES = 2
 """Failed passes in a row from which the resource says so: one hiccup is nobody's business…"""
 QUIET_WAIT = timedelta(seconds=5)
@@ -95,6 +92,7 @@ class Judge:
             failed_rows=walk.facts.failed_rows,
             company=walk.facts.company,
             began_at=None if said.standing.ready == "True" else before.began_at or now,
+            errors=0 if status.unanswered is None else before.errors,
             tries=0 if said.standing.ready == "True" else before.tries + tried,
         )
         return Outcome(
@@ -124,9 +122,12 @@ class Judge:
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, memory.errors, facts.jitter)
             hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
+            sent = isinstance(error, OutcomeUnknownError)
             return Outcome(
-                standing=None if hiccup else self._same_words(report.failed_pass(error)),
-                known=facts.status if hiccup else known,
+                standing=self._first_words(sent=sent)
+                if hiccup
+                else self._same_words(report.failed_pass(error)),
+                known=facts.status if hiccup and not sent else known,
                 memory=replace(memory, look_at=now + delay, secret_version=None),
                 again=delay,
             )
@@ -139,6 +140,10 @@ class Judge:
             memory=replace(memory, look_at=now + delay, secret_version=version),
             again=self._sooner(delay),
         )
+
+    def _first_words(self, *, sent: bool) -> Standing | None:
+        """What to say of a hiccup: nothing, unless a batch was sent: it must not be forgotten."""
+        return report.unanswered(self.desired.decision) if sent else None
 
     def _same_words(self, standing: Standing) -> Standing:
         """Keep the words of the same trouble.
@@ -191,5 +196,4 @@ class Judge:
 def _retry_delay(error: OperatorError, errors: int, jitter: float) -> timedelta:
     patient = (RetryableError, KubeRetryableError)
     asked = error.retry_after if isinstance(error, patient) else None
-    delay = pace.backoff(errors, jitter=jitter, retry_after=asked)
-    return max(delay, OUTCOME_PAUSE) if isinstance(error, OutcomeUnknownError) else delay
+    return pace.backoff(errors, jitter=jitter, retry_after=asked)

@@ -27,6 +27,9 @@ class Policy:
     lag: timedelta = timedelta(seconds=60)
     """How long a membership may take to show after its job settled (the longest wait seen in
     other clients of this API)."""
+    taken_after_all: timedelta = timedelta(seconds=10)
+    """How long the effect of a batch is looked for that the cloud answered with 5xx: mostly it was
+    not taken, and the documented jobs take 0.6-2.5 s. Where no answer came, it is ``lag``."""
     slow_retry: timedelta = timedelta(minutes=30)
     """Between two tries of what only a person can mend."""
     secret_poll: timedelta = timedelta(seconds=20)

@@ -5,11 +5,18 @@ No I/O, no clock, no randomness, no log. `docs/state-machine.md` is printed from
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from image_share_operator import report
-from image_share_operator.api import Desired, ImageStatus, Job, JobState, Membership
+from image_share_operator.api import (
+    Desired,
+    ImageStatus,
+    Job,
+    JobState,
+    Membership,
+    Unanswered,
+)
 from image_share_operator.facts import (
     Facts,
     Follow,
@@ -65,6 +72,24 @@ def judge(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> tupl
     )
 
 
+def still_unanswered(
+    desired: Desired, facts: Facts, now: datetime, policy: Policy
+) -> Unanswered | None:
+    """What is left of the batch without an answer once its images were looked at."""
+    batch = facts.status.unanswered
+    if batch is None or facts.members is None:
+        return batch
+    judge_image = _Judge(desired, facts, now, policy)
+    known = {row.id: row for row in facts.status.images}
+    left = tuple(
+        image
+        for image in batch.images
+        if image in facts.members
+        and judge_image.still_unanswered(batch, image, facts.members[image], known.get(image))
+    )
+    return replace(batch, images=left) if left else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Judge:
     """The judgement of one image; holds what is the same for all images of a spec."""
@@ -93,6 +118,10 @@ class _Judge:
         job = self._carrier(known)
         if membership is Membership.NOT_SHARED:
             return self._not_shared()
+        batch = self.facts.status.unanswered
+        if batch is not None and self.still_unanswered(batch, image, membership, known):
+            # Once the time is over it is of the other decision: only our own order is final.
+            return Outcome.UNANSWERED if self._looked_for(batch) else Outcome.MISSING, None
         if job is not None and self._undoes(job):
             return Outcome.MISSING, None  # however it looks: only our own order is final
         if membership is self.desired.decision.wanted:
@@ -118,6 +147,28 @@ class _Judge:
         if job is None:
             return Outcome.MISSING, None
         return self._by_job(known.id, job)
+
+    def still_unanswered(
+        self, batch: Unanswered, image: str, membership: Membership, known: ImageStatus | None
+    ) -> bool:
+        """Whether the image's part in a batch without an answer is still unknown.
+
+        A batch of the other decision has come true when the membership changed to what it asks
+        for. Else it may do so at any time, until we send an order of our own.
+        """
+        if image not in batch.images or membership is Membership.NOT_SHARED:
+            return False
+        if batch.decision is not self.desired.decision:
+            before = Membership.UNKNOWN if known is None else known.membership
+            return membership is before or membership is not batch.decision.wanted
+        job = self._carrier(known)
+        undone = job is not None and self._undoes(job)
+        came_true = membership is batch.decision.wanted and not undone
+        return not came_true and self._looked_for(batch)
+
+    def _looked_for(self, batch: Unanswered) -> bool:
+        """Whether nothing is sent yet; a time out of all bounds is of a clock that was wrong."""
+        return timedelta() < batch.until - self.now < 2 * self.policy.lag
 
     def _undoes(self, job: Job) -> bool:
         """Whether what the job was told, the opposite of the spec, may still show."""
@@ -202,7 +253,7 @@ def _submit(verdicts: tuple[Verdict, ...], facts: Facts) -> Submit | None:
     anything else is sent; those of a shared batch are divided where all of it is known. What is
     left over from a failed job is not mixed with others: it may hold the next culprit.
     """
-    if any(v.outcome is Outcome.SETTLING for v in verdicts):
+    if any(v.outcome in (Outcome.SETTLING, Outcome.UNANSWERED) for v in verdicts):
         return None
     suspects = tuple(v.image for v in verdicts if v.outcome is Outcome.SUSPECT)
     if suspects and facts.job is not None:

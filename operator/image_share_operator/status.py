@@ -15,6 +15,7 @@ from image_share_operator.api import (
     JobState,
     Membership,
     Status,
+    Unanswered,
 )
 from image_share_operator.facts import Outlook, Standing
 from image_share_operator.reasons import Reason
@@ -115,6 +116,7 @@ def write(status: Status) -> Json:
             "observedGeneration": status.observed_generation,
             "conditions": [_condition_out(row) for row in status.conditions],
             "job": None if status.job is None else _job_out(status.job),
+            "unanswered": None if status.unanswered is None else _unanswered_out(status.unanswered),
             "images": [_image_out(row) for row in status.images],
             "summary": status.summary,
             "lastHandledReconcileAt": status.handled_reconcile_at,
@@ -136,11 +138,12 @@ def read(raw: Mapping[str, Any] | None) -> Status:
 
 
 def _status_in(raw: Mapping[str, Any]) -> Status:
-    job = raw.get("job")
+    job, unanswered = raw.get("job"), raw.get("unanswered")
     return Status(
         observed_generation=int(raw.get("observedGeneration", -1)),
         conditions=tuple(_condition_in(row) for row in raw.get("conditions", ())),
         job=None if job is None else _job_in(job),
+        unanswered=None if unanswered is None else _unanswered_in(unanswered),
         images=tuple(_image_in(row) for row in raw.get("images", ())),
         summary=raw.get("summary"),
         handled_reconcile_at=raw.get("lastHandledReconcileAt"),
@@ -199,6 +202,24 @@ def _job_in(raw: Mapping[str, Any]) -> Job:
         end_time=raw.get("endTime"),
         error_code=raw.get("errorCode"),
         fail_reason=raw.get("failReason"),
+    )
+
+
+def _unanswered_out(batch: Unanswered) -> Json:
+    return {
+        "decision": batch.decision.value,
+        "images": list(batch.images),
+        "since": _millis_out(batch.since),
+        "until": _millis_out(batch.until),
+    }
+
+
+def _unanswered_in(raw: Mapping[str, Any]) -> Unanswered:
+    return Unanswered(
+        decision=Decision(raw["decision"]),
+        images=tuple(raw["images"]),
+        since=_time_in(raw["since"]),
+        until=_time_in(raw["until"]),
     )
 
 

@@ -9,8 +9,16 @@ from datetime import datetime, timedelta
 from typing import Protocol, assert_never
 
 from image_share_operator import pace, plan, report
-from image_share_operator.api import Decision, Desired, ImageStatus, Job, JobState, Membership
-from image_share_operator.errors import ImagesRefusedError, JobUnknownError
+from image_share_operator.api import (
+    Decision,
+    Desired,
+    ImageStatus,
+    Job,
+    JobState,
+    Membership,
+    Unanswered,
+)
+from image_share_operator.errors import ImagesRefusedError, JobUnknownError, OutcomeUnknownError
 from image_share_operator.facts import (
     Blame,
     Company,
@@ -97,6 +105,9 @@ class Walk:
                 case Look(images=images):
                     members = await self._look(images)
                     self.facts = replace(self.facts, members=members)
+                    self._note_unanswered(
+                        plan.still_unanswered(self.desired, self.facts, self.now(), self.policy)
+                    )
                 case Submit():
                     sent = await self._submit(step)
                     if sent is not None:
@@ -171,14 +182,17 @@ class Walk:
             self.refused = True
             self._narrow(step.images, exc)
             return None
-        now = self.now()
+        except OutcomeUnknownError as exc:
+            self._note_unanswered(self._unanswered(step.images, exc))
+            raise
         job = Job(
             id=job_id,
             generation=desired.generation,
             decision=desired.decision,
             state=JobState.INIT,
-            submitted_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
+            submitted_at=_in_millis(self.now()),
         )
+        self._note_unanswered(_less(self.facts.status.unanswered, step.images))
         self.facts = replace(self.facts, status=replace(self.facts.status, job=job))
         self.facts = replace(
             self.facts, job_unknown=False, settled_at=None, retry_at=None, failed_rows={}
@@ -187,9 +201,19 @@ class Walk:
         self.drifted = step.drifted
         return Report(
             standing=report.submitted(desired, len(step.images)),
-            again=pace.poll_after(now - now, tenant.typical),
+            again=pace.poll_after(timedelta(), tenant.typical),
             images=_carried(report.rows(step.verdicts, self.facts.status), step.images, job),
         )
+
+    def _unanswered(self, images: tuple[str, ...], why: OutcomeUnknownError) -> Unanswered:
+        now = _in_millis(self.now())
+        span = self.policy.taken_after_all if why.answered else self.policy.lag
+        return Unanswered(
+            decision=self.desired.decision, images=images, since=now, until=now + span
+        )
+
+    def _note_unanswered(self, batch: Unanswered | None) -> None:
+        self.facts = replace(self.facts, status=replace(self.facts.status, unanswered=batch))
 
     def _narrow(self, images: tuple[str, ...], why: ImagesRefusedError) -> None:
         """Halve the batch until the image that spoils it stands alone.
@@ -205,6 +229,19 @@ class Walk:
             refused={**self.facts.refused, first: str(why)},
             batch_limit=self.policy.batch_images,
         )
+
+
+def _in_millis(time: datetime) -> datetime:
+    """As precise as the status tells it."""
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def _less(batch: Unanswered | None, images: tuple[str, ...]) -> Unanswered | None:
+    """What is left of a batch without an answer once these images have an order of their own."""
+    if batch is None:
+        return None
+    left = tuple(image for image in batch.images if image not in images)
+    return replace(batch, images=left) if left else None
 
 
 def _carried(

@@ -1,7 +1,7 @@
 """A real control plane for the end-to-end tests: one for all, a namespace for each."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from image_share_operator.api import (
     JobState,
     Membership,
     Status,
+    Unanswered,
 )
 from image_share_operator.reasons import Reason
 
@@ -136,6 +137,9 @@ def full_status() -> Status:
             end_time="04-May-2026 03:02:02:000",
             error_code="IMG.0027",
             fail_reason="The image is not shared.",
+        ),
+        unanswered=Unanswered(
+            decision=Decision.ACCEPT, images=(IMAGE,), since=NOW, until=NOW + timedelta(minutes=1)
         ),
         images=(
             ImageStatus(

@@ -21,7 +21,12 @@ from image_share_operator.api import (
 from image_share_operator.cloud.tenants import blame
 from image_share_operator.credentials import Held
 from image_share_operator.doubts import Doubt
-from image_share_operator.errors import JobUnknownError, KubeConflictError, ObjectGoneError
+from image_share_operator.errors import (
+    JobUnknownError,
+    KubeConflictError,
+    ObjectGoneError,
+    OutcomeUnknownError,
+)
 from image_share_operator.events import Event
 from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.identity import Identity, TokenCredentials
@@ -77,6 +82,7 @@ class FakeCloud:
     """Shares of one project. ``fails`` are raised one per call before anything else happens.
 
     Attributes:
+        lost: answers of the next batches that are lost after the batch was taken.
         verdict: what a batch comes to: (report, images that change); default is success.
     """
 
@@ -94,6 +100,7 @@ class FakeCloud:
     inert: bool = False
     doubts: list[Doubt] = field(default_factory=list)
     typical: timedelta = timedelta(seconds=1)
+    lost: int = 0
 
     def tenant(self, identity: Identity) -> "FakeCloud":
         assert identity.project_id == PROJECT
@@ -117,6 +124,9 @@ class FakeCloud:
             raise self.refusal
         job_id = f"{len(self.jobs):032x}"
         self.jobs[job_id] = self._job(decision, images)
+        if self.lost:
+            self.lost -= 1
+            raise OutcomeUnknownError("the connection broke")
         return job_id
 
     def _job(self, decision: Decision, images: tuple[str, ...]) -> FakeJob:

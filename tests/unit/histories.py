@@ -92,6 +92,8 @@ HARMLESS: Mapping[str, Fate] = {
     "shows after 5 s": Fate(lag=timedelta(seconds=5)),
     "shows after 60 s": Fate(lag=LAG),
     "has an odd status for a minute": Fate(takes=MINUTE, odd="WAITING"),
+    "is taken, its answer is lost": Fate(lost=True),
+    "is taken, its answer is lost, it takes 40 s": Fate(lost=True, takes=timedelta(seconds=40)),
 }
 HARMFUL: Mapping[str, Fate] = {
     "fails, naming an image, the others change": Fate(state=FAIL, named=1, applied=-1),
@@ -112,7 +114,6 @@ HARMFUL: Mapping[str, Fate] = {
     "never ends, with an odd status": Fate(takes=NEVER, odd="WAITING"),
     "is forgotten, everything changes": Fate(forgotten=True),
     "is forgotten, nothing changes": Fate(forgotten=True, applied=0),
-    "is taken, its answer is lost": Fate(lost=True),
     "is taken, its answer is lost, it fails": Fate(lost=True, state=FAIL, applied=0),
     "is taken, its answer is lost, it is slow": Fate(lost=True, takes=MINUTE),
 }
@@ -673,6 +674,8 @@ class World:
             job = entry.known.job
             if job is not None:
                 self.generation_of[job.id] = job.generation
+            if entry.known.unanswered is not None:
+                self.generation_of[self.sent[-1][1]] = entry.known.observed_generation
         assert again is None or again >= timedelta(), "a delay is negative"
         if again is not None or self.due is not None:
             return

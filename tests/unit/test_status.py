@@ -18,6 +18,7 @@ from image_share_operator.api import (
     JobState,
     Membership,
     Status,
+    Unanswered,
 )
 from image_share_operator.facts import Outlook, Standing
 from image_share_operator.reasons import Reason
@@ -41,6 +42,12 @@ STATUS = Status(
     observed_generation=3,
     conditions=(READY,),
     job=replace(JOB, type="t", begin_time="04-Jun-2015 18:11:06:586", error_code="IMG.0001"),
+    unanswered=Unanswered(
+        decision=Decision.REJECT,
+        images=IMAGES[:2],
+        since=START + timedelta(milliseconds=7),
+        until=START + timedelta(minutes=1),
+    ),
     images=(
         ImageStatus(id=IMAGES[0], membership=Membership.PENDING, job_id=JOB.id),
         ImageStatus(id=IMAGES[1], membership=Membership.NOT_SHARED, message="why"),
@@ -62,9 +69,19 @@ def test_status_comes_back_as_it_was_written() -> None:
         {"conditions": [{"type": "Ready"}]},
         {"job": {"id": "1", "status": "DANCING"}},
         {"images": [{"id": 1}]},
+        {"unanswered": {"decision": "Accept"}},
         {"observedGeneration": "many"},
     ],
-    ids=["absent", "empty", "text", "half a condition", "odd job", "odd image", "odd number"],
+    ids=[
+        "absent",
+        "empty",
+        "text",
+        "half a condition",
+        "odd job",
+        "odd image",
+        "half a batch",
+        "odd number",
+    ],
 )
 def test_status_that_can_not_be_read_counts_as_never_written(raw: dict[str, Any] | None) -> None:
     assert status_json.read(raw) == Status()

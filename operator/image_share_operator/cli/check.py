@@ -199,7 +199,7 @@ def _image(verdict: Verdict, sends: Decision | None) -> ImageFinding:
     match verdict.outcome:
         case Outcome.NOT_SHARED:
             action = Action.WAIT
-        case Outcome.DONE | Outcome.SETTLING | Outcome.FAILED:
+        case Outcome.DONE | Outcome.SETTLING | Outcome.UNANSWERED | Outcome.FAILED:
             action = Action.NOTHING
         case Outcome.MISSING | Outcome.DRIFTED | Outcome.SUSPECT:
             action = Action(sends.lower()) if sends else Action.NOTHING

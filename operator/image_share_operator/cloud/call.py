@@ -26,6 +26,8 @@ from image_share_operator.errors import CloudError, OutcomeUnknownError, Retryab
 log = logging.getLogger(__name__)
 
 WRITES = frozenset({"PUT", "POST", "DELETE"})
+CHANGES = WRITES - {"POST"}
+"""What may take effect although its answer is lost. A POST is a login, which changes nothing."""
 
 
 def _utc_now() -> datetime:
@@ -215,7 +217,7 @@ def _translated(request: httpx.Request, exc: Exception) -> tuple[str, CloudError
     why = "no answer in time" if late else "the connection broke"
     if isinstance(exc, BodyTooLargeError):
         why = str(exc)
-    kind = OutcomeUnknownError if request.method in WRITES else RetryableError
+    kind = OutcomeUnknownError if request.method in CHANGES else RetryableError
     return "timeout" if late else "broken", kind(f"{what}: {why}")
 
 

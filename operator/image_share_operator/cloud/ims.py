@@ -50,7 +50,9 @@ class Ims:
         )
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise OutcomeUnknownError(
-                str(refusals.refusal(response)), retry_after=refusals.retry_after(response)
+                str(refusals.refusal(response)),
+                retry_after=refusals.retry_after(response),
+                answered=True,
             )
         if response.status_code != HTTPStatus.OK:
             raise refusals.refusal(response)
