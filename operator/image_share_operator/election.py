@@ -22,6 +22,10 @@ from image_share_operator.errors import (
 
 log = logging.getLogger(__name__)
 
+UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
+"""What reading an answer ends in that is no Lease: something in between has answered."""
+FAILURES = (KubeError, TimeoutError, *UNREADABLE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
@@ -34,10 +38,12 @@ class Timing:
     difference of both to arrive."""
     renew: timedelta = timedelta(seconds=2)
     """Between two renewals."""
-    look: timedelta = timedelta(seconds=1)
+    look: timedelta = timedelta(seconds=0.5)
     """Between two looks of those who wait."""
     attempt: timedelta = timedelta(seconds=4)
     """For one look and one write, before another connection is tried."""
+    pause: timedelta = timedelta(seconds=0.1)
+    """Between two tries to give it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,14 +152,25 @@ class Election:
         if not self.leads:
             return
         self._renewed_at = None
-        try:
+        why = ""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timing.attempt.total_seconds()):
-                found = await self._leases.read()
-                if found is not None and found.holder == self._identity:
-                    free = replace(found, holder="", duration=timedelta(seconds=1))
-                    await self._leases.write(free)
-        except (KubeError, TimeoutError) as exc:
-            log.warning("the Lease was not given back: %s", str(exc) or "no answer in time")
+                while True:
+                    why = await self._not_given_back()
+                    if not why:
+                        return
+                    await asyncio.sleep(self._timing.pause.total_seconds())
+        log.warning("the Lease was not given back: %s", why or "no answer in time")
+
+    async def _not_given_back(self) -> str:
+        """Try it once; tell why it failed. A last renewal may still arrive in between."""
+        try:
+            found = await self._leases.read()
+            if found is not None and found.holder == self._identity:
+                await self._leases.write(replace(found, holder="", duration=timedelta(seconds=1)))
+        except FAILURES as exc:
+            return _words(exc)
+        return ""
 
     async def _tried(self) -> bool:
         """Take or renew the Lease once; say whether that worked."""
@@ -163,7 +180,7 @@ class Election:
                 return await self._attempt()
         except KubeConflictError:
             return False  # another was faster; the next look tells who
-        except (KubeError, TimeoutError) as exc:
+        except FAILURES as exc:
             self._tell_failure(exc)
             return False
 
@@ -224,7 +241,13 @@ class Election:
         )
 
     def _tell_failure(self, exc: Exception) -> None:
-        said = str(exc) or "no answer in time"
+        said = _words(exc)
         level = logging.ERROR if isinstance(exc, KubeForbiddenError) else logging.WARNING
         log.log(logging.DEBUG if said == self._told else level, "Lease: %s", said)
         self._told = said
+
+
+def _words(exc: Exception) -> str:
+    if isinstance(exc, UNREADABLE):
+        return f"the answer can't be read ({type(exc).__name__})"
+    return str(exc) or "no answer in time"
