@@ -15,6 +15,7 @@ from image_share_operator.cloud.circuit import Circuits
 from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.cloud.tenants import Sharing, Tenants, blame
 from image_share_operator.cloud.transport import Clients
+from image_share_operator.cloud.writes import Writes
 from image_share_operator.credentials import CredentialStore
 from image_share_operator.kube import Kube
 from image_share_operator.pace import Policy
@@ -26,11 +27,9 @@ from image_share_operator.reconciler import Reconciler
 from image_share_operator.recorder import Recorder
 from image_share_operator.settings import Settings
 from image_share_operator.store import Store
-from image_share_operator.workers import Workers
+from image_share_operator.workers import Ending, Workers
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
-GRACE = timedelta(seconds=2)
-"""For passes in hand when the process is told to stop."""
 WATCH_GRACE_S = 1.0
 """For the watch, which writes nothing."""
 STUCK = timedelta(seconds=60)
@@ -56,6 +55,7 @@ class Operator:
     ) -> None:
         _begin_counting()
         self._settings = settings
+        self._watching: threading.Thread | None = None
         self._store = Store()
         self._queue = WorkQueue(settings.namespace_workers, settings.workers)
         self._recorder = Recorder(api)
@@ -66,8 +66,10 @@ class Operator:
             proxy=settings.https_proxy,
             no_proxy=settings.no_proxy,
         )
+        self._writes = Writes()
         self._tenants = self._build_tenants(may_write)
         reconciler = self._build_reconciler(Kube(api, may_write=may_write))
+        self._ending = Ending(writes=self._writes, save=reconciler.keeper.save_all)
         self._workers = Workers(self._queue, reconciler.reconcile, settings.workers)
         self._watcher = handlers.Watcher(
             self._store,
@@ -88,7 +90,7 @@ class Operator:
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Work until told to stop; finish what is in hand."""
+        """Work until told to stop; finish what is in hand. After it, nothing is written."""
         live = metrics.Live(self._views())
         metrics.REGISTRY.register(live)
         try:
@@ -97,17 +99,23 @@ class Operator:
                 background = [group.create_task(part.run()) for part in parts]
                 # A daemon: kopf can't be stopped while it waits for an API server that is away.
                 loop = asyncio.get_running_loop()
-                watching = threading.Thread(target=self._watcher.run, args=(loop,), daemon=True)
-                watching.start()
+                self._watching = threading.Thread(
+                    target=self._watcher.run, args=(loop,), daemon=True
+                )
+                self._watching.start()
                 try:
-                    await self._workers.run(stop, GRACE)
+                    await self._workers.run(stop, self._ending)
                 finally:
                     self._watcher.stop()
                     for task in background:
                         task.cancel()
-            await asyncio.to_thread(watching.join, WATCH_GRACE_S)
         finally:
             metrics.REGISTRY.unregister(live)
+
+    async def leave(self) -> None:
+        """Wait a moment for the watch to end, which writes nothing: the next may work already."""
+        if self._watching is not None:
+            await asyncio.to_thread(self._watching.join, WATCH_GRACE_S)
 
     def why_not_ready(self) -> str | None:
         """Why it can't do its work now; ``None`` when it can."""
@@ -129,6 +137,7 @@ class Operator:
             circuits=self._circuits,
             clients=self._clients.get,
             may_write=may_write,
+            writes=self._writes,
         )
         sharing = Sharing(window=settings.batch_window, images=settings.batch_images)
         return Tenants(caller, _now, sharing)

@@ -1,5 +1,6 @@
 """What a pass found out is kept, and said in the status if it is new."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,9 @@ from image_share_operator.outcome import Outcome
 from image_share_operator.store import Entry, Store
 
 log = logging.getLogger(__name__)
+
+PAUSE_S = 0.1
+"""Between two tries to save what must be saved before the process ends."""
 
 
 class Kube(Protocol):
@@ -129,6 +133,14 @@ class Keeper:
             return False
         self.store.observe(body)
         return bool(body["metadata"]["uid"] == entry.uid)
+
+    async def save_all(self) -> None:
+        """Write what could not be written before: the next process knows nothing else."""
+        while left := [entry for entry in self.store if entry.unsaved]:
+            tried = (self.save(entry, entry.known) for entry in left)
+            for failure in filter(None, await asyncio.gather(*tried, return_exceptions=True)):
+                log.debug("not written yet: %s", failure)
+            await asyncio.sleep(PAUSE_S)
 
     async def save(self, entry: Entry, new: Status) -> None:
         result = "failed"

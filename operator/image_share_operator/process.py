@@ -82,7 +82,9 @@ async def run(settings: Settings) -> None:
         if settings.leader_election:
             await _serve_while_leading(settings, api, stop, health)
         else:
-            await _serve(health, Operator(settings, api, may_write=lambda: None), stop)
+            operator = Operator(settings, api, may_write=lambda: None)
+            await _serve(health, operator, stop)
+            await operator.leave()
     log.info("image-share-operator stopped")
 
 
@@ -97,10 +99,10 @@ async def _serve_while_leading(
     if not await election.acquire(stop):
         return
     lost: BaseException | None = None
+    operator = Operator(settings, api, may_write=election.require)
     try:
         async with asyncio.TaskGroup() as group:
             keeping = group.create_task(election.keep())
-            operator = Operator(settings, api, may_write=election.require)
             await _serve(health, operator, stop)
             keeping.cancel()
     except* LostLeadError as raised:
@@ -108,6 +110,7 @@ async def _serve_while_leading(
     if lost is not None:
         raise lost
     await election.give_back()
+    await operator.leave()
 
 
 async def _serve(health: Health, operator: Operator, stop: asyncio.Event) -> None:

@@ -1,11 +1,14 @@
 """Carries keys from the queue to the reconciler, a bounded number at a time."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Protocol
 
 from image_share_operator import metrics, pace, scope, tracing
 from image_share_operator.api import Key
@@ -17,6 +20,34 @@ log = logging.getLogger(__name__)
 AGAIN = timedelta(seconds=1)
 
 Reconcile = Callable[[Key], Awaitable[timedelta | None]]
+
+
+class Writes(Protocol):
+    """The writes to the cloud, as far as this room needs them."""
+
+    def close(self) -> None:
+        """Let no write begin any more."""
+        ...
+
+    def cut(self) -> None:
+        """Let all that are under way end, as if their answers were lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How work ends when the process is told to stop.
+
+    Attributes:
+        answers: so long the answers to writes under way are waited for.
+        words: so long, after that, for all statuses to be written.
+        save: writes those that could not be written before.
+    """
+
+    writes: Writes
+    save: Callable[[], Awaitable[None]]
+    answers: timedelta = timedelta(seconds=1)
+    words: timedelta = timedelta(seconds=0.5)
 
 
 class Workers:
@@ -33,22 +64,44 @@ class Workers:
         self._failures: dict[Key, int] = {}
         self._in_hand: set[asyncio.Task[None]] = set()
 
-    async def run(self, stop: asyncio.Event, grace: timedelta) -> None:
-        """Work until told to stop; then finish what is in hand, within ``grace``.
+    async def run(self, stop: asyncio.Event, ending: Ending | None = None) -> None:
+        """Work until told to stop; then finish what is in hand, or hand it over by its status.
 
-        What is cut off then loses nothing: the next process goes on from the status.
+        Args:
+            ending: ``None`` to cut all passes off at once.
+
+        Raises:
+            Exception: no work is begun any more: whatever ended that.
         """
         beginning = asyncio.create_task(self._begin())
+        stopping = asyncio.create_task(stop.wait())
         try:
-            await stop.wait()
+            await asyncio.wait((beginning, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if beginning.done():
+                beginning.result()
             beginning.cancel()
-            if self._in_hand:
-                await asyncio.wait(tuple(self._in_hand), timeout=grace.total_seconds())
+            if ending is not None:
+                await self._finish(ending)
         finally:
-            tasks = (beginning, *self._in_hand)
+            tasks = (beginning, stopping, *self._in_hand)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finish(self, ending: Ending) -> None:
+        """End all passes: first by themselves; then what is with the cloud is put on record.
+
+        A pass that is cut off after that loses nothing but a look.
+        """
+        ending.writes.close()
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=ending.answers.total_seconds())
+        ending.writes.cut()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ending.words.total_seconds()):
+                if self._in_hand:
+                    await asyncio.wait(self._in_hand)
+                await ending.save()
 
     async def _begin(self) -> None:
         while True:

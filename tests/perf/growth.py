@@ -230,7 +230,7 @@ async def _run(objects: int) -> dict[str, float]:
         rng=random.Random(7),  # noqa: S311 - jitter
     )
     workers, stop = Workers(queue, reconciler.reconcile, 2048), asyncio.Event()
-    working = asyncio.create_task(workers.run(stop, timedelta()))
+    working = asyncio.create_task(workers.run(stop))
     cpu = time.process_time()
     await _settle(range(objects // 2), store, queue, cluster)
     half = _memory_kb()

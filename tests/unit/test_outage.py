@@ -294,7 +294,7 @@ async def scene() -> AsyncIterator[Scene]:
         rng=dice,
     )
     stop = asyncio.Event()
-    working = asyncio.create_task(Workers(queue, reconciler.reconcile, 2048).run(stop, timedelta()))
+    working = asyncio.create_task(Workers(queue, reconciler.reconcile, 2048).run(stop))
     yield Scene(cluster, clouds, store, queue)
     stop.set()
     await working

@@ -235,7 +235,7 @@ class Life:
             rng=random.Random(7),  # noqa: S311 - repeatable jitter
         )
         workers = Workers(self.queue, reconciler.reconcile, 64)
-        self.task = asyncio.create_task(workers.run(asyncio.Event(), timedelta()))
+        self.task = asyncio.create_task(workers.run(asyncio.Event()))
         for body in cluster.bodies.values():
             self.show(body)
 

@@ -6,7 +6,12 @@ import pytest
 from drive import IMAGES, START, Drive, spec
 
 from image_share_operator.api import Decision, Membership
-from image_share_operator.errors import OutcomeUnknownError, RetryableError
+from image_share_operator.errors import (
+    KubeConflictError,
+    KubeRetryableError,
+    OutcomeUnknownError,
+    RetryableError,
+)
 
 ACCEPTED, REJECTED = Membership.ACCEPTED, Membership.REJECTED
 MINUTE = timedelta(minutes=1)
@@ -204,3 +209,25 @@ async def test_time_that_is_out_of_all_bounds_holds_nothing_up() -> None:
     await drive.until("Accepted")
 
     assert drive.clock.at - START < MINUTE
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "failure",
+    [KubeRetryableError("HTTP 503"), KubeConflictError("HTTP 409")],
+    ids=["API server away", "edited meanwhile"],
+)
+async def test_batch_is_put_on_record_although_the_first_write_of_it_fails(
+    failure: Exception,
+) -> None:
+    """At the end of the process nobody comes back to it."""
+    drive = Drive()
+    drive.cloud.lost = 1
+    drive.kube.fails = [failure, failure]
+    with pytest.raises(KubeRetryableError):
+        await drive.step()
+
+    await drive.reconciler.keeper.save_all()
+
+    assert drive.status["unanswered"]["images"] == [IMAGES[0]]
+    assert drive.cloud.polls == 0

@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -21,6 +22,7 @@ from image_share_operator.cloud.codes import Kind, kind_of
 from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.cloud.refusals import no_url
 from image_share_operator.cloud.trust import authorities
+from image_share_operator.cloud.writes import Writes
 from image_share_operator.errors import CloudError, OutcomeUnknownError, RetryableError
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Caller:
         trust: tells that authority from others; empty for the system's alone.
         may_write: raises when this process may not write any more; asked just before each write.
         tenant: whose turn it is at the gates.
+        writes: which writes are under way.
     """
 
     client: httpx.AsyncClient
@@ -60,6 +63,7 @@ class Caller:
     trust: str = ""
     may_write: Callable[[], None] = _always
     tenant: str = ""
+    writes: Writes = field(default_factory=Writes)
 
     def trusting(self, ca: str | None) -> "Caller":
         """The same, for endpoints whose certificates this authority signed (PEM)."""
@@ -90,11 +94,14 @@ class Caller:
         circuit.admit()
         if request.method in WRITES:
             self.may_write()
+            self.writes.admit()
         exchange = _Exchange(request)
         with tracing.span(exchange.route, exchange.attributes) as span:
             try:
-                async with asyncio.timeout(self.timeout.total_seconds()):
-                    response = await self.client.send(request)
+                async with asyncio.timeout(self.timeout.total_seconds()) as deadline:
+                    changes = request.method in CHANGES
+                    with self.writes.under_way(deadline) if changes else nullcontext():
+                        response = await self.client.send(request)
             except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
                 error, translated = _translated(request, exc)
                 if error in OUTAGES:

@@ -119,3 +119,22 @@ def test_sigterm_ends_the_process_in_time(world: World) -> None:
     world.operator.start()
     world.wait_for("Accepted")
     assert world.calls(PUT) == 1
+
+
+def test_sigterm_while_the_cloud_does_not_answer_ends_the_process_in_time(world: World) -> None:
+    """What was sent is in the status, and the next process looks for it."""
+    world.sim.settings(job_seconds=5.0)
+    world.sim.fault(PUT, when={"nth": 1}, drip_seconds=30)
+    image = world.image()
+    world.apply([image])
+    eventually(lambda: world.calls(PUT) or None)
+
+    took = world.operator.terminate()
+    mark = world.status()["unanswered"]
+    world.operator.start()
+    world.wait_for("Accepted", within_s=30)
+
+    assert took < 3
+    assert (mark["decision"], mark["images"]) == ("Accept", [image])
+    assert "Traceback" not in world.operator.log
+    assert world.calls(PUT) == 1

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,33 @@ def test_leader_that_is_told_to_stop_hands_over_at_once(world: World, standby: O
         world.wait_for("Accepted", name=name, within_s=30)
     assert world.sent() == sorted(images)
     assert "Ready True" in standby.log
+
+
+@pytest.mark.parametrize("phase", range(4))
+def test_batch_in_hand_when_told_to_stop_is_handed_over_and_not_sent_twice(
+    world: World, standby: Operator, phase: int
+) -> None:
+    """The answer takes 9 s, the job 8 s: the next leader finds neither of them."""
+    world.sim.settings(job_seconds=8.0)
+    world.sim.fault(PUT, when={"nth": 1}, drip_seconds=9)
+    images = [world.image(), world.image()]
+    names = [world.apply([image], name=f"web-{n}") for n, image in enumerate(images)]
+    eventually(lambda: world.calls(PUT) or None)
+    time.sleep(phase * 0.14)  # against the looks of the one that waits
+    told = time.monotonic()
+
+    stopping = threading.Thread(target=world.operator.terminate)
+    stopping.start()
+    took = took_over_after(standby, told)
+    stopping.join()
+    marked = [world.status(name).get("unanswered") for name in names]
+
+    assert took < ORDERLY_HANDOVER_S
+    assert [mark and mark["images"] for mark in marked] == [[image] for image in images]
+    for name in names:
+        world.wait_for("Accepted", name=name, within_s=30)
+        assert "unanswered" not in world.status(name)
+    assert world.sent() == sorted(images)
 
 
 def test_leader_that_was_frozen_wakes_up_and_writes_nothing(
