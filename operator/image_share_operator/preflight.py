@@ -27,6 +27,7 @@ RIGHTS = (
     ("patch", GROUP, PLURAL, ""),
     ("patch", GROUP, PLURAL, "status"),
     ("get", "", "secrets", ""),
+    ("get", "", "namespaces", ""),
     ("create", "events.k8s.io", "events", ""),
 )
 """Verb, group, resource, subresource: without these nothing works, or not all."""
@@ -46,22 +47,24 @@ class Preflight:
         self._api = api
         self._namespaces = namespaces or ("",)
         self._complete = complete
+        self._fault_level = logging.ERROR
 
     async def run(self) -> None:
-        """Log what is missing, once for each, until nothing is."""
+        """Log what is missing, once for each, until it is known that nothing is."""
         told: set[str] = set()
-        while complaints := await self._complaints():
-            for complaint in complaints:
+        while (complaints := await self._complaints()) != []:
+            for complaint in complaints or ():
                 if complaint not in told:
                     log.error("%s", complaint)
-            told = set(complaints)
+            told = told if complaints is None else set(complaints)
             await asyncio.sleep(EVERY.total_seconds())
         if told:
             await asyncio.sleep(SETTLES.total_seconds())
             log.info("what was missing is there now")
             self._complete()
 
-    async def _complaints(self) -> list[str]:
+    async def _complaints(self) -> list[str] | None:
+        """What is missing; ``None`` when it could not be found out."""
         try:
             missing = [
                 f"the operator's ServiceAccount may not {right}; grant it, as the chart's roles do"
@@ -71,11 +74,11 @@ class Preflight:
             return missing or await self._missing_crd()
         except KubeError as exc:
             log.debug("no preflight: %s", exc)
-            return []
-        except Exception:
+        except Exception as exc:
             # It only tells: whatever is wrong with it must not stop the work.
-            log.exception("no preflight")
-            return []
+            log.log(self._fault_level, "no preflight", exc_info=exc)
+            self._fault_level = logging.DEBUG  # the first says enough
+        return None
 
     async def _missing_rights(self, namespace: str) -> list[str]:
         missing: list[str] = []
