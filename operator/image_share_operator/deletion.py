@@ -41,6 +41,18 @@ def hold(entry: Entry, desired: Desired | InvalidSpecError) -> Hold:
     return Hold.PUT_ON if rejects else Hold.TAKE_OFF
 
 
+def helpless(entry: Entry, desired: Desired | InvalidSpecError) -> bool:
+    """Whether it is held, and nothing is done to reject its shares as things are.
+
+    Each may go on when a person helps; in a namespace that goes, nobody will.
+    """
+    if not entry.deleting:
+        return False
+    if isinstance(desired, InvalidSpecError) or desired.suspend:
+        return True
+    return entry.known.secret_version == ""  # there was no Secret
+
+
 def leaving(desired: Desired) -> Desired:
     """What a resource that is being deleted asks for: everything rejected, then it may go."""
     return replace(desired, decision=Decision.REJECT, vault_id=None, leaving=True)

@@ -20,6 +20,7 @@ from image_share_operator.errors import (
 )
 from image_share_operator.facts import Blame, Facts
 from image_share_operator.keeper import Keeper, Kube
+from image_share_operator.orphans import Orphans
 from image_share_operator.outcome import Outcome
 from image_share_operator.pace import Policy
 from image_share_operator.reasons import Reason
@@ -52,9 +53,10 @@ class Reconciler:
     rng: random.Random = field(default_factory=random.Random)
     due: Due = field(init=False)
     keeper: Keeper = field(init=False)
+    orphans: Orphans = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the part that knows when, and the one that writes."""
+        """Make the parts: who knows when, who writes, who lets go."""
         self.keeper = Keeper(store=self.store, kube=self.kube, emit=self.emit, now=self.now)
         self.due = Due(
             store=self.store,
@@ -62,6 +64,12 @@ class Reconciler:
             policy=self.policy,
             now=self.now,
             rng=self.rng,
+        )
+        self.orphans = Orphans(
+            namespaces=self.kube,
+            credentials=self.credentials,
+            now=self.now,
+            ttl=self.policy.secret_poll,
         )
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -100,6 +108,14 @@ class Reconciler:
                 return await self._release(entry)
             case Hold.NOTHING:
                 pass
+        if not deletion.helpless(entry, desired):
+            return await self._work(entry, desired)
+        if await self.orphans.includes(entry, desired):
+            return await self._release(entry)
+        again = await self._work(entry, desired)
+        return self.orphans.ttl if again is None else min(again, self.orphans.ttl)
+
+    async def _work(self, entry: Entry, desired: Desired | InvalidSpecError) -> timedelta | None:
         if isinstance(desired, InvalidSpecError):
             return await self.keeper.conclude(entry, None, outcome.of_invalid_spec(entry, desired))
         return await self._pass(entry, deletion.leaving(desired) if entry.deleting else desired)
@@ -113,23 +129,14 @@ class Reconciler:
             return NOW  # it changed while its Secret was read
         entry = current
         done = await self._walk(entry, desired)
-        if desired.leaving and (done.finished or await self._hopeless(entry, done)):
+        if desired.leaving and (done.finished or await self._hopeless(entry, desired, done)):
             return await self._release(entry)
         return await self.keeper.conclude(entry, desired, done)
 
-    async def _hopeless(self, entry: Entry, done: Outcome) -> bool:
-        """Whether a deletion can never be finished: the namespace goes, its Secret went first."""
+    async def _hopeless(self, entry: Entry, desired: Desired, done: Outcome) -> bool:
+        """Whether the Secret was just found missing, and the namespace goes too."""
         reason = None if done.standing is None else done.standing.reason
-        if reason is not Reason.SECRET_NOT_FOUND:
-            return False
-        if not await self.kube.namespace_goes(entry.key.namespace):
-            return False
-        log.warning(
-            "%s: let go without rejecting its shares: its namespace is being deleted, and the "
-            "Secret went first",
-            entry.key,
-        )
-        return True
+        return reason is Reason.SECRET_NOT_FOUND and await self.orphans.includes(entry, desired)
 
     async def _release(self, entry: Entry) -> timedelta | None:
         body = await self.keeper.written(entry, self.kube.release(entry.key, entry.uid))

@@ -1,5 +1,6 @@
 """With `watchNamespaces` the operator has Roles and nothing that is cluster-wide, and works."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from otc_simulator.client import Simulator
 SYSTEM = "shares-of-teams"
 TEAMS = ("team-d", "team-e")
 CRDS = ROOT / "deploy/crds"
+INSTALL = ROOT / "docs/install.md"
 CRD = "imageshareacceptances.ims.otc.dev"
 RIGHTS = [
     ("list", "ims.otc.dev", "imageshareacceptances"),
@@ -92,6 +94,31 @@ def test_namespace_that_is_lost_leaves_the_others_served(
     operator.start()
 
     serves(control_plane, simulator, operator, TEAMS[0], "after")
+
+
+def test_namespace_that_took_the_rights_along_is_freed_as_documented(
+    control_plane: ControlPlane, simulator: Simulator, operator: Operator
+) -> None:
+    control_plane.apply_crds(CRDS)
+    world = World(control_plane, simulator, operator, TEAMS[0])
+    world.secret()
+    world.apply([world.image()], name="held", deletionPolicy="Reject")
+    world.wait_for("Accepted", name="held")
+    control_plane.kubectl("delete", "role,rolebinding", RELEASE, "-n", TEAMS[0])
+    world.delete("held")
+    eventually(lambda: "lacks this right" in operator.log or None)
+    assert world.find("held") is not None
+
+    control_plane.kubectl(*freeing_command("held", TEAMS[0]))
+
+    assert world.find("held") is None
+
+
+def freeing_command(name: str, namespace: str) -> list[str]:
+    """What docs/install.md says under "A few namespaces", without the first word."""
+    section = INSTALL.read_text().partition("### A few namespaces")[2].partition("\n## ")[0]
+    line = next(line for line in section.splitlines() if line.startswith("kubectl patch"))
+    return shlex.split(line.replace("NAME", name).replace("my-team", namespace))[1:]
 
 
 @pytest.mark.usefixtures("documents")

@@ -187,6 +187,7 @@ class FakeKube:
     fails: list[Exception | None] = field(default_factory=list)
     released: bool = False
     terminating: bool = False
+    namespace_looks: int = 0
 
     async def read(self, key: Key) -> Mapping[str, Any]:
         assert key == KEY
@@ -218,6 +219,7 @@ class FakeKube:
 
     async def namespace_goes(self, namespace: str) -> bool:
         assert namespace == KEY.namespace
+        self.namespace_looks += 1
         return self.terminating
 
     def changed(self, **parts: Any) -> dict[str, Any]:

@@ -93,19 +93,136 @@ async def test_skip_annotation_lets_a_resource_go_whose_cloud_refuses() -> None:
     assert drive.kube.released
 
 
-async def test_missing_secret_holds_a_resource_only_while_its_namespace_stays() -> None:
+async def let_go(drive: Drive, within: timedelta = timedelta(minutes=1)) -> bool:
+    """Whether it goes although nobody touches it any more."""
+    await drive.run_for(within)
+    return drive.kube.released
+
+
+async def test_missing_secret_holds_a_resource_while_its_namespace_stays() -> None:
     drive = rejecting()
     await drive.until("Accepted")
     drive.credentials.error = MISSING
     drive.delete()
-    await drive.step()
-    assert not drive.kube.released
+
+    assert not await let_go(drive, within=timedelta(hours=2))
+
+    assert drive.reason == "Rejecting"
+    assert "Secret otc not found" in drive.ready["message"]
+
+
+async def test_resource_that_lost_its_secret_first_goes_with_its_namespace() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.credentials.error = MISSING
+    drive.delete()
+    assert not await let_go(drive)
 
     drive.kube.terminating = True
-    drive.annotate(reconcile_at="now")
+
+    assert await let_go(drive)
+
+
+async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> None:
+    """It is Stalled already when it and the namespace are deleted together."""
+    drive = rejecting()
+    drive.credentials.error = MISSING
+    await drive.until("SecretNotFound")
+
+    drive.kube.terminating = True
+    drive.delete()
+
+    assert await let_go(drive)
+
+
+async def test_next_process_lets_it_go_with_its_namespace_too() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.credentials.error = MISSING
+    drive.delete()
+    assert not await let_go(drive)
+
+    drive.restart()
+    drive.kube.terminating = True
+
+    assert await let_go(drive)
+
+
+async def test_resource_that_the_cloud_refused_goes_when_namespace_and_secret_do() -> None:
+    """The usual order: the namespace goes first, and takes the Secret with it later."""
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.cloud.fails = [TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)] * 99
+    drive.kube.terminating = True
+    drive.delete()
+    assert not await let_go(drive)
+
+    drive.credentials.error = MISSING
+
+    assert await let_go(drive)
+
+
+async def test_suspended_resource_is_held_and_sends_nothing() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.edit(suspend=True)
     await drive.step()
 
-    assert drive.kube.released
+    drive.delete()
+    assert not await let_go(drive, within=timedelta(hours=1))
+
+    assert "Suspended" in drive.ready["message"]
+    assert len(drive.cloud.puts) == 1
+    drive.edit(suspend=False)
+    assert await let_go(drive)
+    assert drive.cloud.shares[IMAGES[0]] is REJECTED
+
+
+async def test_suspended_resource_goes_when_namespace_and_secret_do() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.edit(suspend=True)
+    drive.delete()
+    drive.kube.terminating = True
+    assert not await let_go(drive), "while there is a Secret, somebody may go on"
+
+    drive.credentials.error = MISSING
+
+    assert await let_go(drive)
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_resource_that_can_not_be_served_goes_with_its_namespace() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    insecure = {"iam": "http://iam.example.com", "ims": "http://ims.example.com"}
+    drive.edit(region=None, endpoints=insecure)
+    drive.delete()
+    assert not await let_go(drive, within=timedelta(hours=1))
+
+    drive.kube.terminating = True
+
+    assert await let_go(drive)
+
+
+async def test_namespace_is_looked_at_rarely_while_it_stays() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.credentials.error = MISSING
+    drive.delete()
+
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.kube.namespace_looks <= 10 * 60 / 20 + 1
+
+
+async def test_resource_that_goes_in_good_order_asks_nothing_about_its_namespace() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.delete()
+
+    assert await let_go(drive)
+    assert drive.kube.namespace_looks == 0
 
 
 async def test_reconcile_at_looks_at_once_and_says_that_it_did() -> None:

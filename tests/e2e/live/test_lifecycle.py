@@ -114,6 +114,22 @@ def test_namespace_that_is_deleted_is_not_held_up_by_a_missing_secret(world: Wor
     eventually(lambda: is_gone(world))
 
 
+def test_namespace_deleted_after_a_resource_that_lost_its_secret_is_not_held_up(
+    world: World,
+) -> None:
+    world.apply([world.image()], deletionPolicy="Reject", credentialsSecretRef={"name": "never"})
+    world.wait_for("SecretNotFound")
+    world.delete()
+    world.wait_for("Rejecting")
+
+    http = world.control_plane.http
+    http.delete(f"/api/v1/namespaces/{world.namespace}").raise_for_status()
+
+    eventually(lambda: is_gone(world))
+    let_go = [row for row in world.operator.log.splitlines() if "the Secret went first" in row]
+    assert any(world.namespace in row for row in let_go)
+
+
 def test_server_side_apply_of_the_same_manifest_changes_nothing(world: World) -> None:
     """As Argo CD does: what the operator writes is none of the applied fields."""
     world.apply([world.image()])
