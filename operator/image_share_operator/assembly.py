@@ -58,7 +58,7 @@ class Operator:
         self._watching: threading.Thread | None = None
         self._store = Store()
         self._queue = WorkQueue(settings.namespace_workers, settings.workers)
-        self._recorder = Recorder(api)
+        self._recorder = Recorder(api, _now)
         self._circuits = Circuits(_now)
         self._clients = Clients.with_timeouts(
             connect=CONNECT_TIMEOUT,

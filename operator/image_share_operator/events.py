@@ -16,10 +16,15 @@ class Type(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One Event about one object."""
+    """One Event about one object.
+
+    Attributes:
+        generation: of the spec that it is about.
+    """
 
     key: Key
     uid: str
+    generation: int
     type: Type
     reason: str
     action: str
@@ -56,7 +61,13 @@ def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, .
     else:
         return ()
     event = Event(
-        key=key, uid=uid, type=kind, reason=ready.reason, action=action, note=ready.message
+        key=key,
+        uid=uid,
+        generation=new.observed_generation,
+        type=kind,
+        reason=ready.reason,
+        action=action,
+        note=ready.message,
     )
     return (event,)
 
@@ -64,14 +75,28 @@ def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, .
 def submitted(key: Key, uid: str, job: Job, images: int) -> Event:
     """A batch went out."""
     note = f"Sent {images} image{'s' if images != 1 else ''}: {job.decision}, job {job.id}."
-    return Event(key=key, uid=uid, type=Type.NORMAL, reason="Submitted", action="Submit", note=note)
+    return Event(
+        key=key,
+        uid=uid,
+        generation=job.generation,
+        type=Type.NORMAL,
+        reason="Submitted",
+        action="Submit",
+        note=note,
+    )
 
 
-def drifted(key: Key, uid: str, images: tuple[str, ...]) -> Event:
+def drifted(key: Key, uid: str, generation: int, images: tuple[str, ...]) -> Event:
     """Someone changed a membership that was as the spec wants it."""
     first, *rest = images
     more = f" and {len(rest)} more" if rest else ""
     note = f"Membership of image {first}{more} was changed by someone else; sent again."
     return Event(
-        key=key, uid=uid, type=Type.WARNING, reason="DriftDetected", action="Submit", note=note
+        key=key,
+        uid=uid,
+        generation=generation,
+        type=Type.WARNING,
+        reason="DriftDetected",
+        action="Submit",
+        note=note,
     )

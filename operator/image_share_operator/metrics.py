@@ -130,7 +130,7 @@ STATUS_WRITES = Counter(
 )
 EVENTS_DROPPED = Counter(
     "events_dropped",
-    "Events that were not written because too many waited.",
+    "Events that were not written, too many waited; a later one of the same kind counts them.",
     namespace=PREFIX,
     registry=REGISTRY,
 )

@@ -169,7 +169,9 @@ class Judge:
             return ()
         carried = sum(row.job_id == job.id for row in images)
         sent = kube_events.submitted(key, uid, job, carried)
-        return (kube_events.drifted(key, uid, walk.drifted), sent) if walk.drifted else (sent,)
+        if not walk.drifted:
+            return (sent,)
+        return kube_events.drifted(key, uid, self.entry.generation, walk.drifted), sent
 
     def _rows(self, facts: Facts) -> tuple[ImageStatus, ...]:
         """The known rows for the images of this spec, with what was seen meanwhile.

@@ -29,6 +29,7 @@ RIGHTS = (
     ("get", "", "secrets", ""),
     ("get", "", "namespaces", ""),
     ("create", "events.k8s.io", "events", ""),
+    ("patch", "events.k8s.io", "events", ""),
 )
 """Verb, group, resource, subresource: without these nothing works, or not all."""
 

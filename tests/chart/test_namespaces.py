@@ -25,6 +25,7 @@ RIGHTS = [
     ("get", "", "secrets"),
     ("get", "", "namespaces"),
     ("create", "events.k8s.io", "events"),
+    ("patch", "events.k8s.io", "events"),
 ]
 
 

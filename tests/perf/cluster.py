@@ -136,9 +136,13 @@ class Cluster:
             await self._send("POST", path, body)
 
         await self._all(one, count)
-        await asyncio.wait_for(seen.complete.wait(), GIVE_UP_S)
+        complete = asyncio.create_task(seen.complete.wait())
+        either = asyncio.wait((watching, complete), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait_for(either, GIVE_UP_S)
         seen.seconds = time.monotonic() - started
-        await asyncio.wait([watching], timeout=calm_s)
+        await asyncio.wait((watching,), timeout=calm_s)
+        if watching.done():
+            await watching
         watching.cancel()
         return seen
 
@@ -155,6 +159,8 @@ class Cluster:
                 _note(event["object"], seen)
                 if len(seen.ready) == count:
                     seen.complete.set()
+        # Not a figure of this run would be true.
+        raise ConnectionError(f"the watch ended when {len(seen.ready)} of {count} were Ready")
 
     def _secret(self, namespace: str) -> None:
         login = {

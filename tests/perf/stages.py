@@ -53,6 +53,7 @@ async def crowd(cluster: Cluster, stage: Stage, objects: int, raw: Raw) -> list[
     """All at once: throughput, and what each object costs."""
     before = _cpu_seconds(stage.operator.pid)
     watched = await cluster.run(objects, calm_s=CALM_S)
+    events = _events(stage.control_plane)
     cpu = _cpu_seconds(stage.operator.pid) - before
     rate = objects / watched.seconds
     each_ms = 1000 * cpu / objects
@@ -68,6 +69,7 @@ async def crowd(cluster: Cluster, stage: Stage, objects: int, raw: Raw) -> list[
         Figure("cloud calls per object", sum(calls.values()) / objects, "", ("<=", 0.12)),
         *(Figure(f"  {name} per object", count / objects) for name, count in calls.items()),
         Figure("status writes per object", watched.writes / objects, "", ("=", 2.0)),
+        Figure("Event writes per object", events / objects, "", ("<=", 0.1)),
         Figure("tokens in all", counters["tokens_issued"], "", ("=", 1)),
         Figure("operator CPU per object", each_ms, "ms"),
         Figure(
@@ -171,6 +173,13 @@ def growth(costs: Sequence[tuple[int, dict[str, float]]], most: float) -> list[F
         Figure(f"  CPU per object of {many}, over that", cpu, "", ("<=", most)),
         Figure(f"  memory per object of {many}, over that", memory, "", ("<=", most)),
     ]
+
+
+def _events(control_plane: ControlPlane) -> int:
+    """How many Events there are."""
+    path = "/apis/events.k8s.io/v1/events?limit=1"
+    page = control_plane.http.get(path).raise_for_status().json()
+    return len(page["items"]) + int(page["metadata"].get("remainingItemCount") or 0)
 
 
 def errors(operator: Operator) -> Figure:
