@@ -84,7 +84,7 @@ class Operator:
             api,
             settings.namespaces,
             known=self._known,
-            watching=lambda: self._watcher.runs,
+            watch=self._watcher,
             # What a part has seen of others is not kept, so it can't tell that one is missing.
             recount=None if self._is_part else self._census.take,
         )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
+import aiohttp
 import kopf
 import uvloop
 
@@ -20,6 +21,7 @@ from image_share_operator.api import GROUP, PLURAL, VERSION, Key
 from image_share_operator.queue import WorkQueue
 from image_share_operator.shard import Shard
 from image_share_operator.store import Store
+from image_share_operator.streams import Streams
 
 log = logging.getLogger(__name__)
 
@@ -37,20 +39,39 @@ Deliver = Callable[[kopf.RawEvent], None]
 """Takes a watch event; called in the watching thread, must not wait."""
 
 
-def registry(deliver: Deliver) -> kopf.OperatorRegistry:
+def registry(deliver: Deliver, streams: Streams) -> kopf.OperatorRegistry:
     """Make the handlers. `on.event` alone writes nothing of its own into the objects."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
         found = kopf.login_with_service_account(**kwargs)
-        return _by_address(found, os.environ) if found else kopf.login_with_kubeconfig(**kwargs)
+        if found is not None:
+            return _session(_by_address(found, os.environ), streams)
+        found = kopf.login_with_kubeconfig(**kwargs)
+        return None if found is None else _session(found, streams)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def seen(event: kopf.RawEvent, **_: Any) -> None:
         deliver(event)
 
     return handlers
+
+
+def _session(found: kopf.ConnectionInfo, streams: Streams) -> kopf.AiohttpSession:
+    """As kopf would make it, and it tells its requests. kopf closes it."""
+    return kopf.AiohttpSession(
+        server=found.server,
+        default_namespace=found.default_namespace,
+        expiration=found.expiration,
+        aiohttp_session=aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
+            headers=found.as_http_headers(),
+            proxy=found.proxy_url,
+            trust_env=found.trust_env,
+            trace_configs=[streams.trace()],
+        ),
+    )
 
 
 def _by_address(found: kopf.ConnectionInfo, env: Mapping[str, str]) -> kopf.ConnectionInfo:
@@ -121,8 +142,8 @@ def settings(request_timeout_s: float) -> kopf.OperatorSettings:
 class Watcher:
     """Runs kopf in a thread of its own, again and again until it is told to stop.
 
-    Attributes:
-        listed: objects that the first list of the present run has brought, other parts' too.
+    Args:
+        clock: seconds, only ever forward.
 
     A thread, because kopf takes every task of its event loop for its own: at the end it waits
     for them and cancels them, and it takes over the signals of the main thread.
@@ -136,29 +157,41 @@ class Watcher:
         namespaces: tuple[str, ...],
         shard: Shard,
         request_timeout_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._queue = queue
         self._namespaces = namespaces
         self._shard = shard
-        self.listed = 0
         self._request_timeout_s = request_timeout_s
+        self._clock = clock
         self._stop = threading.Event()
         self._restart = threading.Event()
         self._wake: Callable[[], None] = lambda: None
         self._home: asyncio.AbstractEventLoop | None = None
-        self._beat = time.monotonic()
-        self._runs = False
+        self._beat = clock()
+        self._runs = 0
+        self._streams = Streams(namespaces)
 
     @property
-    def runs(self) -> bool:
-        """Whether a watch is under way, as far as is known."""
-        return self._runs
+    def alive(self) -> bool:
+        """Whether changes come in, as far as is known."""
+        return self._streams.are_open
+
+    @property
+    def lists(self) -> tuple[int, int]:
+        """Changes whenever all is listed anew: the number of the run, and of lists in it."""
+        return self._runs, self._streams.lists
+
+    @property
+    def listed(self) -> int:
+        """How many objects the latest list has brought, and the watch since; other parts' too."""
+        return self._streams.objects
 
     @property
     def silent_s(self) -> float:
         """For how many seconds the loop of the watch has not moved."""
-        return time.monotonic() - self._beat
+        return self._clock() - self._beat
 
     def stop(self) -> None:
         """End the present run and start no other. May be called from any thread."""
@@ -193,12 +226,11 @@ class Watcher:
             failures = 1 if time.monotonic() - started > HEALTHY_S else failures + 1
             delay = pace.backoff(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
             log.warning("the watch broke off (%s); starts again in %.0f s", why, delay)
-            self._beat = time.monotonic()
+            self._beat = self._clock()
             self._stop.wait(delay)
 
     def _deliver(self, event: kopf.RawEvent) -> None:
-        if event["type"] is None:
-            self.listed += 1
+        self._streams.brought(event)
         body: Any = event["object"]
         if self._home is None or not self._shard.owns(body["metadata"]["namespace"]):
             return
@@ -223,12 +255,12 @@ class Watcher:
         self._wake = functools.partial(_wake, loop, flag)
         if self._stop.is_set():
             return
-        self.listed = 0
         beating = loop.create_task(self._keep_beating())
-        self._runs = True
+        self._runs += 1
+        self._streams = Streams(self._namespaces)
         try:
             await kopf.operator(
-                registry=registry(self._deliver),
+                registry=registry(self._deliver, self._streams),
                 settings=settings(self._request_timeout_s),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
@@ -238,12 +270,12 @@ class Watcher:
                 stop_flag=flag,
             )
         finally:
-            self._runs = False
+            self._streams = Streams(self._namespaces)  # of which none is open
             beating.cancel()
 
     async def _keep_beating(self) -> None:
         while True:
-            self._beat = time.monotonic()
+            self._beat = self._clock()
             await asyncio.sleep(BEAT_S)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from image_share_operator import events as kube_events
-from image_share_operator import pace, report
+from image_share_operator import looking, pace, report
 from image_share_operator.api import ConditionType, Desired, ImageStatus, Membership, Status
 from image_share_operator.credentials import UnusableSecretError
 from image_share_operator.errors import (
@@ -143,7 +143,7 @@ class Judge:
 
     def _first_words(self, *, sent: bool) -> Standing | None:
         """What to say of a hiccup: nothing, unless a batch was sent: it must not be forgotten."""
-        return report.unanswered(self.desired.decision) if sent else None
+        return looking.begun(self.desired.decision) if sent else None
 
     def _same_words(self, standing: Standing) -> Standing:
         """Keep the words of the same trouble.

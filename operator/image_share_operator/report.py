@@ -7,7 +7,7 @@ same as long as the situation is: a message that changes is a status write.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from image_share_operator import pace
+from image_share_operator import looking, pace
 from image_share_operator.api import (
     PLURAL,
     SKIP_REJECT,
@@ -122,7 +122,7 @@ def judged(
             images=images,
         )
     if Outcome.UNANSWERED in found:
-        return _looking(desired, facts, images, now)
+        return looking.on(desired, facts, images, now)
     share_again = pace.share_after(
         _waited(facts.status, now), first=policy.share_poll, most=desired.interval
     )
@@ -142,35 +142,6 @@ def judged(
     return Report(
         standing=_done(desired), again=drift_look, images=images, finished=desired.leaving
     )
-
-
-def unanswered(decision: Decision) -> Standing:
-    """Say that a batch was sent, and that nobody knows whether it was taken."""
-    return Standing(
-        ready="False",
-        reason=Reason.JOB_RUNNING,
-        message=(
-            f"A batch was sent to {decision.lower()} images, and its answer was lost: looking "
-            "whether it was done before anything else is sent, for a minute at most."
-        ),
-        outlook=Outlook.MOVING,
-    )
-
-
-def _looking(
-    desired: Desired, facts: Facts, images: tuple[ImageStatus, ...], now: datetime
-) -> Report:
-    """Look again; the words stay those in which the trouble was told."""
-    batch, said = facts.status.unanswered, facts.status.condition(ConditionType.READY)
-    standing = unanswered(batch.decision if batch else desired.decision)
-    if (
-        said is not None
-        and said.observed_generation == desired.generation
-        and said.reason is Reason.CLOUD_UNAVAILABLE
-    ):
-        standing = replace(standing, reason=said.reason, message=said.message)
-    age = now - batch.since if batch else timedelta()
-    return Report(standing=standing, again=pace.settle_after(age), images=images)
 
 
 def failed_pass(error: OperatorError) -> Standing:

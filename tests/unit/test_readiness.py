@@ -15,12 +15,13 @@ pytestmark = pytest.mark.looptime
 
 
 class Cluster:
-    """Some objects by namespace; the watch has brought some of them."""
+    """Some objects by namespace, and a watch that has brought some of them."""
 
     def __init__(self, **there: int) -> None:
         self.there = there
         self.known = 0
-        self.watching = True
+        self.alive = True
+        self.lists = 1
         self.away = False
         self.recounts = 0
         self.is_part = False
@@ -34,6 +35,10 @@ class Cluster:
         metadata = {"remainingItemCount": count - 1} if count > 1 else {}
         return {"items": [{}] * min(count, 1), "metadata": metadata}
 
+    @property
+    def listed(self) -> int:
+        return self.known
+
     async def recount(self) -> None:
         self.recounts += 1
         self.known = sum(self.there.values())
@@ -44,7 +49,7 @@ class Cluster:
             cast("ApiServer", self),
             namespaces,
             known=lambda: self.known,
-            watching=lambda: self.watching,
+            watch=self,
             recount=None if self.is_part else self.recount,
         )
         looking = asyncio.create_task(made.run())
@@ -56,7 +61,7 @@ class Cluster:
 async def test_not_ready_until_all_that_is_there_is_known() -> None:
     cluster = Cluster(a=700, b=3)
     async with cluster.readiness() as readiness:
-        assert readiness.why_not() == "the first list is not in: 0 of 703"
+        assert readiness.why_not() == "the list is not in: 0 of 703"
 
         cluster.known = 703
         await asyncio.sleep(1)
@@ -79,9 +84,36 @@ async def test_only_watched_namespaces_count() -> None:
 async def test_not_ready_while_the_watch_is_lost() -> None:
     cluster = Cluster()
     async with cluster.readiness() as readiness:
-        cluster.watching = False
-
+        cluster.alive = False
         assert readiness.why_not() == "the watch is lost"
+
+        cluster.alive = True
+        assert readiness.why_not() is None
+
+
+async def test_list_of_another_run_does_not_count() -> None:
+    """The watch has begun anew, and what changed meanwhile is not known yet."""
+    cluster = Cluster(a=3)
+    cluster.known = 3
+    async with cluster.readiness() as readiness:
+        cluster.lists, cluster.known = 2, 1
+        assert readiness.why_not() == "the watch is lost"
+        await asyncio.sleep(LATER.total_seconds())
+        assert readiness.why_not() == "the list is not in: 1 of 3"
+
+        cluster.known = 3
+        await asyncio.sleep(1)
+        assert readiness.why_not() is None
+
+
+async def test_list_without_a_watch_after_it_is_not_enough() -> None:
+    """As where the right to watch is missing, or nothing is there to be listed."""
+    cluster = Cluster()
+    cluster.alive = False
+    async with cluster.readiness() as readiness:
+        await asyncio.sleep(60)
+
+        assert readiness.why_not() == "no watch is open"
 
 
 async def test_not_ready_while_the_api_server_is_away() -> None:

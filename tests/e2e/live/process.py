@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,10 +51,18 @@ def _granted(kind: str, rules: Path, **where: str) -> list[dict[str, Any]]:
 class Operator:
     """The operator's process; its log is kept over restarts."""
 
-    def __init__(self, kubeconfig: Path, log: Path, **env: str) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        log: Path,
+        *,
+        program: Sequence[str] = ("-m", "image_share_operator"),
+        **env: str,
+    ) -> None:
         self.log_file = log
+        self._program = program
         self._server: Server | None = None
-        self._env = {
+        self.env = {
             "PYTHONPATH": str(ROOT / "operator"),
             "KUBECONFIG": str(kubeconfig),
             "ISA_LOG_LEVEL": "debug",
@@ -80,8 +88,8 @@ class Operator:
 
     def command(self) -> list[str]:
         """What is run: a program by its full path, and its arguments."""
-        settings = [f"{name}={value}" for name, value in self._env.items()]
-        return ["/usr/bin/env", *settings, sys.executable, "-m", "image_share_operator"]
+        settings = [f"{name}={value}" for name, value in self.env.items()]
+        return ["/usr/bin/env", *settings, sys.executable, *self._program]
 
     def start(self) -> None:
         """Start and wait until it says so."""

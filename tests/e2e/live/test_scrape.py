@@ -113,3 +113,21 @@ def test_replica_is_ready_when_it_has_seen_all_there_is(world: World, port: int)
     assert get(port, "/healthz") is not None
     world.operator.terminate()
     assert get(port, "/healthz") is None
+
+
+def test_replica_of_some_namespaces_is_ready_when_it_watches_all_of_them(
+    kubeconfig: Path, tmp_path: Path, world: World, port: int
+) -> None:
+    world.operator.terminate()
+    empty = world.control_plane.create_namespace("e2e")
+    namespaces = f"{world.namespace},{empty}"
+    world.apply([world.image()])
+    some = Operator(
+        kubeconfig, tmp_path / "some", ISA_METRICS_PORT=str(port), ISA_NAMESPACES=namespaces
+    )
+    some.start()
+    try:
+        eventually(lambda: ((answer := get(port, "/readyz")) and answer.status_code == 200) or None)
+        world.wait_for("Accepted")
+    finally:
+        some.kill()

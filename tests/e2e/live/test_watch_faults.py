@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 import threading
 import time
@@ -203,6 +204,86 @@ def test_list_that_fails_on_its_second_page_misses_nothing(
 
     assert world.sent() == sorted(images)
     assert "Traceback" not in world.operator.log
+
+
+# ---- readiness
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def probed(operator: Operator, port: int) -> int:
+    """The port of the probes of an operator that is not started yet."""
+    operator.env["ISA_METRICS_PORT"] = str(port)
+    return port
+
+
+def readiness(port: int) -> str | None:
+    """What a probe is told; ``None`` when nobody answers yet."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", trust_env=False).text.strip()
+    except httpx.TransportError:
+        return None
+
+
+def told(port: int, words: str, *, within_s: float = 20.0) -> None:
+    """Wait until readiness is told in words that begin so."""
+    eventually(lambda: (readiness(port) or "").startswith(words) or None, within_s=within_s)
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        Cut(),
+        Hang(),
+        proxy.refusal(503, "ServiceUnavailable", "apiserver is shutting down"),
+        proxy.refusal(403, "Forbidden", "watch is forbidden"),
+    ],
+    ids=["connections are cut", "nobody answers", "503", "403"],
+)
+def test_replica_is_not_ready_while_the_watch_is_lost(
+    world: World, faulty: FaultyProxy, probed: int, effect: Effect
+) -> None:
+    start(world, faulty)
+    told(probed, "ok")
+
+    faulty.fault("watch", RESOURCES, effect)
+    faulty.end_watches(RESOURCES, reset=True)
+    told(probed, "the watch is lost")
+    for _ in range(30):  # nor is it ready for a moment, when it lists or begins anew
+        assert readiness(probed) != "ok"
+        time.sleep(0.1)
+    world.apply([world.image()])
+    faulty.clear()
+
+    told(probed, "ok", within_s=40)
+    world.wait_for("Accepted")
+
+
+def test_replica_is_not_ready_before_the_list_of_its_watch_is_in(
+    world: World, faulty: FaultyProxy, probed: int
+) -> None:
+    """Neither at the start nor when all must be listed again; counting them works meanwhile."""
+    for number in range(3):
+        world.apply([world.image()], name=f"web-{number}")
+    faulty.fault("list", RESOURCES, Hang(), query=FIRST_PAGE)
+    world.operator.start()
+    told(probed, "the list is not in: 0 of ")
+    faulty.clear()
+    told(probed, "ok", within_s=40)
+
+    faulty.fault("list", RESOURCES, Hang(), query=FIRST_PAGE)
+    faulty.end_watches(RESOURCES, last=proxy.gone_event())
+    told(probed, "the watch is lost")
+    told(probed, "the list is not in: 0 of ")
+    faulty.clear()
+
+    told(probed, "ok", within_s=40)
 
 
 # ---- priority and fairness

@@ -1,0 +1,106 @@
+"""What the requests of a watch tell, against a server of its own."""
+
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from image_share_operator.streams import Streams
+
+ALL = "/apis/ims.otc.dev/v1alpha1/imageshareacceptances"
+ONE = "/apis/ims.otc.dev/v1alpha1/namespaces/a/imageshareacceptances"
+WATCH = "?watch=true"
+
+
+def event(kind: str | None, uid: str, namespace: str = "a") -> dict[str, Any]:
+    return {"type": kind, "object": {"metadata": {"uid": uid, "namespace": namespace}}}
+
+
+@contextlib.asynccontextmanager
+async def asking(streams: Streams, status: int = 200) -> AsyncGenerator[aiohttp.ClientSession]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    async with aiohttp.ClientSession(
+        f"http://127.0.0.1:{port}", trace_configs=[streams.trace()]
+    ) as session:
+        yield session
+    await runner.cleanup()
+
+
+async def test_stream_is_open_from_its_answer_to_the_next_request() -> None:
+    streams = Streams(())
+    async with asking(streams) as session:
+        await session.get(ALL + "?limit=500")
+        assert not streams.are_open
+        await session.get(ALL + WATCH)
+        assert streams.are_open
+
+        await session.get(ALL + "?limit=500")
+        assert not streams.are_open
+
+
+@pytest.mark.parametrize("status", [401, 403, 410, 429, 500])
+async def test_refused_stream_is_not_open(status: int) -> None:
+    streams = Streams(())
+    async with asking(streams, status) as session:
+        await session.get(ALL + WATCH)
+
+        assert not streams.are_open
+
+
+async def test_stream_that_nobody_answers_is_not_open() -> None:
+    streams = Streams(())
+    async with asking(streams) as session:
+        await session.get(ALL + WATCH)
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get("http://127.0.0.1:1" + ALL + WATCH)
+
+        assert not streams.are_open
+
+
+async def test_all_namespaces_must_be_watched() -> None:
+    streams = Streams(("a", "b"))
+    async with asking(streams) as session:
+        await session.get(ONE + WATCH)
+        await session.get("/apis/other" + WATCH)
+        assert not streams.are_open
+
+        await session.get(ONE.replace("/a/", "/b/") + WATCH)
+        assert streams.are_open
+
+
+async def test_objects_of_the_latest_list_count_and_what_came_after_it() -> None:
+    streams = Streams(())
+    async with asking(streams) as session:
+        await session.get(ALL + "?limit=500")
+        for number in range(3):
+            streams.brought(event(None, f"u{number}"))
+        await session.get(ALL + "?limit=500&continue=x")
+        streams.brought(event("ADDED", "u3", "b"))
+        streams.brought(event("MODIFIED", "u3", "b"))
+        streams.brought(event("DELETED", "u0"))
+        assert (streams.lists, streams.objects) == (1, 3)
+
+        await session.get(ALL + "?limit=500")
+        assert (streams.lists, streams.objects) == (2, 0)
+
+
+async def test_lists_of_namespaces_are_their_own() -> None:
+    streams = Streams(("a", "b"))
+    async with asking(streams) as session:
+        streams.brought(event(None, "u1", "a"))
+        streams.brought(event(None, "u2", "b"))
+        streams.brought(event(None, "u3", "c"))
+        await session.get(ONE)
+
+        assert streams.objects == 1
