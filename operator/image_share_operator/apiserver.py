@@ -25,6 +25,7 @@ from image_share_operator.errors import (
     KubeConflictError,
     KubeError,
     KubeForbiddenError,
+    KubeInvalidError,
     KubeRetryableError,
     ObjectGoneError,
 )
@@ -33,6 +34,11 @@ METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patc
 JSON = MappingProxyType({"Accept": "application/json", "Content-Type": "application/json"})
 APPLY = MappingProxyType({"Content-Type": "application/apply-patch+yaml"})
 MERGE = MappingProxyType({"Content-Type": "application/merge-patch+json"})
+INVALID = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
 POOL = 64
 """Connections to the API server; whoever finds none waits for one."""
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -177,7 +183,8 @@ def _refused(what: str, exc: ApiException) -> KubeError:
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return KubeRetryableError(f"{what}: HTTP {status}", retry_after=_retry_after(told.headers))
-    return KubeError(f"{what}: HTTP {status} {told.reason or ''}".rstrip())
+    refused = KubeInvalidError if status in INVALID else KubeError
+    return refused(f"{what}: HTTP {status} {told.reason or ''}".rstrip())
 
 
 def _retry_after(headers: Mapping[str, str] | None) -> timedelta | None:

@@ -56,7 +56,7 @@ class Operator:
         _begin_counting()
         self._settings = settings
         self._watching: threading.Thread | None = None
-        self._store = Store()
+        self._store = Store(_now)
         self._queue = WorkQueue(settings.namespace_workers, settings.workers)
         self._recorder = Recorder(api, _now)
         self._circuits = Circuits(_now)

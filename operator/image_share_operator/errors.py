@@ -13,6 +13,7 @@ OperatorError
 └── KubeError
     ├── ObjectGoneError         the object is not there (any more)
     ├── KubeForbiddenError      a right is missing; the message names verb and resource
+    ├── KubeInvalidError        what was sent is refused: sending it again is of no use
     └── KubeRetryableError      again later
         └── KubeConflictError   after a look: the object is not as it was thought to be
 
@@ -101,6 +102,10 @@ class ObjectGoneError(KubeError):
 
 class KubeForbiddenError(KubeError):
     """The ServiceAccount of the operator lacks a right."""
+
+
+class KubeInvalidError(KubeError):
+    """The API server refuses what was sent; only something else may be taken."""
 
 
 class KubeRetryableError(KubeError):

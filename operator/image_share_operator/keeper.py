@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from image_share_operator import events, metrics, outcome, report
 from image_share_operator import status as status_json
 from image_share_operator.api import ConditionType, Desired, Key, Status
-from image_share_operator.errors import KubeConflictError, ObjectGoneError
+from image_share_operator.errors import KubeConflictError, KubeInvalidError, ObjectGoneError
 from image_share_operator.outcome import Outcome
 from image_share_operator.store import Entry, Store
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 PAUSE_S = 0.1
 """Between two tries to save what must be saved before the process ends."""
+MEND_EVERY = timedelta(minutes=1)
+"""Between two writes over the same resource's status that someone else keeps writing."""
 
 
 class Kube(Protocol):
@@ -54,6 +56,37 @@ class Keeper:
     kube: Kube
     emit: Callable[[events.Event], None]
     now: Callable[[], datetime]
+
+    async def save_first(self, entry: Entry) -> KubeInvalidError | None:
+        """Save what could not be saved, before anything else: a job id waits for nothing.
+
+        Returns:
+            Why it is refused as it is. The pass may go on: it may be taken as it will be then.
+
+        Raises:
+            KubeError: the API server did not take it, and may take the same later.
+        """
+        try:
+            await self.save(entry, entry.known)
+        except KubeInvalidError as exc:
+            return exc
+        return None
+
+    async def mend(self, entry: Entry) -> timedelta | None:
+        """Write over what someone else wrote into the status; return when to, if not now."""
+        if not entry.overwritten or not entry.is_answered:
+            return None  # what is to be said anew is written anyway
+        if status_json.as_written(entry.known) == entry.written:
+            return None
+        wait = timedelta()
+        if entry.mended_at is not None:
+            wait = entry.mended_at + MEND_EVERY - self.now()
+        if wait > timedelta():
+            return wait
+        log.warning("%s: the status was changed by someone else; written again", entry.key)
+        self.store.mended(entry)
+        await self.save(entry, entry.known)
+        return None
 
     async def conclude(
         self, entry: Entry, desired: Desired | None, done: Outcome

@@ -16,6 +16,7 @@ from image_share_operator.deletion import Hold
 from image_share_operator.due import NOW, Due
 from image_share_operator.errors import (
     InvalidSpecError,
+    KubeInvalidError,
     OperatorError,
 )
 from image_share_operator.facts import Blame, Facts
@@ -80,15 +81,22 @@ class Reconciler:
                 time.
         """
         entry = self.store.get(key)
+        mend_in: timedelta | None = None
+        refused: KubeInvalidError | None = None
         if entry is not None and entry.unsaved:
-            # A job id waits for nothing: not before it is in the status.
-            await self.keeper.save(entry, entry.known)
+            refused = await self.keeper.save_first(entry)
+            entry = self.store.get(key)
+        elif entry is not None and entry.overwritten:
+            mend_in = await self.keeper.mend(entry)
             entry = self.store.get(key)
         if entry is None:
             return None
         scope.works_on(entry.generation)
         again = await self._reconcile(entry)
+        again = min((wait for wait in (again, mend_in) if wait is not None), default=None)
         current = self.store.get(key)
+        if refused is not None and current is not None and current.unsaved:
+            raise refused  # nothing new was said
         if current is not None and current.asks != entry.asks:
             # The answer to a write may be the first to show an edit; its event is then old news.
             return NOW

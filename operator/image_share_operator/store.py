@@ -1,8 +1,8 @@
-"""The latest known object per key, and what the process remembers about it. No I/O, no clock."""
+"""The latest known object per key, and what the process remembers about it. No I/O."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from image_share_operator import status as status_json
@@ -33,8 +33,7 @@ class Memory:
         settled_at: when the latest job was first seen settled.
         failed_rows: images that this job named as failed, with its words.
         company: who else this job may have failed for.
-        began_at: when the first pass over this spec began; ``None`` when it was Ready since, or
-            another process began.
+        began_at: when its spec was first seen, or Ready was lost; ``None`` while it is Ready.
         errors: passes in a row that ended in an error.
         tries: jobs in a row that failed although they might have worked.
     """
@@ -61,6 +60,9 @@ class Entry:
         known: the status as this process knows it; ahead of ``written`` until it is saved.
         written: the status as the API server has it.
         unsaved: whether the last try to save ``known`` failed.
+        overwritten: whether someone else wrote the status since.
+        mended_at: when that was last put right.
+        seen_at: when this spec was first seen.
         deleting: whether it goes as soon as nothing holds it.
         held: whether our finalizer holds it.
         skip_reject: whether it may go although its shares could not be rejected.
@@ -79,6 +81,9 @@ class Entry:
     skip_reject: bool = False
     reconcile_at: str | None = None
     unsaved: bool = False
+    overwritten: bool = False
+    mended_at: datetime | None = None
+    seen_at: datetime
     memory: Memory = field(default_factory=Memory)
 
     @property
@@ -96,6 +101,15 @@ class Entry:
         """What users can change about the object that matters here."""
         return self.generation, self.deleting, self.skip_reject, self.reconcile_at
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether ``known`` speaks about what users ask for now."""
+        return (
+            self.known.observed_generation == self.generation
+            and self.reconcile_at in (None, self.known.handled_reconcile_at)
+            and not (self.deleting and self.skip_reject)
+        )
+
 
 class Store:
     """All objects that the watch has shown and not taken away.
@@ -104,7 +118,8 @@ class Store:
         doubts: what the statuses told that they had when they were first seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
         self.doubts = Doubts()
         self._entries: dict[Key, Entry] = {}
 
@@ -130,14 +145,14 @@ class Store:
         if self.is_echo(body):
             return None  # two of three events are echoes: they are not worth reading
         same = old is not None and old.uid == metadata["uid"]
-        seen = _parse(body)
+        seen = _parse(body, self._now())
         if old is None or not same:
             self._entries[seen.key] = seen
             if isinstance(seen.desired, Desired):
                 self.doubts.note(seen.key.namespace, seen.desired, seen.known)
             return seen.key
         # The process is ahead of the API server in what it knows of the status, never behind.
-        new = replace(seen, known=old.known, unsaved=old.unsaved, memory=old.memory)
+        new = _taken_over(old, seen)
         self._entries[seen.key] = new
         return None if new.asks == old.asks and new.written == old.written else seen.key
 
@@ -177,8 +192,12 @@ class Store:
             self.observe(body)
             return
         newer = int(metadata["resourceVersion"]) > current.version
-        seen = {"written": written, **_of_metadata(metadata)} if newer else {}
-        self._entries[entry.key] = replace(current, unsaved=False, **seen)
+        seen = {"written": written, "overwritten": False, **_of_metadata(metadata)}
+        self._entries[entry.key] = replace(current, unsaved=False, **(seen if newer else {}))
+
+    def mended(self, entry: Entry) -> None:
+        """Note that the status was put right just now."""
+        self._update(entry, mended_at=self._now())
 
     @staticmethod
     def _edited(current: Entry, metadata: Mapping[str, Any]) -> bool:
@@ -190,7 +209,24 @@ class Store:
             self._entries[entry.key] = replace(current, **changes)
 
 
-def _parse(body: Mapping[str, Any]) -> Entry:
+def _taken_over(old: Entry, seen: Entry) -> Entry:
+    """The object as it is seen, with what is known of it."""
+    overwritten = old.overwritten
+    if seen.written != old.written:
+        # Also our own write is first seen here, when its answer was lost.
+        overwritten = seen.written != status_json.as_written(old.known)
+    return replace(
+        seen,
+        known=old.known,
+        unsaved=old.unsaved,
+        overwritten=overwritten,
+        mended_at=old.mended_at,
+        seen_at=old.seen_at if seen.generation == old.generation else seen.seen_at,
+        memory=old.memory,
+    )
+
+
+def _parse(body: Mapping[str, Any], now: datetime) -> Entry:
     metadata: Mapping[str, Any] = body["metadata"]
     generation = int(metadata["generation"])
     written = status_json.read(body.get("status"))
@@ -205,6 +241,7 @@ def _parse(body: Mapping[str, Any]) -> Entry:
         desired=desired,
         known=written,
         written=written,
+        seen_at=now,
         **_of_metadata(metadata),
     )
 

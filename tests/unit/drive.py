@@ -271,7 +271,7 @@ class Drive:
         )
         self.credentials = FakeCredentials()
         self.events: list[Event] = []
-        self.store = Store()
+        self.store = Store(self.clock.now)
         self.reconciler = self._reconciler()
         self.again: timedelta | None = timedelta()
         self.store.observe(self.kube.body)
@@ -291,7 +291,7 @@ class Drive:
 
     def restart(self) -> None:
         """Lose everything that is only in memory."""
-        self.store = Store()
+        self.store = Store(self.clock.now)
         self.reconciler = self._reconciler()
         self.store.observe(self.kube.body)
         self.again = timedelta()

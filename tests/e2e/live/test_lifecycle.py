@@ -1,5 +1,6 @@
 """Drift, deletion, and what users ask for by annotation."""
 
+from e2e.conftest import Json
 from e2e.live.world import LOGIN, MEMBER, PUT, World, eventually
 
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
@@ -50,6 +51,23 @@ def test_asking_again_with_the_same_value_asks_for_nothing(world: World) -> None
     world.wait_for("Accepted", name="other")
 
     assert world.calls(MEMBER) == looks + 2
+
+
+def test_status_changed_by_hand_is_put_right_without_an_interval(world: World) -> None:
+    world.apply([world.image()], interval="0s")
+    world.wait_for("Accepted")
+    right = world.status()
+
+    lie: Json = {"summary": "0/1", "conditions": [], "job": None}
+    answer = world.control_plane.http.patch(
+        f"{world.resources}/web/status",
+        headers={"Content-Type": "application/merge-patch+json"},
+        json={"status": lie},
+    )
+    assert answer.raise_for_status().json()["status"] != right
+
+    eventually(lambda: world.status() == right or None)
+    assert world.calls(PUT) == 1
 
 
 def test_retain_lets_the_resource_go_and_the_share_stays(world: World) -> None:

@@ -473,6 +473,23 @@ def test_refused_status_write_is_told_by_verb_and_resource(
     assert told in world.operator.log
 
 
+def test_status_that_is_refused_for_good_does_not_keep_a_new_spec_waiting(
+    world: World, faulty: FaultyProxy
+) -> None:
+    start(world, faulty)
+    faulty.fault("patch", STATUS, proxy.refusal(422, "Invalid", "is invalid: status.job"))
+    first, second = world.image(), world.image()
+    world.apply([first])
+    eventually(lambda: faulty.calls("patch", STATUS) or None)
+
+    world.edit(images=[first, second])
+
+    eventually(lambda: second in world.sent() or None)
+    faulty.clear()
+    world.wait_for("Accepted", within_s=30)
+    assert world.sent() == sorted([first, second])
+
+
 def test_status_writes_refused_for_long_are_tried_ever_more_rarely(
     world: World, faulty: FaultyProxy
 ) -> None:
