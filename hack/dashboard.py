@@ -140,7 +140,7 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
             ),
             quantiles(
                 "From change to Ready",
-                "From the first pass over a new spec to Ready True: mostly the cloud's job.",
+                "From a spec first seen, or Ready lost, to Ready True: mostly the cloud's job.",
                 "change_to_ready_seconds",
             ),
             lines(

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from image_share_operator import events, metrics, outcome, report
 from image_share_operator import status as status_json
-from image_share_operator.api import ConditionType, Desired, Key, Status
+from image_share_operator.api import Condition, ConditionType, Desired, Key, Status
 from image_share_operator.errors import KubeConflictError, KubeInvalidError, ObjectGoneError
 from image_share_operator.outcome import Outcome
+from image_share_operator.reasons import Reason
 from image_share_operator.store import Entry, Store
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ PAUSE_S = 0.1
 """Between two tries to save what must be saved before the process ends."""
 MEND_EVERY = timedelta(minutes=1)
 """Between two writes over the same resource's status that someone else keeps writing."""
+UNUSUAL = frozenset({Reason.CLOUD_UNAVAILABLE, Reason.THROTTLED, Reason.PARTIALLY_FAILED})
+"""Reasons of Ready False that are tried again and that nobody should see often."""
 
 
 class Kube(Protocol):
@@ -108,13 +111,11 @@ class Keeper:
 
     def _count(self, entry: Entry, new: Status, done: Outcome, now: datetime) -> None:
         metrics.DRIFTS.inc(done.drifted)
+        if done.trouble is not None:
+            metrics.RETRIES.labels(done.trouble).inc()
         ready = new.condition(ConditionType.READY)
-        if ready is None:
-            return
-        if done.memory.errors > entry.memory.errors:
-            metrics.RETRIES.labels(ready.reason).inc()
-        if ready.status == "True" and not entry.is_ready:
-            began = outcome.memory_for(entry).began_at or now
+        if ready is not None and ready.status == "True" and not entry.is_ready:
+            began = outcome.began(entry, now)
             metrics.TO_READY.observe((now - began).total_seconds())
 
     def _rendered(
@@ -196,7 +197,8 @@ def _log_change(entry: Entry, new: Status) -> None:
     before = entry.written.condition(ConditionType.READY)
     if ready is None or (before is not None and replace(before, message="") == ready):
         return
-    log.info(
+    log.log(
+        _level(new, ready),
         "%s: Ready %s, %s: %s",
         entry.key,
         ready.status,
@@ -207,3 +209,10 @@ def _log_change(entry: Entry, new: Status) -> None:
             "job_id": None if new.job is None else new.job.id,
         },
     )
+
+
+def _level(status: Status, ready: Condition) -> int:
+    """How much it matters: Stalled is where a person must act."""
+    if status.condition(ConditionType.STALLED) is not None:
+        return logging.ERROR
+    return logging.WARNING if ready.reason in UNUSUAL else logging.INFO

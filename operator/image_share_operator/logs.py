@@ -88,10 +88,13 @@ def _with_scope(record: logging.LogRecord) -> bool:
 
 
 class _Text(logging.Formatter):
-    """``2026-01-31T12:00:00.000Z INFO demo/web: Ready True, Accepted: …``."""
+    """``2026-01-31T12:00:00.000Z INFO demo/web: Ready True, Accepted: …``.
+
+    A line of a pass begins with the object that it was about, whoever wrote it.
+    """
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+        super().__init__("%(asctime)s %(levelname)-7s %(whose)s%(message)s")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - the name of the base class
         del datefmt
@@ -99,6 +102,9 @@ class _Text(logging.Formatter):
         return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(record.msecs):03}Z"
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
+        told = record.__dict__
+        whose = f"{told['namespace']}/{told['object']}: " if "object" in told else ""
+        told["whose"] = "" if record.message.startswith(whose) else whose
         line = super().formatMessage(record)
         request = record.__dict__.get("request_id")
         return f"{line} (X-Request-Id {request})" if request else line

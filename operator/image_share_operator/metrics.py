@@ -38,7 +38,7 @@ LEADER = Gauge(
 
 TO_READY = Histogram(
     "change_to_ready_seconds",
-    "From the first pass over a new spec to Ready True.",
+    "From when a spec was first seen, or Ready was lost, to Ready True.",
     namespace=PREFIX,
     registry=REGISTRY,
     buckets=_LONG,
@@ -58,8 +58,8 @@ FAULTS = Counter(
 )
 RETRIES = Counter(
     "retries",
-    "Passes that ended in trouble and come back by themselves.",
-    ["reason"],  # a reason of the Ready condition
+    "Passes that broke off and come back by themselves, also those that no status tells of.",
+    ["reason"],  # as of the Ready condition that tells of it
     namespace=PREFIX,
     registry=REGISTRY,
 )

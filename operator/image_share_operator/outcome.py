@@ -37,6 +37,7 @@ class Outcome:
         known: job and images as they are now; its conditions are the old ones.
         finished: whether a resource that is being deleted may go.
         drifted: images that were sent because someone had changed them.
+        trouble: why the pass broke off, also when no status tells; ``None`` when it did not.
     """
 
     standing: Standing | None
@@ -46,6 +47,7 @@ class Outcome:
     events: tuple[kube_events.Event, ...] = ()
     finished: bool = False
     drifted: int = 0
+    trouble: Reason | None = None
 
 
 def memory_for(entry: Entry) -> Memory:
@@ -53,6 +55,14 @@ def memory_for(entry: Entry) -> Memory:
     if entry.memory.generation == entry.generation:
         return entry.memory
     return Memory(generation=entry.generation, settled_at=entry.memory.settled_at)
+
+
+def began(entry: Entry, now: datetime) -> datetime:
+    """Since when the resource is not Ready as its spec asks; ``now`` when it was until now."""
+    since = memory_for(entry).began_at
+    if since is not None:
+        return since
+    return now if entry.is_ready else entry.seen_at
 
 
 def of_invalid_spec(entry: Entry, error: InvalidSpecError) -> Outcome:
@@ -91,7 +101,7 @@ class Judge:
             settled_at=walk.facts.settled_at,
             failed_rows=walk.facts.failed_rows,
             company=walk.facts.company,
-            began_at=None if said.standing.ready == "True" else before.began_at or now,
+            began_at=None if said.standing.ready == "True" else began(self.entry, now),
             errors=0 if status.unanswered is None else before.errors,
             tries=0 if said.standing.ready == "True" else before.tries + tried,
         )
@@ -117,8 +127,9 @@ class Judge:
             settled_at=facts.settled_at,
             failed_rows=facts.failed_rows,
             company=facts.company,
-            began_at=before.began_at or now,
+            began_at=began(self.entry, now),
         )
+        failed = report.failed_pass(error)
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, memory.errors, facts.jitter)
             hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
@@ -126,19 +137,21 @@ class Judge:
             return Outcome(
                 standing=self._first_words(sent=sent)
                 if hiccup
-                else self._same_words(report.failed_pass(error)),
+                else self._same_words(failed),
                 known=facts.status if hiccup and not sent else known,
                 memory=replace(memory, look_at=now + delay, secret_version=None),
                 again=delay,
+                trouble=failed.reason,
             )
         delay = pace.spread(self.policy.slow_retry, facts.jitter)
         if isinstance(error, UnusableSecretError):
             version = error.version
         return Outcome(
-            standing=report.failed_pass(error),
+            standing=failed,
             known=known,
             memory=replace(memory, look_at=now + delay, secret_version=version),
             again=self._sooner(delay),
+            trouble=failed.reason,
         )
 
     def _first_words(self, *, sent: bool) -> Standing | None:

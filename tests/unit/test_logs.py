@@ -97,6 +97,17 @@ def test_line_of_kopf_has_the_form_of_ours_and_no_trace(capsys: Capture) -> None
     assert line["msg"] == "Activity failed"
 
 
+async def test_text_names_the_object_of_each_line_of_a_pass_once(capsys: Capture) -> None:
+    logs.configure("text", "info", {})
+
+    scope.enter("demo", "web")
+    logging.getLogger("image_share_operator.cloud.call").warning("GET /x: HTTP 503")
+    logging.getLogger("image_share_operator.keeper").info("demo/web: Ready True, Accepted")
+
+    told = [line.split(maxsplit=2)[2] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["demo/web: GET /x: HTTP 503", "demo/web: Ready True, Accepted"]
+
+
 def test_text_shows_the_id_that_support_asks_for(capsys: Capture) -> None:
     logs.configure("text", "info", {})
 

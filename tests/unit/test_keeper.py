@@ -1,0 +1,181 @@
+"""What is measured and logged of a pass; on the virtual clock."""
+
+import logging
+from datetime import timedelta
+
+import pytest
+from drive import IMAGES, Drive, spec
+
+from image_share_operator import metrics
+from image_share_operator.api import Membership
+from image_share_operator.credentials import UnusableSecretError
+from image_share_operator.errors import RetryableError, TerminalError, ThrottledError
+from image_share_operator.reasons import Reason
+
+LOGGER = "image_share_operator.keeper"
+
+
+def sample(name: str, **labels: str) -> float:
+    return metrics.REGISTRY.get_sample_value(f"image_share_operator_{name}", labels) or 0.0
+
+
+class ToReady:
+    """What was added to the histogram since."""
+
+    def __init__(self) -> None:
+        self._began = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        name = "change_to_ready_seconds"
+        return sample(f"{name}_count"), sample(f"{name}_sum")
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the one that was added; ``None`` when none was."""
+        (count, total), (before, sum_before) = self._now(), self._began
+        assert count - before <= 1
+        return total - sum_before if count > before else None
+
+
+async def test_time_to_ready_begins_when_the_spec_is_seen() -> None:
+    drive, measured = Drive(), ToReady()
+    drive.again = timedelta(seconds=40)  # it waits for its turn
+
+    await drive.until("Accepted")
+
+    assert measured.seconds == pytest.approx(41, abs=1)
+
+
+async def test_time_to_ready_counts_where_no_job_is_needed() -> None:
+    drive, measured = Drive(), ToReady()
+    drive.cloud.shares[IMAGES[0]] = Membership.ACCEPTED
+    drive.again = timedelta(seconds=5)
+
+    await drive.step()
+
+    assert measured.seconds == 5
+
+
+async def test_time_to_ready_of_a_changed_spec_begins_with_the_change() -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+    drive.clock.pass_by(timedelta(days=1))
+    measured = ToReady()
+
+    drive.edit(images=list(IMAGES[:2]))
+    drive.again = timedelta(seconds=3)
+    await drive.until("Accepted")
+
+    assert measured.seconds == pytest.approx(4, abs=1)
+
+
+async def test_time_to_ready_of_a_drift_begins_when_it_is_found() -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+    drive.clock.pass_by(timedelta(days=1))
+    measured = ToReady()
+
+    drive.cloud.shares[IMAGES[0]] = Membership.REJECTED
+    drive.annotate(reconcile_at="1")
+    await drive.step()
+    await drive.until("Accepted")
+
+    assert measured.seconds == pytest.approx(1, abs=0.5)
+
+
+async def test_time_to_ready_goes_on_where_the_next_process_takes_over() -> None:
+    drive = Drive()
+    drive.cloud.fails = [TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)] * 2
+    await drive.until("PermissionDenied")
+    drive.restart()
+    measured = ToReady()
+    drive.cloud.fails = []
+    await drive.run_for(timedelta(seconds=30))
+
+    drive.credentials.version = "2"
+    await drive.until("Accepted")
+
+    assert measured.seconds is not None
+    assert measured.seconds > 30
+
+
+async def test_steady_object_is_not_measured_again() -> None:
+    drive = Drive(spec(interval="5m"))
+    await drive.until("Accepted")
+    measured = ToReady()
+    drive.cloud.fails = [RetryableError("HTTP 503")]
+
+    await drive.run_for(timedelta(hours=1))
+
+    assert measured.seconds is None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(RetryableError("HTTP 503"), "CloudUnavailable"), (ThrottledError("HTTP 429"), "Throttled")],
+)
+async def test_hiccup_is_counted_by_its_own_reason(error: Exception, reason: str) -> None:
+    drive = Drive(spec(interval="5m"))
+    await drive.until("Accepted")
+    before = {name: sample("retries_total", reason=name) for name in (reason, "Accepted")}
+    drive.cloud.fails = [error]
+
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.reason == "Accepted"
+    assert sample("retries_total", reason=reason) == before[reason] + 1
+    assert sample("retries_total", reason="Accepted") == before["Accepted"]
+
+
+def changes(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Level and reason of each change that was told."""
+    return [
+        (record.levelname, record.__dict__["reason"])
+        for record in caplog.records
+        if record.name == LOGGER and "reason" in record.__dict__
+    ]
+
+
+async def test_what_goes_well_is_told_at_info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+
+    await Drive().until("Accepted")
+
+    assert changes(caplog) == [("INFO", "JobRunning"), ("INFO", "Accepted")]
+
+
+async def test_what_a_person_must_mend_is_told_as_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    drive = Drive()
+    drive.credentials.error = UnusableSecretError(
+        "Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version=""
+    )
+
+    await drive.until("SecretNotFound")
+
+    assert changes(caplog) == [("ERROR", "SecretNotFound")]
+
+
+async def test_trouble_that_is_tried_again_is_told_as_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    drive = Drive()
+    drive.cloud.fails = [RetryableError("HTTP 503")] * 9
+
+    await drive.until("CloudUnavailable")
+
+    assert changes(caplog) == [("WARNING", "CloudUnavailable")]
+
+
+async def test_share_that_is_waited_for_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    drive = Drive()
+    del drive.cloud.shares[IMAGES[0]]
+
+    await drive.until("NotShared")
+
+    assert changes(caplog) == [("INFO", "NotShared")]
