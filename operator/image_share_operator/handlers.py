@@ -118,9 +118,15 @@ class _NoProgress(kopf.AnnotationsProgressStorage):
         return essence
 
 
-def settings(request_timeout_s: float) -> kopf.OperatorSettings:
-    """How kopf shall watch: no writes, no events, no waiting for ever."""
+def settings(request_timeout_s: float, *, scan: bool = True) -> kopf.OperatorSettings:
+    """How kopf shall watch: no writes, no events, no waiting for ever.
+
+    Args:
+        scan: whether it may look for new kinds and namespaces all the time. It needs rights for
+            that which are only given to who serves all of them, and tries for 11 s without.
+    """
     chosen = kopf.OperatorSettings()
+    chosen.scanning.disabled = not scan
     chosen.posting.enabled = False
     chosen.posting.loggers = False
     chosen.watching.chunk_size = LIST_CHUNK
@@ -261,7 +267,7 @@ class Watcher:
         try:
             await kopf.operator(
                 registry=registry(self._deliver, self._streams),
-                settings=settings(self._request_timeout_s),
+                settings=settings(self._request_timeout_s, scan=not self._namespaces),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 standalone=True,

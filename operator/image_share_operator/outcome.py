@@ -135,9 +135,7 @@ class Judge:
             hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
             sent = isinstance(error, OutcomeUnknownError)
             return Outcome(
-                standing=self._first_words(sent=sent)
-                if hiccup
-                else self._same_words(failed),
+                standing=self._first_words(sent=sent) if hiccup else self._same_words(failed),
                 known=facts.status if hiccup and not sent else known,
                 memory=replace(memory, look_at=now + delay, secret_version=None),
                 again=delay,

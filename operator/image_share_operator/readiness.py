@@ -15,6 +15,10 @@ log = logging.getLogger(__name__)
 FIRST = timedelta(seconds=1)
 """Between two looks while it is not ready."""
 LATER = timedelta(seconds=5)
+DEAF = timedelta(seconds=10)
+"""So long the watch may neither be open nor bring anything while the API server answers…"""
+MOST_DEAF = timedelta(minutes=5)
+"""…and so long at most, where beginning anew did not help."""
 
 
 class Watch(Protocol):
@@ -33,6 +37,10 @@ class Watch(Protocol):
     @property
     def listed(self) -> int:
         """How many objects the latest list has brought, and the watch since."""
+        ...
+
+    def restart(self) -> None:
+        """Begin anew."""
         ...
 
 
@@ -60,6 +68,10 @@ class Readiness:
         self._recount = recount
         self._in: object = None  # the list that was seen to be complete
         self._why = "the first list is not in"
+        self._answered = False
+        self._seen: object = None
+        self._still_since = 0.0
+        self._patience = DEAF
 
     def why_not(self) -> str | None:
         """Why the replica is not ready; ``None`` when it is."""
@@ -72,18 +84,40 @@ class Readiness:
         """Look until cancelled."""
         while True:
             self._why = await self._look()
+            self._mend()
             pause = FIRST if self.why_not() else LATER
             await asyncio.sleep(pause.total_seconds())
 
+    def _mend(self) -> None:
+        """Have the watch begin anew when nothing else would.
+
+        Where it may not watch CRDs, kopf looks for the kind when it starts, and never again: a
+        CRD that comes a moment later, or again, is not seen.
+        """
+        now = asyncio.get_running_loop().time()
+        seen = (self._watch.alive, self._watch.lists, self._watch.listed)
+        if self._watch.alive:
+            self._patience = DEAF
+        if self._watch.alive or not self._answered or seen != self._seen:
+            self._seen, self._still_since = seen, now
+        elif now >= self._still_since + self._patience.total_seconds():
+            log.warning("no watch is open although the API server answers: begins anew")
+            self._patience = min(2 * self._patience, MOST_DEAF)
+            self._still_since = now
+            self._watch.restart()
+
     async def _look(self) -> str:
+        self._answered = False
         try:
-            return await self._compare()
+            why = await self._compare()
         except KubeError as exc:
             return str(exc)
         except Exception:
             # It only tells: whatever is wrong with it must not stop the work.
             log.exception("no readiness")
             return "what there is could not be counted"
+        self._answered = True
+        return why
 
     async def _compare(self) -> str:
         there = sum([await self._count(namespace) for namespace in self._namespaces])

@@ -1,6 +1,7 @@
 """With `watchNamespaces` the operator has Roles and nothing that is cluster-wide, and works."""
 
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ TEAMS = ("team-d", "team-e")
 CRDS = ROOT / "deploy/crds"
 INSTALL = ROOT / "docs/install.md"
 CRD = "imageshareacceptances.ims.otc.dev"
+KOPF_LOOKS_S = 4.0
+"""Its next run begins a second after the last, finds no such kind, and tells nobody."""
 RIGHTS = [
     ("list", "ims.otc.dev", "imageshareacceptances"),
     ("patch", "ims.otc.dev", "imageshareacceptances"),
@@ -81,6 +84,23 @@ def test_crd_that_comes_after_the_operator_is_noticed(
 
     for team in TEAMS:
         serves(control_plane, simulator, operator, team, "web")
+
+
+@pytest.mark.timeout(120)
+def test_crd_that_goes_and_comes_again_is_noticed(
+    control_plane: ControlPlane, simulator: Simulator, operator: Operator
+) -> None:
+    """The watch ends with the CRD, and nobody tells kopf when there is one again."""
+    control_plane.apply_crds(CRDS)
+    serves(control_plane, simulator, operator, TEAMS[0], "before")
+    control_plane.kubectl("delete", "--wait", "-f", str(CRDS))
+    eventually(lambda: "the watch broke off" in operator.log or None)
+    time.sleep(KOPF_LOOKS_S)
+
+    control_plane.apply_crds(CRDS)
+
+    eventually(lambda: "begins anew" in operator.log or None, within_s=40)
+    serves(control_plane, simulator, operator, TEAMS[0], "after")
 
 
 def test_namespace_that_is_lost_leaves_the_others_served(

@@ -9,7 +9,7 @@ import pytest
 
 from image_share_operator.apiserver import ApiServer
 from image_share_operator.errors import KubeRetryableError
-from image_share_operator.readiness import LATER, Readiness
+from image_share_operator.readiness import DEAF, LATER, Readiness
 
 pytestmark = pytest.mark.looptime
 
@@ -25,6 +25,7 @@ class Cluster:
         self.away = False
         self.recounts = 0
         self.is_part = False
+        self.restarts = 0
 
     async def call(self, verb: str, path: str, *, resource: str, namespace: str) -> Any:
         assert (verb, resource) == ("list", "imageshareacceptances")
@@ -38,6 +39,9 @@ class Cluster:
     @property
     def listed(self) -> int:
         return self.known
+
+    def restart(self) -> None:
+        self.restarts += 1
 
     async def recount(self) -> None:
         self.recounts += 1
@@ -163,3 +167,35 @@ async def test_part_does_not_count_again_after_each_deletion() -> None:
 
         assert cluster.recounts == 0
         assert readiness.why_not() is None
+
+
+async def test_watch_that_is_not_open_although_all_is_well_begins_anew() -> None:
+    """As where kopf looked for the kind a moment before its CRD came."""
+    cluster = Cluster(a=1)
+    cluster.alive = False
+    async with cluster.readiness():
+        await asyncio.sleep(DEAF.total_seconds() + 2)
+        assert cluster.restarts == 1
+
+        await asyncio.sleep(600)
+        assert cluster.restarts == 6  # each wait is twice as long as the one before
+
+
+async def test_watch_is_left_alone_while_it_lists() -> None:
+    cluster = Cluster(a=60_000)
+    cluster.alive = False
+    async with cluster.readiness():
+        for _ in range(60):
+            cluster.known += 1_000
+            await asyncio.sleep(1)
+
+        assert cluster.restarts == 0
+
+
+async def test_watch_is_left_alone_while_the_api_server_does_not_answer() -> None:
+    cluster = Cluster()
+    cluster.alive, cluster.away = False, True
+    async with cluster.readiness():
+        await asyncio.sleep(60)
+
+        assert cluster.restarts == 0
