@@ -32,6 +32,8 @@ CHART = ROOT / "deploy/helm/image-share-operator"
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 TWO_MINUTES_S = 120
 A, B = "image-a", "image-b"
+JOB_ID = "J53871"
+"""A job whose jitter is in the middle, so that delays read well."""
 DESIRED = Desired(
     generation=2,
     images=(A, B),
@@ -41,9 +43,9 @@ DESIRED = Desired(
     secret_name="otc",  # noqa: S106 - a name
     endpoints=Endpoints(iam="https://iam", ims="https://ims"),
 )
-ROWS = tuple(ImageStatus(id=i, membership=Membership.PENDING, job_id="J") for i in (A, B))
+ROWS = tuple(ImageStatus(id=i, membership=Membership.PENDING, job_id=JOB_ID) for i in (A, B))
 JOB = Job(
-    id="J",
+    id=JOB_ID,
     generation=2,
     decision=Decision.ACCEPT,
     state=JobState.RUNNING,
@@ -148,7 +150,8 @@ def _jobs() -> Iterator[tuple[str, Job | None, dict[str, Any]]]:
     yield "FAIL, naming none, with images of others", fail, {"company": Company()}
     yield "FAIL, naming others'", fail, {"company": Company(named=True)}
     yield "FAIL, the whole request", fail, {"divisible": False}
-    yield "FAIL, may pass by itself", fail, {"divisible": False, "retryable": True}
+    yield "FAIL, may pass by itself", fail, {"retryable": True}
+    yield "FAIL, may pass by itself, tried 6 times", fail, {"retryable": True, "failures": 6}
     yield "FAIL, of an older spec", replace(fail, generation=1), {}
     yield "not known to the cloud", JOB, {"job_unknown": True, "retryable": True}
 

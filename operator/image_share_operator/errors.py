@@ -4,6 +4,7 @@ OperatorError
 ├── CloudError
 │   ├── RetryableError          again later, perhaps not before a given time
 │   │   ├── ThrottledError      the cloud asks for fewer calls
+│   │   ├── RefusedForNowError  a batch was refused; if that does not pass, one image may be why
 │   │   └── OutcomeUnknownError a write was sent, its answer never came: look before sending again
 │   ├── TerminalError           only a change of spec or Secret helps
 │   ├── ImagesRefusedError      one image of the batch spoils it: find out which
@@ -54,6 +55,22 @@ class ThrottledError(RetryableError):
     reason = Reason.THROTTLED
 
 
+class RefusedForNowError(RetryableError):
+    """The cloud refuses the batch for a reason that may pass; nothing was changed.
+
+    Args:
+        message: one line for a person.
+        retry_after: as of any `RetryableError`.
+        stubborn: whether it has had its time to pass: one image may be why.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: timedelta | None = None, stubborn: bool = False
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.stubborn = stubborn
+
+
 class OutcomeUnknownError(RetryableError):
     """A write was sent and may have taken effect: its answer never came.
 
@@ -81,7 +98,16 @@ class ImagesRefusedError(CloudError):
 
 
 class BatchTooLargeError(ImagesRefusedError):
-    """The cloud refuses the batch because it is too large."""
+    """The cloud refuses the batch because it is too large.
+
+    Args:
+        message: one line for a person.
+        most: images that a batch may have; ``None`` when nobody knows.
+    """
+
+    def __init__(self, message: str, *, most: int | None = None) -> None:
+        super().__init__(message)
+        self.most = most
 
 
 class JobUnknownError(CloudError):

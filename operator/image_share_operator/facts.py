@@ -55,10 +55,12 @@ class Leftover:
         job_id: the failed job that carried them; ``None`` when the batch was refused, and what
             is left of it is sent alone.
         suspect: whether each of them may be what spoiled the batch.
+        retry: whether it is time to try all of the batch again.
     """
 
     job_id: str | None
     suspect: bool
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,7 +86,7 @@ BATCH_IMAGES = Histogram(
 )
 SPLITS = Counter(
     "batch_splits",
-    "Refused batches that were divided.",
+    "Batches that were divided: refused, or failed without naming an image.",
     namespace=PREFIX,
     registry=REGISTRY,
 )

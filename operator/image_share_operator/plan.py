@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from image_share_operator import report
+from image_share_operator import pace, report
 from image_share_operator.api import (
     Desired,
     ImageStatus,
@@ -52,7 +52,7 @@ def next_step(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> 
     if facts.members is None:
         return Look(desired.images)
     verdicts = judge(desired, facts, now, policy)
-    return _submit(verdicts, facts) or report.judged(desired, facts, verdicts, now, policy)
+    return _submit(verdicts, facts, now) or report.judged(desired, facts, verdicts, now, policy)
 
 
 def judge(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> tuple[Verdict, ...]:
@@ -65,7 +65,7 @@ def judge(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> tupl
         for image in desired.images
     )
     suspects = [v for v in verdicts if v.outcome is Outcome.SUSPECT]
-    if facts.divisible and (len(suspects) > 1 or facts.company.shared):
+    if _divisible(facts) and (len(suspects) > 1 or facts.company.shared):
         return verdicts
     return tuple(
         replace(v, outcome=Outcome.FAILED) if v.outcome is Outcome.SUSPECT else v for v in verdicts
@@ -88,6 +88,15 @@ def still_unanswered(
         and judge_image.still_unanswered(batch, image, facts.members[image], known.get(image))
     )
     return replace(batch, images=left) if left else None
+
+
+def _divisible(facts: Facts) -> bool:
+    """Whether it is worth to find out which image spoils it: what may pass has its time first."""
+    return facts.divisible and (not facts.retryable or _tried_enough(facts))
+
+
+def _tried_enough(facts: Facts) -> bool:
+    return facts.failures >= pace.MAX_QUICK_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,15 +254,17 @@ class _Judge:
         assert_never(job.state)
 
 
-def _submit(verdicts: tuple[Verdict, ...], facts: Facts) -> Submit | None:
+def _submit(verdicts: tuple[Verdict, ...], facts: Facts, now: datetime) -> Submit | None:
     """Choose what the next PUT carries; ``None`` when there is nothing to send.
 
     Nothing is sent while a membership may still show: the new job would take the place of the
-    one that promised it. Several suspects are halved until the culprit stands alone, before
-    anything else is sent; those of a shared batch are divided where all of it is known. What is
-    left over from a failed job is not mixed with others: it may hold the next culprit.
+    one that promised it, or of the one whose failure may pass. Several suspects are halved until
+    the culprit stands alone, before anything else is sent; those of a shared batch are divided
+    where all of it is known. What is left over from a failed job is not mixed with others: it may
+    hold the next culprit.
     """
-    if any(v.outcome in (Outcome.SETTLING, Outcome.UNANSWERED) for v in verdicts):
+    unsettled = (Outcome.SETTLING, Outcome.UNANSWERED)
+    if any(v.outcome in unsettled for v in verdicts) or _tried_again_first(verdicts, facts):
         return None
     suspects = tuple(v.image for v in verdicts if v.outcome is Outcome.SUSPECT)
     if suspects and facts.job is not None:
@@ -266,9 +277,22 @@ def _submit(verdicts: tuple[Verdict, ...], facts: Facts) -> Submit | None:
     wanted = [v for v in verdicts if v.outcome in (Outcome.MISSING, Outcome.DRIFTED)]
     if not wanted:
         return None
-    origin = wanted[0].leftover_of
+    origins = [v.leftover_of for v in wanted]
+    latest = None if facts.status.job is None else facts.status.job.id
+    origin = latest if latest in origins else origins[0]
+    retry = facts.retry_at is not None and now >= facts.retry_at
     return Submit(
         images=tuple(v.image for v in wanted if v.leftover_of == origin)[: facts.batch_limit],
         verdicts=verdicts,
-        leftover=None if origin is None else Leftover(job_id=origin, suspect=False),
+        leftover=None if origin is None else Leftover(job_id=origin, suspect=False, retry=retry),
     )
+
+
+def _tried_again_first(verdicts: tuple[Verdict, ...], facts: Facts) -> bool:
+    """Whether the latest job failed in a way that may pass, and whom for nobody knows yet."""
+    job = facts.status.job
+    if job is None or not facts.retryable or facts.company.named or _tried_enough(facts):
+        return False
+    carried = {row.id for row in facts.status.images if row.job_id == job.id}
+    waiting = {v.image for v in verdicts if v.outcome is Outcome.FAILED} - facts.refused.keys()
+    return bool(carried & waiting)

@@ -6,6 +6,7 @@ same as long as the situation is: a message that changes is a status write.
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from zlib import crc32
 
 from image_share_operator import looking, pace
 from image_share_operator.api import (
@@ -203,9 +204,16 @@ def _row(image: str, membership: Membership, status: Status, *, message: str | N
 def _retry_at(facts: Facts, now: datetime, policy: Policy) -> datetime:
     if facts.retry_at is not None and facts.retry_at > now:
         return facts.retry_at
+    jitter = _jitter(facts)
     if _may_pass(facts) and facts.failures < pace.MAX_QUICK_RETRIES:
-        return now + pace.backoff(facts.failures + 1, jitter=facts.jitter)
-    return now + pace.spread(policy.slow_retry, facts.jitter)
+        return now + pace.backoff(facts.failures + 1, jitter=jitter)
+    return now + pace.spread(policy.slow_retry, jitter)
+
+
+def _jitter(facts: Facts) -> float:
+    """The same for all whom the job carried: they come back together, and share a batch again."""
+    job = facts.status.job
+    return facts.jitter if job is None or facts.refused else crc32(job.id.encode()) / 2**32
 
 
 def _may_pass(facts: Facts) -> bool:

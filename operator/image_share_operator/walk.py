@@ -18,7 +18,14 @@ from image_share_operator.api import (
     Membership,
     Unanswered,
 )
-from image_share_operator.errors import ImagesRefusedError, JobUnknownError, OutcomeUnknownError
+from image_share_operator.errors import (
+    BatchTooLargeError,
+    CloudError,
+    ImagesRefusedError,
+    JobUnknownError,
+    OutcomeUnknownError,
+    RefusedForNowError,
+)
 from image_share_operator.facts import (
     Blame,
     Company,
@@ -75,6 +82,7 @@ class Walk:
         max_age: how old a membership may be that shows no change.
         sent: the job that this walk started.
         refused: whether the cloud refused a batch of this walk because of an image.
+        passing: images that it refused alone, for a reason that may pass.
         drifted: images that were sent because someone had changed them.
     """
 
@@ -88,6 +96,7 @@ class Walk:
     max_age: timedelta = timedelta()
     sent: Job | None = None
     refused: bool = False
+    passing: dict[str, RefusedForNowError] = field(default_factory=dict[str, RefusedForNowError])
     drifted: tuple[str, ...] = field(default=())
 
     async def run(self) -> Report:
@@ -113,6 +122,7 @@ class Walk:
                     if sent is not None:
                         return sent
                 case Report():
+                    self._doubt()
                     return step
                 case _:
                     assert_never(step)
@@ -179,7 +189,11 @@ class Walk:
                 REFUSED if self.refused else step.leftover,
             )
         except ImagesRefusedError as exc:
-            self.refused = True
+            self._narrow(step.images, exc)
+            return None
+        except RefusedForNowError as exc:
+            if not (self.refused or exc.stubborn):
+                raise
             self._narrow(step.images, exc)
             return None
         except OutcomeUnknownError as exc:
@@ -215,20 +229,33 @@ class Walk:
     def _note_unanswered(self, batch: Unanswered | None) -> None:
         self.facts = replace(self.facts, status=replace(self.facts.status, unanswered=batch))
 
-    def _narrow(self, images: tuple[str, ...], why: ImagesRefusedError) -> None:
+    def _narrow(self, images: tuple[str, ...], why: CloudError) -> None:
         """Halve the batch until the image that spoils it stands alone.
 
-        A refused batch changed nothing, so the rest of it may be sent in the same walk.
+        A refused batch changed nothing, so the rest of it may be sent in the same walk; the more
+        images were refused alone, the fewer of the rest at once.
         """
+        if isinstance(why, BatchTooLargeError) and why.most is not None and why.most < len(images):
+            self.facts = replace(self.facts, batch_limit=why.most)
+            return
+        self.refused = True
         first, *rest = images
         if rest:
             self.facts = replace(self.facts, batch_limit=len(images) // 2)
             return
+        if isinstance(why, RefusedForNowError):
+            self.passing[first] = why
+        refused = {**self.facts.refused, first: str(why)}
         self.facts = replace(
             self.facts,
-            refused={**self.facts.refused, first: str(why)},
-            batch_limit=self.policy.batch_images,
+            refused=refused,
+            batch_limit=max(1, self.policy.batch_images >> len(refused)),
         )
+
+    def _doubt(self) -> None:
+        """Blame no image where all were refused alone for what may pass: that is the cloud."""
+        if self.passing and self.passing.keys() == self.facts.refused.keys():
+            raise next(reversed(self.passing.values()))
 
 
 def _in_millis(time: datetime) -> datetime:

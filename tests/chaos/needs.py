@@ -37,8 +37,8 @@ from dataclasses import dataclass, field
 from chaos.history import History, Owners, Record
 from chaos.tape import Put, Setting, Tape
 
-MOST_PER_MINUTE = 12
-"""Six quick retries of a failing job, and as many halvings of a batch of fifty."""
+MOST_PER_MINUTE = 13
+"""A batch of fifty that fails or is refused, six quick retries of it, and six halvings."""
 ID_LOST = frozenset(
     {"status", "reset", "truncate", "drop", "patch", "drip_seconds", "delay_seconds", "body"}
 )

@@ -9,7 +9,7 @@ import pytest
 from image_share_operator.api import Decision, JobState, Membership
 from image_share_operator.cloud import refusals, wire
 from image_share_operator.cloud.body import MAX_VALUES, error_of, one_line, parse_body
-from image_share_operator.cloud.codes import Kind, kind_of
+from image_share_operator.cloud.codes import Kind, kind_of, kind_of_batch
 from image_share_operator.errors import (
     ImagesRefusedError,
     OutcomeUnknownError,
@@ -59,7 +59,7 @@ def answer(
         (503, "APIGW.0613", Kind.RETRY),
         (409, "IMG.0035", Kind.RETRY),
         (413, "APIGW.0201", Kind.TOO_LARGE),
-        (494, None, Kind.TOO_LARGE),
+        (494, None, Kind.INVALID),
         (400, "IMG.0182", Kind.INVALID),
         (400, "IMG.9999", Kind.INVALID),
         (400, None, Kind.INVALID),
@@ -72,6 +72,37 @@ def test_kind_of_looks_at_the_code_before_the_status(
     status: int, code: str | None, kind: Kind
 ) -> None:
     assert kind_of(status, code) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "IMG.0027", Kind.IMAGES),
+        (400, "IMG.0001", Kind.IMAGES),
+        (400, "IMG.0182", Kind.IMAGES),
+        (400, "IMG.9999", Kind.IMAGES),
+        (400, "IMG.0165", Kind.IMAGES),
+        (400, None, Kind.IMAGES),
+        (400, "IMG.0046", Kind.RETRY),
+        (400, "IMG.0060", Kind.THROTTLED),
+        (400, "IMG.0026", Kind.DENIED),
+        (400, "IMG.0030", Kind.MISMATCH),
+        (400, "IMG.0067", Kind.INVALID),
+        (404, "APIGW.0101", Kind.INVALID),
+        (405, None, Kind.INVALID),
+        (494, "APIGW.0201", Kind.INVALID),
+        (302, None, Kind.INVALID),
+    ],
+)
+def test_kind_of_batch_takes_what_it_does_not_know_for_one_image(
+    status: int, code: str | None, kind: Kind
+) -> None:
+    assert kind_of_batch(status, code) is kind
+
+
+def test_question_for_one_member_does_not_take_what_it_does_not_know_for_no_share() -> None:
+    assert kind_of(400, "IMG.0046") is not Kind.IMAGES
+    assert kind_of(400, None) is not Kind.IMAGES
 
 
 @pytest.mark.parametrize(

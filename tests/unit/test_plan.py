@@ -20,7 +20,17 @@ from image_share_operator.api import (
     Membership,
     Status,
 )
-from image_share_operator.facts import Company, Facts, Follow, Look, Outcome, Report, Step, Submit
+from image_share_operator.facts import (
+    Company,
+    Facts,
+    Follow,
+    Leftover,
+    Look,
+    Outcome,
+    Report,
+    Step,
+    Submit,
+)
 from image_share_operator.pace import Policy
 from image_share_operator.reasons import Reason
 
@@ -257,6 +267,16 @@ JUDGED = {
     ),
     "the only image of a failed job that carried others' too is suspect": Case(
         status=known(FAIL, row()), facts={"company": Company()}, want=Outcome.SUSPECT
+    ),
+    "an image of a shared job that may fail only for now has failed for now": Case(
+        status=known(FAIL, row()),
+        facts={"company": Company(), "retryable": True, "failures": 5},
+        want=Outcome.FAILED,
+    ),
+    "an image of a shared job that should have passed by now is suspect": Case(
+        status=known(FAIL, row()),
+        facts={"company": Company(), "retryable": True, "failures": 6},
+        want=Outcome.SUSPECT,
     ),
     "an image of a failed job of an older spec is missing": Case(
         status=known(replace(FAIL, generation=OLD), row(), generation=OLD), want=Outcome.MISSING
@@ -528,6 +548,30 @@ BATCHES = {
         facts=CARRIED,
         want=(A, B),
     ),
+    "what may pass is not halved at first": Batch(
+        asked=(A, B), status=known(FAIL, row(A), row(B)), facts={"retryable": True}, want=()
+    ),
+    "what failed for now is tried again before anything else is sent": Batch(
+        asked=(A, B, C), status=known(FAIL, row(A), row(B)), facts={"retryable": True}, want=()
+    ),
+    "what failed for now goes first when it is time": Batch(
+        asked=(A, B, C),
+        status=known(FAIL, row(B, message="failed"), row(C, message="failed")),
+        facts={"retryable": True, "retry_at": START},
+        want=(B, C),
+    ),
+    "what a job names as failed for now keeps nothing back": Batch(
+        asked=(A, B),
+        status=known(FAIL, row(A)),
+        facts={"retryable": True, "failed_rows": {A: "FAIL"}, "company": Company(named=True)},
+        want=(B,),
+    ),
+    "what should have passed by now is halved": Batch(
+        asked=(A, B),
+        status=known(FAIL, row(A), row(B)),
+        facts={"retryable": True, "failures": 6},
+        want=(A,),
+    ),
     "where a smaller batch does not help nothing is sent": Batch(
         asked=(A, B), status=known(FAIL, row(A), row(B)), facts={"divisible": False}, want=()
     ),
@@ -543,6 +587,32 @@ def test_a_batch_carries(case: Batch) -> None:
     step = plan.next_step(desired(*case.asked), facts, START + SECOND, POLICY)
 
     assert (step.images if isinstance(step, Submit) else ()) == case.want
+
+
+@pytest.mark.parametrize("facts", [{"retryable": True}, {}], ids=["soon", "late"])
+def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
+    facts: Mapping[str, object],
+) -> None:
+    def retry_at(job_id: str, jitter: float) -> object:
+        failed = known(replace(FAIL, id=job_id), row(job_id=job_id))
+        one = Facts(status=failed, members={A: PENDING}, jitter=jitter)
+        one = replace(one, **facts)  # type: ignore[arg-type]  # names come with the table
+        step = plan.next_step(desired(), one, START + SECOND, POLICY)
+        assert isinstance(step, Report)
+        return step.retry_at
+
+    assert retry_at("j1", 0.1) == retry_at("j1", 0.9)
+    assert retry_at("j1", 0.1) != retry_at("j2", 0.1)
+
+
+def test_a_batch_that_is_tried_again_says_so() -> None:
+    rows = row(A, message="failed"), row(B, message="failed")
+    facts = Facts(status=known(FAIL, *rows), members={A: PENDING, B: PENDING}, retry_at=START)
+
+    step = plan.next_step(desired(A, B), facts, START, POLICY)
+
+    assert isinstance(step, Submit)
+    assert step.leftover == Leftover(job_id="j1", suspect=False, retry=True)
 
 
 def test_a_batch_tells_which_of_its_images_drifted() -> None:

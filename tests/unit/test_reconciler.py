@@ -5,13 +5,16 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, KEY, PROJECT, Drive, spec
 
+from image_share_operator import pace
 from image_share_operator.api import Membership
 from image_share_operator.credentials import UnusableSecretError
 from image_share_operator.errors import (
+    BatchTooLargeError,
     ImagesRefusedError,
     KubeConflictError,
     KubeRetryableError,
     OutcomeUnknownError,
+    RefusedForNowError,
     RetryableError,
     TerminalError,
     ThrottledError,
@@ -236,13 +239,39 @@ async def test_reconciler_blames_the_image_that_the_job_names() -> None:
 
 async def test_reconciler_does_not_split_what_fails_as_a_whole() -> None:
     drive = Drive(spec(IMAGES[:8]))
-    drive.cloud.spoiled = {IMAGES[0]: ("IMG.0182", False)}
+    drive.cloud.spoiled = {IMAGES[0]: ("IMG.0026", False)}
 
     await drive.until("InvalidRequest")
 
     assert len(drive.cloud.puts) == 1
-    assert "IMG.0182" in drive.ready["message"]
+    assert "IMG.0026" in drive.ready["message"]
     assert drive.condition("Stalled") is not None
+
+
+@pytest.mark.parametrize("code", ["IMG.0182", "IMG.0184", "IMG.0001", "IMG.9999", None])
+async def test_reconciler_splits_a_failed_batch_whatever_its_code(code: str | None) -> None:
+    drive = Drive(spec(IMAGES[:5]))
+    drive.cloud.spoiled = {IMAGES[3]: (code, False)}
+
+    await drive.until("PartiallyFailed")
+
+    assert drive.status["summary"] == "4/5"
+    assert (code or "broken") in drive.status["images"][3]["message"]
+
+
+@pytest.mark.parametrize("code", ["IMG.0046", "IMG.0113"])
+async def test_reconciler_splits_what_should_have_passed_by_itself_and_did_not(code: str) -> None:
+    drive = Drive(spec(IMAGES[:5]))
+    drive.cloud.spoiled = {IMAGES[3]: (code, False)}
+
+    await drive.run_for(timedelta(minutes=3))
+
+    assert drive.reason == "PartiallyFailed"
+    assert drive.status["summary"] == "4/5"
+    assert [row["id"] for row in drive.status["images"] if "message" in row] == [IMAGES[3]]
+    whole = [put for put in drive.cloud.puts if len(put) == 5]
+    assert len(whole) == 1 + pace.MAX_QUICK_RETRIES
+    assert len(drive.cloud.puts) - len(whole) <= 6
 
 
 async def test_reconciler_tries_a_failed_job_again_when_its_code_says_so() -> None:
@@ -281,6 +310,57 @@ async def test_reconciler_narrows_a_refused_batch_in_one_pass() -> None:
 
     assert drive.status["summary"] == "7/8"
     assert [job.images for job in drive.cloud.jobs.values()].count((IMAGES[5],)) == 0
+
+
+async def test_reconciler_blames_no_image_when_all_are_refused_for_what_may_pass() -> None:
+    """Narrowed down, each image alone is refused: that is the cloud."""
+    drive = Drive(spec(IMAGES[:4]))
+    drive.cloud.fails = [
+        None,
+        RefusedForNowError("IMG.0061", stubborn=True),
+        *[RefusedForNowError("IMG.0061")] * 9,
+    ]
+
+    await drive.step()
+    await drive.step()
+
+    assert drive.reason == "CloudUnavailable"
+    assert not any("message" in row for row in drive.status["images"])
+    drive.cloud.fails.clear()
+    await drive.until("Accepted")
+
+
+async def test_reconciler_blames_the_image_that_is_refused_while_others_are_not() -> None:
+    drive = Drive(spec(IMAGES[:4]))
+    drive.cloud.refused, drive.cloud.refusal = (
+        frozenset({IMAGES[0]}),
+        RefusedForNowError("IMG.0046"),
+    )
+    drive.cloud.fails = [None, RefusedForNowError("IMG.0046", stubborn=True)]
+
+    await drive.until("PartiallyFailed")
+
+    assert drive.status["summary"] == "3/4"
+    assert drive.status["images"][0]["message"] == "IMG.0046"
+
+
+async def test_reconciler_sends_as_many_as_it_is_told_the_cloud_takes() -> None:
+    drive = Drive(spec(IMAGES[:40]))
+    drive.cloud.fails = [None, BatchTooLargeError("HTTP 413", most=10)]
+
+    await drive.step()
+
+    assert [len(put) for put in drive.cloud.puts] == [10]
+
+
+async def test_reconciler_finds_many_refused_images_with_few_puts() -> None:
+    """The more images are refused alone, the fewer are sent at once."""
+    drive = Drive(spec(IMAGES[:50]))
+    drive.cloud.refused, drive.cloud.refusal = frozenset(IMAGES), ImagesRefusedError("IMG.0184")
+
+    await drive.until("InvalidRequest")
+
+    assert len(drive.cloud.puts) <= 50 + 20
 
 
 async def test_reconciler_does_not_believe_a_job_that_lies() -> None:

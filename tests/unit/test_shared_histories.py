@@ -13,18 +13,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import looptime
 import pytest
 from drive import KEY, FakeCredentials
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from randomness import TIMES, trying
 
-from image_share_operator import handlers
+from image_share_operator import handlers, pace
 from image_share_operator.api import Decision, JobState, Key, Membership
+from image_share_operator.cloud import refusals
 from image_share_operator.cloud.tenants import Sharing, Tenant, blame
 from image_share_operator.cloud.wire import SharePage
 from image_share_operator.doubts import Doubt
-from image_share_operator.errors import ImagesRefusedError
 from image_share_operator.facts import JobReport
 from image_share_operator.identity import Identity
 from image_share_operator.pace import Policy
@@ -38,7 +40,13 @@ WINDOW = timedelta(seconds=0.1)
 JOB_S = 1.0
 LONG_S = 1200.0
 """Less than what failed for good waits for its next try."""
+TRIES = pace.MAX_QUICK_RETRIES + 9
+"""Of what may pass, before `LONG_S`: some quick ones, then one each 2.5 to 5 minutes."""
 WAYS = ("refused", "fails", "fails naming", "fails naming, applies", "succeeds naming")
+PASSING = ("IMG.0046", "IMG.0112", "IMG.0061")
+"""Codes of what may pass by itself; here it does not."""
+CODES = ("IMG.0027", "IMG.0001", "IMG.0161", "IMG.0182", "IMG.0184", "IMG.9999", None, *PASSING)
+"""Of all kinds that may be about one image."""
 
 Json = dict[str, Any]
 
@@ -52,7 +60,9 @@ class Story:
         arrivals: seconds from the start at which each object is created.
         guilty: objects whose first image spoils its batch.
         way: how the cloud treats a batch with such an image.
+        code: what it says then.
         most: images in one batch.
+        takes: more images than this in a batch are too many for the cloud.
         killed_s: when the operator is killed; ``None``: never.
     """
 
@@ -60,8 +70,10 @@ class Story:
     arrivals: tuple[float, ...]
     guilty: frozenset[int]
     way: str
-    most: int
-    killed_s: float | None
+    code: str | None = "IMG.0027"
+    most: int = 50
+    takes: int = 50
+    killed_s: float | None = None
 
     def images(self, number: int) -> tuple[str, ...]:
         return tuple(f"{number:08x}-0000-4000-8000-{one:012x}" for one in range(self.sizes[number]))
@@ -69,6 +81,11 @@ class Story:
     @property
     def culprits(self) -> frozenset[str]:
         return frozenset(self.images(number)[0] for number in self.guilty)
+
+    @property
+    def passing(self) -> bool:
+        """Whether the cloud says of the culprits that trying again may help."""
+        return self.code in PASSING and not self.way.startswith("succeeds")
 
 
 @st.composite
@@ -80,7 +97,9 @@ def stories(draw: st.DrawFn) -> Story:
         arrivals=tuple(draw(st.sampled_from((0.0, 0.05, 0.3, 2.0))) for _ in sizes),
         guilty=draw(st.frozensets(numbers, max_size=4)),
         way=draw(st.sampled_from(WAYS)),
+        code=draw(st.sampled_from(CODES)),
         most=draw(st.sampled_from((3, 8, 50))),
+        takes=draw(st.sampled_from((2, 7, 50, 50))),
         killed_s=draw(st.one_of(st.none(), st.floats(0.05, 8.0))),
     )
 
@@ -113,8 +132,10 @@ class Cloud:
         assert len(set(images)) == len(images) <= self.story.most
         self.puts.append(images)
         bad = self.story.culprits & set(images)
+        if len(images) > self.story.takes:
+            raise refusal(413, None)
         if bad and self.story.way == "refused":
-            raise ImagesRefusedError("HTTP 400 IMG.0027")
+            raise refusal(400, self.story.code)
         good = tuple(image for image in images if image not in bad)
         job_id = f"{len(self.jobs):032x}"
         ends_s = asyncio.get_running_loop().time() + JOB_S
@@ -129,7 +150,12 @@ class Cloud:
         rows = dict.fromkeys(named, "the job says 'failed' of this image")
         failed = self.story.way.startswith("fails")
         state = JobState.FAIL if failed else JobState.SUCCESS
-        return JobReport(state=state, fail_reason="broken" if failed else None, failed_rows=rows)
+        return JobReport(
+            state=state,
+            error_code=self.story.code if failed else None,
+            fail_reason="broken" if failed else None,
+            failed_rows=rows,
+        )
 
     async def job(self, job_id: str) -> JobReport:
         job = self.jobs[job_id]
@@ -147,6 +173,13 @@ class Cloud:
         del marker, limit, typed
         held = [image for image, one in self.members.items() if one is membership]
         return SharePage(images=tuple(held), marker=None)
+
+
+def refusal(status: int, code: str | None) -> Exception:
+    """What the client makes of a refused PUT."""
+    request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
+    body = {"error": {"code": code, "message": "why"}}
+    return refusals.batch_refusal(httpx.Response(status, json=body, request=request))
 
 
 class Access:
@@ -284,34 +317,76 @@ def ready(body: Json) -> Json:
     return next(row for row in rows if row["type"] == "Ready")
 
 
-@pytest.mark.timeout(120)
-@settings(
-    derandomize=True,
-    deadline=None,
-    database=None,
-    max_examples=300,
-    report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@pytest.mark.timeout(120 * TIMES)
+@trying(300)
 @given(story=stories())
 def test_culprits_fail_alone_and_the_innocent_get_through(story: Story) -> None:
     cluster, cloud = live(story)
 
     for number, size in enumerate(story.sizes):
         body = cluster.bodies[Key(KEY.namespace, f"web-{number}")]
-        failed = {row["id"] for row in body["status"]["images"] if row.get("message")}
         guilty = number in story.guilty
-        assert ready(body)["status"] == ("False" if guilty else "True"), ready(body)
-        assert failed == ({story.images(number)[0]} if guilty else set())
+        said = ready(body)
+        assert said["status"] == ("False" if guilty else "True"), said
+        assert blamed(body) <= ({story.images(number)[0]} if guilty else set())
         assert body["status"]["summary"] == f"{size - guilty}/{size}"
+        if guilty:
+            # What may pass is nobody's fault yet, where nothing else is left to compare it with.
+            assert blamed(body) or (story.passing and story.way == "refused")
+            named = "naming" in story.way
+            assert named or story.code is None or story.code in said["message"]
     accepted = {image for image, one in cloud.members.items() if one is Membership.ACCEPTED}
     assert accepted == set(cloud.members) - story.culprits
     _, unspoiled = live(replace(story, guilty=frozenset(), killed_s=None))
     assert len(cloud.puts) - len(unspoiled.puts) <= most_extra(story)
 
 
+async def lived_alone(story: Story) -> Json:
+    cluster, _ = await lived(story)
+    return cluster.bodies[Key(KEY.namespace, "web-0")]
+
+
+@pytest.mark.looptime
+async def test_what_fails_for_now_is_not_blamed_because_more_was_sent_since() -> None:
+    """Found by the long profile: the first of two jobs fails in a way that may pass."""
+    story = Story(
+        sizes=(3,), arrivals=(0.0,), guilty=frozenset({0}), way="fails", code="IMG.0046", most=2
+    )
+
+    body = await lived_alone(story)
+
+    assert body["status"]["summary"] == "2/3"
+    assert blamed(body) == story.culprits
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("way", ["refused", "fails"])
+@pytest.mark.parametrize("code", ["IMG.0046", "IMG.0184", None])
+def test_three_culprits_among_two_hundred_cost_few_puts(way: str, code: str | None) -> None:
+    story = Story(
+        sizes=(1,) * 200, arrivals=(0.0,) * 200, guilty=frozenset({3, 77, 120}), way=way, code=code
+    )
+
+    cluster, cloud = live(story)
+
+    unready = [key.name for key, body in cluster.bodies.items() if ready(body)["status"] != "True"]
+    assert unready == ["web-3", "web-77", "web-120"]
+    _, unspoiled = live(replace(story, guilty=frozenset()))
+    assert len(cloud.puts) - len(unspoiled.puts) <= most_extra(story)
+
+
+def blamed(body: Json) -> set[str]:
+    return {row["id"] for row in body["status"]["images"] if row.get("message")}
+
+
 def most_extra(story: Story) -> int:
-    """PUTs to find the culprits: each is halved out; who dies forgets which batch was whose."""
-    halvings = math.ceil(math.log2(min(story.most, max(2, sum(story.sizes)))))
-    once = len(story.guilty) * 2 * halvings
-    return once if story.killed_s is None else 2 * once + 1
+    """PUTs to find the culprits: each is halved out, first its object, then its image.
+
+    Who dies forgets which batch was whose, and how many images the cloud takes.
+    """
+    objects = min(story.most, len(story.sizes))
+    halvings = math.ceil(math.log2(objects)) + math.ceil(math.log2(max(story.sizes)))
+    once = len(story.guilty) * (2 * halvings + (TRIES if story.passing else 0))
+    if story.killed_s is None:
+        return once
+    return 2 * once + 1 + (halvings if story.takes < story.most else 0)

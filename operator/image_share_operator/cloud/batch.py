@@ -4,20 +4,26 @@ One `Batcher` for each identity: nothing of one tenant ever travels with another
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from image_share_operator import metrics, scope
 from image_share_operator.api import Decision
-from image_share_operator.errors import BatchTooLargeError, ImagesRefusedError
+from image_share_operator.cloud.experience import Companies, Limit, Search, Tries
+from image_share_operator.errors import (
+    BatchTooLargeError,
+    CloudError,
+    ImagesRefusedError,
+    RefusedForNowError,
+)
 from image_share_operator.facts import JobReport, Leftover
 
 FELLOWS_WAIT = timedelta(seconds=1)
 """How long one half of a failed batch waits for all that belong to it."""
-MAX_JOBS = 5_000
-"""Jobs whose company is remembered; of older ones it is not known, as after a restart."""
+RETRY_WAIT = timedelta(seconds=6)
+"""How long a batch that is tried again waits for them: each looks first, and in a flood that takes
+up to two lists, 3 s apart."""
 
 Send = Callable[[Decision, str | None, tuple[str, ...]], Awaitable[str]]
 """Sends one batch; returns the id of its job."""
@@ -38,10 +44,15 @@ class _Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
-    """The images of one object: they stay together, for its status knows one job."""
+    """The images of one object: they stay together, for its status knows one job.
+
+    Attributes:
+        narrowing: whether the object is finding out which of its images the cloud refuses.
+    """
 
     images: tuple[str, ...]
     job_id: asyncio.Future[str]
+    narrowing: bool
 
 
 @dataclass(slots=True)
@@ -63,16 +74,20 @@ class Batcher:
 
     Args:
         window: how long the first request waits for others.
-        most: images in one PUT.
+        most: images in one PUT at most.
+
+    ``_trouble`` is whether nothing was accepted since a search among many found all refused.
     """
 
     def __init__(self, send: Send, *, window: timedelta, most: int) -> None:
         self._send = send
         self._window = window
-        self._most = most
+        self._limit = Limit(most)
+        self._tries = Tries()
+        self._trouble = False
         self._open: dict[_Line, _Batch] = {}
         self._sending: set[asyncio.Task[None]] = set()
-        self._companies: OrderedDict[str, tuple[frozenset[str], ...]] = OrderedDict()
+        self._companies = Companies()
 
     async def submit(
         self,
@@ -85,12 +100,14 @@ class Batcher:
 
         Raises:
             ImagesRefusedError: the cloud refuses these images, sent alone.
+            BatchTooLargeError: they are too many; it says how many may do.
             CloudError: as the PUT raised it, for all whom it carried.
         """
-        if len(images) > self._most:
-            raise BatchTooLargeError(f"the cloud refused more than {self._most} images at once")
-        request = _Request(images, asyncio.get_running_loop().create_future())
-        if leftover is not None and leftover.job_id is None:
+        if len(images) > self._limit.now():
+            raise self._too_many()
+        narrowing = leftover is not None and leftover.job_id is None
+        request = _Request(images, asyncio.get_running_loop().create_future(), narrowing)
+        if narrowing:
             self._start(_Line(decision, vault_id, None), [request])
         else:
             self._join(request, decision, vault_id, leftover)
@@ -101,12 +118,16 @@ class Batcher:
 
         Nobody knows that of jobs of another process: they may have been shared.
         """
-        company = self._companies.get(job_id)
+        company = self._companies.of(job_id)
         if company is None:
             return replace(report, shared=True)
-        carried = frozenset[str]().union(*company)
+        carried = company.images
         ours = {image: why for image, why in report.failed_rows.items() if image in carried}
-        return replace(report, shared=len(company) > 1, failed_rows=ours)
+        return replace(report, shared=len(company.parts) > 1, failed_rows=ours)
+
+    def _too_many(self) -> BatchTooLargeError:
+        most = self._limit.most
+        return BatchTooLargeError(f"the cloud refused more than {most} images at once", most=most)
 
     def _join(
         self,
@@ -117,15 +138,16 @@ class Batcher:
     ) -> None:
         origin, expected = self._origin(request, leftover)
         line = _Line(decision, vault_id, origin)
+        most = self._limit.now()
         batch = self._open.get(line)
-        if batch is not None and len(batch.images | dict.fromkeys(request.images)) > self._most:
+        if batch is not None and len(batch.images | dict.fromkeys(request.images)) > most:
             self._flush(line)
             batch = None
         if batch is None:
             batch = self._open[line] = self._batch(line, expected)
         batch.requests.append(request)
         batch.images |= dict.fromkeys(request.images)
-        if len(batch.images) >= self._most or len(batch.requests) == batch.expected:
+        if len(batch.images) >= most or len(batch.requests) == batch.expected:
             self._flush(line)
 
     def _origin(
@@ -135,24 +157,29 @@ class Batcher:
 
         Suspects are halved: the first half of the objects is one part, the second the other, so
         that a culprit stands alone after as many rounds as the batch can be halved. What a job
-        that named its culprits left over is one part.
+        that named its culprits left over is one part; so are all of it when it is time to retry.
         """
         if leftover is None or leftover.job_id is None:
             return None, None
-        company = self._companies.get(leftover.job_id)
-        if company is None or not leftover.suspect:
+        company = self._companies.of(leftover.job_id)
+        if company is None:
             return (leftover.job_id, 0), None
-        first = (len(company) + 1) // 2
+        if not leftover.suspect:
+            return (leftover.job_id, 0), len(company.parts) if leftover.retry else None
+        if not company.divided and len(company.images) > 1:
+            company.divided = True
+            metrics.SPLITS.inc()
+        first = (len(company.parts) + 1) // 2
         mine = frozenset(request.images)
-        place = next((n for n, images in enumerate(company) if images & mine), 0)
-        return (
-            ((leftover.job_id, 1), first)
-            if place < first
-            else ((leftover.job_id, 2), len(company) - first)
-        )
+        place = next((n for n, images in enumerate(company.parts) if images & mine), 0)
+        if place < first:
+            return (leftover.job_id, 1), first
+        return (leftover.job_id, 2), len(company.parts) - first
 
     def _batch(self, line: _Line, expected: int | None) -> _Batch:
-        wait = self._window if expected is None else FELLOWS_WAIT
+        wait = self._window
+        if expected is not None and line.origin is not None:
+            wait = FELLOWS_WAIT if line.origin[1] else RETRY_WAIT
         timer = asyncio.get_running_loop().call_later(wait.total_seconds(), self._flush, line)
         return _Batch(timer=timer, expected=expected)
 
@@ -167,20 +194,35 @@ class Batcher:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _carry(self, line: _Line, requests: list[_Request]) -> None:
-        """Send the requests as one batch, or in halves when the cloud refuses that."""
-        asking = [request for request in requests if not request.job_id.done()]
-        if not asking:
-            return
+    async def _carry(
+        self, line: _Line, requests: list[_Request], search: Search | None = None
+    ) -> None:
+        """Send the requests as one batch, or in parts when the cloud refuses that."""
+        while requests:
+            part = _first(requests, self._limit.now())
+            asking = [request for request in part if not request.job_id.done()]
+            if search is not None and search.given_up is not None:
+                _fail(asking, search.given_up)
+            elif asking and not await self._taken(line, asking, search):
+                continue  # in smaller parts, by the limit that it has taught
+            requests = requests[len(part) :]
+
+    async def _taken(self, line: _Line, asking: list[_Request], search: Search | None) -> bool:
+        """Send as one batch, divide it when it is refused; ``False`` when it is too large."""
         images = tuple(dict.fromkeys(image for request in asking for image in request.images))
+        if len(images) > self._limit.most:
+            _fail(asking, self._too_many())
+            return True
         metrics.BATCH_IMAGES.observe(len(images))
         try:
             job_id = await self._send(line.decision, line.vault_id, images)
-        except ImagesRefusedError as exc:
+        except (ImagesRefusedError, RefusedForNowError) as exc:
             metrics.BATCHES.labels("refused").inc()
-            if isinstance(exc, BatchTooLargeError):
-                self._most = max(1, len(images) // 2)
-            await self._divide(line, asking, exc)
+            if isinstance(exc, BatchTooLargeError) and len(images) > 1:
+                metrics.SPLITS.inc()
+                self._limit.was_too_large(len(images))
+                return False
+            await self._refused(line, asking, exc, search)
         except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
             metrics.BATCHES.labels("failed").inc()
             _fail(asking, exc)
@@ -189,25 +231,67 @@ class Batcher:
                 request.job_id.cancel()
             raise
         else:
-            metrics.BATCHES.labels("accepted").inc()
-            self._remember(job_id, asking)
-            for request in asking:
-                if not request.job_id.done():
-                    request.job_id.set_result(job_id)
+            self._accepted(job_id, asking, search)
+        return True
 
-    async def _divide(self, line: _Line, asking: list[_Request], why: ImagesRefusedError) -> None:
+    def _accepted(self, job_id: str, asking: list[_Request], search: Search | None) -> None:
+        metrics.BATCHES.labels("accepted").inc()
+        self._companies.remember(job_id, [request.images for request in asking])
+        self._trouble = False
+        self._tries.accepted(image for request in asking for image in request.images)
+        if search is not None:
+            search.accepted()
+        for request in asking:
+            if not request.job_id.done():
+                request.job_id.set_result(job_id)
+
+    async def _refused(
+        self, line: _Line, asking: list[_Request], why: CloudError, search: Search | None
+    ) -> None:
+        """Find out whose images are refused: nobody else waits for them, or is blamed."""
+        if search is not None and isinstance(why, RefusedForNowError):
+            search.refused(why)
         if len(asking) == 1:
+            _fail(asking, self._alone(asking[0], why))
+        elif search is None and isinstance(why, RefusedForNowError):
+            await self._search(line, asking, why)
+        else:
+            await self._halve(line, asking, search)
+
+    async def _search(self, line: _Line, asking: list[_Request], why: RefusedForNowError) -> None:
+        """Divide for what may pass, but not again and again while nothing at all gets through."""
+        if self._trouble:
             _fail(asking, why)
             return
+        search = Search.among(len(asking))
+        await self._halve(line, asking, search)
+        self._trouble = not search.fruitful
+
+    async def _halve(self, line: _Line, asking: list[_Request], search: Search | None) -> None:
         metrics.SPLITS.inc()
         half = len(asking) // 2
-        await self._carry(line, asking[:half])
-        await self._carry(line, asking[half:])
+        await self._carry(line, asking[:half], search)
+        await self._carry(line, asking[half:], search)
 
-    def _remember(self, job_id: str, requests: list[_Request]) -> None:
-        self._companies[job_id] = tuple(frozenset(request.images) for request in requests)
-        while len(self._companies) > MAX_JOBS:
-            self._companies.popitem(last=False)
+    def _alone(self, request: _Request, why: CloudError) -> CloudError:
+        """What to tell an object that was refused alone: which image it is, it finds by itself."""
+        if isinstance(why, RefusedForNowError) and not request.narrowing:
+            if not self._tries.refused(request.images):
+                return why  # it has its time to pass first
+            why = RefusedForNowError(str(why), retry_after=why.retry_after, stubborn=True)
+        if len(request.images) > 1:
+            metrics.SPLITS.inc()
+        return why
+
+
+def _first(requests: list[_Request], most: int) -> list[_Request]:
+    """The first of the requests that have at most so many images together; one at least."""
+    images: dict[str, None] = {}
+    for number, request in enumerate(requests):
+        images |= dict.fromkeys(request.images)
+        if number and len(images) > most:
+            return requests[:number]
+    return requests
 
 
 def _fail(requests: list[_Request], exc: Exception) -> None:

@@ -86,9 +86,40 @@ _BY_STATUS = {
     HTTPStatus.CONFLICT: Kind.RETRY,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Kind.TOO_LARGE,
     HTTPStatus.REQUEST_URI_TOO_LONG: Kind.TOO_LARGE,
-    494: Kind.TOO_LARGE,  # the gateway's "request header too large"
+    494: Kind.INVALID,  # the gateway's "request header too large": the token is in them
     HTTPStatus.TOO_MANY_REQUESTS: Kind.THROTTLED,
 }
+
+
+_OF_THE_REQUEST = _img(17, 67, 104, 145) | _gateway(101, 104, 105, 106, 602, 607) | _iam(4)
+"""Path or project is wrong, whatever images the request carries; so it is with these statuses."""
+_STATUS_OF_THE_REQUEST = frozenset(
+    (
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        HTTPStatus.NOT_ACCEPTABLE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        494,
+    )
+)
+_DENIED_FOR_AN_IMAGE = _img(161, 165)
+"""No permission for images of a vendor, or of a backup service: others may be answered."""
+
+
+def kind_of_batch(status: int, code: str | None) -> Kind:
+    """As `kind_of`, of a batch of images: one of them may be why it is refused, or failed.
+
+    Which code stands for what is wrong with an image is documented nowhere, so that all count,
+    known or not, but those of token, project, rights and pace.
+    """
+    kind = kind_of(status, code)
+    if code in _DENIED_FOR_AN_IMAGE:
+        return Kind.IMAGES
+    of_the_request = (
+        status < HTTPStatus.BAD_REQUEST
+        or status in _STATUS_OF_THE_REQUEST
+        or code in _OF_THE_REQUEST
+    )
+    return Kind.IMAGES if kind is Kind.INVALID and not of_the_request else kind
 
 
 def kind_of_code(code: str | None) -> Kind | None:

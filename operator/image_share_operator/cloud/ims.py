@@ -55,7 +55,7 @@ class Ims:
                 answered=True,
             )
         if response.status_code != HTTPStatus.OK:
-            raise refusals.refusal(response)
+            raise refusals.batch_refusal(response)
         return wire.read_job_id(response)
 
     async def job(self, job_id: str) -> JobReport:

@@ -7,11 +7,12 @@ from http import HTTPStatus
 import httpx
 
 from image_share_operator.cloud.body import MAX_WORD, asked, error_of, one_line
-from image_share_operator.cloud.codes import Kind, kind_of
+from image_share_operator.cloud.codes import Kind, kind_of, kind_of_batch
 from image_share_operator.errors import (
     BatchTooLargeError,
     CloudError,
     ImagesRefusedError,
+    RefusedForNowError,
     RetryableError,
     TerminalError,
     ThrottledError,
@@ -24,10 +25,25 @@ MAX_RETRY_AFTER = timedelta(hours=1)
 
 def refusal(response: httpx.Response) -> CloudError:
     """Turn a refusal of IMS into the error that says what to do about it."""
+    code, _ = error_of(response)
+    return _refusal(response, kind_of(response.status_code, code))
+
+
+def batch_refusal(response: httpx.Response) -> CloudError:
+    """As `refusal`, of a batch of images: one of them may be why."""
+    code, _ = error_of(response)
+    kind = kind_of_batch(response.status_code, code)
+    found = _refusal(response, kind)
+    if kind is Kind.RETRY:
+        return RefusedForNowError(str(found), retry_after=retry_after(response))
+    return found
+
+
+def _refusal(response: httpx.Response, kind: Kind) -> CloudError:
     code, text = error_of(response)
     shown = " ".join(filter(None, (code, _without_token(text, response))))
     what = f"{asked(response)}: HTTP {response.status_code}" + (f" {shown}" if shown else "")
-    match kind_of(response.status_code, code):
+    match kind:
         case Kind.THROTTLED:
             return ThrottledError(what, retry_after=retry_after(response))
         case Kind.RETRY:

@@ -4,13 +4,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 from image_share_operator.api import Decision, Membership
 from image_share_operator.cloud.auth import Tokens
 from image_share_operator.cloud.batch import Batcher
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import Throttle
-from image_share_operator.cloud.codes import Kind, kind_of_code
+from image_share_operator.cloud.codes import Kind, kind_of_batch
 from image_share_operator.cloud.guard import Guards
 from image_share_operator.cloud.ims import Ims
 from image_share_operator.cloud.jobs import Jobs
@@ -120,8 +121,8 @@ def blame(error_code: str | None) -> Blame:
 
     An unknown code may mean anything: a smaller batch is tried, the same one is not.
     """
-    kind = kind_of_code(error_code)
+    kind = kind_of_batch(HTTPStatus.BAD_REQUEST, error_code)
     return Blame(
         retryable=kind in (Kind.RETRY, Kind.THROTTLED),
-        divisible=kind in (None, Kind.IMAGES, Kind.TOO_LARGE),
+        divisible=kind in (Kind.RETRY, Kind.IMAGES),
     )

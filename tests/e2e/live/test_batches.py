@@ -41,22 +41,44 @@ def test_objects_applied_together_travel_in_few_batches(world: World) -> None:
         assert status["summary"] == "1/1"
 
 
-def test_batch_refused_because_of_one_object_spoils_no_other(world: World) -> None:
+@pytest.mark.parametrize("code", ["IMG.0027", "IMG.0184", "IMG.9999", None])
+def test_batch_refused_because_of_one_object_spoils_no_other(
+    world: World, code: str | None
+) -> None:
     images = [world.image() for _ in range(COUNT)]
-    world.sim.fault(PUT, images=[images[CULPRIT]], status=400, code="IMG.0027")
+    world.sim.fault(PUT, images=[images[CULPRIT]], status=400, code=code)
 
     names = apply_each(world, images)
 
     settled(world, names)
     assert world.membership(images[CULPRIT]) == "pending"
-    assert "IMG.0027" in world.status(names[CULPRIT])["images"][0]["message"]
+    assert (code or "HTTP 400") in world.status(names[CULPRIT])["images"][0]["message"]
 
 
-@pytest.mark.parametrize("shape", ["B", "C"], ids=["names the image", "names nobody"])
-def test_job_that_fails_because_of_one_object_spoils_no_other(world: World, shape: str) -> None:
+def test_batch_refused_because_of_one_image_spoils_no_other_of_its_object(world: World) -> None:
+    images = [world.image() for _ in range(4)]
+    world.sim.fault(PUT, images=[images[2]], status=400, code="IMG.0184")
+
+    world.apply(images)
+
+    world.wait_for("PartiallyFailed")
+    status = world.status()
+    assert status["summary"] == "3/4"
+    assert [row["id"] for row in status["images"] if "message" in row] == [images[2]]
+    assert "IMG.0184" in status["conditions"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "code"),
+    [("B", "IMG.0027"), ("C", "IMG.0027"), ("C", "IMG.0184")],
+    ids=["names the image", "names nobody", "names nobody, has a code of the request"],
+)
+def test_job_that_fails_because_of_one_object_spoils_no_other(
+    world: World, shape: str, code: str
+) -> None:
     images = [world.image() for _ in range(COUNT)]
     bad = images[CULPRIT]
-    fate = {"fail": [bad], "partial": shape, "apply": "nothing", "error_code": "IMG.0027"}
+    fate = {"fail": [bad], "partial": shape, "apply": "nothing", "error_code": code}
     world.sim.fault(PUT, images=[bad], job=fate)
 
     names = apply_each(world, images)
