@@ -12,6 +12,7 @@ from typing import Any, Self, cast
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
 from image_share_operator import __version__
@@ -33,14 +34,19 @@ def build_client(
     read_timeout: timedelta,
     proxy: str = "",
     no_proxy: str = "",
+    resolver: AbstractResolver | None = None,
 ) -> httpx.AsyncClient:
     """Make a client with connections of its own; the arguments are those of `Clients`."""
-    transport = _build_transport(None, proxy=proxy, no_proxy=no_proxy)
+    transport = _build_transport(None, proxy=proxy, no_proxy=no_proxy, resolver=resolver)
     return _client(transport, _timeout(connect_timeout, read_timeout))
 
 
 def _build_transport(
-    trusted: Authorities | None, *, proxy: str, no_proxy: str
+    trusted: Authorities | None,
+    *,
+    proxy: str,
+    no_proxy: str,
+    resolver: AbstractResolver | None = None,
 ) -> httpx.AsyncBaseTransport:
     """Make connections. TLS is verified; there is no way to turn that off."""
     tls = ssl.create_default_context()
@@ -49,7 +55,9 @@ def _build_transport(
 
     def session() -> aiohttp.ClientSession:
         # Unlimited here: the gate of each endpoint bounds them, and waits before the timeout runs.
-        connector = aiohttp.TCPConnector(limit=0, ssl=tls)
+        # Names are looked up by aiodns, which aiohttp takes where it is installed: libuv has two
+        # threads for that, and whoever names two hosts whose servers are silent has both.
+        connector = aiohttp.TCPConnector(limit=0, ssl=tls, resolver=resolver)
         # No cookies: what one tenant's endpoint sets must not reach another's.
         return aiohttp.ClientSession(
             connector=connector,

@@ -1,0 +1,88 @@
+"""Names of hosts: who is slow to answer for one keeps nobody waiting who asks for another."""
+
+import asyncio
+import struct
+import threading
+from datetime import timedelta
+from typing import cast
+
+import aiohttp
+import httpx
+import pytest
+
+from image_share_operator.cloud.transport import build_client
+
+SECOND = timedelta(seconds=1)
+SILENT = 200
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class SilentServer(asyncio.DatagramProtocol):
+    """A DNS server that answers for one zone only, with 127.0.0.1; silent for many others."""
+
+    def __init__(self) -> None:
+        self.unanswered = set[bytes]()
+        self.many = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        end = data.index(b"\0", 12) + 5  # of the name, its type and its class
+        if b"\4good\4test\0" not in data[12:end]:
+            self.unanswered.add(data[12 : end - 4])
+            if len(self.unanswered) == SILENT:
+                self.many.set()
+            return
+        wants_v4 = data[end - 3] == 1
+        head = data[:2] + struct.pack(">5H", 0x8180, 1, wants_v4, 0, 0)
+        row = struct.pack(">3HIH4B", 0xC00C, 1, 1, 1, 4, 127, 0, 0, 1)
+        self._transport.sendto(head + data[12:end] + row * wants_v4, addr)
+
+
+async def serve_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(ANSWER)
+    await writer.drain()
+    writer.close()
+
+
+@pytest.mark.timeout(20)
+async def test_names_whose_servers_are_silent_keep_no_other_waiting() -> None:
+    loop = asyncio.get_running_loop()
+    transport, silent = await loop.create_datagram_endpoint(
+        SilentServer, local_addr=("127.0.0.1", 0)
+    )
+    at = ":".join(map(str, transport.get_extra_info("sockname")))
+    resolver = aiohttp.AsyncResolver(nameservers=[at])
+    client = build_client(connect_timeout=SECOND, read_timeout=SECOND, resolver=resolver)
+    server = await asyncio.start_server(serve_once, "127.0.0.1", 0)
+    async with server, client:
+        waiting = {
+            asyncio.create_task(client.get(f"http://n{number}.evil.test"))
+            for number in range(SILENT)
+        }
+        await silent.many.wait()
+
+        port = server.sockets[0].getsockname()[1]
+        answer = await client.get(f"http://iam.good.test:{port}")
+
+        for one in waiting:
+            one.cancel()
+        await asyncio.wait(waiting)
+    await resolver.close()
+    transport.close()
+    assert answer.status_code == httpx.codes.OK
+
+
+async def test_lookup_takes_no_thread() -> None:
+    """A pool of them, whatever its size, is full at some time, and holds up the end."""
+    async with build_client(connect_timeout=SECOND, read_timeout=SECOND) as client:
+        asking = asyncio.create_task(client.get("https://nobody.invalid"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        pool = [thread.name for thread in threading.enumerate() if "asyncio" in thread.name]
+        asking.cancel()
+        await asyncio.wait([asking])
+
+    assert pool == []
