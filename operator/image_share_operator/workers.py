@@ -46,8 +46,8 @@ class Ending:
 
     writes: Writes
     save: Callable[[], Awaitable[None]]
-    answers: timedelta = timedelta(seconds=1)
-    words: timedelta = timedelta(seconds=0.5)
+    answers: timedelta = timedelta(seconds=0.8)
+    words: timedelta = timedelta(seconds=0.8)
 
 
 class Workers:

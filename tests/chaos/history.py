@@ -45,6 +45,7 @@ class Record:
 
     Attributes:
         carried: (image, id of a job) as its status ever named them.
+        deleted_s: when the user asked for its deletion.
         held: whether it was deleted with Reject and our finalizer on it.
     """
 
@@ -53,6 +54,7 @@ class Record:
     sights: list[Sight] = field(default_factory=list[Sight])
     carried: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
     deleted: bool = False
+    deleted_s: float = float("inf")
     held: bool = False
 
     @property
@@ -140,6 +142,14 @@ class History:
     def killed_between(self, start_s: float, end_s: float) -> bool:
         """Whether the operator was killed in this span."""
         return any(start_s <= at <= end_s for at in self.kills)
+
+    def deleted_between(self, image: str, start_s: float, end_s: float) -> bool:
+        """Whether an object that ever named the image was deleted in this span."""
+        return any(
+            start_s <= record.deleted_s <= end_s
+            and any(image in version.spec.images for version in record.versions)
+            for record in self.records.values()
+        )
 
     def stopped_between(self, start_s: float, end_s: float) -> bool:
         """Whether the operator was told to stop in this span."""

@@ -160,7 +160,7 @@ class Monkey:
         record = self.history.records[target]
         sent_s = time.monotonic()
         body = self.world.call("DELETE", self.world.path(target))
-        record.deleted = True
+        record.deleted, record.deleted_s = True, sent_s
         metadata: Json = (body or {}).get("metadata", {})
         last = record.latest
         held = FINALIZER in metadata.get("finalizers", ())

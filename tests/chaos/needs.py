@@ -9,7 +9,8 @@ images, and is one of these:
 - ``overlap``: another object's job set the value at nearly the same time (both looked before it).
   The statuses of different objects name the two jobs as those that carried the image;
 - ``order``: the image's latest PUT before it was of the other value, and its job was stuck or may
-  still have shown late: only an order of its own is final, however the image looks;
+  still have shown late, or its answer was lost: only an order of its own is final, however the
+  image looks;
 - ``lag``: it was set just before, and the cloud began to show late what had shown already: to a
   look, somebody seems to have undone it;
 - ``hand``: somebody set the value by hand after the operator's look and before its PUT;
@@ -18,10 +19,12 @@ images, and is one of these:
   perhaps before it had run, and may send each image once more;
 - ``kill``: no status ever named the setting job for this image, and the operator was killed
   between both PUTs: it died with the id. A kill may cost the PUTs that were under way then;
-- ``stop``: likewise with SIGTERM, which gives passes two seconds to end;
+- ``gone``: likewise, and an object that named the image was being deleted then: no status was left
+  to write the id to;
 - ``odd job``: the setting job met a fault (it was stuck, lied, failed, or its record was gone), so
   the operator could not know that it would be done;
-- ``unexplained``: none of these. There must be none.
+- ``unexplained``: none of these. There must be none. That the operator was told to stop between
+  both PUTs is no reason: what was under way then is in the status.
 
 The claim of the run: no ``unexplained`` image, and at most as many ``kill`` PUTs as kills.
 
@@ -44,8 +47,10 @@ ID_LOST = frozenset(
 )
 """Parts of a fault that keep the job id of a PUT from the one who sent it."""
 
-ONCE = frozenset({"lost answer", "kill", "stop"})
+ONCE = frozenset({"lost answer", "kill", "gone"})
 """Reasons that are good for one repetition."""
+DELETED_S = 1.0
+"""From the deletion of an object to the last PUT that is sent for it."""
 LOOKED_S = 16.0
 """From a look to the PUT that it leads to: a list, the window of a batch, a busy machine, and the
 cloud's lag."""
@@ -58,7 +63,7 @@ GRAVITY = (
     "hand",
     "lost answer",
     "odd job",
-    "stop",
+    "gone",
     "kill",
     "unexplained",
 )
@@ -135,10 +140,14 @@ def _setter(before: Sequence[Put], put: Put, setting: Setting) -> Put | None:
 
 
 def _ordered_otherwise(before: Sequence[Put], put: Put, image: str) -> Put | None:
-    """The latest PUT before that carried the image, if it was of the other value."""
+    """The latest PUT before that carried the image, if it was of the other value.
+
+    One that was not taken counts if its sender could not know that.
+    """
     for earlier in reversed(before):
-        same = earlier.body_project == put.body_project and image in earlier.images
-        if same and earlier.job is not None:
+        if earlier.body_project != put.body_project or image not in earlier.images:
+            continue
+        if earlier.job is not None or (earlier.value != put.value and ID_LOST & {*earlier.effects}):
             return earlier if earlier.value != put.value else None
     return None
 
@@ -154,7 +163,7 @@ class _Pair:
 
     def why(self, history: History, told: _Senders) -> str:
         before = self.before
-        if self._answers_another_order(history):
+        if self._answers_another_order(history, told):
             return "order"
         if before is None:
             return "hand" if self._set_by_hand(history) else "unexplained"
@@ -163,24 +172,26 @@ class _Pair:
             return "overlap"
         if not one:
             sent_s = history.sent_s(before.at_s)
-            if ID_LOST & set(before.effects) or sent_s < before.at_s:
-                return "lost answer"
-            if any(window.overlap(before.at_s, before.at_s + 1.0) for window in history.freezes):
+            if _answer_lost(before, history):
                 return "lost answer"
             if history.killed_between(sent_s, self.put.at_s):
                 return "kill"
-            if history.stopped_between(sent_s, self.put.at_s):
-                return "stop"
+            if history.deleted_between(self.image, sent_s - DELETED_S, self.put.at_s):
+                return "gone"
         lag_s = history.lag_s(self.put.at_s - LOOKED_S, self.put.at_s)
         if lag_s > 0 and before.at_s >= self.put.at_s - LOOKED_S - lag_s:
             return "lag"
         return "odd job" if "job" in before.effects else "unexplained"
 
-    def _answers_another_order(self, history: History) -> bool:
+    def _answers_another_order(self, history: History, told: _Senders) -> bool:
         other = self.other
         if other is None:
             return False
         late_s = self.put.at_s - SHOWS_LATE_S
+        if not told.of(other.job, self.image) and (
+            _answer_lost(other, history) or history.stopped_between(other.at_s, self.put.at_s)
+        ):
+            return True  # it was looked for, and an order of its own had to follow
         return (
             "job" in other.effects  # it is stuck, or was not seen to end
             or other.at_s >= late_s
@@ -194,6 +205,15 @@ class _Pair:
             and self.put.at_s - LOOKED_S <= at_s <= self.put.at_s
             for at_s, image, project in history.hands
         )
+
+
+def _answer_lost(put: Put, history: History) -> bool:
+    """Whether something kept the job id of the PUT from the one who sent it."""
+    return (
+        bool(ID_LOST & set(put.effects))
+        or history.sent_s(put.at_s) < put.at_s
+        or any(window.overlap(put.at_s, put.at_s + 1.0) for window in history.freezes)
+    )
 
 
 def unpaced(tape: Tape, history: History) -> list[str]:

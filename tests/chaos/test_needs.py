@@ -108,11 +108,23 @@ def test_kill_at_another_time_is_no_excuse(at_s: float) -> None:
     assert why(killed(at_s), put(1.0), again(5.0)) == {"unexplained": 1}
 
 
-def test_stop_between_both_is_told_apart() -> None:
+def test_stop_between_both_is_no_excuse() -> None:
     known = history()
     known.stops.append(3.0)
 
-    assert why(known, put(1.0), again(5.0)) == {"stop": 1}
+    assert why(known, put(1.0), again(5.0)) == {"unexplained": 1}
+
+
+@pytest.mark.parametrize(
+    ("at_s", "reason"),
+    [(0.5, "gone"), (1.5, "gone"), (-1.0, "unexplained"), (6.0, "unexplained")],
+    ids=["just before", "between both", "long before", "after both"],
+)
+def test_object_that_was_deleted_could_not_name_its_job(at_s: float, reason: str) -> None:
+    deleted = record(target=OTHER, deleted=True)
+    deleted.deleted_s = at_s
+
+    assert why(history(record(jobs=["job-5"]), deleted), put(1.0), again(5.0)) == {reason: 1}
 
 
 def test_job_that_lied_excuses_another_put() -> None:
@@ -138,6 +150,17 @@ def test_cloud_that_shows_late_what_had_shown_is_an_excuse(
     assert why(known, put(115.0), again(118.0)) == {reason: 1}
 
 
+def test_put_that_answers_a_contrary_one_without_an_answer_is_told_apart() -> None:
+    """Whether it was taken or not: nobody could know."""
+    lost = put(1.0, value="rejected", job=None, status=0, effects=("reset",))
+    taken = put(1.0, value="rejected", job="job-0", effects=("handle", "reset"))
+    known = history(record(jobs=["job-5", "job-0"]))
+
+    assert why(TOLD, put(0.5), lost, again(200.0)) == {"order": 1}
+    assert why(TOLD, put(0.5), taken, again(200.0)) == {"order": 1}
+    assert why(known, put(0.5), taken, again(200.0)) == {"unexplained": 1}
+
+
 def against(at_s: float, *effects: str) -> Put:
     """A PUT of the other value."""
     return put(at_s, value="rejected", job="job-0", effects=effects)
@@ -159,7 +182,7 @@ def test_contrary_put_is_no_excuse_after_the_right_one() -> None:
 def test_image_that_is_sent_again_and_again_is_named() -> None:
     loop = tape(*(put(float(second)) for second in range(20)))
 
-    assert needs.unpaced(loop, SILENT) == [f"image {IMAGE} was sent 20 times in a minute, not 13"]
+    assert needs.unpaced(loop, SILENT) == [f"image {IMAGE} was sent 20 times in a minute, not 14"]
 
 
 def test_as_many_puts_as_there_were_causes_are_fine() -> None:

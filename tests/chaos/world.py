@@ -256,7 +256,9 @@ class World:
             return self.operators[0]
         lease: Any = self.call("GET", LEASE) or {}
         holder = lease.get("spec", {}).get("holderIdentity") or "nobody"
-        return next((each for each in self.operators if holder in each.log), self.operators[0])
+        return next(
+            (each for each in self.operators if f"leads as {holder}" in each.log), self.operators[0]
+        )
 
     def restart_ended(self) -> None:
         """Start operators that ended by themselves, as a kubelet does."""

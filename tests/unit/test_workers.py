@@ -102,7 +102,7 @@ async def test_write_that_is_not_answered_is_put_on_record() -> None:
         told = now()
 
     assert stage.told == ["closed", "cut", *["marked"] * 3, "saved"]
-    assert now() - told == pytest.approx(1.1)
+    assert now() - told == pytest.approx(0.9)
 
 
 async def test_what_can_not_be_put_on_record_in_time_holds_nothing_up() -> None:
@@ -112,7 +112,7 @@ async def test_what_can_not_be_put_on_record_in_time_holds_nothing_up() -> None:
         told = now()
 
     assert stage.told == ["closed", "cut", "cut off", "cut off"]
-    assert now() - told == pytest.approx(1.5)
+    assert now() - told == pytest.approx(1.6)
 
 
 async def test_no_pass_begins_after_the_word_to_stop() -> None:
