@@ -30,25 +30,16 @@ class Mode:
     Attributes:
         release: also the name of the system's namespace and of the ServiceAccount.
         watched: namespaces that the operator serves; empty for all.
-        refused: what is tried and refused, and harms nothing.
     """
 
     release: str
     watched: tuple[str, ...]
-    refused: frozenset[Right]
 
 
-CLUSTER_WIDE = Mode(release="cluster-wide", watched=(), refused=frozenset())
+CLUSTER_WIDE = Mode(release="cluster-wide", watched=())
 NAMESPACES = Mode(
     release="by-namespace",
     watched=("watched-a", "watched-b", "watched-c"),
-    # kopf looks whether it may follow these, and goes on without.
-    refused=frozenset(
-        {
-            ("list", "customresourcedefinitions.apiextensions.k8s.io"),
-            ("list", "namespaces"),
-        }
-    ),
 )
 
 
@@ -205,8 +196,8 @@ def test_nothing_is_used_that_is_not_granted(
     assert used["allow"] - granted(installed.documents) <= everybodys(control_plane)
 
 
-def test_nothing_that_matters_is_refused(installed: Installed, used: dict[str, set[Right]]) -> None:
-    assert used["forbid"] == installed.mode.refused
+def test_nothing_is_tried_that_is_refused(used: dict[str, set[Right]]) -> None:
+    assert used["forbid"] == set()
 
 
 def test_secrets_are_read_by_name_alone(used: dict[str, set[Right]]) -> None:
