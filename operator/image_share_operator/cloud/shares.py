@@ -12,6 +12,7 @@ from typing import Protocol
 
 from image_share_operator import scope
 from image_share_operator.api import Membership
+from image_share_operator.cloud.bucket import Bucket
 from image_share_operator.cloud.wire import SharePage
 from image_share_operator.errors import ImagesRefusedError, TerminalError
 
@@ -76,27 +77,6 @@ class _Question:
 
 
 @dataclass(slots=True)
-class _Bucket:
-    """Tokens that come back with time. Times are the event loop's."""
-
-    most: float
-    per_s: float
-    tokens: float = field(init=False)
-    at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.tokens = self.most
-
-    def take(self, count: int, now: float) -> bool:
-        self.tokens = min(self.most, self.tokens + self.per_s * (now - self.at))
-        self.at = now
-        if count > self.tokens:
-            return False
-        self.tokens -= count
-        return True
-
-
-@dataclass(slots=True)
 class _List:
     """All shares as one list showed them; ``at`` is when it was begun."""
 
@@ -114,8 +94,8 @@ class Shares:
         self._round: asyncio.Task[None] | None = None
         self._singles: set[asyncio.Task[None]] = set()
         self._single = asyncio.Semaphore(SINGLES_AT_ONCE)
-        self._bucket = _Bucket(BURST, REFILL_PER_S)
-        self._lulls = _Bucket(LULLS, LULLS_PER_S)
+        self._bucket = Bucket(BURST, REFILL_PER_S)
+        self._lulls = Bucket(LULLS, LULLS_PER_S)
         self._asked_at = float("-inf")
         self._last: _List | None = None
         self._pages = len(LISTS)

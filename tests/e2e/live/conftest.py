@@ -1,5 +1,6 @@
 """The operator under the chart's own rights, against a real API server and a simulated cloud."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from otc_simulator.client import Simulator
 @pytest.fixture(scope="session")
 def kubeconfig(control_plane: ControlPlane) -> Path:
     return install_rights(control_plane)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port for the probes and metrics of one operator."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """What a scrape tells of a real run, and what the probes say."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +17,6 @@ from image_share_operator.reasons import Reason
 
 PREFIX = "image_share_operator_"
 MANY = 30
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @pytest.fixture
