@@ -186,8 +186,14 @@ class _Judge:
         return not job.state.settled or self._may_show_late()
 
     def _may_show_late(self) -> bool:
-        """Whether the memberships may still be those of before the job settled."""
-        return self.now < (self.facts.settled_at or self.now) + self.policy.lag
+        """Whether the memberships may still be those of before the job settled.
+
+        It had settled before a batch went out after it, whatever a new process thinks.
+        """
+        settled_at, batch = self.facts.settled_at or self.now, self.facts.status.unanswered
+        if batch is not None:
+            settled_at = min(settled_at, batch.since)
+        return self.now < settled_at + self.policy.lag
 
     def _settles(self, image: str, job: Job) -> bool:
         """Whether the job did what it was told, and that may still show."""

@@ -114,9 +114,7 @@ class Walk:
                 case Look(images=images):
                     members = await self._look(images)
                     self.facts = replace(self.facts, members=members)
-                    self._note_unanswered(
-                        plan.still_unanswered(self.desired, self.facts, self.now(), self.policy)
-                    )
+                    self._look_at_unanswered()
                 case Submit():
                     sent = await self._submit(step)
                     if sent is not None:
@@ -224,6 +222,23 @@ class Walk:
         span = self.policy.taken_after_all if why.answered else self.policy.lag
         return Unanswered(
             decision=self.desired.decision, images=images, since=now, until=now + span
+        )
+
+    def _look_at_unanswered(self) -> None:
+        """Take out of the batch without an answer what is known by now.
+
+        No job that we know carried it last: the batch did, or what is sent next will.
+        """
+        before = self.facts.status.unanswered
+        left = plan.still_unanswered(self.desired, self.facts, self.now(), self.policy)
+        if before is None or left == before:
+            return
+        over = frozenset(before.images) - frozenset(left.images if left else ())
+        rows = tuple(
+            replace(row, job_id=None) if row.id in over else row for row in self.facts.status.images
+        )
+        self.facts = replace(
+            self.facts, status=replace(self.facts.status, unanswered=left, images=rows)
         )
 
     def _note_unanswered(self, batch: Unanswered | None) -> None:

@@ -160,6 +160,28 @@ async def test_late_accept_does_not_win_over_a_reject_that_came_after_it(
     assert "unanswered" not in drive.status
 
 
+@pytest.mark.parametrize("takes_s", [1, 20])
+async def test_next_process_knows_that_the_lost_order_came_after_the_last_job(takes_s: int) -> None:
+    """It can't know when that job, of the other decision, has settled: long before, here."""
+    drive = Drive()
+    await drive.until("Accepted")
+    await drive.run_for(timedelta(minutes=2))
+    drive.cloud.lost = 1
+    drive.cloud.job_takes = timedelta(seconds=takes_s)
+    drive.edit(decision="Reject")
+    await drive.step()
+
+    for _ in range(2):
+        drive.restart()
+        await drive.run_for(timedelta(seconds=10))
+    await drive.until("Rejected", passes=200)
+    drive.restart()
+    await drive.run_for(timedelta(hours=3))
+
+    assert orders(drive) == [Decision.ACCEPT, Decision.REJECT]
+    assert drive.reason == "Rejected"
+
+
 async def test_own_order_is_final_where_the_lost_one_never_shows() -> None:
     drive = Drive()
     drive.cloud.shares[IMAGES[0]] = REJECTED
