@@ -18,6 +18,8 @@ LEASE_RULES = FILES / "lease-rules.yaml"
 SYSTEM = "image-share-system"
 ACCOUNT = "image-share-operator"
 POLL_S = 0.05
+START_S = 60.0
+"""A second on an idle machine; a busy one gets time."""
 
 Found = TypeVar("Found")
 
@@ -95,7 +97,11 @@ class Operator:
         """Start and wait until it says so."""
         before = self.log.count(" starts")
         self._server = Server(self.command(), directory=self.log_file.parent, log=self.log_file)
-        eventually(lambda: self.log.count(" starts") > before or None)
+        try:
+            eventually(lambda: self.log.count(" starts") > before or None, within_s=START_S)
+        except TimeoutError:
+            self.kill()  # or it would serve what the tests after this one make
+            raise
 
     def kill(self) -> None:
         """``kill -9``: nothing is tidied up."""
