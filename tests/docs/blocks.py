@@ -20,7 +20,7 @@ LOOSE = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT[\d:.]+Z"), "TIME"),
-    (re.compile(r"\b(\d+[smhd])+(?=\s|$)"), "AGE"),
+    (re.compile(r"\b(\d+[smhd])+(?=[\s)]|$)"), "AGE"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "URL"),
     (re.compile(r'"python": "[\d.]+"'), "PYTHON"),
     (re.compile(r"\s+"), " "),
