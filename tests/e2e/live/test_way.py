@@ -72,7 +72,8 @@ def test_many_objects_of_one_identity_share_logins_batches_and_polls(world: Worl
     assert world.calls(LOGIN) == 1
     assert world.sent() == sorted(images)
     assert world.calls(PUT) < 10
-    assert world.calls(JOB) < 10
+    # Six questions follow a job of 2 s, whoever waits for it; ten objects alone would ask sixty.
+    assert world.calls(JOB) <= 7 * world.calls(PUT)
     jobs = {world.status(f"web-{number}")["job"]["id"] for number in range(10)}
     assert len(jobs) == world.calls(PUT)
 
