@@ -127,17 +127,18 @@ class _Judge:
         job = self._carrier(known)
         if membership is Membership.NOT_SHARED:
             return self._not_shared()
+        # However the image looks, after an order of the other decision only our own one is final.
+        undone = job is not None and self._undoes(job)
         batch = self.facts.status.unanswered
         if batch is not None and self.still_unanswered(batch, image, membership, known):
-            # Once the time is over it is of the other decision: only our own order is final.
-            return Outcome.UNANSWERED if self._looked_for(batch) else Outcome.MISSING, None
-        if job is not None and self._undoes(job):
-            return Outcome.MISSING, None  # however it looks: only our own order is final
-        if membership is self.desired.decision.wanted:
+            if self._looked_for(batch):
+                return Outcome.UNANSWERED, None
+            undone = True
+        if membership is self.desired.decision.wanted and not undone:
             return Outcome.DONE, None
         if image in self.facts.refused:
             return Outcome.FAILED, self.facts.refused[image]
-        if known is None:
+        if undone or known is None:
             return Outcome.MISSING, None
         return self._known_outcome(known, job)
 

@@ -245,7 +245,7 @@ def _failed(facts: Facts, verdicts: tuple[Verdict, ...], *, waiting: bool) -> St
             f"{bad[0].message}; {remedy} (all in status.images)."
         ),
         outlook=Outlook.MOVING if moving else Outlook.STALLED,
-        moving=Reason.WAITING_FOR_SHARE if waiting and not _may_pass(facts) else None,
+        moving=Reason.WAITING_FOR_SHARE if waiting else None,
     )
 
 

@@ -175,6 +175,12 @@ JUDGED = {
         facts={"refused": {A: "IMG.0027"}},
         want=Outcome.FAILED,
     ),
+    "a refusal of what a job was told to undo is final, however the image looks": Case(
+        member=ACCEPTED,
+        status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
+        facts={"refused": {A: "IMG.0027"}},
+        want=Outcome.FAILED,
+    ),
     "a refusal comes before a retry that is due": Case(
         facts={"refused": {A: "IMG.0027"}, "retry_at": START}, want=Outcome.FAILED
     ),

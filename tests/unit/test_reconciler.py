@@ -200,6 +200,17 @@ async def test_reconciler_writes_nothing_while_a_share_is_waited_for() -> None:
     assert drive.cloud.looks < 60
 
 
+async def test_reconciler_looks_ever_more_rarely_for_a_share_while_another_image_fails() -> None:
+    """Found by the long profile: each failure that may pass began the waiting anew."""
+    drive = Drive(spec(IMAGES[:2]))
+    del drive.cloud.shares[IMAGES[0]]
+    drive.cloud.spoiled = {IMAGES[1]: ("IMG.0113", False)}
+
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.looks < 60
+
+
 async def test_reconciler_splits_a_failed_batch_until_the_culprit_stands_alone() -> None:
     drive = Drive(spec(IMAGES[:20]))
     drive.cloud.spoiled = {IMAGES[7]: (None, False)}
@@ -342,6 +353,19 @@ async def test_reconciler_blames_the_image_that_is_refused_while_others_are_not(
 
     assert drive.status["summary"] == "3/4"
     assert drive.status["images"][0]["message"] == "IMG.0046"
+
+
+async def test_reconciler_takes_a_refused_change_of_the_decision_for_an_answer() -> None:
+    """Found by the long profile: what the earlier job may still undo was sent for ever."""
+    drive = Drive()
+    await drive.until("Accepted")
+    drive.cloud.refused, drive.cloud.refusal = frozenset(IMAGES), ImagesRefusedError("IMG.0027")
+
+    drive.edit(decision="Reject")
+    await drive.step()
+
+    assert len(drive.cloud.puts) == 2
+    assert drive.reason == "InvalidRequest"
 
 
 async def test_reconciler_sends_as_many_as_it_is_told_the_cloud_takes() -> None:
