@@ -115,3 +115,10 @@ def reserve_port() -> socket.socket:
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     holder.bind(("127.0.0.1", 0))
     return holder
+
+
+def free_port() -> int:
+    """A loopback port that is free now, for a server that can't share one that is reserved."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])

@@ -1,7 +1,6 @@
 """A Prometheus that scrapes operators, on loopback."""
 
 import json
-import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,7 +8,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from envtest.processes import Server
+from envtest.processes import Server, free_port
 from prom.programs import directory
 
 JOB = "image-share-operator-metrics"
@@ -35,7 +34,7 @@ class Prometheus:
         self._directory = directory
         self._targets = targets
         self._rules = rules or []
-        self._port = _free_port()
+        self._port = free_port()
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False)
         self._server: Server | None = None
 
@@ -120,9 +119,3 @@ class Prometheus:
             "rule_files": [str(rules)],
             "scrape_configs": [{"job_name": JOB, "static_configs": [target]}],
         }
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

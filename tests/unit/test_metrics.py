@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import Metric
 
+from envtest.processes import free_port
 from image_share_operator import metrics, probes
 
 BASE_UNITS = ("seconds", "bytes", "ratio")
@@ -65,12 +65,6 @@ class Health:
 
     def why_not_ready(self) -> str | None:
         return self.not_ready
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 async def test_probes_say_why() -> None:

@@ -122,14 +122,9 @@ def kind_of_batch(status: int, code: str | None) -> Kind:
     return Kind.IMAGES if kind is Kind.INVALID and not of_the_request else kind
 
 
-def kind_of_code(code: str | None) -> Kind | None:
-    """The kind of a known code, else ``None``."""
-    return None if code is None else _BY_CODE.get(code)
-
-
 def kind_of(status: int, code: str | None) -> Kind:
     """The kind of a refusal; ``status`` decides where the code is absent or not known."""
-    known = kind_of_code(code)
+    known = None if code is None else _BY_CODE.get(code)
     if known is not None:
         return known
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

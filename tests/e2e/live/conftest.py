@@ -1,6 +1,5 @@
 """The operator under the chart's own rights, against a real API server and a simulated cloud."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from e2e.live.world import Operator, World, install_rights
 from envtest import ControlPlane
+from envtest.processes import free_port
 from otc_simulator.client import Simulator
 
 
@@ -19,9 +19,7 @@ def kubeconfig(control_plane: ControlPlane) -> Path:
 @pytest.fixture
 def port() -> int:
     """A port for the probes and metrics of one operator."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="session")

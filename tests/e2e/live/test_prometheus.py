@@ -1,6 +1,5 @@
 """A real Prometheus scrapes the operator: its metrics, and what the dashboard shows of a run."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import dashboard
 from dashboard import Panel
 from e2e.live.process import Operator, eventually
 from e2e.live.world import PUT, World
+from envtest.processes import free_port
 from prom import Prometheus, Promtool
 from prom.server import JOB, NAMESPACE
 
@@ -26,9 +26,7 @@ READY = next(
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +95,7 @@ def test_scrape_passes_promtool(world: World, port: int, promtool: Promtool) -> 
 
 
 def test_each_panel_shows_what_happened(world: World, prometheus: Prometheus) -> None:
-    world.sim.fault(PUT, count=2, status=503)
+    world.sim.fault(PUT, count=1, status=503)  # 10 s are looked before the next
     for number in range(3):
         world.apply([world.image()], name=f"web-{number}")
         world.wait_for("Accepted", name=f"web-{number}")

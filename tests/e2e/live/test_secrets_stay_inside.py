@@ -18,6 +18,7 @@ import pytest
 from e2e.live.echo import Answer, Asked, Rule, cloud
 from e2e.live.process import Operator, eventually
 from e2e.live.world import World
+from envtest.processes import free_port
 
 MARK = "5ecretMark0"
 PASSWORD = f"pw-{MARK}-of-the-user"
@@ -43,9 +44,7 @@ def log_format(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")
