@@ -39,8 +39,8 @@ INVALID = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
-POOL = 64
-"""Connections to the API server; whoever finds none waits for one."""
+POOL = 24
+"""Connections to the API server, some more than passes use: the Lease must not wait for them."""
 OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 MAX_BODY = 10 * 1024 * 1024
 """No object of a cluster comes near: etcd takes 1.5 MiB."""

@@ -12,11 +12,11 @@ from image_share_operator.apiserver import ApiServer
 from image_share_operator.census import Census
 from image_share_operator.cloud.call import Caller, begin_counting
 from image_share_operator.cloud.circuit import Circuits
-from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.cloud.tenants import Sharing, Tenants, blame
 from image_share_operator.cloud.transport import Clients
 from image_share_operator.cloud.writes import Writes
 from image_share_operator.credentials import CredentialStore
+from image_share_operator.gate import Gates, Limits
 from image_share_operator.kube import Kube
 from image_share_operator.pace import Policy
 from image_share_operator.preflight import Preflight

@@ -18,6 +18,7 @@ import uvloop
 
 from image_share_operator import pace
 from image_share_operator.api import GROUP, PLURAL, VERSION, Key
+from image_share_operator.news import Known, response_class
 from image_share_operator.queue import WorkQueue
 from image_share_operator.shard import Shard
 from image_share_operator.store import Store
@@ -39,7 +40,7 @@ Deliver = Callable[[kopf.RawEvent], None]
 """Takes a watch event; called in the watching thread, must not wait."""
 
 
-def registry(deliver: Deliver, streams: Streams) -> kopf.OperatorRegistry:
+def registry(deliver: Deliver, streams: Streams, known: Known) -> kopf.OperatorRegistry:
     """Make the handlers. `on.event` alone writes nothing of its own into the objects."""
     handlers = kopf.OperatorRegistry()
 
@@ -47,9 +48,9 @@ def registry(deliver: Deliver, streams: Streams) -> kopf.OperatorRegistry:
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
         found = kopf.login_with_service_account(**kwargs)
         if found is not None:
-            return _session(_by_address(found, os.environ), streams)
+            return _session(_by_address(found, os.environ), streams, known)
         found = kopf.login_with_kubeconfig(**kwargs)
-        return None if found is None else _session(found, streams)
+        return None if found is None else _session(found, streams, known)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def seen(event: kopf.RawEvent, **_: Any) -> None:
@@ -58,7 +59,7 @@ def registry(deliver: Deliver, streams: Streams) -> kopf.OperatorRegistry:
     return handlers
 
 
-def _session(found: kopf.ConnectionInfo, streams: Streams) -> kopf.AiohttpSession:
+def _session(found: kopf.ConnectionInfo, streams: Streams, known: Known) -> kopf.AiohttpSession:
     """As kopf would make it, and it tells its requests. kopf closes it."""
     return kopf.AiohttpSession(
         server=found.server,
@@ -70,6 +71,7 @@ def _session(found: kopf.ConnectionInfo, streams: Streams) -> kopf.AiohttpSessio
             proxy=found.proxy_url,
             trust_env=found.trust_env,
             trace_configs=[streams.trace()],
+            response_class=response_class(known),
         ),
     )
 
@@ -240,10 +242,11 @@ class Watcher:
         body: Any = event["object"]
         if self._home is None or not self._shard.owns(body["metadata"]["namespace"]):
             return
-        if event["type"] != "DELETED" and self._store.is_echo(body):
-            return  # the other loop need not wake up for what it wrote itself
         with contextlib.suppress(RuntimeError):  # that loop has ended: so will this one
             self._home.call_soon_threadsafe(take, event, self._store, self._queue)
+
+    def _known(self, key: Key, uid: str, version: int) -> bool:
+        return not self._shard.owns(key.namespace) or self._store.is_echo(key, uid, version)
 
     def _run_once(self) -> str:
         """Run kopf to its end; say why it ended."""
@@ -266,7 +269,7 @@ class Watcher:
         self._streams = Streams(self._namespaces)
         try:
             await kopf.operator(
-                registry=registry(self._deliver, self._streams),
+                registry=registry(self._deliver, self._streams, self._known),
                 settings=settings(self._request_timeout_s, scan=not self._namespaces),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,

@@ -141,8 +141,9 @@ class Store:
             echo of an own status write.
         """
         metadata: Mapping[str, Any] = body["metadata"]
-        old = self._entries.get(Key(metadata["namespace"], metadata["name"]))
-        if self.is_echo(body):
+        key = Key(metadata["namespace"], metadata["name"])
+        old = self._entries.get(key)
+        if self.is_echo(key, metadata["uid"], int(metadata["resourceVersion"])):
             return None  # two of three events are echoes: they are not worth reading
         same = old is not None and old.uid == metadata["uid"]
         seen = _parse(body, self._now())
@@ -166,15 +167,10 @@ class Store:
         """Keep what a pass over ``entry`` found out."""
         self._update(entry, known=known, memory=memory, unsaved=unsaved)
 
-    def is_echo(self, body: Mapping[str, Any]) -> bool:
+    def is_echo(self, key: Key, uid: str, version: int) -> bool:
         """Whether this version of the object is known. May be asked from any thread."""
-        metadata: Mapping[str, Any] = body["metadata"]
-        known = self._entries.get(Key(metadata["namespace"], metadata["name"]))
-        return (
-            known is not None
-            and known.uid == metadata["uid"]
-            and int(metadata["resourceVersion"]) <= known.version
-        )
+        known = self._entries.get(key)
+        return known is not None and known.uid == uid and version <= known.version
 
     def saved(self, entry: Entry, body: Mapping[str, Any], written: Status | None = None) -> None:
         """Take in the answer to a write: all older watch events are history.

@@ -13,8 +13,8 @@ from drive import START
 
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import THRESHOLD, CircuitOpenError, Circuits
-from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.errors import CloudError
+from image_share_operator.gate import Gates, Limits
 
 pytestmark = pytest.mark.looptime
 

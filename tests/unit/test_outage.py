@@ -23,9 +23,9 @@ from image_share_operator import pace
 from image_share_operator.api import API_VERSION, KIND, Key
 from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import CEILING, THRESHOLD, Circuits
-from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.cloud.tenants import Sharing, Tenants, blame
 from image_share_operator.credentials import Held
+from image_share_operator.gate import Gates, Limits
 from image_share_operator.identity import PasswordCredentials
 from image_share_operator.pace import Policy
 from image_share_operator.queue import WorkQueue

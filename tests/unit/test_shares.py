@@ -12,9 +12,9 @@ from image_share_operator.cloud.shares import (
     LULL_S,
     LULLS,
     LULLS_PER_S,
-    MAX_LIST_GAP_S,
     MAX_ROWS,
     PAGE,
+    PAGES_PER_S,
     REFILL_PER_S,
     SINGLES_AT_ONCE,
     Shares,
@@ -124,7 +124,7 @@ async def test_flood_of_single_questions_turns_into_one_list_a_second() -> None:
     assert cloud.pages <= (seconds / LIST_GAP_S + 1) * 5
 
 
-@pytest.mark.parametrize(("pages", "lists"), [(3, 10), (8, 5), (16, 4)])
+@pytest.mark.parametrize(("pages", "lists"), [(3, 10), (8, 8), (12, 5), (24, 4)])
 async def test_longer_lists_are_read_less_often(pages: int, lists: int) -> None:
     """For ten seconds somebody asks all the time for the last of all images."""
     cloud = Cloud(pages * PAGE - 1)
@@ -160,7 +160,7 @@ async def test_those_who_ask_in_step_have_no_list_for_each_step() -> None:
     while clock() < began + 10:
         await shares.look(cloud.images[-50:])
 
-    assert (cloud.pages - before) / 9 <= 10 / MAX_LIST_GAP_S + LULLS + 10 * LULLS_PER_S + 1
+    assert (cloud.pages - before) / 9 <= 10 * PAGES_PER_S / 9 + LULLS + 10 * LULLS_PER_S + 1
 
 
 async def test_image_that_no_list_shows_is_asked_for_singly() -> None:

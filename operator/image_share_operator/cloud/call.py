@@ -19,11 +19,11 @@ from image_share_operator.cloud.body import asked, error_of
 from image_share_operator.cloud.bounds import BodyTooLargeError
 from image_share_operator.cloud.circuit import Circuit, CircuitOpenError, Circuits
 from image_share_operator.cloud.codes import Kind, kind_of
-from image_share_operator.cloud.gate import Gates, Limits
 from image_share_operator.cloud.refusals import no_url
 from image_share_operator.cloud.trust import authorities
 from image_share_operator.cloud.writes import Writes
 from image_share_operator.errors import CloudError, OutcomeUnknownError, RetryableError
+from image_share_operator.gate import Gates, Limits
 
 log = logging.getLogger(__name__)
 

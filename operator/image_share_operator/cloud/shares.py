@@ -20,7 +20,7 @@ GATHER_S = 0.02
 """How long the first question waits for others."""
 LIST_GAP_S = 1.0
 """Between two lists while questions pour in…"""
-PAGES_PER_S = 3.0
+PAGES_PER_S = 6.0
 """…longer when there are more pages than this to read…"""
 MAX_LIST_GAP_S = 3.0
 """…but for nobody's look longer than this…"""

@@ -4,6 +4,7 @@ Tenants take turns: one with thousands of requests does not keep another's singl
 """
 
 import asyncio
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Self
@@ -28,7 +29,7 @@ class Limits:
     """
 
     at_once: int
-    per_second: float
+    per_second: float = math.inf
 
 
 class _Gate:
