@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -42,7 +43,7 @@ def text(spec: Mapping[str, Any], field: str) -> str:
     value = optional_text(spec, field)
     if value is None:
         raise InvalidSpecError(f"spec.{field} is missing")
-    return value
+    return sys.intern(value)  # ten thousand specs name the same project, Secret and hosts
 
 
 def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:

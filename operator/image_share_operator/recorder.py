@@ -191,7 +191,7 @@ class Recorder:
             self._line_up(series, event.key.namespace)
 
     def _series_of(self, event: Event) -> Series:
-        key = (event.uid, event.generation, event.reason)
+        key = _series_key(event)
         series = self._series.pop(key, None)
         now = self._now()
         if series is None or now - series.last > REMEMBERED:
@@ -211,6 +211,7 @@ class Recorder:
         if dropped is not None and dropped.latest is not None:
             metrics.EVENTS_DROPPED.inc()
             event, dropped.latest = dropped.latest, None
+            self._series.pop(_series_key(event), None)  # nobody was told of it
             log.debug("%s: event %s dropped, too many wait", event.key, event.reason)
 
     async def run(self) -> None:
@@ -284,6 +285,10 @@ class Recorder:
             },
             **(_repeats(series) if series.count > 1 else {}),
         }
+
+
+def _series_key(event: Event) -> tuple[str, int, str]:
+    return event.uid, event.generation, event.reason
 
 
 def _repeats(series: Series) -> dict[str, Any]:

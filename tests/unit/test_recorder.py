@@ -298,10 +298,29 @@ async def test_thousand_objects_that_fail_for_hours_write_a_bounded_number_of_ev
     assert {row["series"]["count"] for row in failed} == {14}
 
 
+async def test_what_was_dropped_is_not_remembered() -> None:
+    """Ten thousand objects that become Ready at once would leave twenty thousand notes."""
+    cluster = Cluster()
+    async with cluster.recorder() as recorder:
+        for number in range(3 * BACKLOG):
+            recorder.emit(event("Accepted", f"web-{number}"))
+        assert len(recorder) == BACKLOG
+
+        recorder.emit(event("InvalidRequest", "web-0"))
+        await asyncio.sleep(BACKLOG)
+        recorder.emit(event("Accepted", "web-0"))
+        await asyncio.sleep(1)
+
+    told = [row["reason"] for row in cluster.events.values() if row["regarding"]["name"] == "web-0"]
+    assert told == ["InvalidRequest", "Accepted"]
+
+
+@pytest.mark.timeout(20)
 async def test_what_is_remembered_of_events_is_bounded() -> None:
     cluster = Cluster()
     async with cluster.recorder() as recorder:
         for number in range(MOST_SERIES + 500):
             recorder.emit(event("Accepted", f"web-{number}"))
+            await asyncio.sleep(1 / PER_SECOND)
 
         assert len(recorder) == MOST_SERIES
