@@ -14,7 +14,7 @@ import pytest
 import trustme
 from cryptography import x509
 
-from image_share_operator.cloud.transport import build_client
+from image_share_operator.cloud.transport import Clients
 from image_share_operator.settings import Settings
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
@@ -82,13 +82,14 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 async def fetch(url: str) -> int:
     told = Settings.from_env(os.environ)
-    client = build_client(
-        connect_timeout=TIMEOUT,
-        read_timeout=TIMEOUT,
+    clients = Clients.with_timeouts(
+        connect=TIMEOUT,
+        read=TIMEOUT,
         proxy=told.https_proxy,
         no_proxy=told.no_proxy,
     )
-    async with client:
+    client = clients.get()
+    async with clients:
         return (await client.get(url)).status_code
 
 

@@ -19,7 +19,7 @@ from image_share_operator.cloud.call import Caller
 from image_share_operator.cloud.circuit import THRESHOLD, CircuitOpenError, Circuits
 from image_share_operator.cloud.guard import REFUSED_FOR
 from image_share_operator.cloud.tenants import Sharing, Tenant, Tenants
-from image_share_operator.cloud.transport import Clients, build_client
+from image_share_operator.cloud.transport import Clients
 from image_share_operator.errors import (
     JobUnknownError,
     OutcomeUnknownError,
@@ -373,8 +373,9 @@ def real_caller(client: httpx.AsyncClient) -> Caller:
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: str) -> None:
     second = timedelta(seconds=1)
-    client = build_client(connect_timeout=second, read_timeout=second)
-    async with rude_server(b"") as (url, seen), client:
+    clients = Clients.with_timeouts(connect=second, read=second)
+    client = clients.get()
+    async with rude_server(b"") as (url, seen), clients:
         with pytest.raises(RetryableError, match="the connection broke"):
             await real_caller(client).send(client.build_request(method, url, json={"a": 1}))
 
@@ -390,9 +391,10 @@ async def test_body_over_the_bound_of_its_route_is_refused_while_it_arrives(
     route: str, most: int
 ) -> None:
     second = timedelta(seconds=5)
-    client = build_client(connect_timeout=second, read_timeout=second)
+    clients = Clients.with_timeouts(connect=second, read=second)
+    client = clients.get()
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-    async with client:
+    async with clients:
         caller = Caller(client=client, timeout=second)
         async with rude_server(head + b"x" * most) as (url, _):
             request = client.build_request("GET", url, extensions={"route": route})
@@ -407,10 +409,11 @@ async def test_body_over_the_bound_of_its_route_is_refused_while_it_arrives(
 async def test_compressed_body_is_refused() -> None:
     """Nobody asked for one: ten megabytes may unfold to ten gigabytes."""
     second = timedelta(seconds=5)
-    client = build_client(connect_timeout=second, read_timeout=second)
+    clients = Clients.with_timeouts(connect=second, read=second)
+    client = clients.get()
     body = gzip.compress(b'{"status": "pending"}')
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
-    async with rude_server(head.encode() + body) as (url, _), client:
+    async with rude_server(head.encode() + body) as (url, _), clients:
         with pytest.raises(RetryableError):
             await real_caller(client).send(client.build_request("GET", url))
 
@@ -418,8 +421,9 @@ async def test_compressed_body_is_refused() -> None:
 @pytest.mark.timeout(10)
 async def test_refused_connection_is_no_unknown_outcome() -> None:
     second = timedelta(seconds=1)
-    client = build_client(connect_timeout=second, read_timeout=second)
-    async with client:
+    clients = Clients.with_timeouts(connect=second, read=second)
+    client = clients.get()
+    async with clients:
         with pytest.raises(RetryableError, match="no connection") as caught:
             await real_caller(client).send(client.build_request("PUT", "http://127.0.0.1:1/"))
 
@@ -429,9 +433,10 @@ async def test_refused_connection_is_no_unknown_outcome() -> None:
 @pytest.mark.timeout(10)
 async def test_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
     second = timedelta(seconds=1)
-    client = build_client(connect_timeout=second, read_timeout=second)
+    clients = Clients.with_timeouts(connect=second, read=second)
+    client = clients.get()
     answer = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nSet-Cookie: a=b\r\nConnection: close\r\n\r\n"
-    async with rude_server(answer) as (url, seen), client:
+    async with rude_server(answer) as (url, seen), clients:
         caller = real_caller(client)
         responses = [await caller.send(client.build_request("GET", url)) for _ in range(2)]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from image_share_operator.api import Desired
 from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.transport import build_client
+from image_share_operator.cloud.transport import Clients
 from image_share_operator.errors import InvalidSpecError, TerminalError
 from image_share_operator.fields import is_base_url
 from image_share_operator.reasons import Reason
@@ -57,7 +57,9 @@ def test_host_that_passes_is_one_to_the_clients_too(host: str) -> None:
 @pytest.mark.parametrize("host", ["xn--a", "XN--A.de", "xn--", "300.1.1.1", "2130706433"])
 async def test_url_that_only_the_client_knows_to_be_none_is_told_in_words(host: str) -> None:
     second = timedelta(seconds=1)
-    async with build_client(connect_timeout=second, read_timeout=second) as client:
+    clients = Clients.with_timeouts(connect=second, read=second)
+    async with clients:
+        client = clients.get()
         caller = Caller(client=client, timeout=second)
         for _ in range(8):  # more than open a circuit: there is nothing that an endpoint did wrong
             with pytest.raises(TerminalError, match=rf"^spec\.endpoints: https://{host}/") as told:

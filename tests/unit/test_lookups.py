@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 import pytest
 
-from image_share_operator.cloud.transport import build_client
+from image_share_operator.cloud.transport import Clients
 
 SECOND = timedelta(seconds=1)
 SILENT = 200
@@ -55,9 +55,10 @@ async def test_names_whose_servers_are_silent_keep_no_other_waiting() -> None:
     )
     at = ":".join(map(str, transport.get_extra_info("sockname")))
     resolver = aiohttp.AsyncResolver(nameservers=[at])
-    client = build_client(connect_timeout=SECOND, read_timeout=SECOND, resolver=resolver)
+    clients = Clients.with_timeouts(connect=SECOND, read=SECOND, resolver=resolver)
+    client = clients.get()
     server = await asyncio.start_server(serve_once, "127.0.0.1", 0)
-    async with server, client:
+    async with server, clients:
         waiting = {
             asyncio.create_task(client.get(f"http://n{number}.evil.test"))
             for number in range(SILENT)
@@ -77,7 +78,9 @@ async def test_names_whose_servers_are_silent_keep_no_other_waiting() -> None:
 
 async def test_lookup_takes_no_thread() -> None:
     """A pool of them, whatever its size, is full at some time, and holds up the end."""
-    async with build_client(connect_timeout=SECOND, read_timeout=SECOND) as client:
+    clients = Clients.with_timeouts(connect=SECOND, read=SECOND)
+    async with clients:
+        client = clients.get()
         asking = asyncio.create_task(client.get("https://nobody.invalid"))
         for _ in range(20):
             await asyncio.sleep(0)

@@ -28,19 +28,6 @@ MAX_AUTHORITIES = 32
 HTTPS = 443
 
 
-def build_client(
-    *,
-    connect_timeout: timedelta,
-    read_timeout: timedelta,
-    proxy: str = "",
-    no_proxy: str = "",
-    resolver: AbstractResolver | None = None,
-) -> httpx.AsyncClient:
-    """Make a client with connections of its own; the arguments are those of `Clients`."""
-    transport = _build_transport(None, proxy=proxy, no_proxy=no_proxy, resolver=resolver)
-    return _client(transport, _timeout(connect_timeout, read_timeout))
-
-
 def _build_transport(
     trusted: Authorities | None,
     *,
@@ -108,15 +95,22 @@ class Clients:
 
     @classmethod
     def with_timeouts(
-        cls, *, connect: timedelta, read: timedelta, proxy: str = "", no_proxy: str = ""
+        cls,
+        *,
+        connect: timedelta,
+        read: timedelta,
+        proxy: str = "",
+        no_proxy: str = "",
+        resolver: AbstractResolver | None = None,
     ) -> Self:
         """Clients that wait for so long at most.
 
         Args:
             proxy: URL of the one that https:// is sent through; empty for none.
             no_proxy: hosts that are reached without it, separated by commas; as in ``NO_PROXY``.
+            resolver: of names; ``None`` for aiohttp's own.
         """
-        build = partial(_build_transport, proxy=proxy, no_proxy=no_proxy)
+        build = partial(_build_transport, proxy=proxy, no_proxy=no_proxy, resolver=resolver)
         return cls(build, _timeout(connect, read))
 
     def get(self, ca: str | None = None) -> httpx.AsyncClient:
