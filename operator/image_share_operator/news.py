@@ -1,19 +1,19 @@
 """What is news in a watch: the other lines are left out before kopf reads them.
 
 Two of three events are echoes of own status writes, and in a part of a sharded operator most are
-of namespaces that others serve. kopf takes 0.3 ms to parse and to carry an event, this 10 µs.
+of namespaces that others serve. kopf takes 0.3 ms to parse and to carry an event, this 3 µs.
 """
 
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from http import HTTPStatus
 from typing import Any, cast
 
 import aiohttp
 
 from image_share_operator.api import Key
 
-OK = 200
 MODIFIED = b'{"type":"MODIFIED",'
 VERSION = re.compile(
     rb'"name":"([^"]+)","namespace":"([^"]+)","resourceVersion":"(\d+)","uid":"([^"]+)"\},"spec":'
@@ -21,8 +21,8 @@ VERSION = re.compile(
 """The end of an object's metadata: the API server sorts keys, and writes no spaces. No label can
 look like that, since the spec follows."""
 SOME_S = 1.0
-"""A line of this age is passed on in any case: kopf goes on from the last version that it saw, and
-the API server soon forgets old ones."""
+"""After so long without a line the next is passed on in any case: kopf goes on from the last
+version that it saw, and the API server soon forgets old ones."""
 
 Known = Callable[[Key, str, int], bool]
 """Whether this version of the object (its key, uid, resourceVersion) is none of our business any
@@ -83,7 +83,7 @@ def response_class(known: Known) -> type[aiohttp.ClientResponse]:
     class Response(aiohttp.ClientResponse):
         async def start(self, connection: Any) -> aiohttp.ClientResponse:
             await super().start(connection)
-            if self.status == OK and "watch" in self.url.query:
+            if self.status == HTTPStatus.OK and "watch" in self.url.query:
                 self.content = cast("aiohttp.StreamReader", _Content(self.content, News(known)))
             return self
 

@@ -4,13 +4,12 @@ kopf tells nobody: it lists and watches again and again by itself, within one ru
 """
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
 from image_share_operator.api import GROUP, PLURAL, VERSION
-
-OK = 200
 
 
 class Streams:
@@ -74,7 +73,11 @@ class Streams:
         self, _: aiohttp.ClientSession, __: Any, asked: aiohttp.TraceRequestEndParams
     ) -> None:
         namespace = self._by_path.get(asked.url.path)
-        if namespace is not None and "watch" in asked.url.query and asked.response.status == OK:
+        if (
+            namespace is not None
+            and "watch" in asked.url.query
+            and asked.response.status == HTTPStatus.OK
+        ):
             self._open.add(namespace)
 
 

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from served import served
 
 from image_share_operator.api import Key
 from image_share_operator.news import News, response_class
@@ -113,17 +114,12 @@ async def watch(
             await asyncio.sleep(0)
         return stream
 
-    app = web.Application()
-    app.router.add_get("/", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with (
+        served(answer) as url,
         aiohttp.ClientSession(response_class=response_class(known)) as session,
-        session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/{query}") as response,
+        session.get(f"{url}/{query}") as response,
     ):
         yield response
-    await runner.cleanup()
 
 
 async def read(response: aiohttp.ClientResponse) -> bytes:

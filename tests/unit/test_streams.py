@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from served import served
 
 from image_share_operator.streams import Streams
 
@@ -24,17 +25,11 @@ async def asking(streams: Streams, status: int = 200) -> AsyncGenerator[aiohttp.
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status)
 
-    app = web.Application()
-    app.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    async with aiohttp.ClientSession(
-        f"http://127.0.0.1:{port}", trace_configs=[streams.trace()]
-    ) as session:
+    async with (
+        served(answer) as url,
+        aiohttp.ClientSession(url, trace_configs=[streams.trace()]) as session,
+    ):
         yield session
-    await runner.cleanup()
 
 
 async def test_stream_is_open_from_its_answer_to_the_next_request() -> None:
