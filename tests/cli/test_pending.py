@@ -129,6 +129,17 @@ def test_half_a_list_is_never_shown(sim: Simulator, pending: Run) -> None:
     assert (ended.code, ended.out) == (3, "")
 
 
+def test_list_that_changes_while_it_is_read_is_told(sim: Simulator, pending: Run) -> None:
+    """What a page goes on after has been answered by someone meanwhile."""
+    sim.add_images(501, shared_with=[sim.project_id])
+    sim.fault("GET /v2/cloudimages", when={"nth": 2}, status=400)
+
+    ended = pending()
+
+    assert (ended.code, ended.out) == (3, "")
+    assert "the shares changed while they were listed: try again" in ended.err
+
+
 CLOUDS = """
 clouds:
   otc:

@@ -17,6 +17,7 @@ from image_share_operator.cloud.shares import (
     PAGES_PER_S,
     REFILL_PER_S,
     SINGLES_AT_ONCE,
+    WORTH_A_PAGE,
     Shares,
 )
 from image_share_operator.cloud.wire import SharePage
@@ -64,6 +65,8 @@ class Cloud:
         rows = sorted(image for image, held in self.held.items() if held is membership)
         if membership is PENDING and typed and self.hides_pending:
             rows = []
+        if marker is not None and marker not in rows:
+            raise TerminalError("HTTP 400: unknown marker", reason=Reason.INVALID_REQUEST)
         rows = [image for image in rows if marker is None or image > marker][:limit]
         if self.pages in self.after_page:
             image, moved = self.after_page[self.pages]
@@ -124,7 +127,7 @@ async def test_flood_of_single_questions_turns_into_one_list_a_second() -> None:
     assert cloud.pages <= (seconds / LIST_GAP_S + 1) * 5
 
 
-@pytest.mark.parametrize(("pages", "lists"), [(3, 10), (8, 8), (12, 5), (24, 4)])
+@pytest.mark.parametrize(("pages", "lists"), [(3, 10), (6, 5), (9, 4), (24, 4)])
 async def test_longer_lists_are_read_less_often(pages: int, lists: int) -> None:
     """For ten seconds somebody asks all the time for the last of all images."""
     cloud = Cloud(pages * PAGE - 1)
@@ -138,6 +141,23 @@ async def test_longer_lists_are_read_less_often(pages: int, lists: int) -> None:
             await asyncio.sleep(0.1)
 
     assert (cloud.pages - before) / pages == pytest.approx(lists, abs=1)
+
+
+async def test_long_lists_are_read_sooner_when_many_wait_for_each_page() -> None:
+    """Nobody gains from waiting then: a page more is little for each."""
+    pages = 24
+    cloud = Cloud(pages * PAGE - 1)
+    shares = Shares(cloud)
+    await shares.look(cloud.images)
+    many = cloud.images[-1 :: -(PAGE // WORTH_A_PAGE)]
+    before, began = cloud.pages, clock()
+
+    async with asyncio.TaskGroup() as group:
+        while clock() < began + 10:
+            group.create_task(shares.look(many))
+            await asyncio.sleep(0.1)
+
+    assert (cloud.pages - before) / pages >= 6
 
 
 async def test_last_of_a_flood_are_answered_as_soon_as_nobody_else_asks() -> None:
@@ -205,6 +225,29 @@ async def test_lists_that_are_refused_are_done_without() -> None:
     assert await shares.look(cloud.images) == cloud.held
     assert await shares.look(cloud.images) == cloud.held
     assert cloud.pages == 1
+
+
+async def test_list_whose_marker_moves_to_another_list_is_begun_again() -> None:
+    """The last image of the first page is accepted before the second page is asked for."""
+    cloud = Cloud(3 * PAGE)
+    cloud.after_page[1] = (cloud.images[PAGE - 1], ACCEPTED)
+
+    # It was pending when it was looked at.
+    assert await Shares(cloud).look(cloud.images) == dict.fromkeys(cloud.images, PENDING)
+    assert cloud.singles == []
+
+
+async def test_list_whose_marker_always_moves_is_left_and_lists_are_read_again_later() -> None:
+    cloud = Cloud(2 * PAGE)
+    cloud.after_page |= {2 * n + 1: (cloud.images[PAGE - 1 + n], ACCEPTED) for n in range(3)}
+    shares = Shares(cloud)
+
+    assert (await shares.look(cloud.images)).keys() == cloud.held.keys()
+    singles = len(cloud.singles)
+    assert PAGE - 10 < singles < PAGE
+    await asyncio.sleep(60)
+    assert await shares.look(cloud.images) == cloud.held
+    assert len(cloud.singles) == singles
 
 
 async def test_single_questions_of_a_project_are_bounded_however_many_rounds_there_are() -> None:

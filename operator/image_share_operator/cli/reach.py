@@ -15,7 +15,12 @@ from image_share_operator.cloud.ims import Ims
 from image_share_operator.cloud.offers import Offer
 from image_share_operator.cloud.shares import MAX_PAGES, PAGE
 from image_share_operator.cloud.transport import Clients
-from image_share_operator.errors import CloudError, RetryableError
+from image_share_operator.errors import (
+    CloudError,
+    ImagesRefusedError,
+    RetryableError,
+    TerminalError,
+)
 from image_share_operator.identity import Identity
 from image_share_operator.settings import Settings
 
@@ -82,7 +87,12 @@ async def _pages(ims: Ims, membership: Membership, *, typed: bool) -> tuple[Offe
     found: dict[str, Offer] = {}
     marker: str | None = None
     for _ in range(MAX_PAGES):
-        page = await ims.offers(membership, marker=marker, limit=PAGE, typed=typed)
+        try:
+            page = await ims.offers(membership, marker=marker, limit=PAGE, typed=typed)
+        except (TerminalError, ImagesRefusedError) as exc:
+            if marker is None:
+                raise
+            raise RetryableError("the shares changed while they were listed: try again") from exc
         new = {offer.image: offer for offer in page.offers if offer.image not in found}
         found |= new
         if page.marker is None or page.marker == marker:

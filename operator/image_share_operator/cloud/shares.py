@@ -20,10 +20,12 @@ GATHER_S = 0.02
 """How long the first question waits for others."""
 LIST_GAP_S = 1.0
 """Between two lists while questions pour in…"""
-PAGES_PER_S = 6.0
+PAGES_PER_S = 3.0
 """…longer when there are more pages than this to read…"""
 MAX_LIST_GAP_S = 3.0
 """…but for nobody's look longer than this…"""
+WORTH_A_PAGE = 40
+"""…not when so many wait for each page of it: a call then costs little of each…"""
 LULL_S = 0.2
 """…and not when nobody else has asked for so long: whoever waits then is all there is."""
 LULLS = 2.0
@@ -39,6 +41,8 @@ REFILL_PER_S = 2.0
 PAGE = 500
 """The documented default of the list that has no documented maximum."""
 MAX_PAGES = 400
+RESTARTS = 2
+"""Of one list whose marker has moved to another one: then its rest is asked for singly."""
 MAX_ROWS = 50_000
 """Of a list that is kept: 6 MB. What comes after is asked for singly."""
 KEPT = timedelta(minutes=10)
@@ -78,11 +82,17 @@ class _Question:
 
 @dataclass(slots=True)
 class _List:
-    """All shares as one list showed them; ``at`` is when it was begun."""
+    """All shares as the lists showed them.
+
+    Attributes:
+        at: when they were begun.
+        whole: none of them ended early.
+    """
 
     at: float
     rows: dict[str, Membership] = field(default_factory=dict[str, Membership])
     pages: int = 0
+    whole: bool = True
 
 
 class Shares:
@@ -146,7 +156,7 @@ class Shares:
                 if not flood and self._bucket.take(len(self._waiting), loop.time()):
                     self._start_singles(self._taken())
                     continue
-                await self._pause(self._round_at + self._gap_s())
+                await self._pause()
                 self._round_at = loop.time()
                 questions = self._taken()
                 if len(questions) <= self._pages or loop.time() < self._no_lists_until:
@@ -159,16 +169,21 @@ class Shares:
     def _gap_s(self) -> float:
         return min(MAX_LIST_GAP_S, max(LIST_GAP_S, self._pages / PAGES_PER_S))
 
-    async def _pause(self, until: float) -> None:
-        """Wait for others to ask along, for as long as they come."""
+    async def _pause(self) -> None:
+        """Wait for others to ask along, for as long as they come and are too few."""
         loop = asyncio.get_running_loop()
-        while (quiet_at := self._asked_at + LULL_S) < until:
-            await asyncio.sleep(quiet_at - loop.time())
-            if quiet_at == self._asked_at + LULL_S:
-                if self._lulls.take(1, loop.time()):
+        soonest, latest = self._round_at + LIST_GAP_S, self._round_at + self._gap_s()
+        step = LULL_S / 2
+        hopeful = True
+        while (now := loop.time()) < latest - step:
+            if now >= soonest and len(self._waiting) >= WORTH_A_PAGE * self._pages:
+                return
+            if hopeful and now >= self._asked_at + LULL_S:
+                if self._lulls.take(1, now):
                     return
-                break
-        await asyncio.sleep(until - loop.time())
+                hopeful = False
+            await asyncio.sleep(step)
+        await asyncio.sleep(latest - now)
 
     def _answer_from_last(self) -> None:
         """Answer those whom a list serves that was read while they waited."""
@@ -234,14 +249,14 @@ class Shares:
                 unseen[image] = question
         await self._one_by_one(unseen)
         # Some clouds give no pending shares to the filter that is documented for them.
-        self._typed &= not any(_tells(one, Membership.PENDING) for one in unseen.values())
+        if found.whole:
+            self._typed &= not any(_tells(one, Membership.PENDING) for one in unseen.values())
 
     async def _read_lists(self, found: _List, wanted: set[str] | None) -> None:
         """Read until all ``wanted`` are found; ``None`` for all there is, up to `MAX_ROWS`."""
         hits = dict.fromkeys(LISTS, 0)
         for membership in self._order:
-            async for page in self._pages_of(membership):
-                found.pages += 1
+            async for page in self._pages_of(membership, found):
                 for image in page:
                     if wanted is None:
                         found.rows[image] = membership
@@ -250,6 +265,7 @@ class Shares:
                         found.rows[image] = membership
                         hits[membership] += 1
                 if len(found.rows) >= MAX_ROWS:
+                    found.whole = False
                     return
                 if wanted is not None and not wanted:
                     break
@@ -258,18 +274,38 @@ class Shares:
         if wanted is not None:
             self._order = tuple(sorted(LISTS, key=lambda one: -hits[one]))
 
-    async def _pages_of(self, membership: Membership) -> AsyncIterator[tuple[str, ...]]:
+    async def _pages_of(
+        self, membership: Membership, found: _List
+    ) -> AsyncIterator[tuple[str, ...]]:
+        """The pages of one list, counted.
+
+        The image that a page goes on after may leave the list meanwhile, for whatever was asked of
+        it is done: the cloud then refuses the page, not the list.
+        """
+        restarts = 0
         marker: str | None = None
         seen: set[str] = set()
         for _ in range(MAX_PAGES):
-            page = await self._source.shared(
-                membership, marker=marker, limit=PAGE, typed=self._typed
-            )
+            found.pages += 1
+            try:
+                page = await self._source.shared(
+                    membership, marker=marker, limit=PAGE, typed=self._typed
+                )
+            except (TerminalError, ImagesRefusedError):
+                if marker is None:
+                    raise
+                if restarts == RESTARTS:
+                    break
+                restarts += 1
+                marker = None
+                seen.clear()
+                continue
             yield page.images
             if page.marker is None or page.marker in seen:
                 return
             marker = page.marker
             seen.add(marker)
+        found.whole = False
 
     def _keep(self, found: _List) -> None:
         self._last = found
