@@ -21,7 +21,7 @@ class WorkQueue:
         most: passes of all namespaces. None has more of them under way than are left.
     """
 
-    def __init__(self, share: int = 512, most: int = 2048) -> None:
+    def __init__(self, share: int = 1024, most: int = 2048) -> None:
         self._due: dict[Key, float] = {}  # the one wish that counts for each waiting key
         self._later: list[tuple[float, int, Key]] = []  # heap; rows that _due denies are stale
         self._ready: Turns[Key] = Turns(most, share=share)  # keys that _due denies are stale

@@ -78,7 +78,7 @@ class Settings:
             shard=_shard(env),
             allow_insecure_endpoints=_flag(env, "ALLOW_INSECURE_ENDPOINTS"),
             workers=_integer(env, "WORKERS", default=2048, low=1, high=16384),
-            namespace_workers=_integer(env, "NAMESPACE_WORKERS", default=512, low=1, high=4096),
+            namespace_workers=_integer(env, "NAMESPACE_WORKERS", default=1024, low=1, high=4096),
             endpoint_requests=_integer(env, "ENDPOINT_REQUESTS", default=32, low=1, high=512),
             endpoint_rate=_number(env, "ENDPOINT_RATE", default=100, low=1, high=10000),
             batch_images=_integer(env, "BATCH_IMAGES", default=50, low=1, high=500),

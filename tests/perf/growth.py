@@ -7,7 +7,6 @@ operator's own code: parsing, store, queue, plan, batches, statuses.
 
 import argparse
 import asyncio
-import gc
 import json
 import random
 import subprocess
@@ -31,7 +30,7 @@ from image_share_operator.doubts import Doubt
 from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.identity import Identity, TokenCredentials
 from image_share_operator.pace import Policy
-from image_share_operator.process import GC_THRESHOLDS
+from image_share_operator.process import save_memory
 from image_share_operator.queue import WorkQueue
 from image_share_operator.reconciler import Reconciler
 from image_share_operator.store import Store
@@ -269,8 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.only:
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        save_memory()
         sys.stdout.write(json.dumps(asyncio.run(_run(arguments.only))))
         return 0
     costs = [measured(size) for size in arguments.sizes]
