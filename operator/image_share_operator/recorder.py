@@ -28,9 +28,9 @@ COMPONENT = f"{GROUP}/image-share-operator"
 BACKLOG = 1_000
 """News that waits to be written; more is dropped, as other writers of Events do. A repeat is no
 news: it waits for as long as its series is remembered, and tells the count of the end."""
-BURST = 50
+BURST = 25
 PER_SECOND = 10.0
-IN_FLOOD_PER_SECOND = 2.0
+IN_FLOOD_PER_SECOND = 1.0
 """Events are for people: while many objects change at once, and each costs two status writes, the
 API server has better things to do."""
 FLOOD = 20.0

@@ -19,9 +19,11 @@ class Api:
 
     def __init__(self) -> None:
         self.under_way = self.most = self.calls = 0
+        self.paths: list[str] = []
 
     async def call(self, verb: str, path: str, **_: Any) -> Any:
         self.calls += 1
+        self.paths.append(path)
         self.under_way += 1
         self.most = max(self.most, self.under_way)
         await asyncio.sleep(CALL_S)
@@ -42,6 +44,15 @@ async def test_connections_are_left_for_the_lease() -> None:
 
     assert api.calls == 500
     assert api.most <= AT_ONCE < POOL
+
+
+async def test_status_write_is_not_parsed_twice() -> None:
+    """That is what the API server does to warn of unknown fields, unless it is told not to."""
+    api = Api()
+
+    await write(Kube(cast("ApiServer", api)))
+
+    assert "fieldValidation=Ignore" in api.paths[0]
 
 
 async def test_crowd_does_not_keep_another_namespace_waiting() -> None:
