@@ -25,6 +25,7 @@ print(libc.mallinfo2().hblks - before)
 """
 
 
+@pytest.mark.timeout(90)
 @pytest.mark.skipif(sys.platform != "linux", reason="is about glibc")
 @pytest.mark.parametrize(("saves", "mapped"), [(True, 1), (False, 0)])
 def test_large_buffers_leave_no_holes(saves: bool, mapped: int) -> None:
