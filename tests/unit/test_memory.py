@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+OPERATOR = Path(__file__).parents[2] / "operator"
 
 COUNT_OF_MAPPED = """
 import ctypes
@@ -32,7 +35,12 @@ def test_large_buffers_leave_no_holes(saves: bool, mapped: int) -> None:
     """A page of a list is mapped by itself, so all of it goes back when it is freed."""
     code = COUNT_OF_MAPPED.format(saves=saves)
     ended = subprocess.run(
-        (sys.executable, "-c", code), capture_output=True, text=True, timeout=60, check=True
+        (sys.executable, "-c", code),
+        env={"PYTHONPATH": str(OPERATOR)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
 
     assert int(ended.stdout) == mapped
