@@ -7,21 +7,17 @@ The rates are of this machine; the ratios are what is compared.
 import argparse
 import asyncio
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 
 import growth
 import stages
 from cluster import Cluster, Raw
 from figures import Figure, keep, provenance, show
 from rich.console import Console
-from stages import JOB_SECONDS, ROUND_S, Stage
+from stages import JOB_SECONDS, ROUND_S, Stage, machine
 
-from e2e.live.process import ROOT, Operator, install_rights
-from envtest import ControlPlane
-from otc_simulator.client import Simulator
+from e2e.live.process import ROOT
 
 SIZES = (10_000, 100_000)
 
@@ -34,14 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments.quick:
         console.print(f"the operator's own rooms with {SIZES[0]} and {SIZES[1]} objects")
         costs = [(size, growth.measured(size)) for size in SIZES]
-    with (
-        tempfile.TemporaryDirectory(prefix="image-share-bench-") as scratch,
-        ControlPlane() as control_plane,
-        Simulator("--job-seconds", str(JOB_SECONDS)) as cloud,
-    ):
-        control_plane.apply_crds(ROOT / "deploy/crds")
-        kubeconfig = install_rights(control_plane)
-        operator = Operator(kubeconfig, Path(scratch) / "log", ISA_LOG_LEVEL="info")
+    with machine() as (control_plane, cloud, (operator,)):
         stage = Stage(control_plane, cloud, operator)
         version = control_plane.http.get("/version").raise_for_status().json()["gitVersion"]
         figures = asyncio.run(_measure(console, stage, arguments))

@@ -12,15 +12,14 @@ import contextlib
 import signal
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 from cluster import Cluster
-from stages import JOB_SECONDS
+from stages import machine
 
-from e2e.live.process import ROOT, Operator, install_rights
+from e2e.live.process import ROOT, Operator
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
 
@@ -92,14 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--objects", type=int, default=3000)
     objects: int = parser.parse_args(argv).objects
-    with (
-        tempfile.TemporaryDirectory(prefix="image-share-profile-") as scratch,
-        ControlPlane() as control_plane,
-        Simulator("--job-seconds", str(JOB_SECONDS)) as cloud,
-    ):
-        control_plane.apply_crds(ROOT / "deploy/crds")
-        kubeconfig = install_rights(control_plane)
-        operator = Operator(kubeconfig, Path(scratch) / "log", ISA_LOG_LEVEL="info")
+    with machine() as (control_plane, cloud, (operator,)):
         operator.start()
         try:
             seconds = asyncio.run(_crowd(control_plane, cloud, operator, objects))

@@ -8,16 +8,14 @@ cloud of its own.
 import argparse
 import asyncio
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cluster import Cluster
-from stages import JOB_SECONDS, cpu_seconds, memory_mb
+from stages import cpu_seconds, machine, memory_mb
 
-from e2e.live.process import ROOT, Operator, install_rights
+from e2e.live.process import Operator
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
 
@@ -34,22 +32,7 @@ class Part:
 
 def measured(parts: int, objects: int) -> tuple[float, list[Part]]:
     """Serve the crowd; return objects a second, and what each replica took."""
-    with (
-        tempfile.TemporaryDirectory(prefix="image-share-shards-") as scratch,
-        ControlPlane() as control_plane,
-        Simulator("--job-seconds", str(JOB_SECONDS)) as cloud,
-    ):
-        control_plane.apply_crds(ROOT / "deploy/crds")
-        kubeconfig = install_rights(control_plane)
-        operators = [
-            Operator(
-                kubeconfig,
-                Path(scratch) / f"log-{part}",
-                ISA_LOG_LEVEL="info",
-                ISA_SHARD=f"{part}/{parts}",
-            )
-            for part in range(parts)
-        ]
+    with machine(parts) as (control_plane, cloud, operators):
         for operator in operators:
             operator.start()
         try:

@@ -1,18 +1,20 @@
 """What the benchmark measures, stage by stage; each returns lines of the table."""
 
 import asyncio
+import contextlib
 import math
 import os
 import statistics
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import Cluster, Raw, Watched
 from figures import Figure
 
-from e2e.live.process import Operator
+from e2e.live.process import ROOT, Operator, install_rights
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
 
@@ -38,6 +40,28 @@ REFERENCE_RATE = 238.0
 as if this machine were as fast as that one."""
 PAGE = 500
 TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def machine(parts: int = 1) -> Generator[tuple[ControlPlane, Simulator, list[Operator]]]:
+    """An API server with CRD and rights, a cloud, and an operator for each part; none runs yet."""
+    with (
+        tempfile.TemporaryDirectory(prefix="image-share-perf-") as scratch,
+        ControlPlane() as control_plane,
+        Simulator("--job-seconds", str(JOB_SECONDS)) as cloud,
+    ):
+        control_plane.apply_crds(ROOT / "deploy/crds")
+        kubeconfig = install_rights(control_plane)
+        operators = [
+            Operator(
+                kubeconfig,
+                Path(scratch) / f"log-{part}",
+                ISA_LOG_LEVEL="info",
+                ISA_SHARD=f"{part}/{parts}",
+            )
+            for part in range(parts)
+        ]
+        yield control_plane, cloud, operators
 
 
 @dataclass(frozen=True, slots=True)
