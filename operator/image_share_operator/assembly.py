@@ -18,6 +18,7 @@ from image_share_operator.cloud.writes import Writes
 from image_share_operator.credentials import CredentialStore
 from image_share_operator.gate import Gates, Limits
 from image_share_operator.kube import Kube
+from image_share_operator.memory import Trimmer
 from image_share_operator.pace import Policy
 from image_share_operator.preflight import Preflight
 from image_share_operator.queue import WorkQueue
@@ -95,7 +96,13 @@ class Operator:
         metrics.REGISTRY.register(live)
         try:
             async with self._clients, asyncio.TaskGroup() as group:
-                parts = (self._recorder, self._preflight, self._readiness, self._census)
+                parts = (
+                    self._recorder,
+                    self._preflight,
+                    self._readiness,
+                    self._census,
+                    Trimmer(),
+                )
                 background = [group.create_task(part.run()) for part in parts]
                 # A daemon: kopf can't be stopped while it waits for an API server that is away.
                 loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from image_share_operator.errors import InvalidSpecError
@@ -82,6 +83,7 @@ def duration(spec: Mapping[str, Any], field: str, default: timedelta) -> timedel
         raise InvalidSpecError(f"spec.{field}: {exc}") from None
 
 
+@lru_cache(maxsize=1024)
 def parse_duration(text: str) -> timedelta:
     """Read a Go-style duration such as ``1h30m``.
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
-import gc
 import logging
 import os
 import signal
@@ -12,7 +10,16 @@ import uuid
 
 import uvloop
 
-from image_share_operator import __version__, apiserver, kube, logs, metrics, probes, tracing
+from image_share_operator import (
+    __version__,
+    apiserver,
+    kube,
+    logs,
+    memory,
+    metrics,
+    probes,
+    tracing,
+)
 from image_share_operator.apiserver import ApiServer
 from image_share_operator.assembly import Operator
 from image_share_operator.election import Election
@@ -22,24 +29,11 @@ from image_share_operator.tracing import TracingError
 
 log = logging.getLogger("image_share_operator")
 
-GC_THRESHOLDS = (10_000, 10, 50)
-"""Objects are kept for long and hold no cycles: the collector would walk over all of them again
-and again, for nothing. With the usual thresholds it takes 40 % of the operator's own CPU time
-(`tests/perf/growth.py`), and more of it the more objects there are. But each event of kopf leaves
-a cycle with the whole object in it: with a first threshold of 50,000 there are 12 MB of them."""
-
-M_MMAP_THRESHOLD = -3
-"""From malloc.h of glibc."""
-LARGE = 128 * 1024
-"""Bytes. What is larger, such as a page of a list, is given back to the system when it is freed.
-glibc begins so, but raises this to 32 MB by what it sees, and such holes are never filled again:
-5 MB after a flood of 10,000 objects."""
-
 
 def serve(settings: Settings) -> int:
     """Run the operator until SIGTERM or SIGINT; return the exit code."""
     logs.configure(settings.log_format, settings.log_level, settings.log_areas)
-    save_memory()
+    memory.save()
     try:
         with tracing.start(os.environ) if tracing.wanted(os.environ) else contextlib.nullcontext():
             uvloop.run(run(settings))
@@ -53,14 +47,6 @@ def serve(settings: Settings) -> int:
         log.error("no longer leads: %s; ends, to start over", exc)  # noqa: TRY400 - likewise
         return 1
     return 0
-
-
-def save_memory() -> None:
-    """Tell the collector and, where it is glibc's, the allocator how this process uses memory."""
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    with contextlib.suppress(AttributeError):
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 class Health:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from sys import intern
 from typing import Any
 
 from image_share_operator.api import (
@@ -82,12 +83,14 @@ def says_something_new(new: Status, written: Status, now: datetime) -> bool:
 
 
 def _conditions(standing: Standing, generation: int, now: datetime) -> list[Condition]:
+    message = intern(standing.message)
+
     def condition(kind: ConditionType, status: str, reason: Reason) -> Condition:
         return Condition(
             type=kind,
             status=status,
             reason=reason,
-            message=standing.message,
+            message=message,
             observed_generation=generation,
             last_transition_time=now.replace(microsecond=0),
         )
@@ -106,7 +109,7 @@ def _conditions(standing: Standing, generation: int, now: datetime) -> list[Cond
 def _summary(desired: Desired, images: tuple[ImageStatus, ...]) -> str:
     wanted = frozenset(desired.images)
     done = sum(row.id in wanted and row.membership is desired.decision.wanted for row in images)
-    return f"{done}/{len(desired.images)}"
+    return intern(f"{done}/{len(desired.images)}")
 
 
 def write(status: Status) -> Json:
@@ -145,7 +148,7 @@ def _status_in(raw: Mapping[str, Any]) -> Status:
         job=None if job is None else _job_in(job),
         unanswered=None if unanswered is None else _unanswered_in(unanswered),
         images=tuple(_image_in(row) for row in raw.get("images", ())),
-        summary=raw.get("summary"),
+        summary=_shared(raw.get("summary")),
         handled_reconcile_at=raw.get("lastHandledReconcileAt"),
         secret_version=raw.get("secretVersion"),
     )
@@ -167,7 +170,7 @@ def _condition_in(raw: Mapping[str, Any]) -> Condition:
         type=ConditionType(raw["type"]),
         status=raw["status"],
         reason=Reason(raw["reason"]),
-        message=raw["message"],
+        message=intern(raw["message"]),
         observed_generation=int(raw["observedGeneration"]),
         last_transition_time=_time_in(raw["lastTransitionTime"]),
     )
@@ -192,10 +195,10 @@ def _job_out(job: Job) -> Json:
 
 def _job_in(raw: Mapping[str, Any]) -> Job:
     return Job(
-        id=raw["id"],
+        id=intern(raw["id"]),
         generation=int(raw["generation"]),
         decision=Decision(raw["decision"]),
-        type=raw.get("type"),
+        type=_shared(raw.get("type")),
         state=JobState(raw["status"]),
         submitted_at=_time_in(raw["submittedAt"]),
         begin_time=raw.get("beginTime"),
@@ -238,9 +241,14 @@ def _image_in(raw: Mapping[str, Any]) -> ImageStatus:
     return ImageStatus(
         id=raw["id"],
         membership=Membership(raw["membership"]),
-        job_id=raw.get("jobID"),
-        message=raw.get("message"),
+        job_id=_shared(raw.get("jobID")),
+        message=_shared(raw.get("message")),
     )
+
+
+def _shared(text: str | None) -> str | None:
+    """The same text as ten thousand other statuses say it with."""
+    return None if text is None else intern(text)
 
 
 def _present(fields: Json) -> Json:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 
 from image_share_operator import status as status_json
@@ -231,7 +232,7 @@ def _parse(body: Mapping[str, Any], now: datetime) -> Entry:
     except InvalidSpecError as exc:
         desired = exc.with_traceback(None)
     return Entry(
-        key=Key(metadata["namespace"], metadata["name"]),
+        key=Key(intern(metadata["namespace"]), metadata["name"]),
         uid=metadata["uid"],
         generation=generation,
         desired=desired,

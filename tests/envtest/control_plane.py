@@ -92,6 +92,11 @@ class ControlPlane:
         return self.directory / "audit.log"
 
     @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes that run now."""
+        return tuple(server.pid for server in (self._etcd, self._apiserver) if server is not None)
+
+    @property
     def http(self) -> httpx.Client:
         """A client of the API server, as administrator; it raises for no status."""
         if self._http is None:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import growth
 import stages
-from cluster import Cluster, Raw
+from cluster import Cluster
 from figures import Figure, keep, provenance, show
 from rich.console import Console
-from stages import JOB_SECONDS, ROUND_S, Stage, machine
+from stages import JOB_SECONDS, ROUND_S, Round, Stage, machine
 
 from e2e.live.process import ROOT
 
@@ -26,16 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, compare with the targets."""
     arguments = _arguments(argv)
     console = Console(highlight=False)
-    costs: list[tuple[int, dict[str, float]]] = []
+    costs = None
     if not arguments.quick:
         console.print(f"the operator's own rooms with {SIZES[0]} and {SIZES[1]} objects")
-        costs = [(size, growth.measured(size)) for size in SIZES]
+        costs = growth.costs(*SIZES)
     with machine() as (control_plane, cloud, (operator,)):
         stage = Stage(control_plane, cloud, operator)
         version = control_plane.http.get("/version").raise_for_status().json()["gitVersion"]
         figures = asyncio.run(_measure(console, stage, arguments))
-    if costs:
-        figures += stages.growth(costs, growth.MOST_GROWTH)
+    if costs is not None:
+        figures += stages.growth(SIZES, costs, growth.MOST_GROWTH)
     show(console, figures)
     facts = {**provenance(ROOT), "objects": arguments.objects, "kubernetes": version}
     keep(ROOT / ".tmp/bench.json", figures, facts)
@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--objects", type=int, default=3000, help="created at once")
+    parser.add_argument("--rounds", type=int, default=3, help="of operator and raw client")
     parser.add_argument("--settled", type=int, default=10_000, help="objects at the end")
     parser.add_argument("--alone", type=int, default=20, help="objects measured one by one")
     parser.add_argument("--quick", action="store_true", help="without the many at the end")
@@ -58,20 +59,12 @@ def _arguments(argv: Sequence[str] | None) -> Namespace:
 async def _measure(console: Console, stage: Stage, arguments: Namespace) -> list[Figure]:
     objects, alone = arguments.objects, arguments.alone
     async with Cluster(stage.control_plane, stage.cloud) as cluster:
-        raw: list[Raw] = []
-        unchecked: list[Raw] = []
-        raw.append(await _raw(console, cluster, objects, checked=True))
-        unchecked.append(await _raw(console, cluster, objects, checked=False))
-        console.print(f"operator: {objects} objects at once, jobs of {JOB_SECONDS:g} s")
-        stage.operator.start()
-        try:
-            crowd = await stages.crowd(cluster, stage, objects)
-        finally:
-            stage.operator.terminate()
-        console.print("both once more, since a machine has good and bad minutes")
-        raw.append(await _raw(console, cluster, objects, checked=True))
-        unchecked.append(await _raw(console, cluster, objects, checked=False))
-        figures = stages.compared(crowd, raw, unchecked)
+        rounds: list[Round] = []
+        for number in range(arguments.rounds):
+            console.print(f"round {number + 1} of {arguments.rounds}")
+            await cluster.clear()
+            rounds.append(await _round(console, cluster, stage, objects))
+        figures = stages.compared(rounds)
         stage.operator.start()
         try:
             console.print(f"operator: {alone} objects, one after the other")
@@ -87,10 +80,19 @@ async def _measure(console: Console, stage: Stage, arguments: Namespace) -> list
             stage.operator.terminate()
 
 
-async def _raw(console: Console, cluster: Cluster, objects: int, *, checked: bool) -> Raw:
-    how = "" if checked else ", without field validation, as the operator's"
-    console.print(f"raw client: {objects} objects, two status writes each{how}")
-    return await cluster.raw(objects, checked=checked)
+async def _round(console: Console, cluster: Cluster, stage: Stage, objects: int) -> Round:
+    console.print(f"  raw client: {objects} objects, two status writes each")
+    raw = await cluster.raw(objects)
+    console.print(f"  operator: {objects} objects at once, jobs of {JOB_SECONDS:g} s")
+    stage.operator.start()
+    try:
+        crowd = await stages.crowd(cluster, stage, objects)
+    finally:
+        stage.operator.terminate()
+    console.print("  raw client, without field validation, as the operator's writes are")
+    unchecked = await cluster.raw(objects, checked=False)
+    console.print(f"  {raw.load.rate:.0f}, {crowd.load.rate:.0f} and {unchecked.load.rate:.0f}/s")
+    return Round(raw=raw, crowd=crowd, unchecked=unchecked)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import ssl
 import time
 import uuid
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+from usage import cpu_seconds, idle_seconds
 
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
@@ -26,10 +28,25 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Raw:
-    """What the ceiling is: objects per second, and this process's CPU for each in ms."""
+class Load:
+    """What some objects took, from the first create to the last Ready.
+
+    Attributes:
+        rate: objects per second.
+        served_ms: CPU of API server and etcd for each object.
+        idle: the share of all cores that nobody used.
+    """
 
     rate: float
+    served_ms: float
+    idle: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """What the ceiling is, and this process's CPU for each object in ms."""
+
+    load: Load
     cpu_ms: float
 
 
@@ -38,6 +55,7 @@ class Watched:
     """What a watch saw of some objects.
 
     Attributes:
+        load: what all of them took.
         seconds: from the first create to the last Ready.
         writes: changes of the objects after their creation; only their status is written.
         job_seconds: of the last object: how long its job took, by the cloud's clock.
@@ -45,6 +63,7 @@ class Watched:
             this machine's), to the moment Ready arrived here.
     """
 
+    load: Load = field(init=False)
     seconds: float = 0.0
     writes: int = 0
     job_seconds: float = 0.0
@@ -60,6 +79,7 @@ class Cluster:
         self._control_plane = control_plane
         self._cloud = cloud
         self._gate = asyncio.Semaphore(AT_ONCE)
+        self._crowded: list[str] = []
 
     async def __aenter__(self) -> Self:
         tls = ssl.create_default_context(cafile=str(self._control_plane.ca_file))
@@ -106,11 +126,20 @@ class Cluster:
 
         cpu = time.process_time()
         seen = await self._timed(path, count, one)
-        made = Raw(rate=count / seen.seconds, cpu_ms=1000 * (time.process_time() - cpu) / count)
-        # They must not be what the operator is measured with.
+        made = Raw(load=seen.load, cpu_ms=1000 * (time.process_time() - cpu) / count)
+        await self._delete(path)
+        return made
+
+    async def clear(self) -> None:
+        """Delete what was run, so that the next is measured as the first was."""
+        for namespace in self._crowded:
+            await self._delete(self._resources(namespace))
+        self._crowded.clear()
+        self._cloud.reset()
+
+    async def _delete(self, path: str) -> None:
         async with self._http.delete(path) as answer:
             answer.raise_for_status()
-        return made
 
     async def versions(self) -> dict[str, str]:
         """The resourceVersion of each object of all namespaces: writes change it."""
@@ -125,6 +154,7 @@ class Cluster:
             calm_s: for how long to go on watching then, for writes that come late.
         """
         namespace = self._control_plane.create_namespace("bench")
+        self._crowded.append(namespace)
         self._secret(namespace)
         images = self._cloud.add_images(count, shared_with=[self._cloud.project_id])
         path = self._resources(namespace)
@@ -144,12 +174,17 @@ class Cluster:
         listening = asyncio.Event()
         watching = asyncio.create_task(self._watch(path, count, seen, listening))
         await asyncio.wait_for(listening.wait(), GIVE_UP_S / 10)
-        started = time.monotonic()
+        started, idle, served = time.monotonic(), idle_seconds(), self._served_s()
         await self._all(one, count)
         complete = asyncio.create_task(seen.complete.wait())
         either = asyncio.wait((watching, complete), return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait_for(either, GIVE_UP_S)
         seen.seconds = time.monotonic() - started
+        seen.load = Load(
+            rate=count / seen.seconds,
+            served_ms=1000 * (self._served_s() - served) / count,
+            idle=(idle_seconds() - idle) / seen.seconds / (os.cpu_count() or 1),
+        )
         await asyncio.wait((watching,), timeout=calm_s)
         if watching.done():
             await watching
@@ -181,6 +216,9 @@ class Cluster:
                     version: str = (await answer.json())["metadata"]["resourceVersion"]
                     return version
             await asyncio.sleep(0.1)
+
+    def _served_s(self) -> float:
+        return sum(map(cpu_seconds, self._control_plane.pids))
 
     def _secret(self, namespace: str) -> None:
         login = {

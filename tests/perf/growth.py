@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import random
+import statistics
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from image_share_operator import handlers
+from image_share_operator import handlers, memory
 from image_share_operator.api import Decision, JobState, Key, Membership
 from image_share_operator.cloud.batch import Batcher
 from image_share_operator.cloud.jobs import Jobs
@@ -30,7 +31,6 @@ from image_share_operator.doubts import Doubt
 from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.identity import Identity, TokenCredentials
 from image_share_operator.pace import Policy
-from image_share_operator.process import save_memory
 from image_share_operator.queue import WorkQueue
 from image_share_operator.reconciler import Reconciler
 from image_share_operator.store import Store
@@ -39,6 +39,8 @@ from image_share_operator.workers import Workers
 NAMESPACES = 1_000
 MOST_GROWTH = 1.2
 JOB_S = 0.2
+AROUND = 3
+"""Measurements of few objects before that of many, and after it."""
 
 
 class Cloud:
@@ -234,10 +236,10 @@ async def _run(objects: int) -> dict[str, float]:
     await _settle(range(objects // 2), store, queue, cluster)
     half = _memory_kb()
     await _settle(range(objects // 2, objects), store, queue, cluster)
-    cpu, memory = time.process_time() - cpu, _memory_kb() - half
+    cpu, kept = time.process_time() - cpu, _memory_kb() - half
     stop.set()
     await working
-    return {"cpu_us": 1e6 * cpu / objects, "memory_kb": 2 * memory / objects}
+    return {"cpu_us": 1e6 * cpu / objects, "memory_kb": 2 * kept / objects}
 
 
 async def _settle(numbers: range, store: Store, queue: WorkQueue, cluster: Cluster) -> None:
@@ -262,25 +264,38 @@ def _memory_kb() -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure each size in a process of its own; compare what one object costs."""
+    """Measure each size in processes of its own; compare what one object costs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sizes", nargs="*", type=int, default=[10_000, 100_000])
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.only:
-        save_memory()
+        memory.save()
         sys.stdout.write(json.dumps(asyncio.run(_run(arguments.only))))
         return 0
-    costs = [measured(size) for size in arguments.sizes]
-    for size, cost in zip(arguments.sizes, costs, strict=True):
+    few, many = arguments.sizes
+    first, last = costs(few, many)
+    for size, cost in ((few, first), (many, last)):
         sys.stdout.write(f"{size:>8} objects: {_words(cost)} for each\n")
-    growth = {name: costs[-1][name] / costs[0][name] for name in costs[0]}
+    growth = {name: last[name] / first[name] for name in first}
     told = ", ".join(f"{name} {value:.2f}" for name, value in growth.items())
     sys.stdout.write(f"growth: {told}\n")
     return 0 if max(growth.values()) <= MOST_GROWTH else 1
 
 
-def measured(size: int) -> dict[str, float]:
+def costs(few: int, many: int) -> tuple[dict[str, float], dict[str, float]]:
+    """What one object costs among few and among many.
+
+    Few are done in seconds, and a machine has good and bad ones: they are measured again and
+    again, before the many and after, for the mean.
+    """
+    before = [_measured(few) for _ in range(AROUND)]
+    last = _measured(many)
+    firsts = [*before, *(_measured(few) for _ in range(AROUND))]
+    return {name: statistics.mean(cost[name] for cost in firsts) for name in last}, last
+
+
+def _measured(size: int) -> dict[str, float]:
     """What one object of so many costs, measured in a process of its own."""
     call = [sys.executable, __file__, "--only", str(size)]
     child = subprocess.run(call, check=True, capture_output=True, text=True)

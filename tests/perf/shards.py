@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster import Cluster
-from stages import cpu_seconds, machine, memory_mb
+from stages import machine
+from usage import cpu_seconds, memory_mb
 
 from e2e.live.process import Operator
 from envtest import ControlPlane

@@ -1,16 +1,19 @@
-"""How the process uses memory; in a process of its own, since it stays so."""
+"""How the process uses memory; in a process of its own where it stays so."""
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from image_share_operator.memory import TRIM_S, Trimmer
+
 OPERATOR = Path(__file__).parents[2] / "operator"
 
 COUNT_OF_MAPPED = """
 import ctypes
-from image_share_operator import process
+from image_share_operator import memory
 
 class Info(ctypes.Structure):  # mallinfo2(3)
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
@@ -19,7 +22,7 @@ class Info(ctypes.Structure):  # mallinfo2(3)
 libc = ctypes.CDLL(None)
 libc.mallinfo2.restype = Info
 if {saves}:
-    process.save_memory()
+    memory.save()
 page = bytes(4_000_000)
 del page  # glibc takes this as a sign that such sizes come and go
 before = libc.mallinfo2().hblks
@@ -28,12 +31,27 @@ print(libc.mallinfo2().hblks - before)
 """
 
 
-@pytest.mark.timeout(90)
-@pytest.mark.skipif(sys.platform != "linux", reason="is about glibc")
-@pytest.mark.parametrize(("saves", "mapped"), [(True, 1), (False, 0)])
-def test_large_buffers_leave_no_holes(saves: bool, mapped: int) -> None:
-    """A page of a list is mapped by itself, so all of it goes back when it is freed."""
-    code = COUNT_OF_MAPPED.format(saves=saves)
+HELD_AFTER_HOLES = """
+from image_share_operator.memory import Trimmer
+
+def held_mb():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+before = held_mb()
+texts = [b"x" * 100_000 for _ in range(500)]
+last = b"x" * 100_000  # behind them: the heap can't end earlier
+del texts
+if {trims}:
+    Trimmer()._trim()
+print(held_mb() - before)
+"""
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="is about glibc")
+
+
+def in_a_process(code: str) -> float:
+    """What the code prints."""
     ended = subprocess.run(
         (sys.executable, "-c", code),
         env={"PYTHONPATH": str(OPERATOR)},
@@ -42,5 +60,31 @@ def test_large_buffers_leave_no_holes(saves: bool, mapped: int) -> None:
         timeout=60,
         check=True,
     )
+    return float(ended.stdout)
 
-    assert int(ended.stdout) == mapped
+
+@linux
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize(("saves", "mapped"), [(True, 1), (False, 0)])
+def test_large_buffers_leave_no_holes(saves: bool, mapped: int) -> None:
+    """A page of a list is mapped by itself, so all of it goes back when it is freed."""
+    assert in_a_process(COUNT_OF_MAPPED.format(saves=saves)) == mapped
+
+
+@linux
+@pytest.mark.timeout(90)
+def test_small_holes_are_given_back() -> None:
+    assert in_a_process(HELD_AFTER_HOLES.format(trims=False)) > 40
+    assert in_a_process(HELD_AFTER_HOLES.format(trims=True)) < 10
+
+
+@pytest.mark.looptime
+async def test_holes_are_given_back_again_and_again() -> None:
+    trims: list[float] = []
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(Trimmer(lambda: trims.append(loop.time())).run())
+
+    await asyncio.sleep(3.5 * TRIM_S)
+    running.cancel()
+
+    assert trims == [TRIM_S, 2 * TRIM_S, 3 * TRIM_S]

@@ -60,6 +60,20 @@ def test_status_comes_back_as_it_was_written() -> None:
     assert status_json.read(json.loads(json.dumps(status_json.write(STATUS)))) == STATUS
 
 
+def test_statuses_share_what_they_say_alike() -> None:
+    """Ten thousand of them say the same of the same jobs."""
+    text = json.dumps(status_json.write(STATUS))
+    one, other = (status_json.read(json.loads(text)) for _ in range(2))
+
+    assert one.job is not None
+    assert other.job is not None
+    assert one.job.id is other.job.id is one.images[0].job_id is other.images[0].job_id
+    assert one.job.type is other.job.type
+    assert one.summary is other.summary
+    assert one.conditions[0].message is other.conditions[0].message
+    assert one.images[1].message is other.images[1].message
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -1,6 +1,7 @@
 """What the store takes from the watch, and what it leaves."""
 
 import copy
+import json
 from typing import Any
 
 from drive import KEY, Drive, spec
@@ -111,3 +112,14 @@ def test_store_reads_a_spec_into_types() -> None:
     assert entry is not None
     assert isinstance(entry.desired, Desired)
     assert entry.desired.endpoints.ims == "https://ims.eu-de.otc.t-systems.com"
+
+
+def test_objects_share_their_namespace() -> None:
+    store = Store()
+    keys = [
+        store.observe(json.loads(json.dumps(body(metadata={"name": name})))) for name in ("a", "b")
+    ]
+
+    assert keys[0] is not None
+    assert keys[1] is not None
+    assert keys[0].namespace is keys[1].namespace
