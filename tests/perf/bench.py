@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str] | None) -> Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--objects", type=int, default=3000, help="created at once")
-    parser.add_argument("--rounds", type=int, default=3, help="of operator and raw client")
+    parser.add_argument("--rounds", type=int, default=5, help="of operator and raw client")
     parser.add_argument("--settled", type=int, default=10_000, help="objects at the end")
     parser.add_argument("--alone", type=int, default=20, help="objects measured one by one")
     parser.add_argument("--quick", action="store_true", help="without the many at the end")

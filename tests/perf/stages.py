@@ -145,25 +145,25 @@ def compared(rounds: Sequence[Round]) -> list[Figure]:
         Figure("operator / raw client", rate / raw, "", (">=", 0.85)),
         Figure("  in the worst round", min(ratios)),
         Figure("  in the best round", max(ratios)),
-        Figure("raw client without field validation", frugal, "objects/s"),
+        Figure("raw client without validation", frugal, "objects/s"),
         Figure("operator / that", rate / frugal),
         *crowds[-1].figures,
         Figure("operator CPU per object", cpu_ms, "ms"),
         Figure("  at the raw rate of 238/s", cpu_ms * raw / REFERENCE_RATE, "ms", ("<=", 2.5)),
         Figure("raw client's CPU per object", raw_ms, "ms"),
         Figure("operator CPU / raw client's CPU", cpu_ms / raw_ms),
-        *_machine_s("the operator's run", [one.load for one in crowds]),
-        *_machine_s("the raw client's", [one.load for one in raws]),
-        *_machine_s("that without field validation", [one.load for one in unchecked]),
+        *_machine("operator", [one.load for one in crowds]),
+        *_machine("raw client", [one.load for one in raws]),
+        *_machine("without validation", [one.load for one in unchecked]),
     ]
 
 
-def _machine_s(whose: str, loads: Sequence[Load]) -> list[Figure]:
+def _machine(whose: str, loads: Sequence[Load]) -> list[Figure]:
     """What else a run took, and what it left."""
     served_ms = statistics.mean(load.served_ms for load in loads)
     return [
-        Figure(f"API server and etcd, CPU per object, {whose}", served_ms, "ms"),
-        Figure("  share of both cores unused", statistics.mean(load.idle for load in loads)),
+        Figure(f"{whose}: CPU of API server, etcd", served_ms, "ms"),
+        Figure("  all cores: unused", statistics.mean(load.idle for load in loads)),
     ]
 
 

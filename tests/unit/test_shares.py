@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from image_share_operator.api import Membership
+from image_share_operator.cloud.pages import PAGE
 from image_share_operator.cloud.shares import (
     BURST,
     LIST_GAP_S,
@@ -13,7 +14,6 @@ from image_share_operator.cloud.shares import (
     LULLS,
     LULLS_PER_S,
     MAX_ROWS,
-    PAGE,
     PAGES_PER_S,
     REFILL_PER_S,
     SINGLES_AT_ONCE,

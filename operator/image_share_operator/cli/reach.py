@@ -13,14 +13,9 @@ from image_share_operator.cloud.circuit import Throttle
 from image_share_operator.cloud.guard import Guards
 from image_share_operator.cloud.ims import Ims
 from image_share_operator.cloud.offers import Offer
-from image_share_operator.cloud.shares import MAX_PAGES, PAGE
+from image_share_operator.cloud.pages import PAGE, EndlessError, MovedError, pages
 from image_share_operator.cloud.transport import Clients
-from image_share_operator.errors import (
-    CloudError,
-    ImagesRefusedError,
-    RetryableError,
-    TerminalError,
-)
+from image_share_operator.errors import CloudError, RetryableError
 from image_share_operator.identity import Identity
 from image_share_operator.settings import Settings
 
@@ -76,29 +71,26 @@ async def list_offers(ims: Ims, membership: Membership) -> tuple[Offer, ...]:
     Raises:
         CloudError: a page did not come; no part of a list is ever given as the whole.
     """
-    found = await _pages(ims, membership, typed=True)
+    found = await _list(ims, membership, typed=True)
     if not found and membership is Membership.PENDING:
         # Some clouds give no pending shares to the filter that is documented for them.
-        return await _pages(ims, membership, typed=False)
+        return await _list(ims, membership, typed=False)
     return found
 
 
-async def _pages(ims: Ims, membership: Membership, *, typed: bool) -> tuple[Offer, ...]:
+async def _list(ims: Ims, membership: Membership, *, typed: bool) -> tuple[Offer, ...]:
     found: dict[str, Offer] = {}
-    marker: str | None = None
-    for _ in range(MAX_PAGES):
-        try:
-            page = await ims.offers(membership, marker=marker, limit=PAGE, typed=typed)
-        except (TerminalError, ImagesRefusedError) as exc:
-            if marker is None:
-                raise
-            raise RetryableError("the shares changed while they were listed: try again") from exc
-        new = {offer.image: offer for offer in page.offers if offer.image not in found}
-        found |= new
-        if page.marker is None or page.marker == marker:
-            return tuple(found.values())
-        marker = page.marker
-    raise RetryableError(f"the list of shares does not end after {MAX_PAGES} pages")
+    try:
+        async for page in pages(
+            lambda marker: ims.offers(membership, marker=marker, limit=PAGE, typed=typed)
+        ):
+            for offer in page.offers:
+                found.setdefault(offer.image, offer)
+    except MovedError as exc:
+        raise RetryableError("the shares changed while they were listed: try again") from exc
+    except EndlessError:
+        raise RetryableError("the list of shares does not end") from None
+    return tuple(found.values())
 
 
 def insecure(endpoints: Endpoints) -> bool:

@@ -13,6 +13,7 @@ from typing import Protocol
 from image_share_operator import scope
 from image_share_operator.api import Membership
 from image_share_operator.cloud.bucket import Bucket
+from image_share_operator.cloud.pages import PAGE, EndlessError, MovedError, pages
 from image_share_operator.cloud.wire import SharePage
 from image_share_operator.errors import ImagesRefusedError, TerminalError
 
@@ -38,9 +39,6 @@ BURST = 16.0
 """Calls for single images that a project may make at once, before lists are cheaper…"""
 REFILL_PER_S = 2.0
 """…and how fast that comes back."""
-PAGE = 500
-"""The documented default of the list that has no documented maximum."""
-MAX_PAGES = 400
 RESTARTS = 2
 """Of one list whose marker has moved to another one: then its rest is asked for singly."""
 MAX_ROWS = 50_000
@@ -277,34 +275,23 @@ class Shares:
     async def _pages_of(
         self, membership: Membership, found: _List
     ) -> AsyncIterator[tuple[str, ...]]:
-        """The pages of one list, counted.
+        """The pages of one list, counted; it is begun again when it moves meanwhile."""
 
-        The image that a page goes on after may leave the list meanwhile, for whatever was asked of
-        it is done: the cloud then refuses the page, not the list.
-        """
-        restarts = 0
-        marker: str | None = None
-        seen: set[str] = set()
-        for _ in range(MAX_PAGES):
+        async def ask(marker: str | None) -> SharePage:
             found.pages += 1
+            return await self._source.shared(
+                membership, marker=marker, limit=PAGE, typed=self._typed
+            )
+
+        for _ in range(1 + RESTARTS):
             try:
-                page = await self._source.shared(
-                    membership, marker=marker, limit=PAGE, typed=self._typed
-                )
-            except (TerminalError, ImagesRefusedError):
-                if marker is None:
-                    raise
-                if restarts == RESTARTS:
-                    break
-                restarts += 1
-                marker = None
-                seen.clear()
+                async for page in pages(ask):
+                    yield page.images
+            except MovedError:
                 continue
-            yield page.images
-            if page.marker is None or page.marker in seen:
-                return
-            marker = page.marker
-            seen.add(marker)
+            except EndlessError:
+                break
+            return
         found.whole = False
 
     def _keep(self, found: _List) -> None:
