@@ -8,6 +8,7 @@ operator's own code: parsing, store, queue, plan, batches, statuses.
 import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -16,8 +17,9 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
+
+from usage import memory_mb
 
 from image_share_operator import handlers, memory
 from image_share_operator.api import Decision, JobState, Key, Membership
@@ -259,8 +261,7 @@ def _memory_kb() -> float:
 
     What the imports left free would hide a part of it, if it were not only of the second half.
     """
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return 1024 * memory_mb(os.getpid(), "VmHWM")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

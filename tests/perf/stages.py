@@ -126,36 +126,35 @@ class Round:
 
 def compared(rounds: Sequence[Round]) -> list[Figure]:
     """The operator beside the raw client, all rounds together."""
-    raws, unchecked = [one.raw for one in rounds], [one.unchecked for one in rounds]
-    crowds = [one.crowd for one in rounds]
-    raw, frugal, rate = (
-        statistics.harmonic_mean([load.rate for load in loads])
-        for loads in (
-            [one.load for one in raws],
-            [one.load for one in unchecked],
-            [one.load for one in crowds],
-        )
-    )
-    ratios = [one.crowd.load.rate / one.raw.load.rate for one in rounds]
-    cpu_ms = statistics.mean(one.cpu_ms for one in crowds)
-    raw_ms = statistics.mean(one.cpu_ms for one in raws)
+    crowds, raws = [one.crowd for one in rounds], [one.raw for one in rounds]
+    own, raw = [one.load for one in crowds], [one.load for one in raws]
+    frugal = [one.unchecked.load for one in rounds]
+    own_rate, raw_rate, frugal_rate = _rate(own), _rate(raw), _rate(frugal)
+    ratios = [ours.rate / theirs.rate for ours, theirs in zip(own, raw, strict=True)]
+    cpu_ms, raw_ms = (statistics.mean(one.cpu_ms for one in runs) for runs in (crowds, raws))
+    at_reference = cpu_ms * raw_rate / REFERENCE_RATE
     return [
-        Figure("raw client", raw, "objects/s"),
-        Figure("operator, created to Ready", rate, "objects/s"),
-        Figure("operator / raw client", rate / raw, "", (">=", 0.85)),
+        Figure("raw client", raw_rate, "objects/s"),
+        Figure("operator, created to Ready", own_rate, "objects/s"),
+        Figure("operator / raw client", own_rate / raw_rate, "", (">=", 0.85)),
         Figure("  in the worst round", min(ratios)),
         Figure("  in the best round", max(ratios)),
-        Figure("raw client without validation", frugal, "objects/s"),
-        Figure("operator / that", rate / frugal),
+        Figure("raw client without validation", frugal_rate, "objects/s"),
+        Figure("operator / that", own_rate / frugal_rate),
         *crowds[-1].figures,
         Figure("operator CPU per object", cpu_ms, "ms"),
-        Figure("  at the raw rate of 238/s", cpu_ms * raw / REFERENCE_RATE, "ms", ("<=", 2.5)),
+        Figure("  at the raw rate of 238/s", at_reference, "ms", ("<=", 2.5)),
         Figure("raw client's CPU per object", raw_ms, "ms"),
         Figure("operator CPU / raw client's CPU", cpu_ms / raw_ms),
-        *_machine("operator", [one.load for one in crowds]),
-        *_machine("raw client", [one.load for one in raws]),
-        *_machine("without validation", [one.load for one in unchecked]),
+        *_machine("operator", own),
+        *_machine("raw client", raw),
+        *_machine("without validation", frugal),
     ]
+
+
+def _rate(loads: Sequence[Load]) -> float:
+    """All objects over all seconds, since each load had as many of them."""
+    return statistics.harmonic_mean([load.rate for load in loads])
 
 
 def _machine(whose: str, loads: Sequence[Load]) -> list[Figure]:

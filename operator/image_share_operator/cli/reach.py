@@ -13,7 +13,7 @@ from image_share_operator.cloud.circuit import Throttle
 from image_share_operator.cloud.guard import Guards
 from image_share_operator.cloud.ims import Ims
 from image_share_operator.cloud.offers import Offer
-from image_share_operator.cloud.pages import PAGE, EndlessError, MovedError, pages
+from image_share_operator.cloud.pages import MAX_PAGES, PAGE, EndlessError, MovedError, pages
 from image_share_operator.cloud.transport import Clients
 from image_share_operator.errors import CloudError, RetryableError
 from image_share_operator.identity import Identity
@@ -89,7 +89,7 @@ async def _list(ims: Ims, membership: Membership, *, typed: bool) -> tuple[Offer
     except MovedError as exc:
         raise RetryableError("the shares changed while they were listed: try again") from exc
     except EndlessError:
-        raise RetryableError("the list of shares does not end") from None
+        raise RetryableError(f"the list of shares does not end after {MAX_PAGES} pages") from None
     return tuple(found.values())
 
 
