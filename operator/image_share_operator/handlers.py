@@ -104,6 +104,20 @@ def take(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
         queue.add(changed)
 
 
+def _taken_from_kopf(event: kopf.RawEvent) -> kopf.RawEvent:
+    """The event, of whose object nothing is left to kopf but what it is called.
+
+    kopf's views of an object refer to each other, so what is in it waits for the collector: some
+    forty dicts and lists each time, most of them of ``managedFields``, which nobody reads.
+    """
+    body: Any = event["object"]
+    body["metadata"].pop("managedFields", None)
+    own = {**event, "object": dict(body)}
+    for part in ("spec", "status"):
+        body.pop(part, None)
+    return cast("kopf.RawEvent", own)
+
+
 class _NoDiff(kopf.AnnotationsDiffBaseStorage):
     """kopf copies each object to find out what changed for handlers that we do not have."""
 
@@ -249,11 +263,12 @@ class Watcher:
 
     def _deliver(self, event: kopf.RawEvent) -> None:
         self._streams.brought(event)
-        body: Any = event["object"]
+        own = _taken_from_kopf(event)
+        body: Any = own["object"]
         if self._home is None or not self._shard.owns(body["metadata"]["namespace"]):
             return
         with contextlib.suppress(RuntimeError):  # that loop has ended: so will this one
-            self._home.call_soon_threadsafe(take, event, self._store, self._queue)
+            self._home.call_soon_threadsafe(take, own, self._store, self._queue)
 
     def _known(self, key: Key, uid: str, version: int) -> bool:
         return not self._shard.owns(key.namespace) or self._store.is_echo(key, uid, version)

@@ -6,11 +6,12 @@ import ctypes
 import gc
 from collections.abc import Callable
 
-GC_THRESHOLDS = (10_000, 10, 50)
+GC_THRESHOLDS = (100_000, 1, 50)
 """Objects are kept for long and hold no cycles: the collector would walk over all of them again
 and again, for nothing. With the usual thresholds it takes 40 % of the operator's own CPU time
-(`tests/perf/growth.py`), and more of it the more objects there are. But each event of kopf leaves
-a cycle with the whole object in it: with a first threshold of 50,000 there are 12 MB of them."""
+(`tests/perf/growth.py`), with a first one of 10,000 it is 20 %, with these 7 %, and the more
+objects there are, the more of it. What it finds are views that kopf makes of each event, 30 small
+things each time."""
 
 M_MMAP_THRESHOLD = -3
 """From malloc.h of glibc."""
@@ -19,8 +20,11 @@ LARGE = 128 * 1024
 glibc begins so, but raises this to 32 MB by what it sees, and such holes are never filled again:
 5 MB after a flood of 10,000 objects."""
 TRIM_S = 10.0
-"""Between two times that smaller holes are given back: 12 MB after that flood. It takes 1 to 20 ms
-while much happens, less than one when nothing does."""
+"""Between two times that young garbage is collected, which nothing else does when nothing happens,
+and that smaller holes are given back: 12 MB after that flood. The latter takes 1 to 20 ms while
+much happens, less than one when nothing does."""
+YOUNG = 1
+"""The generations that are collected then: the oldest may hold all objects."""
 
 
 def save() -> None:
@@ -32,7 +36,7 @@ def save() -> None:
 
 
 class Trimmer:
-    """Gives back what is free, again and again.
+    """Frees what nobody needs and gives it back, again and again.
 
     Args:
         trim: ``None`` for glibc's. Other allocators do it by themselves, or not at all.
@@ -45,6 +49,7 @@ class Trimmer:
         """Go on until cancelled."""
         while self._trim is not None:
             await asyncio.sleep(TRIM_S)
+            gc.collect(YOUNG)
             await asyncio.to_thread(self._trim)
 
 

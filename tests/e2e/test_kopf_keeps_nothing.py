@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
 from threading import Thread
 
 import pytest
@@ -18,25 +19,49 @@ from image_share_operator.store import Store
 OBJECTS = 5
 
 
-async def test_an_object_that_is_known_takes_no_memory_in_kopf(
+@pytest.fixture
+async def watching(
     control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> AsyncIterator[Store]:
+    """A store that kopf fills."""
     monkeypatch.setenv("KUBECONFIG", str(install_rights(control_plane)))
-    store, queue = Store(), WorkQueue()
+    store = Store()
     watcher = Watcher(
-        store, queue, namespaces=(namespace,), shard=Shard.parse("0/1"), request_timeout_s=30
+        store, WorkQueue(), namespaces=(namespace,), shard=Shard.parse("0/1"), request_timeout_s=30
     )
-    watching = Thread(target=watcher.run, args=(asyncio.get_running_loop(),), daemon=True)
-    watching.start()
-    try:
-        for _ in range(OBJECTS):
-            create(control_plane, namespace)
-        await asyncio.to_thread(eventually, lambda: len(store) == OBJECTS or None)
-        await asyncio.sleep(0.5)  # the last event is being put away
-        gc.collect()
-        kept = [one for one in gc.get_objects() if isinstance(one, ResourceMemory)]
-    finally:
-        watcher.stop()
-        await asyncio.to_thread(watching.join, 10)
+    thread = Thread(target=watcher.run, args=(asyncio.get_running_loop(),), daemon=True)
+    thread.start()
+    yield store
+    watcher.stop()
+    await asyncio.to_thread(thread.join, 10)
 
-    assert kept == []
+
+async def _fill(store: Store, control_plane: ControlPlane, namespace: str) -> None:
+    for _ in range(OBJECTS):
+        create(control_plane, namespace)
+    await asyncio.to_thread(eventually, lambda: len(store) == OBJECTS or None)
+    await asyncio.sleep(0.5)  # the last event is being put away
+
+
+async def test_an_object_that_is_known_takes_no_memory_in_kopf(
+    watching: Store, control_plane: ControlPlane, namespace: str
+) -> None:
+    await _fill(watching, control_plane, namespace)
+    gc.collect()
+
+    assert [one for one in gc.get_objects() if isinstance(one, ResourceMemory)] == []
+
+
+async def test_what_kopf_leaves_to_the_collector_is_not_the_object(
+    watching: Store, control_plane: ControlPlane, namespace: str
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        await _fill(watching, control_plane, namespace)
+        left = [one for one in gc.get_objects() if isinstance(one, dict)]
+    finally:
+        gc.enable()
+
+    assert [one for one in left if "managedFields" in one] == []
+    assert [one for one in left if isinstance(one.get("projectID"), str)] == []

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,22 @@ class Figure:
             "<=": self.value <= wanted,
             ">=": self.value >= wanted,
         }[sign]
+
+    @property
+    def distance(self) -> float:
+        """How far it is from what is wanted: the more, the worse."""
+        sign, wanted = self.target or ("<=", 0.0)
+        return {
+            "=": abs(self.value - wanted),
+            "<=": self.value - wanted,
+            ">=": wanted - self.value,
+        }[sign]
+
+
+def worst(runs: Iterable[Sequence[Figure]]) -> list[Figure]:
+    """Each line as it was in the run where it was worst; all runs have the same lines."""
+    lines = zip(*runs, strict=True)
+    return [max(line, key=lambda figure: figure.distance) for line in lines]
 
 
 def show(console: Console, figures: Sequence[Figure]) -> None:

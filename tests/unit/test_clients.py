@@ -1,8 +1,10 @@
 """Private certificate authorities: who shares connections, and how many are kept."""
 
 import asyncio
+import gc
 import hashlib
 import ssl
+import weakref
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -168,3 +170,18 @@ def test_certificates_are_trusted_as_they_are_read(pems: tuple[str, str]) -> Non
     tls.load_verify_locations(cadata=authorities("".join(pems)).data)
 
     assert set(tls.get_ca_certs(binary_form=True)) == {ssl.PEM_cert_to_DER_cert(p) for p in pems}
+
+
+async def test_answer_goes_with_its_last_user_without_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        answer = await Wire().clients.get().get(URL)
+        assert answer.json() == {}
+        there = weakref.ref(answer)
+        del answer
+        left = there()
+    finally:
+        gc.enable()
+
+    assert left is None

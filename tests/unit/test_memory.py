@@ -1,8 +1,10 @@
 """How the process uses memory; in a process of its own where it stays so."""
 
 import asyncio
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,25 @@ async def test_holes_are_given_back_again_and_again() -> None:
     running.cancel()
 
     assert trims == [TRIM_S, 2 * TRIM_S, 3 * TRIM_S]
+
+
+@pytest.mark.looptime
+async def test_young_garbage_goes_also_when_nothing_happens() -> None:
+    class Cycle:
+        """Refers to itself."""
+
+        def __init__(self) -> None:
+            self.itself = self
+
+    gc.disable()
+    try:
+        garbage = weakref.ref(Cycle())
+        running = asyncio.create_task(Trimmer(lambda: None).run())
+        before = garbage() is not None
+        await asyncio.sleep(1.5 * TRIM_S)
+        after = garbage() is not None
+        running.cancel()
+    finally:
+        gc.enable()
+
+    assert (before, after) == (True, False)

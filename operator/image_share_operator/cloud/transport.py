@@ -206,6 +206,17 @@ class _Client(httpx.AsyncClient):
         except (httpx.InvalidURL, UnicodeError) as exc:
             raise no_url(str(url)) from exc
 
+    async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
+        """As any client; nothing of the answer outlives its last user.
+
+        httpx's stream refers to its response: with that, each page of a list (a megabyte, parsed)
+        would wait for the collector.
+        """
+        response = await super().send(request, **how)
+        if response.is_stream_consumed:
+            response.stream = httpx.ByteStream(b"")
+        return response
+
 
 async def _once(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
