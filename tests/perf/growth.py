@@ -41,8 +41,9 @@ from image_share_operator.workers import Workers
 NAMESPACES = 1_000
 MOST_GROWTH = 1.2
 JOB_S = 0.2
-AROUND = 3
-"""Measurements of few objects before that of many, and after it."""
+ROUNDS = 3
+FEW = 2
+"""Measurements of few objects for each of many: they are done in seconds."""
 
 
 class Cloud:
@@ -287,13 +288,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def costs(few: int, many: int) -> tuple[dict[str, float], dict[str, float]]:
     """What one object costs among few and among many.
 
-    Few are done in seconds, and a machine has good and bad ones: they are measured again and
-    again, before the many and after, for the mean.
+    A machine has good and bad minutes: both take turns, for the means.
     """
-    before = [_measured(few) for _ in range(AROUND)]
-    last = _measured(many)
-    firsts = [*before, *(_measured(few) for _ in range(AROUND))]
-    return {name: statistics.mean(cost[name] for cost in firsts) for name in last}, last
+    firsts: list[dict[str, float]] = []
+    lasts: list[dict[str, float]] = []
+    for _ in range(ROUNDS):
+        firsts += [_measured(few) for _ in range(FEW)]
+        lasts.append(_measured(many))
+    return _mean(firsts), _mean(lasts)
+
+
+def _mean(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: statistics.mean(cost[name] for cost in costs) for name in costs[0]}
 
 
 def _measured(size: int) -> dict[str, float]:
