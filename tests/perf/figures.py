@@ -24,14 +24,7 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        if self.target is None:
-            return True
-        sign, wanted = self.target
-        return {
-            "=": self.value == wanted,
-            "<=": self.value <= wanted,
-            ">=": self.value >= wanted,
-        }[sign]
+        return self.target is None or self.distance <= 0
 
     @property
     def distance(self) -> float:
