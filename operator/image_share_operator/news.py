@@ -87,4 +87,20 @@ def response_class(known: Known) -> type[aiohttp.ClientResponse]:
                 self.content = cast("aiohttp.StreamReader", _Content(self.content, News(known)))
             return self
 
+        def close(self) -> None:
+            self._cut()
+            super().close()
+
+        def release(self) -> Any:
+            self._cut()
+            return super().release()
+
+        def _cut(self) -> None:
+            """Cut off an answer that has no end: it is the end of its connection in any case.
+
+            TLS would have both sides agree to that, and the loop may close before they do.
+            """
+            if self.connection is not None and self.connection.transport is not None:
+                self.connection.transport.abort()
+
     return Response

@@ -157,3 +157,46 @@ async def test_lines_arrive_in_any_pieces(cuts: list[int]) -> None:
     pieces = [STREAM[a:b] for a, b in itertools.pairwise(places) if a < b]
     async with watch(pieces) as response:
         assert await read(response) == NEWS
+
+
+@pytest.mark.parametrize("end", ["close", "release"])
+async def test_stream_that_is_left_is_cut_off(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        await left.wait()
+        return stream
+
+    async with (
+        served(answer) as url,
+        aiohttp.ClientSession(response_class=response_class(known)) as session,
+    ):
+        response = await session.get(f"{url}/?watch=true")
+        assert response.connection is not None
+        transport = response.connection.transport
+        monkeypatch.setattr(transport, "abort", left.set)
+        getattr(response, end)()
+
+        assert left.is_set()
+        left.set()
+
+
+async def test_connection_of_an_answer_that_is_whole_serves_the_next() -> None:
+    ports: list[int] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.Response(body=STREAM)
+
+    async with (
+        served(answer) as url,
+        aiohttp.ClientSession(response_class=response_class(known)) as session,
+    ):
+        for _ in range(2):
+            async with session.get(url) as response:
+                await response.read()
+
+    assert ports == [ports[0]] * 2
