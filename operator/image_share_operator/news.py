@@ -78,7 +78,7 @@ class _Content:
 
 
 def response_class(known: Known) -> type[aiohttp.ClientResponse]:
-    """What makes a session of aiohttp leave lines out of watches."""
+    """What makes a session of aiohttp leave lines out of watches, and cut off one that is left."""
 
     class Response(aiohttp.ClientResponse):
         async def start(self, connection: Any) -> aiohttp.ClientResponse:
@@ -96,7 +96,7 @@ def response_class(known: Known) -> type[aiohttp.ClientResponse]:
             return super().release()
 
         def _cut(self) -> None:
-            """Cut off an answer that has no end: it is the end of its connection in any case.
+            """Cut off an answer that is not at its end: its connection serves no other anyway.
 
             TLS would have both sides agree to that, and the loop may close before they do.
             """

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from served import served
+from served import Answer, served
 
 from image_share_operator.api import Key
 from image_share_operator.news import News, response_class
@@ -103,6 +103,16 @@ def test_now_and_then_a_line_is_passed_on_for_its_version() -> None:
 
 
 @contextlib.asynccontextmanager
+async def asking(answer: Answer) -> AsyncGenerator[aiohttp.ClientSession]:
+    """A session as kopf gets it, of a server that answers so."""
+    async with (
+        served(answer) as url,
+        aiohttp.ClientSession(url, response_class=response_class(known)) as session,
+    ):
+        yield session
+
+
+@contextlib.asynccontextmanager
 async def watch(
     chunks: list[bytes], query: str = "?watch=true", status: int = 200
 ) -> AsyncGenerator[aiohttp.ClientResponse]:
@@ -114,11 +124,7 @@ async def watch(
             await asyncio.sleep(0)
         return stream
 
-    async with (
-        served(answer) as url,
-        aiohttp.ClientSession(response_class=response_class(known)) as session,
-        session.get(f"{url}/{query}") as response,
-    ):
+    async with asking(answer) as session, session.get(f"/{query}") as response:
         yield response
 
 
@@ -169,18 +175,14 @@ async def test_stream_that_is_left_is_cut_off(end: str, monkeypatch: pytest.Monk
         await left.wait()
         return stream
 
-    async with (
-        served(answer) as url,
-        aiohttp.ClientSession(response_class=response_class(known)) as session,
-    ):
-        response = await session.get(f"{url}/?watch=true")
+    async with asking(answer) as session:
+        response = await session.get("/?watch=true")
         assert response.connection is not None
         transport = response.connection.transport
         monkeypatch.setattr(transport, "abort", left.set)
         getattr(response, end)()
 
         assert left.is_set()
-        left.set()
 
 
 async def test_connection_of_an_answer_that_is_whole_serves_the_next() -> None:
@@ -191,12 +193,9 @@ async def test_connection_of_an_answer_that_is_whole_serves_the_next() -> None:
         ports.append(request.transport.get_extra_info("peername")[1])
         return web.Response(body=STREAM)
 
-    async with (
-        served(answer) as url,
-        aiohttp.ClientSession(response_class=response_class(known)) as session,
-    ):
+    async with asking(answer) as session:
         for _ in range(2):
-            async with session.get(url) as response:
+            async with session.get("/") as response:
                 await response.read()
 
     assert ports == [ports[0]] * 2
