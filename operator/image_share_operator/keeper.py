@@ -165,8 +165,11 @@ class Keeper:
         except ObjectGoneError:
             self.store.forget(entry.key, entry.uid)
             return False
+        same = bool(body["metadata"]["uid"] == entry.uid)
+        if same and self.store.get(entry.key) is None:
+            return False  # the watch told that it is gone while it was read
         self.store.observe(body)
-        return bool(body["metadata"]["uid"] == entry.uid)
+        return same
 
     async def save_all(self) -> None:
         """Write what could not be written before: the next process knows nothing else."""

@@ -99,8 +99,8 @@ class Entry:
 
     @property
     def asks(self) -> tuple[object, ...]:
-        """What users can change about the object that matters here."""
-        return self.generation, self.deleting, self.skip_reject, self.reconcile_at
+        """What users can change that matters here; another object of the same name asks anew."""
+        return self.uid, self.generation, self.deleting, self.skip_reject, self.reconcile_at
 
     @property
     def is_answered(self) -> bool:
@@ -139,12 +139,12 @@ class Store:
 
         Returns:
             The key when the object needs a pass; ``None`` for what is already known, such as the
-            echo of an own status write.
+            echo of an own status write, and for an object that had the name before.
         """
         metadata: Mapping[str, Any] = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         old = self._entries.get(key)
-        if self.is_echo(key, metadata["uid"], int(metadata["resourceVersion"])):
+        if old is not None and int(metadata["resourceVersion"]) <= old.version:
             return None  # two of three events are echoes: they are not worth reading
         same = old is not None and old.uid == metadata["uid"]
         seen = _parse(body, self._now())

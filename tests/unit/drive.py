@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -188,10 +188,13 @@ class FakeKube:
     released: bool = False
     terminating: bool = False
     namespace_looks: int = 0
+    while_read: Callable[[], object] = lambda: None
 
     async def read(self, key: Key) -> Mapping[str, Any]:
         assert key == KEY
-        return self.body
+        body = self.body
+        self.while_read()
+        return body
 
     async def write_status(
         self, key: Key, version: int, status: Mapping[str, Any]
@@ -230,18 +233,36 @@ class FakeKube:
         self.body = {**self.body, **parts, "metadata": metadata}
         return self.body
 
+    def replaced(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Another object takes the name."""
+        old = self.body["metadata"]
+        metadata = {
+            **{name: old[name] for name in ("namespace", "name", "resourceVersion")},
+            "uid": f"u{int(old['uid'][1:]) + 1}",
+            "generation": 0,
+        }
+        self.body = {**self.body, "metadata": metadata}
+        return self.changed(spec=dict(spec), status={"observedGeneration": -1})
+
 
 @dataclass
 class FakeCredentials:
-    """A Secret; ``error`` is raised while it is set."""
+    """A Secret; ``error`` is raised while it is set.
+
+    Attributes:
+        meanwhile: what happens while it is read: one for each read.
+    """
 
     version: str = "1"
     error: Exception | None = None
     reads: int = 0
+    meanwhile: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     async def get(self, namespace: str, name: str) -> Held:
         assert (namespace, name) == (KEY.namespace, "otc")
         self.reads += 1
+        if self.meanwhile:
+            self.meanwhile.pop(0)()
         if self.error is not None:
             raise self.error
         return Held(credentials=TokenCredentials(token="t"), version=self.version)

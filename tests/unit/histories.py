@@ -44,7 +44,7 @@ from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.pace import Policy
 from image_share_operator.reasons import Reason
 from image_share_operator.reconciler import Reconciler
-from image_share_operator.store import Store
+from image_share_operator.store import Entry, Store
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 NEVER = timedelta(days=3650)
@@ -286,6 +286,14 @@ def _last(images: tuple[str, ...], count: int) -> tuple[str, ...]:
     return images[-count:] if count else ()
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An event of the watch."""
+
+    body: Mapping[str, Any]
+    deleted: bool = False
+
+
 @dataclass
 class ShakyKube(FakeKube):
     """An API server that may refuse a write, or lose the answer to one.
@@ -293,7 +301,7 @@ class ShakyKube(FakeKube):
     Attributes:
         lost: answers of the next writes that are lost after the write was taken.
         unanswered: whether the answer to the latest write was lost.
-        watch: all versions of the object, oldest first.
+        watch: all events of the object's name, oldest first.
     """
 
     await_point: Callable[[], None] = lambda: None
@@ -302,10 +310,10 @@ class ShakyKube(FakeKube):
     lost: int = 0
     unanswered: bool = False
     gone: bool = False
-    watch: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    watch: list[Seen] = field(default_factory=list[Seen])
 
     def __post_init__(self) -> None:
-        self.watch.append(self.body)
+        self.watch.append(Seen(self.body))
 
     async def write_status(
         self, key: Key, version: int, status: Mapping[str, Any]
@@ -332,18 +340,38 @@ class ShakyKube(FakeKube):
         return await super().read(key)
 
     async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
-        assert (key, uid) == (KEY, self.body["metadata"]["uid"])
         self.await_point()
+        self._find(key, uid)
         return self.changed(metadata={"finalizers": [FINALIZER]})
 
     async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
-        assert (key, uid) == (KEY, self.body["metadata"]["uid"])
         self.await_point()
-        if self.gone:
-            raise ObjectGoneError("no such object")
+        self._find(key, uid)
         self.on_release()
-        self.released = self.gone = "deletionTimestamp" in self.body["metadata"]
-        return self.changed(metadata={"finalizers": []})
+        released = self.changed(metadata={"finalizers": []})
+        if "deletionTimestamp" in released["metadata"]:
+            self.remove()
+            self.released = True
+        return released
+
+    def _find(self, key: Key, uid: str) -> None:
+        assert key == KEY
+        if self.gone or uid != self.uid:
+            raise ObjectGoneError("no such object, or another one")
+
+    @property
+    def uid(self) -> str:
+        return str(self.body["metadata"]["uid"])
+
+    def remove(self) -> None:
+        """It is gone: the watch tells it, with its last version."""
+        self.gone = True
+        self.watch.append(Seen(self.body, deleted=True))
+
+    def create(self, wanted: Mapping[str, Any]) -> None:
+        """Another object takes the name."""
+        self.gone = False
+        self.replaced(wanted)
 
     def changed(self, **parts: Any) -> dict[str, Any]:
         """As in `FakeKube`; ``metadata`` is merged, and no older version is touched."""
@@ -352,7 +380,7 @@ class ShakyKube(FakeKube):
         self.body = {**self.body, "metadata": {**self.body["metadata"], **more}}
         body = super().changed(**parts)
         body["metadata"]["generation"] += generation
-        self.watch.append(body)
+        self.watch.append(Seen(body))
         return body
 
 
@@ -365,6 +393,10 @@ class ShakyCredentials(FakeCredentials):
     async def get(self, namespace: str, name: str) -> Held:
         self.await_point()
         return await super().get(namespace, name)
+
+
+Spec = tuple[str, int]
+"""Whose it is (the uid), and its generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,11 +416,11 @@ class World:
     """One object, its cloud, its cluster, its operator, and everything that may befall them.
 
     Attributes:
-        asked: what each generation asks for.
+        asked: what each generation of each object asks for.
         seen: the latest look at each image: (when in the order of things, what).
         sent: accepted PUTs: (when in the order of things, job, decision, images).
         due: of the next pass; ``None`` for none without a change.
-        worked: generations that the pass under way may work for.
+        worked: specs that the pass under way may work for.
         interrupts: what happens at the n-th await from now.
         hands: whether anyone but the operator may touch the memberships, or its memory.
     """
@@ -400,11 +432,11 @@ class World:
         self.cloud = ShakyCloud(self.clock)
         self.kube = ShakyKube(_body(wanted or spec(IMAGES[:2])))
         self.credentials = ShakyCredentials()
-        self.asked: dict[int, Asked] = {}
+        self.asked: dict[Spec, Asked] = {}
         self.seen: dict[str, tuple[int, Membership]] = {}
         self.sent: list[tuple[int, str, Decision, tuple[str, ...]]] = []
-        self.generation_of: dict[str, int] = {}
-        self.worked: set[int] = set()
+        self.spec_of: dict[str, Spec] = {}
+        self.worked: set[Spec] = set()
         self.interrupts: dict[int, Callable[[], None]] = {}
         self.hands = True
         self.delivered = 0
@@ -442,38 +474,54 @@ class World:
 
     def delete(self) -> None:
         """As `kubectl delete` does."""
+        if self.kube.gone:
+            return
         if self.kube.body["metadata"].get("finalizers"):
             self.kube.changed(
                 metadata={"deletionTimestamp": START.isoformat(), "generation": 1},
             )
             self._note_spec()
+        else:
+            self.kube.remove()
+        self.deliver()
+
+    def replace(self, *, deliver: bool = True, **changes: Any) -> None:
+        """Delete it, if it can go at once, and create another one of its name."""
+        if not self.kube.gone:
+            if self.kube.body["metadata"].get("finalizers"):
+                return
+            self.kube.remove()
+        self.kube.create({**self.kube.body["spec"], **changes})
+        self._note_spec()
+        if deliver:
             self.deliver()
-            return
-        self.kube.gone = True
-        self.store.forget(KEY, self.kube.body["metadata"]["uid"])
 
     def deliver(self, count: int | None = None) -> None:
         """Show the operator what it has not been shown yet, in order."""
         upto = len(self.kube.watch) if count is None else self.delivered + count
-        for body in self.kube.watch[self.delivered : upto]:
-            self._observe(body)
+        for event in self.kube.watch[self.delivered : upto]:
+            self._take(event)
         self.delivered = min(upto, len(self.kube.watch))
 
     def deliver_stale(self, back: int) -> None:
-        """Show an older version once more."""
-        self._observe(self.kube.watch[max(0, self.delivered - 1 - back)])
+        """Show an older event once more, as a list does; of what is gone there is none."""
+        if self.store.get(KEY) is not None:
+            self._take(self.kube.watch[max(0, self.delivered - 1 - back)])
 
-    def _observe(self, body: Mapping[str, Any]) -> None:
-        if self.kube.gone and self.store.get(KEY) is None:
-            return
-        if self.store.observe(body) is not None:
+    def _take(self, event: Seen) -> None:
+        """As `handlers.take` does."""
+        if event.deleted:
+            self.store.forget(KEY, event.body["metadata"]["uid"])
+            if self.store.get(KEY) is None:
+                self.due = None
+        elif self.store.observe(event.body) is not None:
             self.due = self.clock.at
         self._note_worked()
 
     def _note_worked(self) -> None:
         entry = self.store.get(KEY)
         if entry is not None:
-            self.worked.add(entry.generation)
+            self.worked.add((entry.uid, entry.generation))
 
     def restart(self) -> None:
         """Lose everything that is only in memory, then list."""
@@ -532,6 +580,7 @@ class World:
         self.accepted = self.tried = 0
         self.worked.clear()
         self._note_worked()
+        began = self.store.get(KEY)
         try:
             again = _through(self.reconciler.reconcile(KEY))
         except Killed:
@@ -542,6 +591,7 @@ class World:
             again = pace.backoff(self.failures, jitter=0.5)
         else:
             self.failures = 0
+            self._check_turn(began, again)
         self._check_end(again)
         if again is not None:
             wish = self.clock.at + again
@@ -568,7 +618,10 @@ class World:
 
     @property
     def now_asked(self) -> Asked:
-        return self.asked[self.generation]
+        return self._asked(self.generation)
+
+    def _asked(self, generation: int) -> Asked:
+        return self.asked[self.kube.uid, generation]
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -587,7 +640,7 @@ class World:
 
     def _note_spec(self) -> None:
         metadata = self.kube.body["metadata"]
-        self.asked[self.generation] = Asked(
+        self.asked[self.kube.uid, self.generation] = Asked(
             desired=Desired.parse(self.kube.body["spec"], self.generation),
             deleting="deletionTimestamp" in metadata,
             since=self._tick(),
@@ -604,7 +657,7 @@ class World:
         assert 0 < len(images) <= self.policy.batch_images
         assert len(set(images)) == len(images)
         self._note_worked()
-        possible = [self.asked[generation] for generation in self.worked]
+        possible = [self.asked[spec] for spec in self.worked]
         assert any(
             set(images) <= set(asked.desired.images)
             and decision is asked.decision
@@ -619,7 +672,7 @@ class World:
     def _tries_per_pass(self) -> int:
         """One accepted batch, and each image may be a culprit that is found by halving."""
         limit = self.policy.batch_images
-        images = max(len(self.asked[generation].desired.images) for generation in self.asked)
+        images = max(len(asked.desired.images) for asked in self.asked.values())
         return 1 + (images + 1) * limit.bit_length()
 
     def _check_write(self, status: Mapping[str, Any]) -> None:
@@ -629,14 +682,14 @@ class World:
         assert generation <= self.generation
         job = status.get("job")
         if job is not None:
-            asked, batch = self.asked[job["generation"]], self.cloud.jobs[job["id"]]
+            asked, batch = self._asked(job["generation"]), self.cloud.jobs[job["id"]]
             assert set(batch.images) <= set(asked.desired.images)
             assert batch.decision is asked.decision
             assert batch.decision.value == job["decision"]
         ready = _ready(status)
         assert ready.get("observedGeneration", generation) == generation
         if ready.get("status") == "True":
-            self._check_ready(self.asked[generation])
+            self._check_ready(self._asked(generation))
 
     def _check_ready(self, asked: Asked) -> None:
         """Every image of this very spec was seen as wanted, after the spec was written.
@@ -658,7 +711,7 @@ class World:
 
     def _check_release(self) -> None:
         """What goes with `deletionPolicy: Reject` was seen rejected, or not shared any more."""
-        assert any(map(self._may_go, (self.asked[generation] for generation in self.worked)))
+        assert any(self._may_go(self.asked[spec]) for spec in self.worked)
 
     def _may_go(self, asked: Asked) -> bool:
         if not asked.deleting or asked.desired.deletion_policy is DeletionPolicy.RETAIN:
@@ -667,22 +720,32 @@ class World:
         gone = (Membership.REJECTED, Membership.NOT_SHARED)
         return all(at > asked.since and membership in gone for at, membership in seen)
 
+    def _check_turn(self, began: Entry | None, again: timedelta | None) -> None:
+        """What was asked during the pass, or by an object that took the place, is served next."""
+        entry = self.store.get(KEY)
+        if began is None or entry is None or entry.asks == began.asks:
+            return
+        if entry.is_answered or entry.memory.generation == entry.generation:
+            return  # it was asked before the pass read what to work for
+        due = self.due
+        assert again == timedelta() or (due is not None and due <= self.clock.at), "it waits"
+
     def _check_end(self, again: timedelta | None) -> None:
         """A pass comes back while something is to be done."""
         entry = self.store.get(KEY)
-        if entry is None or self.kube.gone:
+        if entry is None or self.kube.gone or entry.uid != self.kube.uid:
             return
         if self.accepted:
             job = entry.known.job
             if job is not None:
-                self.generation_of[job.id] = job.generation
+                self.spec_of[job.id] = entry.uid, job.generation
             if entry.known.unanswered is not None:
-                self.generation_of[self.sent[-1][1]] = entry.known.observed_generation
+                self.spec_of[self.sent[-1][1]] = entry.uid, entry.known.observed_generation
         assert again is None or again >= timedelta(), "a delay is negative"
         if again is not None or self.due is not None:
             return
         assert not entry.unsaved, "a status is left unwritten"
-        asked = self.asked[entry.generation].desired
+        asked = self._asked(entry.generation).desired
         if not asked.suspend:
             assert asked.interval == timedelta(), "nobody looks again"
             assert self.ready["status"] == "True", "something is to be done, and nobody does it"

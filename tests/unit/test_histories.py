@@ -159,7 +159,7 @@ class SentOnce(Peaceful):
     def teardown(self) -> None:
         super().teardown()
         sent = Counter(
-            (self.world.generation_of[job], image)
+            (self.world.spec_of[job], image)
             for _, job, _, carried in self.world.sent
             for image in carried
         )
@@ -205,6 +205,18 @@ class Wild(Peaceful):
     @rule()
     def the_secret_changes(self) -> None:
         self.world.credentials.version += "+"
+
+    @rule(wanted=some, decision=decisions, deliver=on_time)
+    def another_object_takes_the_name(
+        self, wanted: list[str], decision: str, *, deliver: bool
+    ) -> None:
+        self.world.replace(images=wanted, decision=decision, deliver=deliver)
+
+    @rule(wanted=some, awaits=st.integers(1, 8), deliver=on_time)
+    def another_object_takes_the_name_during_a_pass(
+        self, wanted: list[str], awaits: int, *, deliver: bool
+    ) -> None:
+        self.world.at_await(awaits, lambda: self.world.replace(images=wanted, deliver=deliver))
 
     @precondition(lambda self: self.world.passes > LIFE)
     @rule()

@@ -600,6 +600,45 @@ async def test_reconciler_gives_no_status_to_an_object_that_took_the_place() -> 
     await drive.until("Accepted")
 
 
+async def test_reconciler_serves_an_object_that_took_the_place_at_once() -> None:
+    """The answer to a write shows it first, so its watch event is no news any more."""
+    drive = Drive()
+    await drive.until("JobRunning")
+    drive.kube.replaced(spec(decision="Reject"))
+
+    assert await drive.step() == timedelta()
+
+    assert drive.store.observe(drive.kube.body) is None
+    await drive.until("Rejected")
+
+
+async def test_reconciler_takes_no_object_back_that_went_while_it_was_read() -> None:
+    drive = Drive()
+    drive.kube.changed()  # so the write is refused, and the object read
+    drive.kube.while_read = lambda: drive.store.forget(KEY, "u1")
+
+    assert await drive.step() != timedelta()
+
+    assert drive.store.get(KEY) is None
+
+
+async def test_reconciler_sends_nothing_for_an_object_whose_place_was_taken() -> None:
+    """While the Secret was read, on whose change the old one waited."""
+    drive = Drive()
+    drive.credentials.error = UnusableSecretError(
+        "no such Secret", reason=Reason.SECRET_NOT_FOUND, version="0"
+    )
+    await drive.until("SecretNotFound")
+    drive.credentials.error = None
+    drive.credentials.meanwhile.append(
+        lambda: drive.store.observe(drive.kube.replaced(spec(IMAGES[1:2])))
+    )
+
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == [IMAGES[1:2]]
+
+
 async def test_reconciler_sees_an_edit_that_came_before_its_own_write() -> None:
     drive = Drive(spec(suspend=True))
     edited = {**drive.kube.body["spec"], "suspend": False}

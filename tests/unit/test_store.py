@@ -77,10 +77,23 @@ def test_store_starts_anew_when_the_object_was_replaced() -> None:
     assert entry is not None
     store.remember(entry, known=entry.known, memory=Memory(generation=1), unsaved=False)
 
-    assert store.observe(body(3, metadata={"uid": "u2"})) == KEY
+    assert store.observe(body(6, metadata={"uid": "u2"})) == KEY
     new = store.get(KEY)
     assert new is not None
     assert new.memory == Memory()
+
+
+def test_store_takes_no_object_back_that_had_the_name_before() -> None:
+    """The order of events is kept for each object, not for those of one name."""
+    store = Store()
+    store.observe(body(5, metadata={"uid": "u2"}))
+
+    assert store.observe(body(3, metadata={"uid": "u1"})) is None
+    store.forget(KEY, "u1")
+
+    entry = store.get(KEY)
+    assert entry is not None
+    assert entry.uid == "u2"
 
 
 def test_store_does_not_drop_the_object_that_took_the_name() -> None:
