@@ -6,7 +6,6 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import httpx
 import pytest
 
 from e2e.live.process import Operator, eventually
-from e2e.live.world import MEMBER, PUT, World
+from e2e.live.world import LOGIN, MEMBER, PUT, World
 from envtest import ControlPlane, proxy
 from envtest.proxy import Call, Cut, Effect, FaultyProxy, Hang, Lose, Stream
 
@@ -139,22 +138,21 @@ def test_object_deleted_while_the_watch_was_gone_is_served_no_more(
     assert world.calls(MEMBER) == looks
 
 
-@pytest.mark.parametrize("after", ["", "JobRunning"], ids=["first", "last"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
 def test_object_that_took_the_name_of_a_deleted_one_is_served_at_once(
-    world: World, faulty: FaultyProxy, after: str
+    world: World, faulty: FaultyProxy, first: bool
 ) -> None:
     """A pass over the old one ends while the watch is silent: the answer to its write tells."""
     start(world, faulty)
     old, new = world.image(), world.image()
-    slow_down = partial(world.sim.fault, MEMBER, images=[old], delay_seconds=1, count=1)
-    if not after:
-        slow_down()
-    world.apply([old])
-    if after:
-        world.wait_for(after)
-        slow_down()
-    looks = world.calls(MEMBER) if after else 0
-    eventually(lambda: world.calls(MEMBER) > looks or None)
+    if first:
+        world.sim.fault(LOGIN, delay_seconds=1, count=1)
+        world.apply([old])
+        eventually(lambda: faulty.calls("get", SECRET) or None)
+    else:
+        world.sim.settings(job_seconds=3.0)
+        world.apply([old])
+        world.wait_for("JobRunning")
 
     faulty.silence_watches()
     world.delete()
