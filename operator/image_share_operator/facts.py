@@ -1,5 +1,6 @@
 """What a pass knows and what it may do next, as data. The decisions are in `plan.py`."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -45,6 +46,14 @@ class Company:
 
 
 ALONE = Company(shared=False)
+UNTOLD = Company()
+"""As after a restart: nobody knows."""
+
+
+@functools.cache
+def company(*, shared: bool, named: bool) -> Company:
+    """One of the four that there are: each object keeps one for good."""
+    return Company(shared=shared, named=named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from image_share_operator.api import (
 )
 from image_share_operator.doubts import Doubts
 from image_share_operator.errors import InvalidSpecError
-from image_share_operator.facts import Company
+from image_share_operator.facts import UNTOLD, Company
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Memory:
     retry_at: datetime | None = None
     settled_at: datetime | None = None
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
-    company: Company = field(default_factory=Company)
+    company: Company = UNTOLD
     began_at: datetime | None = None
     errors: int = 0
     tries: int = 0

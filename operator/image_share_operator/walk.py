@@ -28,7 +28,6 @@ from image_share_operator.errors import (
 )
 from image_share_operator.facts import (
     Blame,
-    Company,
     Facts,
     Follow,
     JobReport,
@@ -36,6 +35,7 @@ from image_share_operator.facts import (
     Look,
     Report,
     Submit,
+    company,
 )
 from image_share_operator.pace import Policy
 
@@ -161,7 +161,7 @@ class Walk:
             job_asked=True,
             typical=tenant.typical,
             failed_rows=ours,
-            company=Company(
+            company=company(
                 shared=said.shared, named=bool(said.failed_rows if said.shared else ours)
             ),
             settled_at=self.now() if said.state.settled else None,

@@ -171,7 +171,8 @@ class Batcher:
             metrics.SPLITS.inc()
         first = (len(company.parts) + 1) // 2
         mine = frozenset(request.images)
-        place = next((n for n, images in enumerate(company.parts) if images & mine), 0)
+        parts = enumerate(company.parts)
+        place = next((n for n, images in parts if not mine.isdisjoint(images)), 0)
         if place < first:
             return (leftover.job_id, 1), first
         return (leftover.job_id, 2), len(company.parts) - first
@@ -236,7 +237,7 @@ class Batcher:
 
     def _accepted(self, job_id: str, asking: list[_Request], search: Search | None) -> None:
         metrics.BATCHES.labels("accepted").inc()
-        self._companies.remember(job_id, [request.images for request in asking])
+        self._companies.remember(job_id, (request.images for request in asking))
         self._trouble = False
         self._tries.accepted(image for request in asking for image in request.images)
         if search is not None:

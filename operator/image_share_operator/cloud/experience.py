@@ -5,6 +5,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from image_share_operator import pace
 from image_share_operator.errors import RefusedForNowError
@@ -25,13 +26,13 @@ class Company:
         divided: whether it failed and was sent in parts.
     """
 
-    parts: tuple[frozenset[str], ...]
+    parts: tuple[tuple[str, ...], ...]
     divided: bool = False
 
     @property
     def images(self) -> frozenset[str]:
         """All that the job carried."""
-        return frozenset[str]().union(*self.parts)
+        return frozenset(chain.from_iterable(self.parts))
 
 
 class Companies:
@@ -44,9 +45,9 @@ class Companies:
         """Whose images the job carried; ``None`` when nobody knows."""
         return self._known.get(job_id)
 
-    def remember(self, job_id: str, parts: Iterable[Sequence[str]]) -> None:
+    def remember(self, job_id: str, parts: Iterable[tuple[str, ...]]) -> None:
         """Note whose images the job carries."""
-        self._known[job_id] = Company(tuple(map(frozenset[str], parts)))
+        self._known[job_id] = Company(tuple(parts))
         while len(self._known) > MAX_JOBS:
             self._known.popitem(last=False)
 

@@ -5,6 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from image_share_operator import metrics, pace
 from image_share_operator.errors import CloudError
@@ -24,8 +25,11 @@ Ask = Callable[[str], Awaitable[JobReport]]
 
 
 @dataclass(slots=True)
-class _Known:
-    """One job. The lock makes all who ask share one question. Times are the event loop's."""
+class _Asked:
+    """One job that goes on. Times are the event loop's.
+
+    The lock makes all who ask share one question.
+    """
 
     since: float
     asked_at: float = float("-inf")
@@ -45,7 +49,8 @@ class Jobs:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+        self._settled: OrderedDict[str, JobReport] = OrderedDict()
         self._took: deque[timedelta] = deque(maxlen=LEARNED_FROM)
 
     @property
@@ -63,34 +68,45 @@ class Jobs:
         Raises:
             CloudError: the cloud did not tell; the same error for all who ask meanwhile.
         """
-        known = self._of(job_id)
+        settled = self._settled.get(job_id)
+        if settled is not None:
+            return settled
+        asked = self._of(job_id)
         loop = asyncio.get_running_loop()
-        async with known.lock:
-            if not known.fresh(loop.time()):
-                known.report = known.error = None
+        async with asked.lock:
+            if not asked.fresh(loop.time()):
+                asked.report = asked.error = None
                 try:
-                    known.report = await self._ask(job_id)
-                    self._learn(known.report)
+                    asked.report = await self._ask(job_id)
                 except CloudError as exc:
-                    known.error = exc
-                known.asked_at = loop.time()
-            if known.report is None:
-                raise known.error.with_traceback(None) if known.error else RuntimeError(job_id)
-            return known.report
+                    asked.error = exc
+                asked.asked_at = loop.time()
+                if asked.report is not None and asked.report.state.settled:
+                    self._settle(job_id, asked.report)
+            if asked.report is None:
+                raise asked.error.with_traceback(None) if asked.error else RuntimeError(job_id)
+            return asked.report
 
-    def _of(self, job_id: str) -> _Known:
-        known = self._known.get(job_id)
-        if known is None:
+    def _of(self, job_id: str) -> _Asked:
+        asked = self._asked.get(job_id)
+        if asked is None:
             now = asyncio.get_running_loop().time()
-            known = self._known[job_id] = _Known(since=now)
-        self._known.move_to_end(job_id)
-        while len(self._known) > MAX_JOBS:
-            self._known.popitem(last=False)
-        return known
+            asked = self._asked[job_id] = _Asked(since=now)
+        self._asked.move_to_end(job_id)
+        _bound(self._asked)
+        return asked
 
-    def _learn(self, report: JobReport) -> None:
-        """Take note of how long the job took: once, for a settled one is not asked again."""
+    def _settle(self, job_id: str, report: JobReport) -> None:
+        """Keep of the job what stays so, and learn how long it took."""
+        self._asked.pop(job_id, None)
+        self._settled[job_id] = report
+        _bound(self._settled)
         took = pace.duration(report.begin_time, report.end_time)
-        if report.state.settled and took is not None:
+        if took is not None:
             metrics.JOBS.observe(took.total_seconds())
             self._took.append(took)
+
+
+def _bound(jobs: OrderedDict[str, Any]) -> None:
+    while len(jobs) > MAX_JOBS:
+        jobs.popitem(last=False)
