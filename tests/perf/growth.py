@@ -14,9 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from usage import memory_mb
@@ -38,6 +38,7 @@ from image_share_operator.reconciler import Reconciler
 from image_share_operator.store import Store
 from image_share_operator.workers import Workers
 
+PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
 NAMESPACES = 1_000
 MOST_GROWTH = 1.2
 JOB_S = 0.2
@@ -47,12 +48,18 @@ FEW = 2
 
 
 class Cloud:
-    """All shares of all projects; jobs take `JOB_S`."""
+    """All shares of all projects: what is measured shall not be its own."""
 
-    def __init__(self) -> None:
-        self.held: dict[str, dict[str, Membership]] = {}
-        self.jobs: defaultdict[str, list[tuple[float, tuple[str, ...]]]] = defaultdict(list)
+    def __init__(self, objects: int) -> None:
+        self._shares: dict[str, dict[Membership, dict[str, None]]] = {}
+        for number in range(objects):
+            spec = _object(number, 0)["spec"]
+            self.shares(spec["projectID"])[PENDING] |= dict.fromkeys(spec["images"])
         self._tenants: dict[Identity, Tenant] = {}
+
+    def shares(self, project: str) -> dict[Membership, dict[str, None]]:
+        """The images of a project, by their membership."""
+        return self._shares.setdefault(project, {one: {} for one in (PENDING, ACCEPTED, REJECTED)})
 
     def tenant(self, identity: Identity) -> "Tenant":
         """One tenant for each identity."""
@@ -64,25 +71,18 @@ class Cloud:
         """Here no Secret is ever refused."""
         raise AssertionError(identity, doubt)
 
-    def settle(self, project: str) -> None:
-        """Let the jobs of a project come true whose time has come."""
-        now = asyncio.get_running_loop().time()
-        for until, images in self.jobs[project]:
-            if until <= now:
-                self.held[project] |= dict.fromkeys(images, Membership.ACCEPTED)
-        self.jobs[project] = [job for job in self.jobs[project] if job[0] > now]
-
 
 class Tenant:
-    """The shared rooms of one identity, around answers from memory."""
+    """The shared rooms of one identity, around answers from memory; jobs take `JOB_S`."""
 
     def __init__(self, cloud: Cloud, project: str) -> None:
-        self._cloud = cloud
+        self._held = cloud.shares(project)
         self._project = project
         self._batches = Batcher(self._put, window=timedelta(seconds=0.1), most=50)
         self._jobs = Jobs(self._job)
         self._shares = Shares(self)
-        self._until: dict[str, float] = {}
+        self._running: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._sent = 0
 
     @property
     def typical(self) -> timedelta:
@@ -111,31 +111,31 @@ class Tenant:
 
     async def _put(self, decision: Decision, vault_id: str | None, images: tuple[str, ...]) -> str:
         del decision, vault_id
-        job_id = f"{self._project}-{len(self._until)}"
-        until = asyncio.get_running_loop().time() + JOB_S
-        self._until[job_id] = until
-        self._cloud.jobs[self._project].append((until, images))
+        self._sent += 1
+        job_id = f"{self._project}-{self._sent}"
+        self._running[job_id] = asyncio.get_running_loop().time() + JOB_S, images
         return job_id
 
     async def _job(self, job_id: str) -> JobReport:
-        self._cloud.settle(self._project)
-        done = asyncio.get_running_loop().time() >= self._until[job_id]
-        return JobReport(state=JobState.SUCCESS if done else JobState.RUNNING)
+        until, images = self._running[job_id]
+        if asyncio.get_running_loop().time() < until:
+            return JobReport(state=JobState.RUNNING)
+        del self._running[job_id]  # a settled one is not asked for again
+        for image in images:
+            del self._held[PENDING][image]
+            self._held[ACCEPTED][image] = None
+        return JobReport(state=JobState.SUCCESS)
 
     async def member(self, image: str) -> Membership:
         """As the cloud answers for one image."""
-        self._cloud.settle(self._project)
-        return self._cloud.held[self._project].get(image, Membership.NOT_SHARED)
+        return ACCEPTED if image in self._held[ACCEPTED] else PENDING
 
     async def shared(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool
     ) -> SharePage:
         """As the cloud lists."""
         del marker, typed
-        self._cloud.settle(self._project)
-        held = self._cloud.held[self._project]
-        rows = [image for image, one in held.items() if one is membership]
-        return SharePage(images=tuple(rows[:limit]), marker=None)
+        return SharePage(images=tuple(islice(self._held[membership], limit)), marker=None)
 
 
 class Cluster:
@@ -216,12 +216,8 @@ def _object(number: int, version: int) -> dict[str, Any]:
 
 
 async def _run(objects: int) -> dict[str, float]:
-    store, queue, cloud = Store(), WorkQueue(), Cloud()
+    store, queue, cloud = Store(), WorkQueue(), Cloud(objects)
     cluster = Cluster(store, queue)
-    for number in range(objects):
-        spec = _object(number, 0)["spec"]
-        held = cloud.held.setdefault(spec["projectID"], {})
-        held[spec["images"][0]] = Membership.PENDING
     reconciler = Reconciler(
         store=store,
         cloud=cloud,
