@@ -589,7 +589,7 @@ async def test_reconciler_sends_many_images_in_bounded_batches() -> None:
 
 async def test_reconciler_gives_no_status_to_an_object_that_took_the_place() -> None:
     drive = Drive()
-    drive.kube.body["metadata"] |= {"uid": "u2", "resourceVersion": "7"}
+    drive.kube.replaced(spec())
 
     await drive.step()
 
