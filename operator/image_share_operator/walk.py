@@ -204,10 +204,14 @@ class Walk:
             state=JobState.INIT,
             submitted_at=_in_millis(self.now()),
         )
-        self._note_unanswered(_less(self.facts.status.unanswered, step.images))
-        self.facts = replace(self.facts, status=replace(self.facts.status, job=job))
+        before = self.facts.status
         self.facts = replace(
-            self.facts, job_unknown=False, settled_at=None, retry_at=None, failed_rows={}
+            self.facts,
+            status=replace(before, job=job, unanswered=_less(before.unanswered, step.images)),
+            job_unknown=False,
+            settled_at=None,
+            retry_at=None,
+            failed_rows={},
         )
         self.sent = job
         self.drifted = step.drifted

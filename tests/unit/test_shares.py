@@ -1,7 +1,9 @@
 """Few looks for many who ask; on a virtual clock."""
 
 import asyncio
+import gc
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -288,6 +290,40 @@ async def test_error_of_one_image_is_not_told_to_those_who_asked_for_others() ->
     assert good == {"image-00001": PENDING}
 
 
+async def test_look_of_which_one_image_fails_fails_and_no_other_does() -> None:
+    cloud = Cloud(3)
+    cloud.bad["image-00001"] = RetryableError("HTTP 500")
+    shares = Shares(cloud)
+
+    some, others = await asyncio.gather(
+        shares.look(cloud.images[:2]),
+        shares.look(("image-00002", "image-00000")),
+        return_exceptions=True,
+    )
+
+    assert isinstance(some, RetryableError)
+    assert others == {"image-00002": PENDING, "image-00000": PENDING}
+    assert sorted(cloud.singles) == sorted(cloud.images)
+
+
+async def test_error_that_nobody_waits_for_any_more_is_told_to_nobody() -> None:
+    cloud = Cloud(1)
+    cloud.bad["image-00000"] = RetryableError("HTTP 500")
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    going = asyncio.create_task(Shares(cloud).look(cloud.images))
+    await asyncio.sleep(0.025)
+    going.cancel()
+    await asyncio.wait((going,))
+
+    await asyncio.sleep(1)
+    gc.collect()
+
+    assert going.cancelled()
+    assert cloud.singles == ["image-00000"]
+    assert told == []
+
+
 async def test_answer_is_never_older_than_the_question() -> None:
     cloud = Cloud(30)
     shares = Shares(cloud)
@@ -353,6 +389,7 @@ async def test_who_goes_away_takes_the_answer_from_nobody() -> None:
     going.cancel()
 
     assert await staying == cloud.held
+    assert len(cloud.singles) == 1
 
 
 async def test_list_that_never_ends_is_kept_up_to_a_bound_and_the_rest_asked_singly() -> None:

@@ -14,6 +14,7 @@ from image_share_operator import scope
 from image_share_operator.api import Membership
 from image_share_operator.cloud.bucket import Bucket
 from image_share_operator.cloud.pages import PAGE, EndlessError, MovedError, pages
+from image_share_operator.cloud.questions import Asker, Question
 from image_share_operator.cloud.wire import SharePage
 from image_share_operator.errors import ImagesRefusedError, TerminalError
 
@@ -65,20 +66,6 @@ class Source(Protocol):
 
 
 @dataclass(slots=True)
-class _Question:
-    """All who ask for one image and have not been answered.
-
-    Attributes:
-        since: what was read before does not answer the strictest of them.
-        relaxed: whether the answer should serve those who ask a little later, too.
-    """
-
-    answer: asyncio.Future[Membership]
-    since: float
-    relaxed: bool
-
-
-@dataclass(slots=True)
 class _List:
     """All shares as the lists showed them.
 
@@ -98,8 +85,8 @@ class Shares:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._waiting: dict[str, _Question] = {}
-        self._round: asyncio.Task[None] | None = None
+        self._waiting: dict[str, Question] = {}
+        self._round: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._singles: set[asyncio.Task[None]] = set()
         self._single = asyncio.Semaphore(SINGLES_AT_ONCE)
         self._bucket = Bucket(BURST, REFILL_PER_S)
@@ -117,43 +104,55 @@ class Shares:
     ) -> Mapping[str, Membership]:
         """The memberships of all ``images``, not older than ``max_age`` at the call.
 
+        Args:
+            images: at least one, no doubles.
+
         Raises:
             CloudError: one of them could not be told; no answer that failed may look complete.
         """
-        since = asyncio.get_running_loop().time() - max_age.total_seconds()
+        loop = asyncio.get_running_loop()
+        since = loop.time() - max_age.total_seconds()
         last = self._last
         if last is not None and last.at >= since and all(image in last.rows for image in images):
             return {image: last.rows[image] for image in images}
-        answers = [self._ask(image, since, relaxed=bool(max_age)) for image in images]
+        # Its own future: whoever goes away takes the answer from nobody else.
+        asker = Asker(len(images), loop.create_future())
+        for image in images:
+            self._ask(image, since, relaxed=bool(max_age)).askers.append(asker)
+        self._asked_at = loop.time()
         if self._round is None:
-            self._round = asyncio.create_task(self._rounds(), context=scope.shared())
-        # Shielded: whoever goes away must not take the answer from the others.
-        found = await asyncio.gather(*(asyncio.shield(answer) for answer in answers))
-        return dict(zip(images, found, strict=True))
+            self._round = loop.call_later(GATHER_S, self._begin, context=scope.shared())
+        found = await asker.answers
+        return {image: found[image] for image in images}
 
-    def _ask(self, image: str, since: float, *, relaxed: bool) -> asyncio.Future[Membership]:
+    def _ask(self, image: str, since: float, *, relaxed: bool) -> Question:
         question = self._waiting.get(image)
         if question is None:
-            answer: asyncio.Future[Membership] = asyncio.get_running_loop().create_future()
-            # Whoever asked may be gone when it fails: then there is nobody to be told.
-            answer.add_done_callback(_retrieved)
-            question = self._waiting[image] = _Question(answer, since, relaxed)
-        self._asked_at = asyncio.get_running_loop().time()
+            question = self._waiting[image] = Question(image, since, relaxed)
         question.since = max(question.since, since)
         question.relaxed |= relaxed
-        return question.answer
+        return question
+
+    def _begin(self) -> None:
+        """Answer all who have asked by now; few are, without a round."""
+        few = self._are_few()
+        self._round = None if few else asyncio.create_task(self._rounds())
+
+    def _are_few(self) -> bool:
+        """Answer all questions without a list, if the project may have so many calls now."""
+        self._answer_from_last()
+        now = asyncio.get_running_loop().time()
+        flood = now < self._round_at + self._gap_s()
+        if flood or not self._bucket.take(len(self._waiting), now):
+            return not self._waiting
+        self._start_singles(self._taken())
+        return True
 
     async def _rounds(self) -> None:
-        """Answer all questions, those that come meanwhile in the next round."""
+        """Answer all questions by lists, those that come meanwhile in the next round."""
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                await asyncio.sleep(GATHER_S)
-                self._answer_from_last()
-                flood = loop.time() < self._round_at + self._gap_s()
-                if not flood and self._bucket.take(len(self._waiting), loop.time()):
-                    self._start_singles(self._taken())
-                    continue
                 await self._pause()
                 self._round_at = loop.time()
                 questions = self._taken()
@@ -161,6 +160,9 @@ class Shares:
                     self._start_singles(questions)
                 else:
                     await self._by_list(questions)
+                if self._waiting:
+                    await asyncio.sleep(GATHER_S)
+                    self._are_few()
         finally:
             self._round = None
 
@@ -190,36 +192,32 @@ class Shares:
             return
         for image, question in tuple(self._waiting.items()):
             if last.at >= question.since and image in last.rows:
-                question.answer.set_result(last.rows[image])
+                question.tell(last.rows[image])
                 del self._waiting[image]
 
-    def _taken(self) -> dict[str, _Question]:
+    def _taken(self) -> dict[str, Question]:
         questions, self._waiting = self._waiting, {}
         return questions
 
-    def _start_singles(self, questions: dict[str, _Question]) -> None:
-        task = asyncio.create_task(self._one_by_one(questions))
-        self._singles.add(task)
-        task.add_done_callback(self._singles.discard)
+    def _start_singles(self, questions: Mapping[str, Question]) -> list[asyncio.Task[None]]:
+        tasks = [asyncio.create_task(self._one(question)) for question in questions.values()]
+        for task in tasks:
+            self._singles.add(task)
+            task.add_done_callback(self._singles.discard)
+        return tasks
 
-    async def _one_by_one(self, questions: dict[str, _Question]) -> None:
-        """Ask for each image; an error is told to those who asked for that very image."""
+    async def _one(self, question: Question) -> None:
+        """Ask for one image; an error is told to those who asked for that very image."""
+        async with self._single:
+            try:
+                question.tell(await self._source.member(question.image))
+            except asyncio.CancelledError:
+                question.drop()
+                raise
+            except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
+                question.fail(exc)
 
-        async def look(image: str, question: _Question) -> None:
-            async with self._single:
-                try:
-                    question.answer.set_result(await self._source.member(image))
-                except asyncio.CancelledError:
-                    question.answer.cancel()
-                    raise
-                except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
-                    question.answer.set_exception(exc)
-
-        async with asyncio.TaskGroup() as group:
-            for image, question in questions.items():
-                group.create_task(look(image, question))
-
-    async def _by_list(self, questions: dict[str, _Question]) -> None:
+    async def _by_list(self, questions: dict[str, Question]) -> None:
         """Read the lists; ask singly for what is in none of them.
 
         That is mostly what is not shared, but it may also have moved from a list that was yet to
@@ -233,22 +231,24 @@ class Shares:
         except (TerminalError, ImagesRefusedError):
             self._no_lists_until = loop.time() + NO_LISTS_S
         except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
-            _fail(questions, exc)
+            for question in questions.values():
+                question.fail(exc)
             return
         else:
             self._pages = max(found.pages, len(LISTS))
             if relaxed:
                 self._keep(found)
-        unseen: dict[str, _Question] = {}
+        unseen: dict[str, Question] = {}
         for image, question in questions.items():
             if image in found.rows:
-                question.answer.set_result(found.rows[image])
+                question.tell(found.rows[image])
             else:
                 unseen[image] = question
-        await self._one_by_one(unseen)
+        if unseen:
+            await asyncio.wait(self._start_singles(unseen))
         # Some clouds give no pending shares to the filter that is documented for them.
         if found.whole:
-            self._typed &= not any(_tells(one, Membership.PENDING) for one in unseen.values())
+            self._typed &= not any(one.answer is Membership.PENDING for one in unseen.values())
 
     async def _read_lists(self, found: _List, wanted: set[str] | None) -> None:
         """Read until all ``wanted`` are found; ``None`` for all there is, up to `MAX_ROWS`."""
@@ -302,18 +302,3 @@ class Shares:
     def _drop(self, found: _List) -> None:
         if self._last is found:
             self._last = None
-
-
-def _fail(questions: dict[str, _Question], exc: Exception) -> None:
-    for question in questions.values():
-        question.answer.set_exception(exc)
-
-
-def _tells(question: _Question, membership: Membership) -> bool:
-    answer = question.answer
-    return not answer.cancelled() and not answer.exception() and answer.result() is membership
-
-
-def _retrieved(answer: asyncio.Future[Membership]) -> None:
-    if not answer.cancelled():
-        answer.exception()
