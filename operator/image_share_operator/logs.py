@@ -99,7 +99,7 @@ class _Text(logging.Formatter):
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - the name of the base class
         del datefmt
         at = datetime.fromtimestamp(record.created, tz=UTC)
-        return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(record.msecs):03}Z"
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
         told = record.__dict__

@@ -79,7 +79,8 @@ def says_something_new(new: Status, written: Status, now: datetime) -> bool:
     if new.job is None or written.job is None or new.job.id != written.job.id:
         return True
     young = now < new.job.submitted_at + PROGRESS_AFTER
-    return not (young and replace(new, job=written.job) == written)
+    same = new.conditions == written.conditions and replace(new, job=written.job) == written
+    return not (young and same)
 
 
 def _conditions(standing: Standing, generation: int, now: datetime) -> list[Condition]:
@@ -256,12 +257,16 @@ def _present(fields: Json) -> Json:
 
 
 def _time_out(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _zulu(time, "seconds")
 
 
 def _millis_out(time: datetime) -> str:
     """With milliseconds, as the cloud's own times beside it."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _zulu(time, "milliseconds")
+
+
+def _zulu(time: datetime, exact: str) -> str:
+    return time.astimezone(UTC).isoformat(timespec=exact).replace("+00:00", "Z")
 
 
 def _time_in(text: str) -> datetime:

@@ -145,6 +145,22 @@ async def test_what_goes_well_is_told_at_info(caplog: pytest.LogCaptureFixture) 
     assert changes(caplog) == [("INFO", "JobRunning"), ("INFO", "Accepted")]
 
 
+async def test_write_that_leaves_ready_as_it_was_is_no_change_to_tell(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    drive = Drive()
+    await drive.until("Accepted")
+    caplog.set_level(logging.INFO, LOGGER)
+    writes = len(drive.kube.writes)
+
+    drive.annotate(reconcile_at="now")
+    await drive.step()
+
+    assert drive.status["lastHandledReconcileAt"] == "now"
+    assert len(drive.kube.writes) == writes + 1
+    assert changes(caplog) == []
+
+
 async def test_what_a_person_must_mend_is_told_as_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
