@@ -6,15 +6,13 @@ import ctypes
 import gc
 from collections.abc import Callable
 
-GC_THRESHOLDS = (500_000, 0, 75)
+GC_THRESHOLDS = (100_000, 0, 75)
 """Objects are kept for long and hold no cycles: the collector would walk over all of them again
 and again, for nothing. With the usual thresholds it takes 40 % of the operator's own CPU time
-(`tests/perf/growth.py`), with a first one of 10,000 it is 20 %, of 100,000 4 %, and the more
+(`tests/perf/growth.py`), with a first one of 10,000 it is 20 %, with these 7 %, and the more
 objects there are, the more of it. Each second collection takes the middle generation along: half of
 what stays is walked over once, not twice. What it finds are views that kopf makes of each event, 30
-small things each time: `Trimmer` has them found before there are so many, but for the first list.
-That has all objects in hand at once; with 7,000 of them, a new one is served 0.8 s later with a
-first threshold of 100,000, and 13 MB less are held afterwards."""
+small things each time."""
 
 M_MMAP_THRESHOLD = -3
 """From malloc.h of glibc."""
