@@ -147,6 +147,25 @@ async def test_answer_that_is_no_watch_stays_whole(query: str) -> None:
         assert await read(response) == STREAM
 
 
+async def test_list_comes_without_managed_fields() -> None:
+    page = {"kind": "List", "metadata": {"continue": "x"}, "items": [json.loads(line())["object"]]}
+    whole = json.loads(line())["object"]
+
+    async with watch([json.dumps(page).encode()], query="?limit=500") as response:
+        found = await response.json(content_type=None)
+
+    assert whole["metadata"].pop("managedFields")
+    assert found == {**page, "items": [whole]}
+
+
+@pytest.mark.parametrize(
+    "odd", [None, [], "text", {}, {"items": None}, {"items": [None]}, {"items": [{"metadata": 1}]}]
+)
+async def test_answer_that_is_no_list_is_left_to_kopf_to_judge(odd: object) -> None:
+    async with watch([json.dumps(odd).encode()], query="?limit=500") as response:
+        assert await response.json(content_type=None) == odd
+
+
 async def test_refusal_stays_whole() -> None:
     async with watch([STREAM], status=410) as response:
         assert await response.read() == STREAM
