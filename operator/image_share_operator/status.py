@@ -79,8 +79,7 @@ def says_something_new(new: Status, written: Status, now: datetime) -> bool:
     if new.job is None or written.job is None or new.job.id != written.job.id:
         return True
     young = now < new.job.submitted_at + PROGRESS_AFTER
-    same = new.conditions == written.conditions and replace(new, job=written.job) == written
-    return not (young and same)
+    return not (young and replace(new, job=written.job) == written)
 
 
 def _conditions(standing: Standing, generation: int, now: datetime) -> list[Condition]:

@@ -195,7 +195,9 @@ class Walk:
             self._narrow(step.images, exc)
             return None
         except OutcomeUnknownError as exc:
-            self._note_unanswered(self._unanswered(step.images, exc))
+            unanswered = self._unanswered(step.images, exc)
+            status = replace(self.facts.status, unanswered=unanswered)
+            self.facts = replace(self.facts, status=status)
             raise
         job = Job(
             id=job_id,
@@ -244,9 +246,6 @@ class Walk:
         self.facts = replace(
             self.facts, status=replace(self.facts.status, unanswered=left, images=rows)
         )
-
-    def _note_unanswered(self, batch: Unanswered | None) -> None:
-        self.facts = replace(self.facts, status=replace(self.facts.status, unanswered=batch))
 
     def _narrow(self, images: tuple[str, ...], why: CloudError) -> None:
         """Halve the batch until the image that spoils it stands alone.

@@ -121,7 +121,7 @@ class Shares:
             self._ask(image, since, relaxed=bool(max_age)).askers.append(asker)
         self._asked_at = loop.time()
         if self._round is None:
-            self._round = loop.call_later(GATHER_S, self._begin, context=scope.shared())
+            self._gather()
         found = await asker.answers
         return {image: found[image] for image in images}
 
@@ -133,12 +133,17 @@ class Shares:
         question.relaxed |= relaxed
         return question
 
+    def _gather(self) -> None:
+        """Give others a moment to ask along."""
+        loop = asyncio.get_running_loop()
+        self._round = loop.call_later(GATHER_S, self._begin, context=scope.shared())
+
     def _begin(self) -> None:
         """Answer all who have asked by now; few are, without a round."""
-        few = self._are_few()
-        self._round = None if few else asyncio.create_task(self._rounds())
+        answered = self._answered_at_once()
+        self._round = None if answered else asyncio.create_task(self._by_round())
 
-    def _are_few(self) -> bool:
+    def _answered_at_once(self) -> bool:
         """Answer all questions without a list, if the project may have so many calls now."""
         self._answer_from_last()
         now = asyncio.get_running_loop().time()
@@ -148,23 +153,21 @@ class Shares:
         self._start_singles(self._taken())
         return True
 
-    async def _rounds(self) -> None:
-        """Answer all questions by lists, those that come meanwhile in the next round."""
+    async def _by_round(self) -> None:
+        """Answer all who ask until it begins; then begin anew for those who came meanwhile."""
         loop = asyncio.get_running_loop()
         try:
-            while self._waiting:
-                await self._pause()
-                self._round_at = loop.time()
-                questions = self._taken()
-                if len(questions) <= self._pages or loop.time() < self._no_lists_until:
-                    self._start_singles(questions)
-                else:
-                    await self._by_list(questions)
-                if self._waiting:
-                    await asyncio.sleep(GATHER_S)
-                    self._are_few()
+            await self._pause()
+            self._round_at = loop.time()
+            questions = self._taken()
+            if len(questions) <= self._pages or loop.time() < self._no_lists_until:
+                self._start_singles(questions)
+            else:
+                await self._by_list(questions)
         finally:
             self._round = None
+            if self._waiting:
+                self._gather()
 
     def _gap_s(self) -> float:
         return min(MAX_LIST_GAP_S, max(LIST_GAP_S, self._pages / PAGES_PER_S))
