@@ -55,3 +55,19 @@ def test_docs_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", page.read_text())
 
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_memory_in_the_values_is_what_was_measured_and_fits() -> None:
+    """docs/performance.md has both figures; the request is above them."""
+    values = (ROOT / "deploy/helm/image-share-operator/values.yaml").read_text()
+    told = re.search(r"Measured: (\d+) MB .* at once, (\d+) MB with 10,000", values)
+    page = (ROOT / "docs/performance.md").read_text()
+    measured = [
+        re.search(rf"^\| {row}[^|]*\| (\d+) MB", page, re.MULTILINE)
+        for row in ("memory: at most", "memory with 10,000")
+    ]
+
+    assert told is not None
+    assert [*told.groups()] == [row and row[1] for row in measured]
+    requested = yaml.safe_load(values)["resources"]["requests"]["memory"].removesuffix("Mi")
+    assert max(int(figure) for figure in told.groups()) * 10**6 < int(requested) * 2**20
