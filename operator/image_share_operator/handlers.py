@@ -18,8 +18,9 @@ import uvloop
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from image_share_operator import pace
-from image_share_operator.api import GROUP, PLURAL, VERSION, Key
-from image_share_operator.news import Known, response_class
+from image_share_operator.api import GROUP, PLURAL, VERSION
+from image_share_operator.intake import Intake
+from image_share_operator.news import response_class
 from image_share_operator.queue import WorkQueue
 from image_share_operator.shard import Shard
 from image_share_operator.store import Store
@@ -37,11 +38,7 @@ LIST_CHUNK = 500
 """Objects per page of the first list: bounds its memory and the API server's."""
 
 
-Deliver = Callable[[kopf.RawEvent], None]
-"""Takes a watch event; called in the watching thread, must not wait."""
-
-
-def registry(deliver: Deliver, streams: Streams, known: Known) -> kopf.OperatorRegistry:
+def registry(intake: Intake, streams: Streams) -> kopf.OperatorRegistry:
     """Make the handlers. `on.event` alone writes nothing of its own into the objects."""
     handlers = kopf.OperatorRegistry()
 
@@ -49,18 +46,18 @@ def registry(deliver: Deliver, streams: Streams, known: Known) -> kopf.OperatorR
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
         found = kopf.login_with_service_account(**kwargs)
         if found is not None:
-            return _session(_by_address(found, os.environ), streams, known)
+            return _session(_by_address(found, os.environ), streams, intake)
         found = kopf.login_with_kubeconfig(**kwargs)
-        return None if found is None else _session(found, streams, known)
+        return None if found is None else _session(found, streams, intake)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def seen(event: kopf.RawEvent, **_: Any) -> None:
-        deliver(event)
+        intake.event(event)
 
     return handlers
 
 
-def _session(found: kopf.ConnectionInfo, streams: Streams, known: Known) -> kopf.AiohttpSession:
+def _session(found: kopf.ConnectionInfo, streams: Streams, intake: Intake) -> kopf.AiohttpSession:
     """As kopf would make it, and it tells its requests. kopf closes it."""
     return kopf.AiohttpSession(
         server=found.server,
@@ -72,7 +69,7 @@ def _session(found: kopf.ConnectionInfo, streams: Streams, known: Known) -> kopf
             proxy=found.proxy_url,
             trust_env=found.trust_env,
             trace_configs=[streams.trace()],
-            response_class=response_class(known),
+            response_class=response_class(intake.is_known, intake.page),
         ),
     )
 
@@ -87,35 +84,6 @@ def _by_address(found: kopf.ConnectionInfo, env: Mapping[str, str]) -> kopf.Conn
         return found
     name = f"[{host}]" if ":" in host else host
     return replace(found, server=f"https://{name}:{port}")
-
-
-def take(event: kopf.RawEvent, store: Store, queue: WorkQueue) -> None:
-    """Put one watch event into the store, and its key into the queue if it needs a pass."""
-    body: Any = event["object"]
-    if event["type"] == "DELETED":
-        metadata = body["metadata"]
-        key = Key(metadata["namespace"], metadata["name"])
-        store.forget(key, metadata["uid"])
-        if store.get(key) is None:
-            queue.forget(key)
-        return
-    changed = store.observe(body)
-    if changed is not None:
-        queue.add(changed)
-
-
-def _taken_from_kopf(event: kopf.RawEvent) -> kopf.RawEvent:
-    """The event, of whose object nothing is left to kopf but what it is called.
-
-    kopf's views of an object refer to each other, so what is in it waits for the collector: some
-    forty dicts and lists each time, most of them of ``managedFields``, which nobody reads.
-    """
-    body: Any = event["object"]
-    body["metadata"].pop("managedFields", None)
-    own = {**event, "object": dict(body)}
-    for part in ("spec", "status"):
-        body.pop(part, None)
-    return cast("kopf.RawEvent", own)
 
 
 class _NoDiff(kopf.AnnotationsDiffBaseStorage):
@@ -200,7 +168,6 @@ class Watcher:
         self._stop = threading.Event()
         self._restart = threading.Event()
         self._wake: Callable[[], None] = lambda: None
-        self._home: asyncio.AbstractEventLoop | None = None
         self._beat = clock()
         self._runs = 0
         self._streams = Streams(namespaces)
@@ -246,10 +213,9 @@ class Watcher:
         watch that starts over loses nothing.
         """
         failures = 0
-        self._home = loop
         while not self._stop.is_set():
             started = time.monotonic()
-            why = self._run_once()
+            why = self._run_once(loop)
             if self._stop.is_set():
                 return
             if self._restart.is_set():
@@ -261,27 +227,15 @@ class Watcher:
             self._beat = self._clock()
             self._stop.wait(delay)
 
-    def _deliver(self, event: kopf.RawEvent) -> None:
-        self._streams.brought(event)
-        own = _taken_from_kopf(event)
-        body: Any = own["object"]
-        if self._home is None or not self._shard.owns(body["metadata"]["namespace"]):
-            return
-        with contextlib.suppress(RuntimeError):  # that loop has ended: so will this one
-            self._home.call_soon_threadsafe(take, own, self._store, self._queue)
-
-    def _known(self, key: Key, uid: str, version: int) -> bool:
-        return not self._shard.owns(key.namespace) or self._store.is_echo(key, uid, version)
-
-    def _run_once(self) -> str:
+    def _run_once(self, home: asyncio.AbstractEventLoop) -> str:
         """Run kopf to its end; say why it ended."""
         try:
-            uvloop.run(self._operate())
+            uvloop.run(self._operate(home))
         except Exception as exc:  # noqa: BLE001 - whatever ends the watch, the next one may live
             return type(exc).__name__
         return "it ended by itself"
 
-    async def _operate(self) -> None:
+    async def _operate(self, home: asyncio.AbstractEventLoop) -> None:
         # A flag of this loop: kopf waits for one of another kind in a thread, and when a run ends
         # by itself, that thread never does.
         flag = asyncio.Event()
@@ -292,9 +246,12 @@ class Watcher:
         beating = loop.create_task(self._keep_beating())
         self._runs += 1
         self._streams = Streams(self._namespaces)
+        intake = Intake(
+            self._store, self._queue, shard=self._shard, streams=self._streams, home=home
+        )
         try:
             await kopf.operator(
-                registry=registry(self._deliver, self._streams, self._known),
+                registry=registry(intake, self._streams),
                 settings=settings(self._request_timeout_s, scan=not self._namespaces),
                 memories=_NoMemories(),
                 clusterwide=not self._namespaces,

@@ -2,6 +2,7 @@
 
 Two of three events are echoes of own status writes, and in a part of a sharded operator most are
 of namespaces that others serve. kopf takes 0.3 ms to parse and to carry an event, this 3 µs.
+Of the pages of a list, whoever takes them in may leave out objects likewise.
 """
 
 import contextlib
@@ -28,6 +29,8 @@ version that it saw, and the API server soon forgets old ones."""
 Known = Callable[[Key, str, int], bool]
 """Whether this version of the object (its key, uid, resourceVersion) is none of our business any
 more. Must not wait."""
+Page = Callable[[Any], Any]
+"""Looks at each answer that is no stream; returns what kopf is to have of it. Must not wait."""
 
 
 class News:
@@ -78,7 +81,7 @@ class _Content:
             yield rest
 
 
-def response_class(known: Known) -> type[aiohttp.ClientResponse]:
+def response_class(known: Known, page: Page) -> type[aiohttp.ClientResponse]:
     """What makes a session of aiohttp leave out what nobody needs, and cut off what is left."""
 
     class Response(aiohttp.ClientResponse):
@@ -89,7 +92,7 @@ def response_class(known: Known) -> type[aiohttp.ClientResponse]:
             return self
 
         async def json(self, **asked: Any) -> Any:
-            return _without_managed_fields(await super().json(**asked))
+            return _without_managed_fields(page(await super().json(**asked)))
 
         def close(self) -> None:
             self._cut()

@@ -111,6 +111,11 @@ class Entry:
             and not (self.deleting and self.skip_reject)
         )
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to be done but to look again one day."""
+        return self.is_ready and self.is_answered and not self.deleting
+
 
 class Store:
     """All objects that the watch has shown and not taken away.
@@ -142,13 +147,21 @@ class Store:
             echo of an own status write, and for an object that had the name before.
         """
         metadata: Mapping[str, Any] = body["metadata"]
-        key = Key(metadata["namespace"], metadata["name"])
-        old = self._entries.get(key)
+        old = self._entries.get(Key(metadata["namespace"], metadata["name"]))
         if old is not None and int(metadata["resourceVersion"]) <= old.version:
             return None  # two of three events are echoes: they are not worth reading
-        same = old is not None and old.uid == metadata["uid"]
-        seen = _parse(body, self._now())
-        if old is None or not same:
+        return self.admit(self.read(body))
+
+    def read(self, body: Mapping[str, Any]) -> Entry:
+        """Read an object, and take in nothing. May be called from any thread."""
+        return _parse(body, self._now())
+
+    def admit(self, seen: Entry) -> Key | None:
+        """Take in an object that was read; returns what `observe` does."""
+        old = self._entries.get(seen.key)
+        if old is not None and seen.version <= old.version:
+            return None
+        if old is None or old.uid != seen.uid:
             self._entries[seen.key] = seen
             if isinstance(seen.desired, Desired):
                 self.doubts.note(seen.key.namespace, seen.desired, seen.known)

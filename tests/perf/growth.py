@@ -21,7 +21,7 @@ from typing import Any
 
 from usage import memory_mb
 
-from image_share_operator import handlers, memory
+from image_share_operator import intake, memory
 from image_share_operator.api import Decision, JobState, Key, Membership
 from image_share_operator.cloud.batch import Batcher
 from image_share_operator.cloud.jobs import Jobs
@@ -247,7 +247,7 @@ async def _settle(numbers: range, store: Store, queue: WorkQueue, cluster: Clust
     for number in numbers:
         cluster.version += 1
         event: Any = {"type": None, "object": _object(number, cluster.version)}
-        handlers.take(event, store, queue)
+        intake.take(event, store, queue)
         if number % 100 == 0:
             await asyncio.sleep(0)
     await cluster.all_ready.wait()

@@ -35,7 +35,7 @@ PARTS = (
     ("batches, jobs, tokens", (f"{OWN}/cloud/",)),
     ("what statuses say", (f"{OWN}/keeper.py", f"{OWN}/outcome.py")),
     ("the way through the plan", (f"{OWN}/walk.py", f"{OWN}/reconciler.py")),
-    ("queue and store", (f"{OWN}/workers.py", f"{OWN}/queue.py", f"{OWN}/handlers.py")),
+    ("queue and store", (f"{OWN}/workers.py", f"{OWN}/queue.py", f"{OWN}/intake.py")),
 )
 REST = "event loops, TLS, what no part shows"
 

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from randomness import TIMES, trying
 
-from image_share_operator import handlers, pace
+from image_share_operator import intake, pace
 from image_share_operator.api import Decision, JobState, Key, Membership
 from image_share_operator.cloud import refusals
 from image_share_operator.cloud.tenants import Sharing, Tenant, blame
@@ -274,7 +274,7 @@ class Life:
 
     def show(self, body: Json) -> None:
         event: Any = {"type": None, "object": body}
-        handlers.take(event, self.store, self.queue)
+        intake.take(event, self.store, self.queue)
 
     async def kill(self) -> None:
         self.task.cancel()

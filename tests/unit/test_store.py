@@ -96,6 +96,19 @@ def test_store_takes_no_object_back_that_had_the_name_before() -> None:
     assert entry.uid == "u2"
 
 
+def test_store_takes_in_nothing_that_became_old_since_it_was_read() -> None:
+    store = Store()
+    read = store.read(body(5, metadata={"generation": 9}))
+    assert len(store) == 0
+    store.observe(body(5))
+
+    assert store.admit(read) is None
+
+    entry = store.get(KEY)
+    assert entry is not None
+    assert entry.generation != 9
+
+
 def test_store_does_not_drop_the_object_that_took_the_name() -> None:
     store = Store()
     store.observe(body(5, metadata={"uid": "u2"}))

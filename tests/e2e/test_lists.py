@@ -1,0 +1,129 @@
+"""What kopf carries of the lists of a real API server; kopf runs in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from e2e.conftest import apply_status, create, full_status, patch_spec, path_of
+from e2e.live.process import eventually, install_rights
+from envtest import ControlPlane, proxy
+from envtest.proxy import FaultyProxy
+from image_share_operator import status as status_json
+from image_share_operator.handlers import Watcher
+from image_share_operator.intake import Intake
+from image_share_operator.queue import WorkQueue
+from image_share_operator.shard import Shard
+from image_share_operator.store import Store
+
+RESOURCES = "*/imageshareacceptances"
+
+
+@dataclass
+class Watching:
+    """A store that a watch fills, page by page of two objects.
+
+    Attributes:
+        carried: type and name of each event that came through kopf.
+    """
+
+    watcher: Watcher
+    store: Store
+    carried: list[tuple[str | None, str]] = field(default_factory=list[tuple[str | None, str]])
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        await asyncio.to_thread(eventually, lambda: done() or None)
+
+    @property
+    def known(self) -> set[str]:
+        return {entry.key.name for entry in self.store}
+
+
+@pytest.fixture
+def faulty(control_plane: ControlPlane) -> Iterator[FaultyProxy]:
+    with FaultyProxy(control_plane.url, ca_file=control_plane.ca_file) as running:
+        running.limit_pages(2)
+        yield running
+
+
+@pytest.fixture
+def objects(control_plane: ControlPlane, namespace: str) -> list[Any]:
+    """Three settled objects and one that is not."""
+    made = [create(control_plane, namespace) for _ in range(4)]
+    said = full_status()
+    settled = replace(said, job=None, unanswered=None, conditions=said.conditions[:1])
+    for one in made[:3]:
+        apply_status(control_plane, one, status_json.write(settled)).raise_for_status()
+    return made
+
+
+@pytest.fixture
+async def watching(
+    control_plane: ControlPlane,
+    namespace: str,
+    faulty: FaultyProxy,
+    objects: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Watching]:
+    """A watch that begins when the objects are there."""
+    kubeconfig = faulty.kubeconfig(install_rights(control_plane), tmp_path / "kubeconfig")
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    store, shard = Store(), Shard.parse("0/1")
+    watcher = Watcher(
+        store, WorkQueue(), namespaces=(namespace,), shard=shard, request_timeout_s=30
+    )
+    world = Watching(watcher, store)
+    take = Intake.event
+
+    def event(intake: Intake, event: Any) -> None:
+        world.carried.append((event["type"], event["object"]["metadata"]["name"]))
+        take(intake, event)
+
+    monkeypatch.setattr(Intake, "event", event)
+    thread = Thread(target=watcher.run, args=(asyncio.get_running_loop(),), daemon=True)
+    thread.start()
+    await world.until(lambda: watcher.alive and watcher.listed == len(objects))
+    yield world
+    watcher.stop()
+    await asyncio.to_thread(thread.join, 10)
+
+
+def names(objects: list[Any]) -> list[str]:
+    return [one["metadata"]["name"] for one in objects]
+
+
+async def test_list_goes_through_kopf_where_there_is_something_to_do(
+    watching: Watching, control_plane: ControlPlane, objects: list[Any]
+) -> None:
+    *_, changed, new = names(objects)
+    await watching.until(lambda: watching.known == set(names(objects)))
+    assert watching.carried == [(None, new)]
+
+    patch_spec(control_plane, objects[2], interval="2h").raise_for_status()
+    control_plane.http.delete(path_of(objects[0])).raise_for_status()
+    await watching.until(lambda: watching.known == set(names(objects[1:])))
+
+    assert watching.carried[1:] == [("MODIFIED", changed), ("DELETED", names(objects)[0])]
+    assert watching.watcher.listed == 3
+
+
+async def test_list_that_is_read_again_goes_through_kopf_where_it_is_news(
+    watching: Watching, control_plane: ControlPlane, faulty: FaultyProxy, objects: list[Any]
+) -> None:
+    await watching.until(lambda: watching.known == set(names(objects)))
+    before, watching.carried[:] = watching.watcher.lists, []
+
+    faulty.silence_watches()
+    patch_spec(control_plane, objects[2], interval="2h").raise_for_status()
+    control_plane.http.delete(path_of(objects[0])).raise_for_status()
+    faulty.end_watches(RESOURCES, last=proxy.gone_event())
+    faulty.unsilence_watches()
+    await watching.until(lambda: watching.watcher.lists != before and watching.watcher.listed == 3)
+    await watching.until(lambda: watching.carried != [])
+
+    assert watching.carried == [(None, names(objects)[2])]
