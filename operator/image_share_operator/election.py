@@ -19,6 +19,7 @@ from image_share_operator.errors import (
     KubeForbiddenError,
     LostLeadError,
 )
+from image_share_operator.times import zulu
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +230,7 @@ class Election:
         return self._renewed_at + self._timing.deadline.total_seconds() - self._clock()
 
     def _mine(self, found: Record | None) -> Record:
-        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        now = zulu(datetime.now(UTC), "microseconds")
         same = found is not None and found.holder == self._identity
         return Record(
             holder=self._identity,

@@ -103,7 +103,7 @@ class Intake:
     def _takes(self, body: Body, settled: list[Entry]) -> bool:
         """Whether kopf need not carry an object; it is added to ``settled`` if it is not known."""
         try:
-            metadata = body["metadata"]
+            metadata = _lean_metadata(body)
             key = Key(metadata["namespace"], metadata["name"])
             if self.is_known(key, metadata["uid"], int(metadata["resourceVersion"])):
                 return True
@@ -120,14 +120,20 @@ class Intake:
             self._home.call_soon_threadsafe(act, what, self._store, self._queue)
 
 
+def _lean_metadata(body: Body) -> Body:
+    """Its metadata, out of which goes what nobody reads: some forty dicts and lists."""
+    metadata: Body = body["metadata"]
+    metadata.pop("managedFields", None)
+    return metadata
+
+
 def _taken_from_kopf(event: Mapping[str, Any]) -> dict[str, Any]:
     """The event, of whose object nothing is left to kopf but what it is called.
 
-    kopf's views of an object refer to each other, so what is in it waits for the collector: some
-    forty dicts and lists each time, most of them of ``managedFields``, which nobody reads.
+    kopf's views of an object refer to each other, so what is in it waits for the collector.
     """
     body: Body = event["object"]
-    body["metadata"].pop("managedFields", None)
+    _lean_metadata(body)
     own = {**event, "object": dict(body)}
     for part in ("spec", "status"):
         body.pop(part, None)

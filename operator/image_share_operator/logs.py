@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pythonjsonlogger.json import JsonFormatter
 
 from image_share_operator import scope, tracing
+from image_share_operator.times import zulu
 
 OWN = "image_share_operator"
 AREAS: Mapping[str, tuple[str, ...]] = {
@@ -98,8 +99,7 @@ class _Text(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - the name of the base class
         del datefmt
-        at = datetime.fromtimestamp(record.created, tz=UTC)
-        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return zulu(datetime.fromtimestamp(record.created, tz=UTC), "milliseconds")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
         told = record.__dict__

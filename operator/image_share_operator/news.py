@@ -5,7 +5,6 @@ of namespaces that others serve. kopf takes 0.3 ms to parse and to carry an even
 Of the pages of a list, whoever takes them in may leave out objects likewise.
 """
 
-import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -92,7 +91,7 @@ def response_class(known: Known, page: Page) -> type[aiohttp.ClientResponse]:
             return self
 
         async def json(self, **asked: Any) -> Any:
-            return _without_managed_fields(page(await super().json(**asked)))
+            return page(await super().json(**asked))
 
         def close(self) -> None:
             self._cut()
@@ -111,11 +110,3 @@ def response_class(known: Known, page: Page) -> type[aiohttp.ClientResponse]:
                 self.connection.transport.abort()
 
     return Response
-
-
-def _without_managed_fields(found: Any) -> Any:
-    """A list without what nobody reads: forty dicts of each object, and all are in hand at once."""
-    with contextlib.suppress(AttributeError, KeyError, TypeError):  # no list: kopf judges what is
-        for item in found["items"]:
-            item["metadata"].pop("managedFields", None)
-    return found

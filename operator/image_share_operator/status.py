@@ -20,6 +20,7 @@ from image_share_operator.api import (
 )
 from image_share_operator.facts import Outlook, Standing
 from image_share_operator.reasons import Reason
+from image_share_operator.times import zulu
 
 PROGRESS_AFTER = timedelta(seconds=10)
 """Below this age of a job its way from INIT to RUNNING is not worth a write: most jobs are
@@ -256,16 +257,12 @@ def _present(fields: Json) -> Json:
 
 
 def _time_out(time: datetime) -> str:
-    return _zulu(time, "seconds")
+    return zulu(time, "seconds")
 
 
 def _millis_out(time: datetime) -> str:
     """With milliseconds, as the cloud's own times beside it."""
-    return _zulu(time, "milliseconds")
-
-
-def _zulu(time: datetime, exact: str) -> str:
-    return time.astimezone(UTC).isoformat(timespec=exact).replace("+00:00", "Z")
+    return zulu(time, "milliseconds")
 
 
 def _time_in(text: str) -> datetime:
