@@ -40,7 +40,7 @@ check: $(INSTALLED) ## Check format, lint, types, import contracts, generated fi
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@if [ -f hack/generate.py ]; then $(BIN)/python hack/generate.py --check; fi
-	@$(BIN)/python -m pytest tests/unit tests/contract tests/image/test_dockerfile.py
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/docs/test_site.py tests/image/test_dockerfile.py
 
 image-test: $(INSTALLED) tools ## Build the container image without a registry, and run it (root, Debian)
 	@$(BIN)/python -m pytest -s tests/image
