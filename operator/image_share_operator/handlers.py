@@ -159,10 +159,8 @@ class Watcher:
         request_timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
-        self._queue = queue
+        self._intake = functools.partial(Intake, store, queue, shard=shard)
         self._namespaces = namespaces
-        self._shard = shard
         self._request_timeout_s = request_timeout_s
         self._clock = clock
         self._stop = threading.Event()
@@ -246,9 +244,7 @@ class Watcher:
         beating = loop.create_task(self._keep_beating())
         self._runs += 1
         self._streams = Streams(self._namespaces)
-        intake = Intake(
-            self._store, self._queue, shard=self._shard, streams=self._streams, home=home
-        )
+        intake = self._intake(streams=self._streams, home=home)
         try:
             await kopf.operator(
                 registry=registry(intake, self._streams),

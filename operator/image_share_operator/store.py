@@ -147,8 +147,8 @@ class Store:
             echo of an own status write, and for an object that had the name before.
         """
         metadata: Mapping[str, Any] = body["metadata"]
-        old = self._entries.get(Key(metadata["namespace"], metadata["name"]))
-        if old is not None and int(metadata["resourceVersion"]) <= old.version:
+        key = Key(metadata["namespace"], metadata["name"])
+        if self._is_old(key, int(metadata["resourceVersion"])):
             return None  # two of three events are echoes: they are not worth reading
         return self.admit(self.read(body))
 
@@ -158,9 +158,9 @@ class Store:
 
     def admit(self, seen: Entry) -> Key | None:
         """Take in an object that was read; returns what `observe` does."""
-        old = self._entries.get(seen.key)
-        if old is not None and seen.version <= old.version:
+        if self._is_old(seen.key, seen.version):
             return None
+        old = self._entries.get(seen.key)
         if old is None or old.uid != seen.uid:
             self._entries[seen.key] = seen
             if isinstance(seen.desired, Desired):
@@ -208,6 +208,11 @@ class Store:
     def mended(self, entry: Entry) -> None:
         """Note that the status was put right just now."""
         self._update(entry, mended_at=self._now())
+
+    def _is_old(self, key: Key, version: int) -> bool:
+        """Whether something as new is known of that name, be it of another object."""
+        known = self._entries.get(key)
+        return known is not None and version <= known.version
 
     @staticmethod
     def _edited(current: Entry, metadata: Mapping[str, Any]) -> bool:

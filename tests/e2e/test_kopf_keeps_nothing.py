@@ -3,17 +3,14 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
-from threading import Thread
 
 import pytest
 from kopf._core.reactor.inventory import ResourceMemory
 
 from e2e.conftest import create
 from e2e.live.process import eventually, install_rights
+from e2e.watching import watch_of
 from envtest import ControlPlane
-from image_share_operator.handlers import Watcher
-from image_share_operator.queue import WorkQueue
-from image_share_operator.shard import Shard
 from image_share_operator.store import Store
 
 OBJECTS = 5
@@ -22,20 +19,12 @@ PROJECT = "7e57ab1e0c2b4c1d8a3e9f60b5d4c3a2"
 
 
 @pytest.fixture
-async def watching(
+async def filled(
     control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Store]:
     """A store that kopf fills."""
-    monkeypatch.setenv("KUBECONFIG", str(install_rights(control_plane)))
-    store = Store()
-    watcher = Watcher(
-        store, WorkQueue(), namespaces=(namespace,), shard=Shard.parse("0/1"), request_timeout_s=30
-    )
-    thread = Thread(target=watcher.run, args=(asyncio.get_running_loop(),), daemon=True)
-    thread.start()
-    yield store
-    watcher.stop()
-    await asyncio.to_thread(thread.join, 10)
+    async with watch_of(namespace, install_rights(control_plane), monkeypatch) as (_, store):
+        yield store
 
 
 async def _fill(store: Store, control_plane: ControlPlane, namespace: str) -> None:
@@ -46,21 +35,21 @@ async def _fill(store: Store, control_plane: ControlPlane, namespace: str) -> No
 
 
 async def test_an_object_that_is_known_takes_no_memory_in_kopf(
-    watching: Store, control_plane: ControlPlane, namespace: str
+    filled: Store, control_plane: ControlPlane, namespace: str
 ) -> None:
-    await _fill(watching, control_plane, namespace)
+    await _fill(filled, control_plane, namespace)
     gc.collect()
 
     assert [one for one in gc.get_objects() if isinstance(one, ResourceMemory)] == []
 
 
 async def test_what_kopf_leaves_to_the_collector_is_not_the_object(
-    watching: Store, control_plane: ControlPlane, namespace: str
+    filled: Store, control_plane: ControlPlane, namespace: str
 ) -> None:
     gc.collect()
     gc.disable()
     try:
-        await _fill(watching, control_plane, namespace)
+        await _fill(filled, control_plane, namespace)
         left = [one for one in gc.get_objects() if isinstance(one, dict)]
     finally:
         gc.enable()

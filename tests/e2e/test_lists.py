@@ -2,22 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from e2e.conftest import apply_status, create, full_status, patch_spec, path_of
 from e2e.live.process import eventually, install_rights
+from e2e.watching import watch_of
 from envtest import ControlPlane, proxy
 from envtest.proxy import FaultyProxy
 from image_share_operator import status as status_json
 from image_share_operator.handlers import Watcher
 from image_share_operator.intake import Intake
-from image_share_operator.queue import WorkQueue
-from image_share_operator.shard import Shard
 from image_share_operator.store import Store
 
 RESOURCES = "*/imageshareacceptances"
@@ -33,7 +31,7 @@ class Watching:
 
     watcher: Watcher
     store: Store
-    carried: list[tuple[str | None, str]] = field(default_factory=list[tuple[str | None, str]])
+    carried: list[tuple[str | None, str]]
 
     async def until(self, done: Callable[[], bool]) -> None:
         await asyncio.to_thread(eventually, lambda: done() or None)
@@ -71,26 +69,19 @@ async def watching(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Watching]:
     """A watch that begins when the objects are there."""
-    kubeconfig = faulty.kubeconfig(install_rights(control_plane), tmp_path / "kubeconfig")
-    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    store, shard = Store(), Shard.parse("0/1")
-    watcher = Watcher(
-        store, WorkQueue(), namespaces=(namespace,), shard=shard, request_timeout_s=30
-    )
-    world = Watching(watcher, store)
+    carried: list[tuple[str | None, str]] = []
     take = Intake.event
 
     def event(intake: Intake, event: Any) -> None:
-        world.carried.append((event["type"], event["object"]["metadata"]["name"]))
+        carried.append((event["type"], event["object"]["metadata"]["name"]))
         take(intake, event)
 
     monkeypatch.setattr(Intake, "event", event)
-    thread = Thread(target=watcher.run, args=(asyncio.get_running_loop(),), daemon=True)
-    thread.start()
-    await world.until(lambda: watcher.alive and watcher.listed == len(objects))
-    yield world
-    watcher.stop()
-    await asyncio.to_thread(thread.join, 10)
+    kubeconfig = faulty.kubeconfig(install_rights(control_plane), tmp_path / "kubeconfig")
+    async with watch_of(namespace, kubeconfig, monkeypatch) as (watcher, store):
+        world = Watching(watcher, store, carried)
+        await world.until(lambda: watcher.alive and watcher.listed == len(objects))
+        yield world
 
 
 def names(objects: list[Any]) -> list[str]:

@@ -13,10 +13,13 @@ from image_share_operator.api import (
     FINALIZER,
     GROUP,
     KIND,
+    Condition,
+    ConditionType,
     Decision,
     JobState,
     Key,
     Membership,
+    Status,
 )
 from image_share_operator.cloud.tenants import blame
 from image_share_operator.credentials import Held
@@ -31,6 +34,7 @@ from image_share_operator.events import Event
 from image_share_operator.facts import JobReport, Leftover
 from image_share_operator.identity import Identity, TokenCredentials
 from image_share_operator.pace import Policy
+from image_share_operator.reasons import Reason
 from image_share_operator.reconciler import Reconciler
 from image_share_operator.store import Store
 
@@ -50,6 +54,19 @@ def spec(images: Sequence[str] = IMAGES[:1], **more: Any) -> dict[str, Any]:
         "region": "eu-de",
         **more,
     }
+
+
+def told(reason: Reason, *, generation: int = 1, version: str | None = "7") -> Status:
+    """A status whose Ready condition says so."""
+    ready = Condition(
+        type=ConditionType.READY,
+        status="True" if reason is Reason.ACCEPTED else "False",
+        reason=reason,
+        message="so it is",
+        observed_generation=generation,
+        last_transition_time=START,
+    )
+    return Status(observed_generation=generation, conditions=(ready,), secret_version=version)
 
 
 @dataclass

@@ -5,17 +5,10 @@ import copy
 from typing import Any
 
 import pytest
-from drive import START, Drive
+from drive import START, Drive, told
 
 from image_share_operator import status as status_json
-from image_share_operator.api import (
-    FINALIZER,
-    RECONCILE_AT,
-    Condition,
-    ConditionType,
-    Key,
-    Status,
-)
+from image_share_operator.api import FINALIZER, RECONCILE_AT, Key
 from image_share_operator.intake import Intake
 from image_share_operator.queue import WorkQueue
 from image_share_operator.reasons import Reason
@@ -28,7 +21,7 @@ OWN, FOREIGN = "own", "foreign"
 LIST = "ImageShareAcceptanceList"
 
 
-def body(name: str = "web", version: int = 5, *, ready: str = "True", **metadata: Any) -> Any:
+def body(name: str = "web", version: int = 5, *, ready: bool = True, **metadata: Any) -> Any:
     """An object of generation 1 whose status says so much of it."""
     made = copy.deepcopy(Drive().kube.body)
     made["metadata"] |= {
@@ -39,15 +32,8 @@ def body(name: str = "web", version: int = 5, *, ready: str = "True", **metadata
         "managedFields": [{"manager": "bench"}],
     }
     made["metadata"] |= metadata
-    told = Condition(
-        type=ConditionType.READY,
-        status=ready,
-        reason=Reason.ACCEPTED,
-        message="All are accepted.",
-        observed_generation=1,
-        last_transition_time=START,
-    )
-    made["status"] = status_json.write(Status(observed_generation=1, conditions=(told,)))
+    reason = Reason.ACCEPTED if ready else Reason.JOB_RUNNING
+    made["status"] = status_json.write(told(reason, version=None))
     return made
 
 
@@ -110,7 +96,7 @@ async def test_what_was_counted_is_in_the_store_a_turn_later() -> None:
 @pytest.mark.parametrize(
     "todo",
     [
-        body(ready="False"),
+        body(ready=False),
         body(generation=2),
         body(annotations={RECONCILE_AT: "now"}),
         body(deletionTimestamp="2026-05-04T03:02:01Z", finalizers=[FINALIZER]),
@@ -142,17 +128,17 @@ async def test_object_that_can_not_be_read_keeps_no_other_out(odd: Any) -> None:
     assert set(world.known) == {"first", "last"}
 
 
-@pytest.mark.parametrize("ready", ["True", "False"])
-async def test_list_that_is_read_again_brings_what_is_newer(ready: str) -> None:
+@pytest.mark.parametrize("ready", [True, False])
+async def test_list_that_is_read_again_brings_what_is_newer(ready: bool) -> None:
     world = World()
     world.store.observe(body(ready=ready))
 
     assert world.left(body(version=4, ready=ready), body(version=5, ready=ready)) == []
     newer = body(version=6, ready=ready)
-    assert world.left(newer) == ([newer] if ready == "False" else [])
+    assert world.left(newer) == ([] if ready else [newer])
     await asyncio.sleep(0)
 
-    assert world.known == {"web": 6 if ready == "True" else 5}
+    assert world.known == {"web": 6 if ready else 5}
     assert world.streams.objects == 1
 
 
@@ -160,7 +146,7 @@ async def test_list_shows_the_object_that_took_the_name() -> None:
     world = World()
     world.store.observe(body(version=5))
 
-    new = body(version=7, uid="another", ready="False")
+    new = body(version=7, uid="another", ready=False)
 
     assert world.left(new) == [new]
 
@@ -168,7 +154,7 @@ async def test_list_shows_the_object_that_took_the_name() -> None:
 async def test_objects_of_other_parts_are_counted_and_no_more() -> None:
     world = World()
 
-    assert world.left(*(body(ready=ready, namespace=FOREIGN) for ready in ("True", "False"))) == []
+    assert world.left(*(body(ready=ready, namespace=FOREIGN) for ready in (True, False))) == []
     await asyncio.sleep(0)
 
     assert (len(world.store), len(world.queue), world.streams.objects) == (0, 0, 1)
@@ -192,8 +178,8 @@ async def test_any_other_answer_is_left_as_it_is(answer: Any) -> None:
     assert world.streams.objects == 0
 
 
-@pytest.mark.parametrize("ready", ["True", "False"])
-async def test_change_is_taken_in_and_little_is_left_of_it(ready: str) -> None:
+@pytest.mark.parametrize("ready", [True, False])
+async def test_change_is_taken_in_and_little_is_left_of_it(ready: bool) -> None:
     world = World()
     event = {"type": "MODIFIED", "object": body(ready=ready)}
 
@@ -202,7 +188,7 @@ async def test_change_is_taken_in_and_little_is_left_of_it(ready: str) -> None:
 
     entry = world.store.get(Key(OWN, "web"))
     assert entry is not None
-    assert entry.is_ready == (ready == "True")
+    assert entry.is_ready == ready
     assert await world.queue.get() == entry.key
     left = event["object"]
     assert "managedFields" not in left["metadata"]

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from drive import IMAGES, KEY, PROJECT, START, Drive, spec
+from drive import IMAGES, KEY, PROJECT, Drive, spec, told
 
-from image_share_operator.api import Condition, ConditionType, Desired, Status
+from image_share_operator.api import Desired, Status
 from image_share_operator.doubts import Doubt, Doubts
 from image_share_operator.errors import TerminalError
 from image_share_operator.reasons import Reason
@@ -100,19 +100,6 @@ async def test_changed_secret_is_not_doubted() -> None:
 
 def desired(project: str = PROJECT, **changes: object) -> Desired:
     return Desired.parse({**spec(IMAGES[:1], **changes), "projectID": project}, 1)
-
-
-def told(reason: Reason, *, generation: int = 1, version: str | None = "7") -> Status:
-    """A status whose Ready condition says so."""
-    ready = Condition(
-        type=ConditionType.READY,
-        status="True" if reason is Reason.ACCEPTED else "False",
-        reason=reason,
-        message="so it is",
-        observed_generation=generation,
-        last_transition_time=START,
-    )
-    return Status(observed_generation=generation, conditions=(ready,), secret_version=version)
 
 
 def doubt(statuses: dict[str, Status], project: str = PROJECT) -> Doubt | None:

@@ -1,0 +1,33 @@
+"""kopf in this process: a store that the watch of one namespace fills, with nobody to serve it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from image_share_operator.handlers import Watcher
+from image_share_operator.queue import WorkQueue
+from image_share_operator.shard import Shard
+from image_share_operator.store import Store
+
+
+@contextlib.asynccontextmanager
+async def watch_of(
+    namespace: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[tuple[Watcher, Store]]:
+    """Run the watch until left; it may not have begun yet."""
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    store = Store()
+    watcher = Watcher(
+        store, WorkQueue(), namespaces=(namespace,), shard=Shard.parse("0/1"), request_timeout_s=30
+    )
+    thread = Thread(target=watcher.run, args=(asyncio.get_running_loop(),), daemon=True)
+    thread.start()
+    try:
+        yield watcher, store
+    finally:
+        watcher.stop()
+        await asyncio.to_thread(thread.join, 10)
