@@ -11,8 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import dashboard
 import fields
-from image_share_operator import metrics, plan
-from image_share_operator.api import (
+from image_share_operator.api.types import (
     Decision,
     Desired,
     Endpoints,
@@ -23,8 +22,19 @@ from image_share_operator.api import (
     Status,
     Unanswered,
 )
-from image_share_operator.facts import Company, Facts, Follow, Look, Outlook, Report, Step, Submit
-from image_share_operator.pace import Policy
+from image_share_operator.planning import planner
+from image_share_operator.planning.model import (
+    Company,
+    Facts,
+    Follow,
+    Look,
+    Outlook,
+    Report,
+    Step,
+    Submit,
+)
+from image_share_operator.planning.requeue import Policy
+from image_share_operator.telemetry import metrics
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -129,7 +139,7 @@ def _table() -> Iterator[tuple[str, ...]]:
         for member_words, members in _members():
             asked = job is not None and members is not None
             for words, desired, facts in _circumstances(job, members, asked=asked):
-                step = plan.next_step(desired, replace(facts, **extra), NOW, Policy())
+                step = planner.next_step(desired, replace(facts, **extra), NOW, Policy())
                 yield (job_words, member_words, words, *_told(step))
 
 

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from image_share_operator.cli import arguments
-from image_share_operator.cli.exits import CommandError, Exit
+from image_share_operator.cli.exit_codes import CommandError, Exit
 from image_share_operator.settings import Settings, SettingsError
 
 

@@ -17,14 +17,14 @@ import kopf
 import uvloop
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
-from image_share_operator import pace
-from image_share_operator.api import GROUP, PLURAL, VERSION
-from image_share_operator.intake import Intake
-from image_share_operator.news import response_class
-from image_share_operator.queue import WorkQueue
-from image_share_operator.shard import Shard
-from image_share_operator.store import Store
-from image_share_operator.streams import Streams
+from image_share_operator.api.types import GROUP, PLURAL, VERSION
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.kube.watch.event_filter import response_class
+from image_share_operator.kube.watch.ingest import Intake
+from image_share_operator.kube.watch.watch_state import Streams
+from image_share_operator.planning import requeue
+from image_share_operator.sharding import Shard
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ class Watcher:
                 self._restart.clear()
                 continue
             failures = 1 if time.monotonic() - started > HEALTHY_S else failures + 1
-            delay = pace.backoff(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
+            delay = requeue.backoff(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
             log.warning("the watch broke off (%s); starts again in %.0f s", why, delay)
             self._beat = self._clock()
             self._stop.wait(delay)

@@ -10,22 +10,15 @@ import uuid
 
 import uvloop
 
-from image_share_operator import (
-    __version__,
-    apiserver,
-    kube,
-    logs,
-    memory,
-    metrics,
-    probes,
-    tracing,
-)
-from image_share_operator.apiserver import ApiServer
-from image_share_operator.assembly import Operator
-from image_share_operator.election import Election
-from image_share_operator.errors import KubeError, LostLeadError
+from image_share_operator import __version__, allocator
+from image_share_operator.api.errors import KubeError, LostLeadError
+from image_share_operator.kube import client, objects
+from image_share_operator.kube.client import ApiServer
+from image_share_operator.kube.leader_election import Election
 from image_share_operator.settings import Settings
-from image_share_operator.tracing import TracingError
+from image_share_operator.telemetry import logs, metrics, probes, tracing
+from image_share_operator.telemetry.tracing import TracingError
+from image_share_operator.wiring import Operator
 
 log = logging.getLogger("image_share_operator")
 
@@ -33,7 +26,7 @@ log = logging.getLogger("image_share_operator")
 def serve(settings: Settings) -> int:
     """Run the operator until SIGTERM or SIGINT; return the exit code."""
     logs.configure(settings.log_format, settings.log_level, settings.log_areas)
-    memory.save()
+    allocator.save()
     try:
         with tracing.start(os.environ) if tracing.wanted(os.environ) else contextlib.nullcontext():
             uvloop.run(run(settings))
@@ -79,7 +72,7 @@ async def run(settings: Settings) -> None:
     health = Health()
     async with (
         probes.serving(settings.metrics_port, metrics.REGISTRY, health),
-        apiserver.connect(settings.request_timeout) as api,
+        client.connect(settings.request_timeout) as api,
     ):
         if settings.leader_election:
             await _serve_while_leading(settings, api, stop, health)
@@ -93,10 +86,10 @@ async def run(settings: Settings) -> None:
 async def _serve_while_leading(
     settings: Settings, api: ApiServer, stop: asyncio.Event, health: Health
 ) -> None:
-    namespace = settings.lease_namespace or apiserver.own_namespace()
+    namespace = settings.lease_namespace or client.own_namespace()
     if namespace is None:
         raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
-    leases = kube.Leases(api, namespace, settings.shard.name(settings.lease_name))
+    leases = objects.Leases(api, namespace, settings.shard.name(settings.lease_name))
     election = Election(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
     if not await election.acquire(stop):
         return

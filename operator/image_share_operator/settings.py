@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from image_share_operator.shard import Shard
+from image_share_operator.sharding import Shard
 
 PREFIX = "ISA_"
 LOG_FORMATS = ("text", "json")

@@ -14,7 +14,7 @@ import pytest
 import trustme
 from cryptography import x509
 
-from image_share_operator.cloud.transport import Clients
+from image_share_operator.cloud.http.transport import Clients
 from image_share_operator.settings import Settings
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"

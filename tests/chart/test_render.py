@@ -10,8 +10,8 @@ import yaml
 
 from chart.objects import environment, of_kind, pod_of, the
 from chart.programs import CHART, ROOT, Helm, Json, value_sets
-from image_share_operator.metrics import REGISTRY, Live, Views
 from image_share_operator.settings import LEASE, Settings, SettingsError
+from image_share_operator.telemetry.metrics import REGISTRY, Live, Views
 
 IMAGE: dict[str, Any] = {"repository": "registry.example.com/isa"}
 LEAST: dict[str, Any] = {"image": IMAGE}

@@ -15,7 +15,7 @@ from cli.conftest import ROOT
 from e2e.conftest import document
 from e2e.test_crd_validation import ACCEPTED, REFUSED
 from image_share_operator import __version__
-from image_share_operator.cli import arguments, output, spec_rules
+from image_share_operator.cli import arguments, output, spec_validation
 from otc_simulator.client import Simulator
 
 Run = Callable[..., Ended]
@@ -85,12 +85,12 @@ def test_each_command_loads_only_what_it_needs(module: str, heavy: list[str]) ->
 
 @pytest.mark.parametrize(("changes", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_the_api_server_refuses_is_refused_in_its_words(changes: Json, words: str) -> None:
-    assert words in "; ".join(spec_rules.faults(document(**changes)["spec"]))
+    assert words in "; ".join(spec_validation.faults(document(**changes)["spec"]))
 
 
 @pytest.mark.parametrize("changes", ACCEPTED.values(), ids=ACCEPTED)
 def test_what_the_api_server_takes_is_taken(changes: Json) -> None:
-    assert spec_rules.faults(document(**changes)["spec"]) == []
+    assert spec_validation.faults(document(**changes)["spec"]) == []
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:

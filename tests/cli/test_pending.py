@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cli.command import INSECURE, Ended, Json
-from image_share_operator.cli import spec_rules
+from image_share_operator.cli import spec_validation
 from otc_simulator.client import Simulator
 
 PUT = "PUT /v1/cloudimages/members"
@@ -86,7 +86,7 @@ def test_manifest_is_valid_and_answers_all(
 
     assert ended.code == 0, ended.err
     manifest = yaml.safe_load(ended.out)
-    assert spec_rules.faults(manifest["spec"]) == []
+    assert spec_validation.faults(manifest["spec"]) == []
     assert manifest["metadata"] == {"name": "base-images", "namespace": "team-a"}
     assert manifest["spec"]["images"] == [image]
     assert f"- {image} # base, of project {sim.owner_project_id}" in ended.out

@@ -10,7 +10,8 @@ import pytest
 from _pytest.capture import CaptureManager
 
 from envtest import ControlPlane, binaries
-from image_share_operator.api import (
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import (
     Condition,
     ConditionType,
     Decision,
@@ -21,7 +22,6 @@ from image_share_operator.api import (
     Status,
     Unanswered,
 )
-from image_share_operator.reasons import Reason
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RESOURCES = "/apis/ims.otc.dev/v1alpha1/namespaces/{namespace}/imageshareacceptances"

@@ -4,7 +4,7 @@ import pytest
 
 from e2e.conftest import JOB_ID, PROJECT, apply_status, create, full_status
 from envtest import ControlPlane
-from image_share_operator import status as status_room
+from image_share_operator.api import status_json as status_room
 
 
 @pytest.fixture

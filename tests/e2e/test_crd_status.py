@@ -15,7 +15,7 @@ from e2e.conftest import (
     read,
 )
 from envtest import ControlPlane
-from image_share_operator import status as status_room
+from image_share_operator.api import status_json as status_room
 
 
 def test_status_says_that_nobody_has_looked_yet(

@@ -11,7 +11,7 @@ from e2e.conftest import create
 from e2e.live.process import eventually, install_rights
 from e2e.watching import watch_of
 from envtest import ControlPlane
-from image_share_operator.store import Store
+from image_share_operator.controller.object_store import Store
 
 OBJECTS = 5
 PROJECT = "7e57ab1e0c2b4c1d8a3e9f60b5d4c3a2"

@@ -13,10 +13,10 @@ from e2e.live.process import eventually, install_rights
 from e2e.watching import watch_of
 from envtest import ControlPlane, proxy
 from envtest.proxy import FaultyProxy
-from image_share_operator import status as status_json
+from image_share_operator.api import status_json
+from image_share_operator.controller.object_store import Store
 from image_share_operator.handlers import Watcher
-from image_share_operator.intake import Intake
-from image_share_operator.store import Store
+from image_share_operator.kube.watch.ingest import Intake
 
 RESOURCES = "*/imageshareacceptances"
 

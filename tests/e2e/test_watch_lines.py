@@ -6,9 +6,9 @@ import pytest
 
 from e2e.conftest import RESOURCES, apply_status, create, full_status
 from envtest import ControlPlane
-from image_share_operator import status as status_room
-from image_share_operator.api import Key
-from image_share_operator.news import News
+from image_share_operator.api import status_json as status_room
+from image_share_operator.api.types import Key
+from image_share_operator.kube.watch.event_filter import News
 
 LOOKS = {"name": "other", "namespace": "other", "resourceVersion": "1", "uid": "other"}
 """What users may write that looks like an object's identity."""

@@ -8,10 +8,10 @@ from threading import Thread
 
 import pytest
 
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.handlers import Watcher
-from image_share_operator.queue import WorkQueue
-from image_share_operator.shard import Shard
-from image_share_operator.store import Store
+from image_share_operator.sharding import Shard
 
 
 @contextlib.asynccontextmanager

@@ -21,22 +21,23 @@ from typing import Any
 
 from usage import memory_mb
 
-from image_share_operator import intake, memory
-from image_share_operator.api import Decision, JobState, Key, Membership
-from image_share_operator.cloud.batch import Batcher
-from image_share_operator.cloud.jobs import Jobs
-from image_share_operator.cloud.shares import Shares
-from image_share_operator.cloud.tenants import blame
-from image_share_operator.cloud.wire import SharePage
-from image_share_operator.credentials import Held
-from image_share_operator.doubts import Doubt
-from image_share_operator.facts import JobReport, Leftover
-from image_share_operator.identity import Identity, TokenCredentials
-from image_share_operator.pace import Policy
-from image_share_operator.queue import WorkQueue
-from image_share_operator.reconciler import Reconciler
-from image_share_operator.store import Store
-from image_share_operator.workers import Workers
+from image_share_operator import allocator
+from image_share_operator.api.credentials import Identity, TokenCredentials
+from image_share_operator.api.types import Decision, JobState, Key, Membership
+from image_share_operator.cloud.coalescing.batcher import Batcher
+from image_share_operator.cloud.coalescing.job_poller import Jobs
+from image_share_operator.cloud.coalescing.membership_lookup import Shares
+from image_share_operator.cloud.ims.codec import SharePage
+from image_share_operator.cloud.sessions import blame
+from image_share_operator.controller.credential_cache import Held
+from image_share_operator.controller.login_history import Doubt
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.reconciler import Reconciler
+from image_share_operator.controller.workers import Workers
+from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.kube.watch import ingest
+from image_share_operator.planning.model import JobReport, Leftover
+from image_share_operator.planning.requeue import Policy
 
 PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
 NAMESPACES = 1_000
@@ -247,7 +248,7 @@ async def _settle(numbers: range, store: Store, queue: WorkQueue, cluster: Clust
     for number in numbers:
         cluster.version += 1
         event: Any = {"type": None, "object": _object(number, cluster.version)}
-        intake.take(event, store, queue)
+        ingest.take(event, store, queue)
         if number % 100 == 0:
             await asyncio.sleep(0)
     await cluster.all_ready.wait()
@@ -268,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.only:
-        memory.save()
+        allocator.save()
         sys.stdout.write(json.dumps(asyncio.run(_run(arguments.only))))
         return 0
     few, many = arguments.sizes

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from image_share_operator import status as status_json
-from image_share_operator.api import (
+from image_share_operator.api import status_json
+from image_share_operator.api.credentials import Identity, TokenCredentials
+from image_share_operator.api.errors import (
+    JobUnknownError,
+    KubeConflictError,
+    ObjectGoneError,
+    OutcomeUnknownError,
+)
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import (
     API_VERSION,
     FINALIZER,
     GROUP,
@@ -21,22 +29,14 @@ from image_share_operator.api import (
     Membership,
     Status,
 )
-from image_share_operator.cloud.tenants import blame
-from image_share_operator.credentials import Held
-from image_share_operator.doubts import Doubt
-from image_share_operator.errors import (
-    JobUnknownError,
-    KubeConflictError,
-    ObjectGoneError,
-    OutcomeUnknownError,
-)
-from image_share_operator.events import Event
-from image_share_operator.facts import JobReport, Leftover
-from image_share_operator.identity import Identity, TokenCredentials
-from image_share_operator.pace import Policy
-from image_share_operator.reasons import Reason
-from image_share_operator.reconciler import Reconciler
-from image_share_operator.store import Store
+from image_share_operator.cloud.sessions import blame
+from image_share_operator.controller.credential_cache import Held
+from image_share_operator.controller.login_history import Doubt
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.reconciler import Reconciler
+from image_share_operator.planning.events import Event
+from image_share_operator.planning.model import JobReport, Leftover
+from image_share_operator.planning.requeue import Policy
 
 START = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"

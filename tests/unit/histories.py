@@ -14,8 +14,19 @@ from typing import Any
 
 from drive import IMAGES, KEY, START, Clock, FakeCloud, FakeCredentials, FakeJob, FakeKube, spec
 
-from image_share_operator import pace
-from image_share_operator.api import (
+from image_share_operator.api.errors import (
+    ImagesRefusedError,
+    JobUnknownError,
+    KubeError,
+    KubeRetryableError,
+    ObjectGoneError,
+    OutcomeUnknownError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import (
     API_VERSION,
     FINALIZER,
     KIND,
@@ -27,24 +38,13 @@ from image_share_operator.api import (
     Key,
     Membership,
 )
-from image_share_operator.cloud.tenants import blame
-from image_share_operator.credentials import Held
-from image_share_operator.errors import (
-    ImagesRefusedError,
-    JobUnknownError,
-    KubeError,
-    KubeRetryableError,
-    ObjectGoneError,
-    OutcomeUnknownError,
-    RetryableError,
-    TerminalError,
-    ThrottledError,
-)
-from image_share_operator.facts import JobReport, Leftover
-from image_share_operator.pace import Policy
-from image_share_operator.reasons import Reason
-from image_share_operator.reconciler import Reconciler
-from image_share_operator.store import Entry, Store
+from image_share_operator.cloud.sessions import blame
+from image_share_operator.controller.credential_cache import Held
+from image_share_operator.controller.object_store import Entry, Store
+from image_share_operator.controller.reconciler import Reconciler
+from image_share_operator.planning import requeue
+from image_share_operator.planning.model import JobReport, Leftover
+from image_share_operator.planning.requeue import Policy
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 NEVER = timedelta(days=3650)
@@ -588,7 +588,7 @@ class World:
             return
         except KubeError:
             self.failures += 1
-            again = pace.backoff(self.failures, jitter=0.5)
+            again = requeue.backoff(self.failures, jitter=0.5)
         else:
             self.failures = 0
             self._check_turn(began, again)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from kubernetes.aio import client, config
 
-from image_share_operator.apiserver import MAX_BODY, ApiServer
-from image_share_operator.errors import KubeRetryableError, ObjectGoneError
+from image_share_operator.api.errors import KubeRetryableError, ObjectGoneError
+from image_share_operator.kube.client import MAX_BODY, ApiServer
 
 pytestmark = pytest.mark.timeout(10)
 SECRET = "hunter2-marked"

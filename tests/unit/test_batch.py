@@ -8,12 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from image_share_operator import metrics, pace
-from image_share_operator.api import Decision, JobState
-from image_share_operator.cloud import refusals
-from image_share_operator.cloud.batch import FELLOWS_WAIT, Batcher
-from image_share_operator.cloud.experience import REGROWTH_S
-from image_share_operator.errors import (
+from image_share_operator.api.errors import (
     BatchTooLargeError,
     CloudError,
     ImagesRefusedError,
@@ -22,7 +17,13 @@ from image_share_operator.errors import (
     RetryableError,
     TerminalError,
 )
-from image_share_operator.facts import JobReport, Leftover
+from image_share_operator.api.types import Decision, JobState
+from image_share_operator.cloud.coalescing.batch_history import REGROWTH_S
+from image_share_operator.cloud.coalescing.batcher import FELLOWS_WAIT, Batcher
+from image_share_operator.cloud.http import error_mapping
+from image_share_operator.planning import requeue
+from image_share_operator.planning.model import JobReport, Leftover
+from image_share_operator.telemetry import metrics
 
 pytestmark = pytest.mark.looptime
 
@@ -35,7 +36,7 @@ def refusal(status: int, code: str | None = None) -> CloudError:
     """What the client makes of a refused PUT."""
     request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
     body = {"error": {"code": code, "message": "why"}}
-    return refusals.batch_refusal(httpx.Response(status, json=body, request=request))
+    return error_mapping.batch_refusal(httpx.Response(status, json=body, request=request))
 
 
 class Cloud:
@@ -238,7 +239,7 @@ async def test_one_object_is_told_to_narrow_when_what_may_pass_does_not() -> Non
     cloud.fails = refusal(400, "IMG.0046")
 
     stubborn: list[bool] = []
-    for _ in range(2 * pace.MAX_QUICK_RETRIES):
+    for _ in range(2 * requeue.MAX_QUICK_RETRIES):
         with pytest.raises(RefusedForNowError) as caught:
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
         stubborn.append(caught.value.stubborn)
@@ -250,7 +251,7 @@ async def test_one_object_is_told_to_narrow_soon_while_others_get_through() -> N
     cloud = Cloud()
     batcher = cloud.batcher()
     cloud.spoiled, cloud.refusal = frozenset("a"), refusal(400, "IMG.0046")
-    for _ in range(pace.MAX_QUICK_RETRIES):
+    for _ in range(requeue.MAX_QUICK_RETRIES):
         with pytest.raises(RefusedForNowError):
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
     await batcher.submit(ACCEPT, None, ("c",), None)

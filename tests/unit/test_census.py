@@ -6,12 +6,12 @@ from typing import Any, cast
 import pytest
 from drive import spec
 
-from image_share_operator.api import Key
-from image_share_operator.apiserver import ApiServer
-from image_share_operator.census import EVERY, Census
-from image_share_operator.errors import KubeRetryableError
-from image_share_operator.queue import WorkQueue
-from image_share_operator.store import Store
+from image_share_operator.api.errors import KubeRetryableError
+from image_share_operator.api.types import Key
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.kube.client import ApiServer
+from image_share_operator.kube.watch.resync import EVERY, Census
 
 pytestmark = pytest.mark.looptime
 

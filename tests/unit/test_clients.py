@@ -12,8 +12,8 @@ import httpx
 import pytest
 import trustme
 
-from image_share_operator.cloud.transport import MAX_AUTHORITIES, Clients
-from image_share_operator.cloud.trust import Authorities, authorities
+from image_share_operator.cloud.http.ca_bundle import Authorities, authorities
+from image_share_operator.cloud.http.transport import MAX_AUTHORITIES, Clients
 
 URL = "https://ims.test"
 SECOND = timedelta(seconds=1)

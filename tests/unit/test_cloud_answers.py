@@ -6,19 +6,20 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from image_share_operator.api import Decision, JobState, Membership
-from image_share_operator.cloud import refusals, wire
-from image_share_operator.cloud.body import MAX_VALUES, error_of, one_line, parse_body
-from image_share_operator.cloud.codes import Kind, kind_of, kind_of_batch
-from image_share_operator.errors import (
+from image_share_operator.api.credentials import PasswordCredentials
+from image_share_operator.api.errors import (
     ImagesRefusedError,
     OutcomeUnknownError,
     RetryableError,
     TerminalError,
     ThrottledError,
 )
-from image_share_operator.identity import PasswordCredentials
-from image_share_operator.reasons import Reason
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Decision, JobState, Membership
+from image_share_operator.cloud.http import error_mapping
+from image_share_operator.cloud.http.error_codes import Kind, kind_of, kind_of_batch
+from image_share_operator.cloud.http.payload import MAX_VALUES, error_of, one_line, parse_body
+from image_share_operator.cloud.ims import codec
 
 TOKEN = "MIItoken-" + "x" * 2000
 
@@ -176,7 +177,7 @@ def test_one_line_cuts_long_words_lines_and_control_characters() -> None:
 def test_retry_after_reads_seconds_and_dates(
     headers: dict[str, str], expected: float | None
 ) -> None:
-    wait = refusals.retry_after(answer(429, **headers))
+    wait = error_mapping.retry_after(answer(429, **headers))
 
     assert wait == (None if expected is None else timedelta(seconds=expected))
 
@@ -195,7 +196,7 @@ def test_retry_after_reads_seconds_and_dates(
 def test_refusal_says_what_to_do(
     status: int, code: str | None, error: type[Exception], reason: Reason
 ) -> None:
-    found = refusals.refusal(answer(status, {"error": {"code": code, "message": "why"}}))
+    found = error_mapping.refusal(answer(status, {"error": {"code": code, "message": "why"}}))
 
     assert type(found) is error
     assert getattr(found, "reason", None) is reason
@@ -204,14 +205,14 @@ def test_refusal_says_what_to_do(
 
 
 def test_refusal_of_a_batch_for_an_image_is_told_apart() -> None:
-    found = refusals.refusal(answer(400, {"error": {"code": "IMG.0027", "message": "m"}}))
+    found = error_mapping.refusal(answer(400, {"error": {"code": "IMG.0027", "message": "m"}}))
 
     assert isinstance(found, ImagesRefusedError)
 
 
 @pytest.mark.parametrize("echo", [TOKEN, f"token {TOKEN} is dead", TOKEN[:60] + " " + TOKEN])
 def test_refusal_never_shows_the_token(echo: str) -> None:
-    found = refusals.refusal(answer(401, {"error_code": "APIGW.0301", "error_msg": echo}))
+    found = error_mapping.refusal(answer(401, {"error_code": "APIGW.0301", "error_msg": echo}))
 
     assert TOKEN not in str(found)
     assert "xxxxxxxx" * 10 not in str(found)
@@ -234,7 +235,7 @@ def test_refusal_never_shows_the_token(echo: str) -> None:
 def test_login_refusal_shows_the_code_and_never_the_text(
     status: int, body: object, reason: Reason
 ) -> None:
-    found = refusals.login_refusal(answer(status, body))
+    found = error_mapping.login_refusal(answer(status, body))
 
     assert getattr(found, "reason", None) is reason
     assert "secret" not in str(found)
@@ -255,7 +256,7 @@ def test_login_refusal_shows_the_code_and_never_the_text(
     ],
 )
 def test_token_refused_knows_each_flavour(status: int, body: object, *, refused: bool) -> None:
-    assert refusals.token_refused(answer(status, body)) is refused
+    assert error_mapping.token_refused(answer(status, body)) is refused
 
 
 @pytest.mark.parametrize(
@@ -272,7 +273,7 @@ def test_token_refused_knows_each_flavour(status: int, body: object, *, refused:
 def test_login_body_is_scoped_to_the_project_and_nothing_else(
     credentials: PasswordCredentials, user: dict[str, object]
 ) -> None:
-    body = wire.login_body(credentials, "pid")
+    body = codec.login_body(credentials, "pid")
 
     assert body["auth"]["identity"]["password"]["user"] == user
     assert body["auth"]["scope"] == {"project": {"id": "pid"}}
@@ -288,7 +289,7 @@ def test_login_body_is_scoped_to_the_project_and_nothing_else(
 def test_update_members_body_names_a_vault_on_accept_only(
     decision: Decision, expected: dict[str, str]
 ) -> None:
-    body = wire.update_members_body("pid", decision, "v", ("a", "b"))
+    body = codec.update_members_body("pid", decision, "v", ("a", "b"))
 
     assert body == {"images": ["a", "b"], "project_id": "pid", **expected}
 
@@ -307,7 +308,7 @@ def test_update_members_body_names_a_vault_on_accept_only(
 def test_read_job_folds_case_and_takes_an_odd_word_for_running(
     word: str, state: JobState, odd: str | None
 ) -> None:
-    job = wire.read_job(answer(200, {"status": word, "end_time": "", "error_code": None}))
+    job = codec.read_job(answer(200, {"status": word, "end_time": "", "error_code": None}))
 
     assert (job.state, job.odd_status, job.end_time, job.error_code) == (state, odd, None, None)
 
@@ -326,7 +327,7 @@ def test_read_job_folds_case_and_takes_an_odd_word_for_running(
     ids=["good", "capitals", "twice", "empty", "absent", "text", "odd rows"],
 )
 def test_read_job_takes_failed_rows_from_any_results(results: object, failed: set[str]) -> None:
-    job = wire.read_job(answer(200, {"status": "FAIL", "entities": {"results": results}}))
+    job = codec.read_job(answer(200, {"status": "FAIL", "entities": {"results": results}}))
 
     assert set(job.failed_rows) == failed
 
@@ -334,24 +335,26 @@ def test_read_job_takes_failed_rows_from_any_results(results: object, failed: se
 @pytest.mark.parametrize("body", [{}, {"status": None}, {"status": 7}, [], None])
 def test_read_job_without_a_status_is_tried_again(body: object) -> None:
     with pytest.raises(RetryableError):
-        wire.read_job(answer(200, body))
+        codec.read_job(answer(200, body))
 
 
 @pytest.mark.parametrize("body", [{}, {"job_id": None}, {"job_id": ""}, [], None])
 def test_read_job_id_without_one_is_an_unknown_outcome(body: object) -> None:
     with pytest.raises(OutcomeUnknownError):
-        wire.read_job_id(answer(200, body))
+        codec.read_job_id(answer(200, body))
 
 
 def test_read_member_takes_the_three_words_and_no_other() -> None:
-    assert wire.read_member(answer(200, {"status": "accepted"})) is Membership.ACCEPTED
+    assert codec.read_member(answer(200, {"status": "accepted"})) is Membership.ACCEPTED
     with pytest.raises(RetryableError, match="dancing"):
-        wire.read_member(answer(200, {"status": "dancing"}))
+        codec.read_member(answer(200, {"status": "dancing"}))
 
 
 def test_read_token_takes_an_expiry_with_and_without_fractions() -> None:
     for text in ("2026-01-31T12:00:00.000000Z", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00"):
-        token = wire.read_token(answer(201, {"token": {"expires_at": text}}, X_Subject_Token=TOKEN))
+        token = codec.read_token(
+            answer(201, {"token": {"expires_at": text}}, X_Subject_Token=TOKEN)
+        )
 
         assert token.expires_at.isoformat() == "2026-01-31T12:00:00+00:00"
         assert TOKEN not in repr(token)
@@ -360,7 +363,7 @@ def test_read_token_takes_an_expiry_with_and_without_fractions() -> None:
 @pytest.mark.parametrize("body", [{}, {"token": {}}, {"token": {"expires_at": "soon"}}, None])
 def test_read_token_without_an_expiry_is_tried_again(body: object) -> None:
     with pytest.raises(RetryableError):
-        wire.read_token(answer(201, body, X_Subject_Token=TOKEN))
+        codec.read_token(answer(201, body, X_Subject_Token=TOKEN))
 
 
 def test_body_is_parsed_once() -> None:
@@ -384,14 +387,14 @@ def test_body_of_too_many_values_is_not_parsed(rows: str) -> None:
 
     assert parse_body(response) == {}
     with pytest.raises(RetryableError, match="without images"):
-        wire.read_shares(response, "pid", 500)
+        codec.read_shares(response, "pid", 500)
 
 
 def test_page_of_500_images_with_60_fields_each_is_read() -> None:
     row = {f"__field_{n}": "a text with a comma, and [brackets]" for n in range(60)}
     listed = [{"id": f"image-{n}", "owner": "o", "tags": [], **row} for n in range(500)]
 
-    page = wire.read_shares(answer(200, {"images": listed}), "pid", 500)
+    page = codec.read_shares(answer(200, {"images": listed}), "pid", 500)
 
     assert len(page.images) == 500
 
@@ -401,23 +404,25 @@ def rows(count: int) -> dict[str, object]:
 
 
 def test_read_shares_takes_as_many_rows_as_were_asked_for() -> None:
-    page = wire.read_shares(answer(200, rows(5)), "pid", 5)
+    page = codec.read_shares(answer(200, rows(5)), "pid", 5)
 
     assert page.images == tuple(f"image-{n}" for n in range(5))
     assert page.marker == "image-4"
     with pytest.raises(RetryableError, match="6 images, 5 were asked for"):
-        wire.read_shares(answer(200, rows(6)), "pid", 5)
+        codec.read_shares(answer(200, rows(6)), "pid", 5)
 
 
 @pytest.mark.parametrize("text", ["", "<html>", "[]", "{}", '{"images": 5}', '{"images": {}}'])
 def test_read_shares_takes_no_other_body_for_an_empty_list(text: str) -> None:
     with pytest.raises(RetryableError, match="without images"):
-        wire.read_shares(answer(200, text=text), "pid", 500)
+        codec.read_shares(answer(200, text=text), "pid", 500)
 
 
 @pytest.mark.parametrize("body", [{"images": []}, {"images": None}])
 def test_read_shares_takes_an_empty_list(body: object) -> None:
-    assert wire.read_shares(answer(200, body), "pid", 500) == wire.SharePage(images=(), marker=None)
+    assert codec.read_shares(answer(200, body), "pid", 500) == codec.SharePage(
+        images=(), marker=None
+    )
 
 
 def test_read_shares_leaves_out_what_is_not_shared_with_the_project_or_has_no_id() -> None:
@@ -429,6 +434,6 @@ def test_read_shares_leaves_out_what_is_not_shared_with_the_project_or_has_no_id
         {"id": "other", "owner": "o"},
     ]
 
-    page = wire.read_shares(answer(200, {"images": listed}), "pid", 500)
+    page = codec.read_shares(answer(200, {"images": listed}), "pid", 500)
 
     assert page.images == ("other",)

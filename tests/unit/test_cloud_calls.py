@@ -12,28 +12,28 @@ import pytest
 import trustme
 from drive import PROJECT, Clock
 
-from image_share_operator.api import Decision, Endpoints, Membership
-from image_share_operator.cloud import routes
-from image_share_operator.cloud.bounds import MAX_BODY_BYTES
-from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.circuit import THRESHOLD, CircuitOpenError, Circuits
-from image_share_operator.cloud.guard import REFUSED_FOR
-from image_share_operator.cloud.tenants import Sharing, Tenant, Tenants
-from image_share_operator.cloud.transport import Clients
-from image_share_operator.errors import (
+from image_share_operator.api.credentials import (
+    Credentials,
+    Identity,
+    PasswordCredentials,
+    TokenCredentials,
+)
+from image_share_operator.api.errors import (
     JobUnknownError,
     OutcomeUnknownError,
     RetryableError,
     TerminalError,
     ThrottledError,
 )
-from image_share_operator.identity import (
-    Credentials,
-    Identity,
-    PasswordCredentials,
-    TokenCredentials,
-)
-from image_share_operator.reasons import Reason
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Decision, Endpoints, Membership
+from image_share_operator.cloud.http import routes
+from image_share_operator.cloud.http.circuit_breaker import THRESHOLD, CircuitOpenError, Circuits
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.size_limit import MAX_BODY_BYTES
+from image_share_operator.cloud.http.transport import Clients
+from image_share_operator.cloud.iam.login_guard import REFUSED_FOR
+from image_share_operator.cloud.sessions import Sharing, Tenant, Tenants
 
 pytestmark = pytest.mark.looptime
 PASSWORD = PasswordCredentials(user_name="u", password="hunter2-marked", domain_name="d")

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from drive import Clock
 
-from image_share_operator.cloud.circuit import (
+from image_share_operator.api.errors import ThrottledError
+from image_share_operator.cloud.http.circuit_breaker import (
     CEILING,
     PROBE_TIME,
     THRESHOLD,
@@ -14,7 +15,6 @@ from image_share_operator.cloud.circuit import (
     Circuits,
     Throttle,
 )
-from image_share_operator.errors import ThrottledError
 
 
 def broken(clock: Clock, failures: int = THRESHOLD) -> Circuit:

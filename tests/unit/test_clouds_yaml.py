@@ -2,8 +2,8 @@
 
 import pytest
 
-from image_share_operator import clouds_yaml
-from image_share_operator.identity import PasswordCredentials, TokenCredentials
+from image_share_operator.api import clouds_yaml
+from image_share_operator.api.credentials import PasswordCredentials, TokenCredentials
 
 PASSWORD = "hunter2-in-the-yaml"
 pytestmark = pytest.mark.timeout(10)  # the first test imports the library

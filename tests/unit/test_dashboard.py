@@ -9,7 +9,7 @@ import pytest
 
 import dashboard
 from dashboard import Panel
-from image_share_operator import metrics
+from image_share_operator.telemetry import metrics
 
 UNSHOWN = {"process_max_fds", "process_open_fds", "process_start_time_seconds"}
 UNSHOWN |= {"process_virtual_memory_bytes"}

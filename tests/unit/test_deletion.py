@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from drive import IMAGES, Drive, spec
 
-from image_share_operator.api import FINALIZER, Membership
-from image_share_operator.credentials import UnusableSecretError
-from image_share_operator.errors import TerminalError
-from image_share_operator.reasons import Reason
+from image_share_operator.api.errors import TerminalError
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import FINALIZER, Membership
+from image_share_operator.controller.credential_cache import UnusableSecretError
 
 ACCEPTED, REJECTED = Membership.ACCEPTED, Membership.REJECTED
 MISSING = UnusableSecretError("Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version="")

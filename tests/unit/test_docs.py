@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from image_share_operator.reasons import Reason
+from image_share_operator.api.reasons import Reason
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -9,13 +9,13 @@ from datetime import timedelta
 
 import pytest
 
-from image_share_operator.election import Election, Record, Timing, elapsed_s
-from image_share_operator.errors import (
+from image_share_operator.api.errors import (
     KubeConflictError,
     KubeForbiddenError,
     KubeRetryableError,
     LostLeadError,
 )
+from image_share_operator.kube.leader_election import Election, Record, Timing, elapsed_s
 
 pytestmark = pytest.mark.looptime
 TIMING = Timing()

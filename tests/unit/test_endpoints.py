@@ -10,12 +10,12 @@ from drive import spec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from image_share_operator.api import Desired
-from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.transport import Clients
-from image_share_operator.errors import InvalidSpecError, TerminalError
-from image_share_operator.fields import is_base_url
-from image_share_operator.reasons import Reason
+from image_share_operator.api.errors import InvalidSpecError, TerminalError
+from image_share_operator.api.fields import is_base_url
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Desired
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.transport import Clients
 
 GOOD = "https://ims.test"
 

@@ -10,9 +10,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from image_share_operator import metrics, scope, tracing
-from image_share_operator.cloud.call import Caller
-from image_share_operator.errors import OutcomeUnknownError, RetryableError
+from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.telemetry import context, metrics, tracing
 
 ROUTE = "/v1/cloudimages/members"
 NAME = "image_share_operator_cloud_errors_total"
@@ -125,7 +125,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 async def test_trace_shows_the_exchange_within_the_pass(spans: InMemorySpanExporter) -> None:
-    here = scope.Scope(namespace="demo", name="web")
+    here = context.Scope(namespace="demo", name="web")
     with tracing.span("reconcile", here.attributes):
         running = tracing.trace_id()
         await send(answering(503))

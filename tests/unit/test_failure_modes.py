@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from image_share_operator.reasons import Reason
+from image_share_operator.api.reasons import Reason
 
 TESTS = Path(__file__).parents[1]
 PAGE = (TESTS.parent / "docs/failure-modes.md").read_text()

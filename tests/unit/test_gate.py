@@ -11,10 +11,10 @@ import httpx
 import pytest
 from drive import START
 
-from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.circuit import THRESHOLD, CircuitOpenError, Circuits
-from image_share_operator.errors import CloudError
-from image_share_operator.gate import Gates, Limits
+from image_share_operator.api.errors import CloudError
+from image_share_operator.cloud.http.circuit_breaker import THRESHOLD, CircuitOpenError, Circuits
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.flowcontrol.limiter import Gates, Limits
 
 pytestmark = pytest.mark.looptime
 

@@ -11,15 +11,20 @@ import httpx
 import pytest
 from drive import Clock
 
-from image_share_operator.api import Endpoints, Membership
-from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.circuit import MAX_QUIET, Circuits
-from image_share_operator.cloud.guard import REFUSED_FOR
-from image_share_operator.cloud.tenants import Sharing, Tenants
-from image_share_operator.doubts import Doubt
-from image_share_operator.errors import CloudError, RetryableError, TerminalError, ThrottledError
-from image_share_operator.identity import Credentials, Identity, PasswordCredentials
-from image_share_operator.reasons import Reason
+from image_share_operator.api.credentials import Credentials, Identity, PasswordCredentials
+from image_share_operator.api.errors import (
+    CloudError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Endpoints, Membership
+from image_share_operator.cloud.http.circuit_breaker import MAX_QUIET, Circuits
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.iam.login_guard import REFUSED_FOR
+from image_share_operator.cloud.sessions import Sharing, Tenants
+from image_share_operator.controller.login_history import Doubt
 
 pytestmark = pytest.mark.looptime
 WRONG = PasswordCredentials(user_name="u", password="wrong", domain_name="d")

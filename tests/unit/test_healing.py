@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from drive import IMAGES, KEY, Drive, spec
 
-from image_share_operator import status as status_json
-from image_share_operator.api import Membership
-from image_share_operator.errors import KubeInvalidError, KubeRetryableError
+from image_share_operator.api import status_json
+from image_share_operator.api.errors import KubeInvalidError, KubeRetryableError
+from image_share_operator.api.types import Membership
 
 REFUSED = KubeInvalidError("patch imageshareacceptances/status: HTTP 422")
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from drive import START, Drive, told
 
-from image_share_operator import status as status_json
-from image_share_operator.api import FINALIZER, RECONCILE_AT, Key
-from image_share_operator.intake import Intake
-from image_share_operator.queue import WorkQueue
-from image_share_operator.reasons import Reason
-from image_share_operator.shard import Shard
-from image_share_operator.store import Store
-from image_share_operator.streams import Streams
+from image_share_operator.api import status_json
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import FINALIZER, RECONCILE_AT, Key
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.kube.watch.ingest import Intake
+from image_share_operator.kube.watch.watch_state import Streams
+from image_share_operator.sharding import Shard
 
 OWN, FOREIGN = "own", "foreign"
 """Namespaces of two parts."""

@@ -6,10 +6,15 @@ from datetime import datetime, timedelta
 import pytest
 from drive import START
 
-from image_share_operator.api import JobState
-from image_share_operator.cloud.jobs import FRESH_MOST_S, FRESH_S, LEARNED_FROM, Jobs
-from image_share_operator.errors import RetryableError
-from image_share_operator.facts import JobReport
+from image_share_operator.api.errors import RetryableError
+from image_share_operator.api.types import JobState
+from image_share_operator.cloud.coalescing.job_poller import (
+    FRESH_MOST_S,
+    FRESH_S,
+    LEARNED_FROM,
+    Jobs,
+)
+from image_share_operator.planning.model import JobReport
 
 pytestmark = pytest.mark.looptime
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, Drive, spec
 
-from image_share_operator import metrics
-from image_share_operator.api import Membership
-from image_share_operator.credentials import UnusableSecretError
-from image_share_operator.errors import RetryableError, TerminalError, ThrottledError
-from image_share_operator.reasons import Reason
+from image_share_operator.api.errors import RetryableError, TerminalError, ThrottledError
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Membership
+from image_share_operator.controller.credential_cache import UnusableSecretError
+from image_share_operator.telemetry import metrics
 
-LOGGER = "image_share_operator.keeper"
+LOGGER = "image_share_operator.controller.status_writer"
 
 
 def sample(name: str, **labels: str) -> float:

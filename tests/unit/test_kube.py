@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from image_share_operator.api import Key
-from image_share_operator.apiserver import POOL, ApiServer
-from image_share_operator.errors import LostLeadError
-from image_share_operator.kube import AT_ONCE, Kube
+from image_share_operator.api.errors import LostLeadError
+from image_share_operator.api.types import Key
+from image_share_operator.kube.client import POOL, ApiServer
+from image_share_operator.kube.objects import AT_ONCE, Kube
 
 pytestmark = pytest.mark.looptime
 CALL_S = 0.1

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from image_share_operator import logs, scope, settings
+from image_share_operator import settings
+from image_share_operator.telemetry import context, logs
 
 FIELDS = {"time", "level", "logger", "msg"}
 
@@ -35,10 +36,12 @@ def lines(capsys: Capture) -> list[dict[str, object]]:
 
 
 async def in_a_pass(namespace: str, name: str) -> None:
-    scope.enter(namespace, name)
-    scope.works_on(3)
+    context.enter(namespace, name)
+    context.works_on(3)
     await asyncio.sleep(0)  # another pass runs meanwhile
-    logging.getLogger("image_share_operator.keeper").info("said", extra={"job_id": "4711"})
+    logging.getLogger("image_share_operator.controller.status_writer").info(
+        "said", extra={"job_id": "4711"}
+    )
 
 
 async def test_line_of_a_pass_says_whose_it_was_and_which(capsys: Capture) -> None:
@@ -58,11 +61,11 @@ async def test_work_for_many_passes_belongs_to_none(capsys: Capture) -> None:
     logs.configure("json", "info", {})
 
     async def shared() -> None:
-        logging.getLogger("image_share_operator.cloud.batch").info("sent")
+        logging.getLogger("image_share_operator.cloud.coalescing.batcher").info("sent")
 
     async def first() -> None:
-        scope.enter("demo", "web")
-        await asyncio.create_task(shared(), context=scope.shared())
+        context.enter("demo", "web")
+        await asyncio.create_task(shared(), context=context.shared())
 
     await asyncio.create_task(first())
 
@@ -100,9 +103,11 @@ def test_line_of_kopf_has_the_form_of_ours_and_no_trace(capsys: Capture) -> None
 async def test_text_names_the_object_of_each_line_of_a_pass_once(capsys: Capture) -> None:
     logs.configure("text", "info", {})
 
-    scope.enter("demo", "web")
-    logging.getLogger("image_share_operator.cloud.call").warning("GET /x: HTTP 503")
-    logging.getLogger("image_share_operator.keeper").info("demo/web: Ready True, Accepted")
+    context.enter("demo", "web")
+    logging.getLogger("image_share_operator.cloud.http.client").warning("GET /x: HTTP 503")
+    logging.getLogger("image_share_operator.controller.status_writer").info(
+        "demo/web: Ready True, Accepted"
+    )
 
     told = [line.split(maxsplit=2)[2] for line in capsys.readouterr().err.splitlines()]
     assert told == ["demo/web: GET /x: HTTP 503", "demo/web: Ready True, Accepted"]
@@ -111,7 +116,7 @@ async def test_text_names_the_object_of_each_line_of_a_pass_once(capsys: Capture
 def test_text_shows_the_id_that_support_asks_for(capsys: Capture) -> None:
     logs.configure("text", "info", {})
 
-    logging.getLogger("image_share_operator.cloud.call").warning(
+    logging.getLogger("image_share_operator.cloud.http.client").warning(
         "PUT /x: HTTP 503", extra={"request_id": "abc-1"}
     )
 
@@ -121,8 +126,8 @@ def test_text_shows_the_id_that_support_asks_for(capsys: Capture) -> None:
 def test_part_has_a_level_of_its_own(capsys: Capture) -> None:
     logs.configure("text", "warning", {"cloud": "debug", "watch": "error"})
 
-    logging.getLogger("image_share_operator.cloud.call").debug("shown")
-    logging.getLogger("image_share_operator.keeper").info("not shown")
+    logging.getLogger("image_share_operator.cloud.http.client").debug("shown")
+    logging.getLogger("image_share_operator.controller.status_writer").info("not shown")
     logging.getLogger("image_share_operator.handlers").warning("not shown either")
     logging.getLogger("kopf.activities").warning("nor this")
 

@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 import pytest
 
-from image_share_operator.cloud.transport import Clients
+from image_share_operator.cloud.http.transport import Clients
 
 SECOND = timedelta(seconds=1)
 SILENT = 200

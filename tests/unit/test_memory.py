@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from image_share_operator.memory import TRIM_S, Trimmer
+from image_share_operator.allocator import TRIM_S, Trimmer
 
 OPERATOR = Path(__file__).parents[2] / "operator"
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.metrics_core import Metric
 
 from envtest.processes import free_port
-from image_share_operator import metrics, probes
+from image_share_operator.telemetry import metrics, probes
 
 BASE_UNITS = ("seconds", "bytes", "ratio")
 OTHER_UNITS = ("minutes", "hours", "milliseconds", "ms", "percent", "kilobytes", "megabytes")

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from served import Answer, served
 
-from image_share_operator.api import Key
-from image_share_operator.news import News, response_class
+from image_share_operator.api.types import Key
+from image_share_operator.kube.watch.event_filter import News, response_class
 
 KEY, UID = Key("demo", "web"), "6bfffb37-73b8-48a3-ae43-9f0b74505e17"
 

@@ -19,19 +19,19 @@ import httpx
 import pytest
 from drive import START, spec
 
-from image_share_operator import pace
-from image_share_operator.api import API_VERSION, KIND, Key
-from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.circuit import CEILING, THRESHOLD, Circuits
-from image_share_operator.cloud.tenants import Sharing, Tenants, blame
-from image_share_operator.credentials import Held
-from image_share_operator.gate import Gates, Limits
-from image_share_operator.identity import PasswordCredentials
-from image_share_operator.pace import Policy
-from image_share_operator.queue import WorkQueue
-from image_share_operator.reconciler import Reconciler
-from image_share_operator.store import Store
-from image_share_operator.workers import Workers
+from image_share_operator.api.credentials import PasswordCredentials
+from image_share_operator.api.types import API_VERSION, KIND, Key
+from image_share_operator.cloud.http.circuit_breaker import CEILING, THRESHOLD, Circuits
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.sessions import Sharing, Tenants, blame
+from image_share_operator.controller.credential_cache import Held
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.reconciler import Reconciler
+from image_share_operator.controller.workers import Workers
+from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.flowcontrol.limiter import Gates, Limits
+from image_share_operator.planning import requeue
+from image_share_operator.planning.requeue import Policy
 
 # The fewest empty rounds of the loop per step of its clock: nothing here needs more.
 pytestmark = [pytest.mark.looptime(noop_cycles=2), pytest.mark.timeout(120)]
@@ -44,7 +44,7 @@ TIMEOUT = timedelta(seconds=30)
 LATENCY_S = 0.02
 A, B = "a.test", "b.test"
 """Hosts of two clouds; each serves both IAM and IMS."""
-HEALS_WITHIN = CEILING + pace.backoff(99, jitter=1.0)
+HEALS_WITHIN = CEILING + requeue.backoff(99, jitter=1.0)
 """A resource whose own request was the last probe rests for longest."""
 
 
@@ -57,7 +57,7 @@ def most_requests(outage: timedelta) -> int:
     """
     probes, at = 0, timedelta()
     while True:
-        at += pace.backoff(probes + 1, jitter=0.0, ceiling=CEILING)
+        at += requeue.backoff(probes + 1, jitter=0.0, ceiling=CEILING)
         if at > outage:
             return THRESHOLD + AT_ONCE + probes
         probes += 1

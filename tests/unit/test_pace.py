@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from image_share_operator import pace
+from image_share_operator.planning import requeue
 
 
 def s(seconds: float) -> timedelta:
@@ -16,16 +16,16 @@ def s(seconds: float) -> timedelta:
     [(1, 1.0, 1), (1, 0.0, 0.5), (2, 1.0, 2), (5, 1.0, 16), (9, 1.0, 256), (10, 1.0, 300)],
 )
 def test_backoff_doubles_up_to_its_ceiling(failures: int, jitter: float, expected: float) -> None:
-    assert pace.backoff(failures, jitter=jitter) == s(expected)
+    assert requeue.backoff(failures, jitter=jitter) == s(expected)
 
 
 def test_backoff_survives_any_number_of_failures() -> None:
-    assert pace.backoff(100_000, jitter=1.0) == s(300)
+    assert requeue.backoff(100_000, jitter=1.0) == s(300)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
 def test_backoff_never_undercuts_what_the_cloud_asked_for(jitter: float) -> None:
-    assert pace.backoff(1, jitter=jitter, retry_after=s(90)) >= s(90)
+    assert requeue.backoff(1, jitter=jitter, retry_after=s(90)) >= s(90)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_backoff_never_undercuts_what_the_cloud_asked_for(jitter: float) -> None
     ],
 )
 def test_poll_after_follows_the_age_of_the_job(age: float, typical: float, expected: float) -> None:
-    assert pace.poll_after(s(age), s(typical)) == s(expected)
+    assert requeue.poll_after(s(age), s(typical)) == s(expected)
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,17 @@ def test_poll_after_follows_the_age_of_the_job(age: float, typical: float, expec
 def test_share_after_grows_with_the_wait_up_to_the_interval(
     waited: float, most: float, expected: float
 ) -> None:
-    assert pace.share_after(s(waited), first=s(10), most=s(most)) == s(expected)
+    assert requeue.share_after(s(waited), first=s(10), most=s(most)) == s(expected)
 
 
 def test_spread_stays_within_a_tenth() -> None:
-    assert pace.spread(s(100), 0.0) == s(90)
-    assert pace.spread(s(100), 1.0) == s(110)
+    assert requeue.spread(s(100), 0.0) == s(90)
+    assert requeue.spread(s(100), 1.0) == s(110)
 
 
 @pytest.mark.parametrize(("age", "expected"), [(0, 0.2), (4, 1), (60, 5)])
 def test_settle_after_looks_often_at_first(age: float, expected: float) -> None:
-    assert pace.settle_after(s(age)) == s(expected)
+    assert requeue.settle_after(s(age)) == s(expected)
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_settle_after_looks_often_at_first(age: float, expected: float) -> None:
 def test_duration_reads_what_can_be_read(
     begin: str | None, end: str | None, expected: float | None
 ) -> None:
-    assert pace.duration(begin, end) == (None if expected is None else s(expected))
+    assert requeue.duration(begin, end) == (None if expected is None else s(expected))

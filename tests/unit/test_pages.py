@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from image_share_operator.cloud.pages import MAX_PAGES, EndlessError, MovedError, pages
-from image_share_operator.errors import TerminalError
-from image_share_operator.reasons import Reason
+from image_share_operator.api.errors import TerminalError
+from image_share_operator.api.reasons import Reason
+from image_share_operator.cloud.ims.pagination import MAX_PAGES, EndlessError, MovedError, pages
 
 REFUSED = TerminalError("no", reason=Reason.INVALID_REQUEST)
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, PROJECT, START
 
-from image_share_operator import plan
-from image_share_operator.api import (
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import (
     REGIONS,
     Condition,
     ConditionType,
@@ -20,7 +20,8 @@ from image_share_operator.api import (
     Membership,
     Status,
 )
-from image_share_operator.facts import (
+from image_share_operator.planning import planner
+from image_share_operator.planning.model import (
     Company,
     Facts,
     Follow,
@@ -31,8 +32,7 @@ from image_share_operator.facts import (
     Step,
     Submit,
 )
-from image_share_operator.pace import Policy
-from image_share_operator.reasons import Reason
+from image_share_operator.planning.requeue import Policy
 
 A, B, C, D = IMAGES[:4]
 PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
@@ -314,7 +314,7 @@ def given(case: Case) -> Facts:
 
 @pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED.keys())
 def test_judge_says_where_an_image_stands(case: Case) -> None:
-    (verdict,) = plan.judge(case.asked, given(case), START + case.after, POLICY)
+    (verdict,) = planner.judge(case.asked, given(case), START + case.after, POLICY)
 
     assert verdict.outcome is case.want
     assert verdict.membership is case.member
@@ -323,14 +323,14 @@ def test_judge_says_where_an_image_stands(case: Case) -> None:
 def test_judge_keeps_the_order_of_the_spec() -> None:
     facts = Facts(status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT})
 
-    verdicts = plan.judge(desired(C, A, B), facts, START, POLICY)
+    verdicts = planner.judge(desired(C, A, B), facts, START, POLICY)
 
     assert [v.image for v in verdicts] == [C, A, B]
     assert [v.outcome for v in verdicts] == [Outcome.NOT_SHARED, Outcome.MISSING, Outcome.DONE]
 
 
 def test_judge_takes_an_image_that_nobody_looked_at_as_not_shared() -> None:
-    (verdict,) = plan.judge(desired(), Facts(status=NEVER_SEEN, members={}), START, POLICY)
+    (verdict,) = planner.judge(desired(), Facts(status=NEVER_SEEN, members={}), START, POLICY)
 
     assert verdict.outcome is Outcome.NOT_SHARED
 
@@ -349,7 +349,7 @@ def test_judge_several_images_of_a_failed_job_that_names_none(
         divisible=divisible,
     )
 
-    verdicts = plan.judge(desired(A, B), facts, START, POLICY)
+    verdicts = planner.judge(desired(A, B), facts, START, POLICY)
 
     assert [v.outcome for v in verdicts] == [outcome, outcome]
 
@@ -358,7 +358,7 @@ def test_judge_tells_what_a_failed_job_said() -> None:
     told = replace(FAIL, error_code="IMG.0098", fail_reason="broken")
     facts = Facts(status=known(told, row()), members={A: PENDING}, failed_rows={A: "FAIL"})
 
-    (verdict,) = plan.judge(desired(), facts, START, POLICY)
+    (verdict,) = planner.judge(desired(), facts, START, POLICY)
 
     assert verdict.message == "job j1 failed: IMG.0098 broken FAIL"
 
@@ -488,7 +488,7 @@ def test_next_step(case: Next) -> None:
     facts = Facts(status=case.status)
     facts = replace(facts, **case.facts)  # type: ignore[arg-type]  # names come with the table
 
-    step = plan.next_step(case.asked, facts, START + case.after, POLICY)
+    step = planner.next_step(case.asked, facts, START + case.after, POLICY)
 
     match step:
         case Report():
@@ -590,7 +590,7 @@ def test_a_batch_carries(case: Batch) -> None:
     facts = Facts(status=case.status, members=members, batch_limit=case.limit)
     facts = replace(facts, **case.facts)  # type: ignore[arg-type]  # names come with the table
 
-    step = plan.next_step(desired(*case.asked), facts, START + SECOND, POLICY)
+    step = planner.next_step(desired(*case.asked), facts, START + SECOND, POLICY)
 
     assert (step.images if isinstance(step, Submit) else ()) == case.want
 
@@ -603,7 +603,7 @@ def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
         failed = known(replace(FAIL, id=job_id), row(job_id=job_id))
         one = Facts(status=failed, members={A: PENDING}, jitter=jitter)
         one = replace(one, **facts)  # type: ignore[arg-type]  # names come with the table
-        step = plan.next_step(desired(), one, START + SECOND, POLICY)
+        step = planner.next_step(desired(), one, START + SECOND, POLICY)
         assert isinstance(step, Report)
         return step.retry_at
 
@@ -615,7 +615,7 @@ def test_a_batch_that_is_tried_again_says_so() -> None:
     rows = row(A, message="failed"), row(B, message="failed")
     facts = Facts(status=known(FAIL, *rows), members={A: PENDING, B: PENDING}, retry_at=START)
 
-    step = plan.next_step(desired(A, B), facts, START, POLICY)
+    step = planner.next_step(desired(A, B), facts, START, POLICY)
 
     assert isinstance(step, Submit)
     assert step.leftover == Leftover(job_id="j1", suspect=False, retry=True)
@@ -624,7 +624,7 @@ def test_a_batch_that_is_tried_again_says_so() -> None:
 def test_a_batch_tells_which_of_its_images_drifted() -> None:
     facts = Facts(status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING})
 
-    step = plan.next_step(desired(A, B), facts, START, POLICY)
+    step = planner.next_step(desired(A, B), facts, START, POLICY)
 
     assert isinstance(step, Submit)
     assert step.drifted == (A,)
@@ -634,7 +634,7 @@ def test_a_resource_that_goes_may_go_when_nothing_is_left_to_reject() -> None:
     going = desired(A, B, decision=Decision.REJECT, leaving=True)
     facts = Facts(status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
 
-    step = plan.next_step(going, facts, START, POLICY)
+    step = planner.next_step(going, facts, START, POLICY)
 
     assert isinstance(step, Report)
     assert step.finished
@@ -651,7 +651,7 @@ def test_a_resource_that_goes_needs_no_end_of_a_job_that_is_overdue(
     stuck = known(replace(RUNNING, decision=Decision.REJECT), row(), row(B))
     facts = Facts(status=stuck, members={A: REJECTED, B: other}, job_asked=True)
 
-    step = plan.next_step(going, facts, START + TIMEOUT, POLICY)
+    step = planner.next_step(going, facts, START + TIMEOUT, POLICY)
 
     assert isinstance(step, Report)
     assert step.finished is finished

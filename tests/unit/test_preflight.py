@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from image_share_operator.api import GROUP, PLURAL
-from image_share_operator.apiserver import ApiServer
-from image_share_operator.errors import KubeRetryableError, ObjectGoneError
-from image_share_operator.preflight import EVERY, SETTLES, Preflight
+from image_share_operator.api.errors import KubeRetryableError, ObjectGoneError
+from image_share_operator.api.types import GROUP, PLURAL
+from image_share_operator.kube.client import ApiServer
+from image_share_operator.kube.preflight import EVERY, SETTLES, Preflight
 
 pytestmark = pytest.mark.looptime
 

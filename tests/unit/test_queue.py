@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 import uvloop
 
-from image_share_operator.api import Key
-from image_share_operator.queue import WorkQueue
+from image_share_operator.api.types import Key
+from image_share_operator.controller.workqueue import WorkQueue
 
 pytestmark = pytest.mark.looptime
 

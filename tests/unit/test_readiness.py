@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from image_share_operator.apiserver import ApiServer
-from image_share_operator.errors import KubeRetryableError
-from image_share_operator.readiness import DEAF, LATER, Readiness
+from image_share_operator.api.errors import KubeRetryableError
+from image_share_operator.kube.client import ApiServer
+from image_share_operator.kube.watch.sync_check import DEAF, LATER, Readiness
 
 pytestmark = pytest.mark.looptime
 

@@ -5,10 +5,7 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, KEY, PROJECT, Drive, spec
 
-from image_share_operator import pace
-from image_share_operator.api import Membership
-from image_share_operator.credentials import UnusableSecretError
-from image_share_operator.errors import (
+from image_share_operator.api.errors import (
     BatchTooLargeError,
     ImagesRefusedError,
     KubeConflictError,
@@ -19,7 +16,10 @@ from image_share_operator.errors import (
     TerminalError,
     ThrottledError,
 )
-from image_share_operator.reasons import Reason
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Membership
+from image_share_operator.controller.credential_cache import UnusableSecretError
+from image_share_operator.planning import requeue
 
 ACCEPTED, PENDING, REJECTED = Membership.ACCEPTED, Membership.PENDING, Membership.REJECTED
 
@@ -281,7 +281,7 @@ async def test_reconciler_splits_what_should_have_passed_by_itself_and_did_not(c
     assert drive.status["summary"] == "4/5"
     assert [row["id"] for row in drive.status["images"] if "message" in row] == [IMAGES[3]]
     whole = [put for put in drive.cloud.puts if len(put) == 5]
-    assert len(whole) == 1 + pace.MAX_QUICK_RETRIES
+    assert len(whole) == 1 + requeue.MAX_QUICK_RETRIES
     assert len(drive.cloud.puts) - len(whole) <= 6
 
 

@@ -11,11 +11,10 @@ from typing import Any, cast
 import pytest
 from drive import START
 
-from image_share_operator.api import Key
-from image_share_operator.apiserver import ApiServer
-from image_share_operator.errors import KubeRetryableError, ObjectGoneError
-from image_share_operator.events import Event, Type
-from image_share_operator.recorder import (
+from image_share_operator.api.errors import KubeRetryableError, ObjectGoneError
+from image_share_operator.api.types import Key
+from image_share_operator.kube.client import ApiServer
+from image_share_operator.kube.event_recorder import (
     BACKLOG,
     IN_FLOOD_PER_SECOND,
     MOST_SERIES,
@@ -24,6 +23,7 @@ from image_share_operator.recorder import (
     SERIES_EVERY,
     Recorder,
 )
+from image_share_operator.planning.events import Event, Type
 
 pytestmark = [pytest.mark.looptime, pytest.mark.timeout(20)]
 

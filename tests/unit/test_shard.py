@@ -2,7 +2,7 @@
 
 import pytest
 
-from image_share_operator.shard import Shard
+from image_share_operator.sharding import Shard
 
 NAMESPACES = [f"tenant-{number}" for number in range(1000)]
 

@@ -21,26 +21,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from randomness import TIMES, trying
 
-from image_share_operator import intake, pace
-from image_share_operator.api import Decision, JobState, Key, Membership
-from image_share_operator.cloud import refusals
-from image_share_operator.cloud.tenants import Sharing, Tenant, blame
-from image_share_operator.cloud.wire import SharePage
-from image_share_operator.doubts import Doubt
-from image_share_operator.facts import JobReport
-from image_share_operator.identity import Identity
-from image_share_operator.pace import Policy
-from image_share_operator.queue import WorkQueue
-from image_share_operator.reconciler import Reconciler
-from image_share_operator.store import Store
-from image_share_operator.workers import Workers
+from image_share_operator.api.credentials import Identity
+from image_share_operator.api.types import Decision, JobState, Key, Membership
+from image_share_operator.cloud.http import error_mapping
+from image_share_operator.cloud.ims.codec import SharePage
+from image_share_operator.cloud.sessions import Sharing, Tenant, blame
+from image_share_operator.controller.login_history import Doubt
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.reconciler import Reconciler
+from image_share_operator.controller.workers import Workers
+from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.kube.watch import ingest
+from image_share_operator.planning import requeue
+from image_share_operator.planning.model import JobReport
+from image_share_operator.planning.requeue import Policy
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = timedelta(seconds=0.1)
 JOB_S = 1.0
 LONG_S = 1200.0
 """Less than what failed for good waits for its next try."""
-TRIES = pace.MAX_QUICK_RETRIES + 9
+TRIES = requeue.MAX_QUICK_RETRIES + 9
 """Of what may pass, before `LONG_S`: some quick ones, then one each 2.5 to 5 minutes."""
 WAYS = ("refused", "fails", "fails naming", "fails naming, applies", "succeeds naming")
 PASSING = ("IMG.0046", "IMG.0112", "IMG.0061")
@@ -179,7 +180,7 @@ def refusal(status: int, code: str | None) -> Exception:
     """What the client makes of a refused PUT."""
     request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
     body = {"error": {"code": code, "message": "why"}}
-    return refusals.batch_refusal(httpx.Response(status, json=body, request=request))
+    return error_mapping.batch_refusal(httpx.Response(status, json=body, request=request))
 
 
 class Access:
@@ -274,7 +275,7 @@ class Life:
 
     def show(self, body: Json) -> None:
         event: Any = {"type": None, "object": body}
-        intake.take(event, self.store, self.queue)
+        ingest.take(event, self.store, self.queue)
 
     async def kill(self) -> None:
         self.task.cancel()

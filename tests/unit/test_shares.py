@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from image_share_operator.api import Membership
-from image_share_operator.cloud.pages import PAGE
-from image_share_operator.cloud.shares import (
+from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Membership
+from image_share_operator.cloud.coalescing.membership_lookup import (
     BURST,
     LIST_GAP_S,
     LULL_S,
@@ -22,9 +23,8 @@ from image_share_operator.cloud.shares import (
     WORTH_A_PAGE,
     Shares,
 )
-from image_share_operator.cloud.wire import SharePage
-from image_share_operator.errors import CloudError, RetryableError, TerminalError
-from image_share_operator.reasons import Reason
+from image_share_operator.cloud.ims.codec import SharePage
+from image_share_operator.cloud.ims.pagination import PAGE
 
 pytestmark = [pytest.mark.looptime, pytest.mark.timeout(30)]
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from drive import IMAGES, START
 
-from image_share_operator import status as status_json
-from image_share_operator.api import (
+from image_share_operator.api import status_json
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import (
     Condition,
     ConditionType,
     Decision,
@@ -20,8 +21,7 @@ from image_share_operator.api import (
     Status,
     Unanswered,
 )
-from image_share_operator.facts import Outlook, Standing
-from image_share_operator.reasons import Reason
+from image_share_operator.planning.model import Outlook, Standing
 
 JOB = Job(
     id="f" * 32,

@@ -6,10 +6,10 @@ from typing import Any
 
 from drive import KEY, Drive, spec
 
-from image_share_operator import status as status_json
-from image_share_operator.api import Desired
-from image_share_operator.errors import InvalidSpecError
-from image_share_operator.store import Memory, Store
+from image_share_operator.api import status_json
+from image_share_operator.api.errors import InvalidSpecError
+from image_share_operator.api.types import Desired
+from image_share_operator.controller.object_store import Memory, Store
 
 
 def body(version: int = 1, **changes: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from served import served
 
-from image_share_operator.streams import Streams
+from image_share_operator.kube.watch.watch_state import Streams
 
 ALL = "/apis/ims.otc.dev/v1alpha1/imageshareacceptances"
 ONE = "/apis/ims.otc.dev/v1alpha1/namespaces/a/imageshareacceptances"

@@ -6,11 +6,11 @@ import httpx
 import pytest
 from drive import PROJECT, Clock
 
-from image_share_operator.api import Endpoints
-from image_share_operator.cloud.auth import LEAST_LIFE
-from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.tenants import Sharing, Tenants
-from image_share_operator.identity import Identity, PasswordCredentials
+from image_share_operator.api.credentials import Identity, PasswordCredentials
+from image_share_operator.api.types import Endpoints
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.iam.tokens import LEAST_LIFE
+from image_share_operator.cloud.sessions import Sharing, Tenants
 
 pytestmark = pytest.mark.looptime
 DAY = timedelta(days=1)

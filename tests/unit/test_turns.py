@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_share_operator.turns import Turns
+from image_share_operator.flowcontrol.fair_queue import Turns
 
 PLACES = 8
 

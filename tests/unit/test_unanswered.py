@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, START, Drive, spec
 
-from image_share_operator.api import Decision, Membership
-from image_share_operator.errors import (
+from image_share_operator.api.errors import (
     KubeConflictError,
     KubeRetryableError,
     OutcomeUnknownError,
     RetryableError,
 )
+from image_share_operator.api.types import Decision, Membership
 
 ACCEPTED, REJECTED = Membership.ACCEPTED, Membership.REJECTED
 MINUTE = timedelta(minutes=1)

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from image_share_operator.api import Key
-from image_share_operator.queue import WorkQueue
-from image_share_operator.workers import Ending, Workers
+from image_share_operator.api.types import Key
+from image_share_operator.controller.workers import Ending, Workers
+from image_share_operator.controller.workqueue import WorkQueue
 
 pytestmark = pytest.mark.looptime
 KEYS = [Key("demo", f"web-{number}") for number in range(3)]

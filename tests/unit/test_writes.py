@@ -6,10 +6,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from image_share_operator.cloud.call import Caller
-from image_share_operator.cloud.writes import Writes
-from image_share_operator.errors import LostLeadError, OutcomeUnknownError
-from image_share_operator.gate import Gates, Limits
+from image_share_operator.api.errors import LostLeadError, OutcomeUnknownError
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.inflight_writes import Writes
+from image_share_operator.flowcontrol.limiter import Gates, Limits
 
 pytestmark = pytest.mark.looptime
 URL = "https://ims.test/v1/cloudimages/members"

@@ -7,20 +7,28 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any, assert_never, cast
 
-from image_share_operator import plan
-from image_share_operator.api import Decision, Desired, Membership, Status
-from image_share_operator.cli import spec_rules
-from image_share_operator.cli.exits import Exit
+from image_share_operator.api.credentials import Identity
+from image_share_operator.api.errors import CloudError, InvalidSpecError, TerminalError
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Decision, Desired, Membership, Status
+from image_share_operator.cli import spec_validation
+from image_share_operator.cli.cloud import Reach, code_of, insecure, now
+from image_share_operator.cli.credentials import Login
+from image_share_operator.cli.exit_codes import Exit
 from image_share_operator.cli.manifests import Resource
-from image_share_operator.cli.reach import Reach, code_of, insecure, now
-from image_share_operator.cli.sources import Login
-from image_share_operator.cloud.ims import Ims
-from image_share_operator.cloud.shares import Shares
-from image_share_operator.errors import CloudError, InvalidSpecError, TerminalError
-from image_share_operator.facts import Facts, Follow, Look, Outcome, Report, Submit, Verdict
-from image_share_operator.identity import Identity
-from image_share_operator.pace import Policy
-from image_share_operator.reasons import Reason
+from image_share_operator.cloud.coalescing.membership_lookup import Shares
+from image_share_operator.cloud.ims.client import Ims
+from image_share_operator.planning import planner
+from image_share_operator.planning.model import (
+    Facts,
+    Follow,
+    Look,
+    Outcome,
+    Report,
+    Submit,
+    Verdict,
+)
+from image_share_operator.planning.requeue import Policy
 from image_share_operator.settings import Settings
 
 
@@ -88,7 +96,7 @@ LOGIN_FAILED = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 
 def desired_of(resource: Resource, settings: Settings) -> Desired | Finding:
     """The spec, or why it would be refused."""
-    faults = spec_rules.faults(resource.spec)
+    faults = spec_validation.faults(resource.spec)
     if not faults:
         try:
             desired = Desired.parse(cast("Mapping[str, Any]", resource.spec), 0)
@@ -165,8 +173,8 @@ def _judged(
     """What the plan says of a resource that nobody has looked at yet."""
     facts = Facts(status=Status(), members=members, batch_limit=settings.batch_images)
     policy = Policy(batch_images=settings.batch_images)
-    verdicts = plan.judge(desired, facts, now(), policy)
-    step = plan.next_step(desired, facts, now(), policy)
+    verdicts = planner.judge(desired, facts, now(), policy)
+    step = planner.next_step(desired, facts, now(), policy)
     missing = any(verdict.outcome is Outcome.NOT_SHARED for verdict in verdicts)
     code = Exit.NOT_FINE if missing else Exit.FINE
     match step:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from image_share_operator import __version__
-from image_share_operator.api import API_VERSION, Desired, Membership
-from image_share_operator.cli import check, manifests, output, pending, sources
+from image_share_operator.api.types import API_VERSION, Desired, Membership
+from image_share_operator.cli import check, credentials, manifests, output, pending
 from image_share_operator.cli.check import Finding, Held
-from image_share_operator.cli.exits import CommandError, Exit
+from image_share_operator.cli.cloud import Reach, reaching
+from image_share_operator.cli.exit_codes import CommandError, Exit
 from image_share_operator.cli.manifests import Manifests, Resource
-from image_share_operator.cli.reach import Reach, reaching
 from image_share_operator.settings import Settings
 
 
@@ -48,9 +48,9 @@ def _version(asked: Namespace) -> int:
 
 async def _pending(asked: Namespace, settings: Settings) -> int:
     desired = pending.desired_of(asked, settings)
-    login = await asyncio.to_thread(sources.given, asked, os.environ)
+    login = await asyncio.to_thread(credentials.given, asked, os.environ)
     if login is None:
-        raise CommandError(sources.NONE)
+        raise CommandError(credentials.NONE)
     wanted = pending.ORDER if asked.all else (Membership.PENDING,)
     async with reaching(settings) as reach:
         shares = await pending.find(reach, desired, login, wanted)
@@ -99,20 +99,20 @@ async def _finding(
     if login is None:
         missing = f"Secret {desired.secret_name} is not in the files"
         held = ", ".join(secret.name for secret in found.secrets) or "none"
-        return check.no_login(resource, f"{missing} (Secrets there: {held}); {sources.NONE}")
+        return check.no_login(resource, f"{missing} (Secrets there: {held}); {credentials.NONE}")
     return await check.look(reach, resource, desired, login, settings)
 
 
 def _login(
     asked: Namespace, found: Manifests, resource: Resource, desired: Desired
-) -> sources.Login | None:
+) -> credentials.Login | None:
     """The credentials that the command line names, else those of the Secret of the spec."""
     if asked.secret_dir is None and asked.os_cloud is None:
         for secret in found.secrets:
             elsewhere = secret.namespace and resource.namespace not in (None, secret.namespace)
             if secret.name == desired.secret_name and not elsewhere:
-                return sources.of_data(secret.data)
-    return sources.given(asked, os.environ)
+                return credentials.of_data(secret.data)
+    return credentials.given(asked, os.environ)
 
 
 def _title(resource: Resource) -> str:

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import yaml
 
-from image_share_operator.api import GROUP, KIND
-from image_share_operator.cli.exits import CommandError
+from image_share_operator.api.types import GROUP, KIND
+from image_share_operator.cli.exit_codes import CommandError
 
 Json = Mapping[str, Any]
 STDIN = "-"

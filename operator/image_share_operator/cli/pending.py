@@ -7,13 +7,13 @@ from typing import Any
 
 import yaml
 
-from image_share_operator.api import API_VERSION, KIND, Desired, Membership
-from image_share_operator.cli import sources, spec_rules
-from image_share_operator.cli.exits import CommandError
-from image_share_operator.cli.reach import Reach, code_of, insecure, list_offers
-from image_share_operator.cloud.offers import Offer
-from image_share_operator.errors import CloudError
-from image_share_operator.identity import Identity
+from image_share_operator.api.credentials import Identity
+from image_share_operator.api.errors import CloudError
+from image_share_operator.api.types import API_VERSION, KIND, Desired, Membership
+from image_share_operator.cli import credentials, spec_validation
+from image_share_operator.cli.cloud import Reach, code_of, insecure, list_offers
+from image_share_operator.cli.exit_codes import CommandError
+from image_share_operator.cloud.ims.listing import Offer
 from image_share_operator.settings import Settings
 
 ORDER = (Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED)
@@ -36,10 +36,10 @@ def desired_of(asked: Namespace, settings: Settings) -> Desired:
         CommandError: an option is wrong.
     """
     spec = _spec(asked, [ANY_IMAGE])
-    faults = spec_rules.faults(spec)
-    if not spec_rules.SUBDOMAIN.fullmatch(asked.name):
+    faults = spec_validation.faults(spec)
+    if not spec_validation.SUBDOMAIN.fullmatch(asked.name):
         faults.append(f"--name: {asked.name!r} is not the name of an object")
-    if asked.namespace is not None and not spec_rules.NAMESPACE.fullmatch(asked.namespace):
+    if asked.namespace is not None and not spec_validation.NAMESPACE.fullmatch(asked.namespace):
         faults.append(f"--namespace: {asked.namespace!r} is not the name of a namespace")
     if asked.all and asked.output == "yaml":
         faults.append("--all: the manifest of -o yaml answers pending shares only")
@@ -66,7 +66,7 @@ def _spec(asked: Namespace, images: list[str]) -> dict[str, Any]:
 
 
 async def find(
-    reach: Reach, desired: Desired, login: sources.Login, wanted: Sequence[Membership]
+    reach: Reach, desired: Desired, login: credentials.Login, wanted: Sequence[Membership]
 ) -> tuple[Share, ...]:
     """List the shares of the project.
 
@@ -129,7 +129,7 @@ def as_data(project_id: str, shares: Sequence[Share]) -> Mapping[str, Any]:
 
 def manifests(asked: Namespace, shares: Sequence[Share]) -> Iterator[str]:
     """Manifests that answer the shares: one for each 500 images, which is as many as fit."""
-    most = spec_rules.MAX_IMAGES
+    most = spec_validation.MAX_IMAGES
     parts = [shares[start : start + most] for start in range(0, len(shares), most)]
     for number, part in enumerate(parts, 1):
         name = asked.name if len(parts) == 1 else f"{asked.name}-{number}"

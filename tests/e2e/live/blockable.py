@@ -9,9 +9,10 @@ import signal
 import time
 from dataclasses import fields, replace
 
-from image_share_operator import logs, process
+from image_share_operator import process
 from image_share_operator.settings import Settings
-from image_share_operator.shard import Shard
+from image_share_operator.sharding import Shard
+from image_share_operator.telemetry import logs
 
 FOR_GOOD_S = 3600.0
 BLOCKS = "blocks-the-watch"

@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from e2e.live.process import Operator, eventually
 from e2e.live.world import World
 from image_share_operator import __version__
-from image_share_operator.cloud import routes
-from image_share_operator.cloud.call import UNANSWERED
-from image_share_operator.cloud.codes import Kind
-from image_share_operator.reasons import Reason
+from image_share_operator.api.reasons import Reason
+from image_share_operator.cloud.http import routes
+from image_share_operator.cloud.http.client import UNANSWERED
+from image_share_operator.cloud.http.error_codes import Kind
 
 PREFIX = "image_share_operator_"
 MANY = 30

@@ -12,7 +12,7 @@ from e2e.live.process import SYSTEM, Operator, eventually
 from e2e.live.world import World
 from envtest import ControlPlane
 from envtest.proxy import Call, FaultyProxy
-from image_share_operator.shard import Shard
+from image_share_operator.sharding import Shard
 from otc_simulator.client import Simulator
 
 PARTS = 2

@@ -81,7 +81,9 @@ def test_each_line_is_json_and_that_of_a_change_names_all(world: World) -> None:
     job = world.status()["job"]["id"]
 
     own = [row for row in lines(world.operator) if row.get("namespace") == world.namespace]
-    changes = [row for row in own if row["logger"] == "image_share_operator.keeper"]
+    changes = [
+        row for row in own if row["logger"] == "image_share_operator.controller.status_writer"
+    ]
 
     assert [row["reason"] for row in changes] == ["JobRunning", "Accepted"]
     for row in changes:

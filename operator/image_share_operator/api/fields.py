@@ -1,0 +1,97 @@
+"""Reads single fields of a spec; each refusal names its field. No I/O."""
+
+import ipaddress
+import re
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+from image_share_operator.api.errors import InvalidSpecError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+_NAME = rf"(?:{_LABEL}[.])*[A-Za-z](?:[-A-Za-z0-9]{{0,61}}[A-Za-z0-9])?"
+"""Of a host. The last part begins with a letter: ``127.1`` and ``0x7f000001`` are addresses to
+some programs and names to others."""
+_BASE_URL = re.compile(
+    rf"https?://(?:(?P<name>{_NAME})|(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?/?"
+)
+_MAX_NAME = 253
+_MAX_PORT = 65_535
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def mapping(spec: Mapping[str, Any], field: str) -> Mapping[str, Any]:
+    value = spec.get(field)
+    if not isinstance(value, Mapping):
+        raise InvalidSpecError(f"spec.{field} is missing")
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON objects have text keys
+
+
+def optional_text(spec: Mapping[str, Any], field: str) -> str | None:
+    value = spec.get(field)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise InvalidSpecError(f"spec.{field} must be a text that is not empty")
+    return value
+
+
+def text(spec: Mapping[str, Any], field: str) -> str:
+    value = optional_text(spec, field)
+    if value is None:
+        raise InvalidSpecError(f"spec.{field} is missing")
+    return sys.intern(value)  # ten thousand specs name the same project, Secret and hosts
+
+
+def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
+    value: object = spec.get(field)
+    if not isinstance(value, list) or not value:
+        raise InvalidSpecError(f"spec.{field} must list at least one image")
+    rows: list[object] = value  # pyright: ignore[reportUnknownVariableType] - checked below
+    texts = tuple(row for row in rows if isinstance(row, str))
+    if len(texts) != len(rows):
+        raise InvalidSpecError(f"spec.{field} must hold texts only")
+    return texts
+
+
+@lru_cache(maxsize=1024)
+def is_base_url(text: str) -> bool:
+    """Whether it is a scheme, a host and perhaps a port, as the rule of the CRD has it."""
+    found = _BASE_URL.fullmatch(text)
+    if found is None or len(found["name"] or "") > _MAX_NAME:
+        return False
+    try:
+        if found["v4"]:
+            ipaddress.IPv4Address(found["v4"])
+        if found["v6"]:
+            ipaddress.IPv6Address(found["v6"])
+    except ValueError:
+        return False
+    return int(found["port"] or 1) <= _MAX_PORT
+
+
+def duration(spec: Mapping[str, Any], field: str, default: timedelta) -> timedelta:
+    text = optional_text(spec, field)
+    if text is None:
+        return default
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise InvalidSpecError(f"spec.{field}: {exc}") from None
+
+
+@lru_cache(maxsize=1024)
+def parse_duration(text: str) -> timedelta:
+    """Read a Go-style duration such as ``1h30m``.
+
+    Raises:
+        ValueError: the text is not such a duration.
+    """
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{text!r} is not a duration such as 10m or 1h30m")
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))

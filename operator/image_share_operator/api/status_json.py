@@ -1,0 +1,269 @@
+"""From facts to `.status` and back; conditions and their transition times. No I/O, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from sys import intern
+from typing import Any
+
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import (
+    Condition,
+    ConditionType,
+    Decision,
+    Desired,
+    ImageStatus,
+    Job,
+    JobState,
+    Membership,
+    Status,
+    Unanswered,
+)
+from image_share_operator.planning.model import Outlook, Standing
+from image_share_operator.timestamps import zulu
+
+PROGRESS_AFTER = timedelta(seconds=10)
+"""Below this age of a job its way from INIT to RUNNING is not worth a write: most jobs are
+done before a person has looked (documented samples take 0.6-2.5 s)."""
+
+Json = dict[str, Any]
+
+
+def render(  # noqa: PLR0913 - the parts of one status
+    standing: Standing,
+    *,
+    old: Status,
+    job: Job | None,
+    images: tuple[ImageStatus, ...],
+    desired: Desired | None,
+    generation: int,
+    now: datetime,
+) -> Status:
+    """Say it in the words of the contract.
+
+    Args:
+        desired: ``None`` when the spec can't be read; the summary is then left out.
+    """
+    wanted = tuple(_conditions(standing, generation, now))
+    return Status(
+        observed_generation=generation,
+        conditions=tuple(merge(old.condition(row.type), row) for row in wanted),
+        job=job,
+        images=images,
+        summary=None if desired is None else _summary(desired, images),
+        handled_reconcile_at=old.handled_reconcile_at,
+    )
+
+
+def merge(old: Condition | None, new: Condition) -> Condition:
+    """Keep the old transition time unless ``status`` flips.
+
+    Source: Kubernetes API conventions, "Typical status properties".
+    """
+    if old is not None and old.status == new.status:
+        return replace(new, last_transition_time=old.last_transition_time)
+    return new
+
+
+def as_written(status: Status) -> Status:
+    """The status as it would be read back: one thing is not in the JSON."""
+    if status.job is None or status.job.odd_status is None:
+        return status
+    return replace(status, job=replace(status.job, odd_status=None))
+
+
+def says_something_new(new: Status, written: Status, now: datetime) -> bool:
+    """Whether ``new`` is worth a write: not for the first steps of a young job."""
+    new = as_written(new)
+    if new == written:
+        return False
+    if new.job is None or written.job is None or new.job.id != written.job.id:
+        return True
+    young = now < new.job.submitted_at + PROGRESS_AFTER
+    return not (young and replace(new, job=written.job) == written)
+
+
+def _conditions(standing: Standing, generation: int, now: datetime) -> list[Condition]:
+    message = intern(standing.message)
+
+    def condition(kind: ConditionType, status: str, reason: Reason) -> Condition:
+        return Condition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=message,
+            observed_generation=generation,
+            last_transition_time=now.replace(microsecond=0),
+        )
+
+    ready = condition(ConditionType.READY, standing.ready, standing.reason)
+    match standing.outlook:
+        case Outlook.SETTLED:
+            return [ready]
+        case Outlook.MOVING:
+            reason = standing.moving or standing.reason
+            return [ready, condition(ConditionType.RECONCILING, "True", reason)]
+        case Outlook.STALLED:
+            return [ready, condition(ConditionType.STALLED, "True", standing.reason)]
+
+
+def _summary(desired: Desired, images: tuple[ImageStatus, ...]) -> str:
+    wanted = frozenset(desired.images)
+    done = sum(row.id in wanted and row.membership is desired.decision.wanted for row in images)
+    return intern(f"{done}/{len(desired.images)}")
+
+
+def write(status: Status) -> Json:
+    """The JSON of `.status`; absent values are left out."""
+    return _present(
+        {
+            "observedGeneration": status.observed_generation,
+            "conditions": [_condition_out(row) for row in status.conditions],
+            "job": None if status.job is None else _job_out(status.job),
+            "unanswered": None if status.unanswered is None else _unanswered_out(status.unanswered),
+            "images": [_image_out(row) for row in status.images],
+            "summary": status.summary,
+            "lastHandledReconcileAt": status.handled_reconcile_at,
+            "secretVersion": status.secret_version,
+        }
+    )
+
+
+def read(raw: Mapping[str, Any] | None) -> Status:
+    """Read what `write` wrote.
+
+    A status that someone else wrote over is not worth a crash: what can't be read counts as
+    never written, and the next pass looks before it acts.
+    """
+    try:
+        return _status_in(raw or {})
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return Status()
+
+
+def _status_in(raw: Mapping[str, Any]) -> Status:
+    job, unanswered = raw.get("job"), raw.get("unanswered")
+    return Status(
+        observed_generation=int(raw.get("observedGeneration", -1)),
+        conditions=tuple(_condition_in(row) for row in raw.get("conditions", ())),
+        job=None if job is None else _job_in(job),
+        unanswered=None if unanswered is None else _unanswered_in(unanswered),
+        images=tuple(_image_in(row) for row in raw.get("images", ())),
+        summary=_shared(raw.get("summary")),
+        handled_reconcile_at=raw.get("lastHandledReconcileAt"),
+        secret_version=raw.get("secretVersion"),
+    )
+
+
+def _condition_out(condition: Condition) -> Json:
+    return {
+        "type": condition.type.value,
+        "status": condition.status,
+        "reason": condition.reason.value,
+        "message": condition.message,
+        "observedGeneration": condition.observed_generation,
+        "lastTransitionTime": _time_out(condition.last_transition_time),
+    }
+
+
+def _condition_in(raw: Mapping[str, Any]) -> Condition:
+    return Condition(
+        type=ConditionType(raw["type"]),
+        status=raw["status"],
+        reason=Reason(raw["reason"]),
+        message=intern(raw["message"]),
+        observed_generation=int(raw["observedGeneration"]),
+        last_transition_time=_time_in(raw["lastTransitionTime"]),
+    )
+
+
+def _job_out(job: Job) -> Json:
+    return _present(
+        {
+            "id": job.id,
+            "generation": job.generation,
+            "decision": job.decision.value,
+            "type": job.type,
+            "status": job.state.value,
+            "submittedAt": _millis_out(job.submitted_at),
+            "beginTime": job.begin_time,
+            "endTime": job.end_time,
+            "errorCode": job.error_code,
+            "failReason": job.fail_reason,
+        }
+    )
+
+
+def _job_in(raw: Mapping[str, Any]) -> Job:
+    return Job(
+        id=intern(raw["id"]),
+        generation=int(raw["generation"]),
+        decision=Decision(raw["decision"]),
+        type=_shared(raw.get("type")),
+        state=JobState(raw["status"]),
+        submitted_at=_time_in(raw["submittedAt"]),
+        begin_time=raw.get("beginTime"),
+        end_time=raw.get("endTime"),
+        error_code=raw.get("errorCode"),
+        fail_reason=raw.get("failReason"),
+    )
+
+
+def _unanswered_out(batch: Unanswered) -> Json:
+    return {
+        "decision": batch.decision.value,
+        "images": list(batch.images),
+        "since": _millis_out(batch.since),
+        "until": _millis_out(batch.until),
+    }
+
+
+def _unanswered_in(raw: Mapping[str, Any]) -> Unanswered:
+    return Unanswered(
+        decision=Decision(raw["decision"]),
+        images=tuple(raw["images"]),
+        since=_time_in(raw["since"]),
+        until=_time_in(raw["until"]),
+    )
+
+
+def _image_out(image: ImageStatus) -> Json:
+    return _present(
+        {
+            "id": image.id,
+            "membership": image.membership.value,
+            "jobID": image.job_id,
+            "message": image.message,
+        }
+    )
+
+
+def _image_in(raw: Mapping[str, Any]) -> ImageStatus:
+    return ImageStatus(
+        id=raw["id"],
+        membership=Membership(raw["membership"]),
+        job_id=_shared(raw.get("jobID")),
+        message=_shared(raw.get("message")),
+    )
+
+
+def _shared(text: str | None) -> str | None:
+    """The same text as ten thousand other statuses say it with."""
+    return None if text is None else intern(text)
+
+
+def _present(fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _time_out(time: datetime) -> str:
+    return zulu(time, "seconds")
+
+
+def _millis_out(time: datetime) -> str:
+    """With milliseconds, as the cloud's own times beside it."""
+    return zulu(time, "milliseconds")
+
+
+def _time_in(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,295 @@
+"""The resource as frozen types: parsing happens here and only here. No I/O, no clock.
+
+`status_json.py` turns the status types to and from JSON.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+from image_share_operator.api import fields
+from image_share_operator.api.errors import InvalidSpecError
+from image_share_operator.api.reasons import Reason
+
+GROUP = "ims.otc.dev"
+VERSION = "v1alpha1"
+PLURAL = "imageshareacceptances"
+KIND = "ImageShareAcceptance"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+FINALIZER = f"{GROUP}/reject"
+RECONCILE_AT = f"{GROUP}/reconcile-at"
+"""Annotation: any new value asks for a pass at once."""
+SKIP_REJECT = f"{GROUP}/skip-reject"
+"""Annotation: "true" lets a resource go although its shares could not be rejected."""
+
+DEFAULT_TIMEOUT = timedelta(minutes=10)
+DEFAULT_INTERVAL = timedelta(hours=1)
+
+
+class Membership(StrEnum):
+    """What the cloud says of one image and one project."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    NOT_SHARED = "notShared"
+    """The cloud knows no share of this image with the project."""
+    UNKNOWN = "unknown"
+    """Not looked at yet."""
+
+
+class Decision(StrEnum):
+    """The recipient's answer."""
+
+    ACCEPT = "Accept"
+    REJECT = "Reject"
+
+    @property
+    def wanted(self) -> Membership:
+        """The membership that this decision asks for."""
+        return Membership.ACCEPTED if self is Decision.ACCEPT else Membership.REJECTED
+
+
+class DeletionPolicy(StrEnum):
+    """What becomes of the shares when the resource goes."""
+
+    RETAIN = "Retain"
+    """They stay as they are."""
+    REJECT = "Reject"
+    """They are rejected first; a finalizer holds the resource until then."""
+
+
+class JobState(StrEnum):
+    """As the IMS job API says ("Querying Job Status")."""
+
+    INIT = "INIT"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAIL = "FAIL"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the state is final."""
+        return self in (JobState.SUCCESS, JobState.FAIL)
+
+
+class ConditionType(StrEnum):
+    """The three kstatus words. Stalled and Reconciling are absent when not True."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """One object's place: `namespace/name`."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Base URLs without a trailing slash and without a version."""
+
+    iam: str
+    ims: str
+
+
+REGIONS = {
+    region: Endpoints(
+        iam=f"https://iam.{region}.otc.t-systems.com",
+        ims=f"https://ims.{region}.otc.t-systems.com",
+    )
+    for region in ("eu-de", "eu-nl")
+}
+"""The regions whose two endpoints are documented ("Regions and Endpoints"). All others name
+their endpoints in the spec: the Swiss hosts, for one, do not follow the pattern."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """What one spec asks for.
+
+    Attributes:
+        images: canonical lower-case UUIDs, no doubles, in the order of the spec.
+        interval: between two looks at settled shares; zero turns them off.
+        timeout: the longest wait for one job.
+        leaving: whether the resource is being deleted and its shares are rejected first.
+    """
+
+    generation: int
+    images: tuple[str, ...]
+    project_id: str
+    decision: Decision
+    vault_id: str | None
+    secret_name: str
+    endpoints: Endpoints
+    timeout: timedelta = DEFAULT_TIMEOUT
+    interval: timedelta = DEFAULT_INTERVAL
+    suspend: bool = False
+    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    leaving: bool = False
+
+    @classmethod
+    def parse(cls, spec: Mapping[str, Any], generation: int) -> Self:
+        """Read a spec that the API server let through.
+
+        Raises:
+            InvalidSpecError: a field is missing or can't be served; the message names it.
+        """
+        return cls(
+            generation=generation,
+            images=tuple(dict.fromkeys(fields.texts(spec, "images"))),
+            project_id=fields.text(spec, "projectID"),
+            decision=_decision(spec),
+            vault_id=fields.optional_text(spec, "vaultID"),
+            secret_name=fields.text(fields.mapping(spec, "credentialsSecretRef"), "name"),
+            endpoints=_endpoints(spec),
+            timeout=fields.duration(spec, "timeout", DEFAULT_TIMEOUT),
+            interval=fields.duration(spec, "interval", DEFAULT_INTERVAL),
+            suspend=spec.get("suspend") is True,
+            deletion_policy=_deletion_policy(spec),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A batch job, as `status.job` tells it.
+
+    Attributes:
+        generation: of the spec that the job was sent for.
+        decision: what the job was asked to set.
+        submitted_at: aware UTC, by this operator's clock.
+        begin_time: the cloud's own words, never parsed (three formats are known).
+        end_time: as ``begin_time``.
+        odd_status: the status word when it is none of `JobState`; such a job counts as running.
+    """
+
+    id: str
+    generation: int
+    decision: Decision
+    state: JobState
+    submitted_at: datetime
+    type: str | None = None
+    begin_time: str | None = None
+    end_time: str | None = None
+    error_code: str | None = None
+    fail_reason: str | None = None
+    odd_status: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unanswered:
+    """A batch that was sent and whose answer never came: nobody knows whether the cloud took it.
+
+    Attributes:
+        images: those of the batch of which it is still unknown; at least one.
+        since: when the operator gave up the wait for the answer; aware UTC, by its own clock.
+        until: so long they are looked at, and nothing is sent.
+    """
+
+    decision: Decision
+    images: tuple[str, ...]
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageStatus:
+    """One row of `status.images`.
+
+    Attributes:
+        job_id: the latest job that carried this image.
+        message: why the image failed or is waited for; ``None`` when there is nothing to say.
+    """
+
+    id: str
+    membership: Membership
+    job_id: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One row of `status.conditions`. ``status`` is True, False or Unknown as Kubernetes spells."""
+
+    type: ConditionType
+    status: str
+    reason: Reason
+    message: str
+    observed_generation: int
+    last_transition_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All of `.status`. A new object has generation -1: nobody has looked at it.
+
+    Attributes:
+        unanswered: the batch that may have been taken; ``None`` nearly always.
+        handled_reconcile_at: the latest value of the annotation that a pass answered.
+        secret_version: of the Secret that was found wanting; ``None`` when none was.
+    """
+
+    observed_generation: int = -1
+    conditions: tuple[Condition, ...] = ()
+    job: Job | None = None
+    unanswered: Unanswered | None = None
+    images: tuple[ImageStatus, ...] = ()
+    summary: str | None = None
+    handled_reconcile_at: str | None = None
+    secret_version: str | None = None
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of this type, or ``None`` when it is absent."""
+        for row in self.conditions:  # a generator would cost four times as much
+            if row.type is kind:
+                return row
+        return None
+
+
+def _decision(spec: Mapping[str, Any]) -> Decision:
+    word = spec.get("decision", Decision.ACCEPT)
+    try:
+        return Decision(word)
+    except ValueError:
+        raise InvalidSpecError(f"spec.decision {word!r} is neither Accept nor Reject") from None
+
+
+def _endpoints(spec: Mapping[str, Any]) -> Endpoints:
+    region = fields.optional_text(spec, "region")
+    if region is None:
+        both = fields.mapping(spec, "endpoints")
+        return Endpoints(iam=_url(both, "iam"), ims=_url(both, "ims"))
+    if region not in REGIONS:
+        known = ", ".join(REGIONS)
+        raise InvalidSpecError(f"spec.region {region!r} is not known (known: {known})")
+    return REGIONS[region]
+
+
+def _url(endpoints: Mapping[str, Any], field: str) -> str:
+    text = fields.text(endpoints, field)
+    if not fields.is_base_url(text):
+        raise InvalidSpecError(
+            f"spec.endpoints.{field} must be https://HOST or https://HOST:PORT, without user, "
+            "path, query or version"
+        )
+    return text.rstrip("/")
+
+
+def _deletion_policy(spec: Mapping[str, Any]) -> DeletionPolicy:
+    word = spec.get("deletionPolicy", DeletionPolicy.RETAIN)
+    try:
+        return DeletionPolicy(word)
+    except ValueError:
+        raise InvalidSpecError(
+            f"spec.deletionPolicy {word!r} is neither Retain nor Reject"
+        ) from None

@@ -1,0 +1,114 @@
+"""The cloud for one command: few connections, one login for each identity, few wrong ones."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from image_share_operator.api.credentials import Identity
+from image_share_operator.api.errors import CloudError, RetryableError
+from image_share_operator.api.types import Endpoints, Membership
+from image_share_operator.cli.exit_codes import Exit
+from image_share_operator.cloud.http.circuit_breaker import Throttle
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.transport import Clients
+from image_share_operator.cloud.iam.login_guard import Guards
+from image_share_operator.cloud.iam.tokens import Tokens
+from image_share_operator.cloud.ims.client import Ims
+from image_share_operator.cloud.ims.listing import Offer
+from image_share_operator.cloud.ims.pagination import (
+    MAX_PAGES,
+    PAGE,
+    EndlessError,
+    MovedError,
+    pages,
+)
+from image_share_operator.settings import Settings
+
+CONNECT_TIMEOUT = timedelta(seconds=5)
+
+
+@dataclass(slots=True)
+class Reach:
+    """What the command may ask.
+
+    Attributes:
+        known: by identity: one token for all files that share it.
+        guards: wrong credentials are tried twice at most, however many files and projects use
+            them: the cloud locks accounts.
+    """
+
+    caller: Caller
+    guards: Guards
+    known: dict[Identity, Ims] = field(default_factory=dict[Identity, Ims])
+
+    def ims(self, identity: Identity) -> Ims:
+        """The image service as this identity sees it."""
+        if identity not in self.known:
+            caller = self.caller.trusting(identity.ca)
+            self.known[identity] = Ims(
+                identity=identity,
+                caller=caller,
+                tokens=Tokens(identity, caller, now, self.guards),
+                throttle=Throttle(now),
+            )
+        return self.known[identity]
+
+
+@asynccontextmanager
+async def reaching(settings: Settings) -> AsyncGenerator[Reach]:
+    """Open the way to the cloud; close all connections at the end."""
+    clients = Clients.with_timeouts(
+        connect=CONNECT_TIMEOUT,
+        read=settings.request_timeout,
+        proxy=settings.https_proxy,
+        no_proxy=settings.no_proxy,
+    )
+    async with clients:
+        yield Reach(
+            Caller(client=clients.get(), timeout=settings.request_timeout, clients=clients.get),
+            Guards(now),
+        )
+
+
+async def list_offers(ims: Ims, membership: Membership) -> tuple[Offer, ...]:
+    """All shares with this membership.
+
+    Raises:
+        CloudError: a page did not come; no part of a list is ever given as the whole.
+    """
+    found = await _list(ims, membership, typed=True)
+    if not found and membership is Membership.PENDING:
+        # Some clouds give no pending shares to the filter that is documented for them.
+        return await _list(ims, membership, typed=False)
+    return found
+
+
+async def _list(ims: Ims, membership: Membership, *, typed: bool) -> tuple[Offer, ...]:
+    found: dict[str, Offer] = {}
+    try:
+        async for page in pages(
+            lambda marker: ims.offers(membership, marker=marker, limit=PAGE, typed=typed)
+        ):
+            for offer in page.offers:
+                found.setdefault(offer.image, offer)
+    except MovedError as exc:
+        raise RetryableError("the shares changed while they were listed: try again") from exc
+    except EndlessError:
+        raise RetryableError(f"the list of shares does not end after {MAX_PAGES} pages") from None
+    return tuple(found.values())
+
+
+def insecure(endpoints: Endpoints) -> bool:
+    """Whether credentials would travel in the clear."""
+    return not all(url.startswith("https://") for url in (endpoints.iam, endpoints.ims))
+
+
+def code_of(error: CloudError) -> Exit:
+    """How a command ends that met this error."""
+    return Exit.UNREACHABLE if isinstance(error, RetryableError) else Exit.NOT_FINE
+
+
+def now() -> datetime:
+    """Aware UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""Makes one request serve many resources: batches, job polling, membership lookup."""

@@ -1,0 +1,1 @@
+"""One HTTP request to the cloud: transport, limits, circuit breaker, error mapping."""

@@ -1,0 +1,1 @@
+"""IMS: image memberships, batches, jobs, lists."""

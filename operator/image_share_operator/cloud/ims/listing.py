@@ -1,0 +1,65 @@
+"""Shares as a person wants to see them: one row for each image of a list. No I/O."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import httpx
+
+from image_share_operator.cloud.http.payload import as_object, dig_line, parse_body
+from image_share_operator.cloud.ims import codec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """An image that another project shares; its texts are one line each, fit for a terminal.
+
+    Attributes:
+        owner: project that shares it.
+        created_at: the cloud's own words.
+        whole: whether it is a full-server image, which needs a vault; only if the list says so.
+    """
+
+    image: str
+    name: str | None
+    owner: str | None
+    status: str | None
+    os: str | None
+    min_disk_gb: int | None
+    created_at: str | None
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferPage:
+    """One page of a list; ``marker`` as in `codec.SharePage`."""
+
+    offers: tuple[Offer, ...]
+    marker: str | None
+
+
+def read(response: httpx.Response, project_id: str, limit: int) -> OfferPage:
+    """Read one page of a list; which rows count is told by `codec.read_shares`.
+
+    Raises:
+        RetryableError: the answer is not a list of images.
+    """
+    page = codec.read_shares(response, project_id, limit)
+    rows = cast("list[object]", parse_body(response).get("images") or [])
+    by_id = {(dig_line(row, "id") or "").lower(): row for row in rows}
+    return OfferPage(
+        offers=tuple(_offer(image, by_id.get(image)) for image in page.images), marker=page.marker
+    )
+
+
+def _offer(image: str, row: object) -> Offer:
+    disk = (as_object(row) or {}).get("min_disk")
+    return Offer(
+        image=image,
+        name=dig_line(row, "name"),
+        owner=dig_line(row, "owner"),
+        status=dig_line(row, "status"),
+        os=dig_line(row, "__os_version") or dig_line(row, "__os_type"),
+        min_disk_gb=disk if isinstance(disk, int) else None,
+        created_at=dig_line(row, "created_at"),
+        whole=(dig_line(row, "__whole_image") or "").lower() == "true",
+    )

@@ -1,0 +1,128 @@
+"""The cloud as each identity sees it: one token per identity, whoever asks."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from http import HTTPStatus
+
+from image_share_operator.api.credentials import Identity
+from image_share_operator.api.types import Decision, Membership
+from image_share_operator.cloud.coalescing.batcher import Batcher
+from image_share_operator.cloud.coalescing.job_poller import Jobs
+from image_share_operator.cloud.coalescing.membership_lookup import Shares
+from image_share_operator.cloud.http.circuit_breaker import Throttle
+from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.error_codes import Kind, kind_of_batch
+from image_share_operator.cloud.iam.login_guard import Guards
+from image_share_operator.cloud.iam.tokens import Tokens
+from image_share_operator.cloud.ims.client import Ims
+from image_share_operator.controller.login_history import Doubt
+from image_share_operator.planning.model import Blame, JobReport, Leftover
+
+MAX_IDENTITIES = 5_000
+"""A token is some kilobytes; what was not used for longest is logged in again, unless its guard
+knows better."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How objects share batches.
+
+    Attributes:
+        window: how long the first one waits for others.
+        images: in one PUT at most.
+    """
+
+    window: timedelta
+    images: int
+
+
+class Tenants:
+    """All identities in use."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        now: Callable[[], datetime],
+        sharing: Sharing,
+        *,
+        most: int = MAX_IDENTITIES,
+    ) -> None:
+        self._caller = caller
+        self._now = now
+        self._sharing = sharing
+        self._most = most
+        self._guards = Guards(now, most)
+        self._known: OrderedDict[Identity, Tenant] = OrderedDict()
+
+    def oldest_token_s(self) -> float:
+        """Age of the oldest token in use, in seconds."""
+        now = self._now()
+        return max((tenant.tokens.age_s(now) for tenant in self._known.values()), default=0.0)
+
+    def tenant(self, identity: Identity) -> "Tenant":
+        """The one `Tenant` of this identity."""
+        tenant = self._known.get(identity)
+        if tenant is None:
+            caller = replace(self._caller.trusting(identity.ca), tenant=identity.namespace)
+            tokens = Tokens(identity, caller, self._now, self._guards)
+            throttle = Throttle(self._now)
+            ims = Ims(identity=identity, caller=caller, tokens=tokens, throttle=throttle)
+            tenant = Tenant(ims, self._sharing)
+            self._known[identity] = tenant
+        self._known.move_to_end(identity)
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return tenant
+
+    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+        """Take note of what an earlier process found out about these credentials."""
+        self._guards.of(identity).doubt(identity, doubt)
+
+
+class Tenant:
+    """What passes ask of the cloud under one identity: many of them share one call."""
+
+    def __init__(self, ims: Ims, sharing: Sharing) -> None:
+        self.tokens = ims.tokens
+        self._batches = Batcher(ims.update_members, window=sharing.window, most=sharing.images)
+        self._jobs = Jobs(ims.job)
+        self._shares = Shares(ims)
+
+    @property
+    def typical(self) -> timedelta:
+        """How long the quicker ones of the latest jobs took."""
+        return self._jobs.typical
+
+    async def submit(
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        leftover: Leftover | None,
+    ) -> str:
+        """Send the images, all in one batch, perhaps with those of others; return its job's id."""
+        return await self._batches.submit(decision, vault_id, images, leftover)
+
+    async def job(self, job_id: str) -> JobReport:
+        """Ask for a job."""
+        return self._batches.told(job_id, await self._jobs.report(job_id))
+
+    async def members(
+        self, images: tuple[str, ...], max_age: timedelta
+    ) -> Mapping[str, Membership]:
+        """Look at the memberships of all ``images``, not older than ``max_age``."""
+        return await self._shares.look(images, max_age)
+
+
+def blame(error_code: str | None) -> Blame:
+    """Judge the error code of a failed job.
+
+    An unknown code may mean anything: a smaller batch is tried, the same one is not.
+    """
+    kind = kind_of_batch(HTTPStatus.BAD_REQUEST, error_code)
+    return Blame(
+        retryable=kind in (Kind.RETRY, Kind.THROTTLED),
+        divisible=kind in (Kind.RETRY, Kind.IMAGES),
+    )

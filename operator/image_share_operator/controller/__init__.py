@@ -1,0 +1,1 @@
+"""Carries decisions out: one reconcile per object at a time."""

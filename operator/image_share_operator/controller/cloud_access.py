@@ -1,0 +1,65 @@
+"""The cloud for one pass: opened when a step needs it, with the object's own credentials."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from image_share_operator.api.credentials import Identity
+from image_share_operator.api.types import Desired, Key
+from image_share_operator.controller.credential_cache import Held
+from image_share_operator.controller.login_history import Doubt, Doubts
+from image_share_operator.controller.plan_executor import Tenant
+
+
+class Cloud(Protocol):
+    """The cloud, as far as this room needs it."""
+
+    def tenant(self, identity: Identity) -> Tenant:
+        """The cloud as this identity sees it."""
+        ...
+
+    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+        """Take note of what an earlier process found out about these credentials."""
+        ...
+
+
+class Credentials(Protocol):
+    """Secrets, as far as this room needs them."""
+
+    async def get(self, namespace: str, name: str) -> Held:
+        """Return the credentials of a Secret."""
+        ...
+
+
+@dataclass(slots=True)
+class Access:
+    """What one pass may reach.
+
+    Attributes:
+        version: of the Secret that was read; ``None`` before it was.
+    """
+
+    credentials: Credentials
+    cloud: Cloud
+    doubts: Doubts
+    key: Key
+    desired: Desired
+    version: str | None = None
+    _tenant: Tenant | None = None
+
+    async def tenant(self) -> Tenant:
+        """The cloud, with the credentials of the object's own namespace."""
+        if self._tenant is None:
+            held = await self.credentials.get(self.key.namespace, self.desired.secret_name)
+            self.version = held.version
+            identity = Identity(
+                credentials=held.credentials,
+                project_id=self.desired.project_id,
+                endpoints=self.desired.endpoints,
+                ca=held.ca,
+                namespace=self.key.namespace,
+            )
+            doubt = self.doubts.of(self.key.namespace, self.desired, held.version)
+            if doubt is not None:
+                self.cloud.doubt(identity, doubt)
+            self._tenant = self.cloud.tenant(identity)
+        return self._tenant

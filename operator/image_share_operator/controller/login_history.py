@@ -1,0 +1,68 @@
+"""What earlier processes found out about Secrets, read from the statuses that they left behind.
+
+A process that starts knows of no refused login, and so would try again what was refused. No I/O,
+no clock.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import ConditionType, Desired, Status
+
+ABOUT_LOGINS = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """Why a login may fail: one like it did, with the same version of the Secret.
+
+    Attributes:
+        locked: whether the account was locked.
+        of_project: whether it was refused for this very project.
+        of_all: whether other projects would fare no better.
+    """
+
+    locked: bool
+    of_project: bool
+    of_all: bool
+
+
+class Doubts:
+    """By Secret, version and IAM: the projects that it was refused for."""
+
+    def __init__(self) -> None:
+        self._refused = defaultdict[tuple[str, ...], dict[str, Reason]](dict)
+        self._ready = defaultdict[tuple[str, str], set[str]](set)
+
+    def note(self, namespace: str, desired: Desired, status: Status) -> None:
+        """Take in the status that an object had when it was first seen."""
+        ready = status.condition(ConditionType.READY)
+        if ready is None or ready.observed_generation != desired.generation:
+            return
+        if ready.status == "True":
+            self._ready[namespace, desired.secret_name].add(desired.project_id)
+        elif status.secret_version is not None and ready.reason in ABOUT_LOGINS:
+            key = _key(namespace, desired, status.secret_version)
+            self._refused[key][desired.project_id] = ready.reason
+
+    def of(self, namespace: str, desired: Desired, version: str) -> Doubt | None:
+        """What is to be feared of this version of the object's Secret; ``None`` for nothing.
+
+        Of a Secret that others were Ready with, one more login is risked: the refused projects
+        may be wrong ones, which some clouds answer as they answer wrong passwords.
+        """
+        refused = self._refused.get(_key(namespace, desired, version))
+        if refused is None:
+            return None
+        ready = self._ready.get((namespace, desired.secret_name), set[str]())
+        locked = Reason.ACCOUNT_LOCKED in refused.values()
+        return Doubt(
+            locked=locked,
+            of_project=desired.project_id in refused and desired.project_id not in ready,
+            of_all=not ready and (locked or len(refused) > 1),
+        )
+
+
+def _key(namespace: str, desired: Desired, version: str) -> tuple[str, ...]:
+    return namespace, desired.secret_name, version, desired.endpoints.iam

@@ -1,0 +1,273 @@
+"""The latest known object per key, and what the process remembers about it. No I/O."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from sys import intern
+from typing import Any
+
+from image_share_operator.api import status_json
+from image_share_operator.api.errors import InvalidSpecError
+from image_share_operator.api.types import (
+    FINALIZER,
+    RECONCILE_AT,
+    SKIP_REJECT,
+    ConditionType,
+    Desired,
+    Key,
+    Status,
+)
+from image_share_operator.controller.login_history import Doubts
+from image_share_operator.planning.model import UNTOLD, Company
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is good to know and may be lost: everything that must survive is in the status.
+
+    Attributes:
+        generation: of the spec that the last pass worked for; -1 before the first pass.
+        look_at: nothing is asked of the cloud before; ``None`` for not without a change.
+        secret_version: of the Secret that the last pass used, where only a change of it (or of
+            the spec) helps; ``None`` where it does not matter.
+        retry_at: when failed images may be sent again.
+        settled_at: when the latest job was first seen settled.
+        failed_rows: images that this job named as failed, with its words.
+        company: who else this job may have failed for.
+        began_at: when its spec was first seen, or Ready was lost; ``None`` while it is Ready.
+        errors: passes in a row that ended in an error.
+        tries: jobs in a row that failed although they might have worked.
+    """
+
+    generation: int = -1
+    look_at: datetime | None = None
+    secret_version: str | None = None
+    retry_at: datetime | None = None
+    settled_at: datetime | None = None
+    failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
+    company: Company = UNTOLD
+    began_at: datetime | None = None
+    errors: int = 0
+    tries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One object.
+
+    Attributes:
+        version: its resourceVersion, as a number; newer is greater.
+        desired: its spec, or why it can't be served.
+        known: the status as this process knows it; ahead of ``written`` until it is saved.
+        written: the status as the API server has it.
+        unsaved: whether the last try to save ``known`` failed.
+        overwritten: whether someone else wrote the status since.
+        mended_at: when that was last put right.
+        seen_at: when this spec was first seen.
+        deleting: whether it goes as soon as nothing holds it.
+        held: whether our finalizer holds it.
+        skip_reject: whether it may go although its shares could not be rejected.
+        reconcile_at: the value of the annotation that asks for a pass.
+    """
+
+    key: Key
+    uid: str
+    version: int
+    generation: int
+    desired: Desired | InvalidSpecError
+    known: Status
+    written: Status
+    deleting: bool = False
+    held: bool = False
+    skip_reject: bool = False
+    reconcile_at: str | None = None
+    unsaved: bool = False
+    overwritten: bool = False
+    mended_at: datetime | None = None
+    seen_at: datetime
+    memory: Memory = field(default_factory=Memory)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether Ready is True for the present spec."""
+        ready = self.known.condition(ConditionType.READY)
+        return (
+            ready is not None
+            and ready.status == "True"
+            and ready.observed_generation == self.generation
+        )
+
+    @property
+    def asks(self) -> tuple[object, ...]:
+        """What users can change that matters here; another object of the same name asks anew."""
+        return self.uid, self.generation, self.deleting, self.skip_reject, self.reconcile_at
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether ``known`` speaks about what users ask for now."""
+        return (
+            self.known.observed_generation == self.generation
+            and self.reconcile_at in (None, self.known.handled_reconcile_at)
+            and not (self.deleting and self.skip_reject)
+        )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is to be done but to look again one day."""
+        return self.is_ready and self.is_answered and not self.deleting
+
+
+class Store:
+    """All objects that the watch has shown and not taken away.
+
+    Attributes:
+        doubts: what the statuses told that they had when they were first seen.
+    """
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._now = now
+        self.doubts = Doubts()
+        self._entries: dict[Key, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self._entries.values()))
+
+    def get(self, key: Key) -> Entry | None:
+        """The object, or ``None`` when it is gone."""
+        return self._entries.get(key)
+
+    def observe(self, body: Mapping[str, Any]) -> Key | None:
+        """Take in an object as the API server showed it.
+
+        Returns:
+            The key when the object needs a pass; ``None`` for what is already known, such as the
+            echo of an own status write, and for an object that had the name before.
+        """
+        metadata: Mapping[str, Any] = body["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        if self._is_old(key, int(metadata["resourceVersion"])):
+            return None  # two of three events are echoes: they are not worth reading
+        return self.admit(self.read(body))
+
+    def read(self, body: Mapping[str, Any]) -> Entry:
+        """Read an object, and take in nothing. May be called from any thread."""
+        return _parse(body, self._now())
+
+    def admit(self, seen: Entry) -> Key | None:
+        """Take in an object that was read; returns what `observe` does."""
+        if self._is_old(seen.key, seen.version):
+            return None
+        old = self._entries.get(seen.key)
+        if old is None or old.uid != seen.uid:
+            self._entries[seen.key] = seen
+            if isinstance(seen.desired, Desired):
+                self.doubts.note(seen.key.namespace, seen.desired, seen.known)
+            return seen.key
+        # The process is ahead of the API server in what it knows of the status, never behind.
+        new = _taken_over(old, seen)
+        self._entries[seen.key] = new
+        return None if new.asks == old.asks and new.written == old.written else seen.key
+
+    def forget(self, key: Key, uid: str) -> None:
+        """Drop an object that is gone, unless a new one has taken its name."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.uid == uid:
+            del self._entries[key]
+
+    def remember(self, entry: Entry, *, known: Status, memory: Memory, unsaved: bool) -> None:
+        """Keep what a pass over ``entry`` found out."""
+        self._update(entry, known=known, memory=memory, unsaved=unsaved)
+
+    def is_echo(self, key: Key, uid: str, version: int) -> bool:
+        """Whether this version of the object is known. May be asked from any thread."""
+        known = self._entries.get(key)
+        return known is not None and known.uid == uid and version <= known.version
+
+    def saved(self, entry: Entry, body: Mapping[str, Any], written: Status | None = None) -> None:
+        """Take in the answer to a write: all older watch events are history.
+
+        Args:
+            written: the status that was written; ``None`` when something else was. Nobody else
+                writes it onto the same version, so it need not be read again.
+        """
+        metadata: Mapping[str, Any] = body["metadata"]
+        current = self._entries.get(entry.key)
+        if current is None or current.uid != entry.uid:
+            return
+        if written is None or metadata["uid"] != entry.uid or self._edited(current, metadata):
+            self._entries[entry.key] = replace(current, unsaved=False)
+            self.observe(body)
+            return
+        newer = int(metadata["resourceVersion"]) > current.version
+        seen = {"written": written, "overwritten": False, **_of_metadata(metadata)}
+        self._entries[entry.key] = replace(current, unsaved=False, **(seen if newer else {}))
+
+    def mended(self, entry: Entry) -> None:
+        """Note that the status was put right just now."""
+        self._update(entry, mended_at=self._now())
+
+    def _is_old(self, key: Key, version: int) -> bool:
+        """Whether something as new is known of that name, be it of another object."""
+        known = self._entries.get(key)
+        return known is not None and version <= known.version
+
+    @staticmethod
+    def _edited(current: Entry, metadata: Mapping[str, Any]) -> bool:
+        return int(metadata["generation"]) != current.generation
+
+    def _update(self, entry: Entry, **changes: Any) -> None:
+        current = self._entries.get(entry.key)
+        if current is not None and current.uid == entry.uid:
+            self._entries[entry.key] = replace(current, **changes)
+
+
+def _taken_over(old: Entry, seen: Entry) -> Entry:
+    """The object as it is seen, with what is known of it."""
+    overwritten = old.overwritten
+    if seen.written != old.written:
+        # Also our own write is first seen here, when its answer was lost.
+        overwritten = seen.written != status_json.as_written(old.known)
+    return replace(
+        seen,
+        known=old.known,
+        unsaved=old.unsaved,
+        overwritten=overwritten,
+        mended_at=old.mended_at,
+        seen_at=old.seen_at if seen.generation == old.generation else seen.seen_at,
+        memory=old.memory,
+    )
+
+
+def _parse(body: Mapping[str, Any], now: datetime) -> Entry:
+    metadata: Mapping[str, Any] = body["metadata"]
+    generation = int(metadata["generation"])
+    written = status_json.read(body.get("status"))
+    try:
+        desired: Desired | InvalidSpecError = Desired.parse(body.get("spec") or {}, generation)
+    except InvalidSpecError as exc:
+        desired = exc.with_traceback(None)
+    return Entry(
+        key=Key(intern(metadata["namespace"]), metadata["name"]),
+        uid=metadata["uid"],
+        generation=generation,
+        desired=desired,
+        known=written,
+        written=written,
+        seen_at=now,
+        **_of_metadata(metadata),
+    )
+
+
+def _of_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What may change although the spec does not."""
+    annotations: Mapping[str, str] = metadata.get("annotations") or {}
+    return {
+        "version": int(metadata["resourceVersion"]),
+        "deleting": metadata.get("deletionTimestamp") is not None,
+        "held": FINALIZER in metadata.get("finalizers", ()),
+        "skip_reject": annotations.get(SKIP_REJECT) == "true",
+        "reconcile_at": annotations.get(RECONCILE_AT),
+    }

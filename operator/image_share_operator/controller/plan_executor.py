@@ -1,0 +1,299 @@
+"""One way through the plan: carry out its steps until there is something to say.
+
+Knows the cloud only as the protocol below. At most one batch is accepted by the cloud in a walk.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol, assert_never
+
+from image_share_operator.api.errors import (
+    BatchTooLargeError,
+    CloudError,
+    ImagesRefusedError,
+    JobUnknownError,
+    OutcomeUnknownError,
+    RefusedForNowError,
+)
+from image_share_operator.api.types import (
+    Decision,
+    Desired,
+    ImageStatus,
+    Job,
+    JobState,
+    Membership,
+    Unanswered,
+)
+from image_share_operator.planning import messages, planner, requeue
+from image_share_operator.planning.model import (
+    Blame,
+    Facts,
+    Follow,
+    JobReport,
+    Leftover,
+    Look,
+    Report,
+    Submit,
+    company,
+)
+from image_share_operator.planning.requeue import Policy
+
+REFUSED = Leftover(job_id=None, suspect=True)
+
+
+class Tenant(Protocol):
+    """The cloud as one identity sees it. All methods raise `CloudError`."""
+
+    @property
+    def typical(self) -> timedelta:
+        """How long jobs of late took to settle."""
+        ...
+
+    async def submit(
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        leftover: Leftover | None,
+    ) -> str:
+        """Send the images, all in one batch, perhaps with those of others; return its job's id."""
+        ...
+
+    async def job(self, job_id: str) -> JobReport:
+        """Ask for a job."""
+        ...
+
+    async def members(
+        self, images: tuple[str, ...], max_age: timedelta
+    ) -> Mapping[str, Membership]:
+        """Look at the memberships of all ``images``, not older than ``max_age``."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Walk:
+    """One pass over one object, as far as the cloud is concerned.
+
+    Attributes:
+        facts: what is known so far; worth keeping also when `run` raises.
+        tenant: gives the cloud; asked only when a step needs it.
+        believe_unknown: whether the cloud is believed when it does not know the job.
+        max_age: how old a membership may be that shows no change.
+        sent: the job that this walk started.
+        refused: whether the cloud refused a batch of this walk because of an image.
+        passing: images that it refused alone, for a reason that may pass.
+        drifted: images that were sent because someone had changed them.
+    """
+
+    desired: Desired
+    facts: Facts
+    tenant: Callable[[], Awaitable[Tenant]]
+    blame: Callable[[str | None], Blame]
+    now: Callable[[], datetime]
+    policy: Policy
+    believe_unknown: bool = True
+    max_age: timedelta = timedelta()
+    sent: Job | None = None
+    refused: bool = False
+    passing: dict[str, RefusedForNowError] = field(default_factory=dict[str, RefusedForNowError])
+    drifted: tuple[str, ...] = field(default=())
+
+    async def run(self) -> Report:
+        """Walk until there is something to say.
+
+        Raises:
+            CloudError: the cloud did not do what a step asked.
+            KubeError: the credentials could not be read.
+        """
+        while True:
+            step = planner.next_step(self.desired, self.facts, self.now(), self.policy)
+            match step:
+                case Follow(job=job):
+                    await self._follow(job)
+                case Look(images=images):
+                    members = await self._look(images)
+                    self.facts = replace(self.facts, members=members)
+                    self._look_at_unanswered()
+                case Submit():
+                    sent = await self._submit(step)
+                    if sent is not None:
+                        return sent
+                case Report():
+                    self._doubt()
+                    return step
+                case _:
+                    assert_never(step)
+
+    async def _look(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+        """Look; an answer that may be old is good for no news only."""
+        tenant = await self.tenant()
+        wanted = self.desired.decision.wanted
+        members = await tenant.members(images, self.max_age)
+        if self.max_age and any(one is not wanted for one in members.values()):
+            return await tenant.members(images, timedelta())
+        return members
+
+    async def _follow(self, job: Job) -> None:
+        tenant = await self.tenant()
+        try:
+            said = await tenant.job(job.id)
+        except JobUnknownError:
+            if not self.believe_unknown:
+                raise
+            self.facts = replace(self.facts, job_unknown=True, retryable=True)
+            return
+        known = replace(
+            job,
+            state=said.state,
+            odd_status=said.odd_status,
+            type=said.type or job.type,
+            begin_time=said.begin_time,
+            end_time=said.end_time,
+            error_code=said.error_code,
+            fail_reason=said.fail_reason,
+        )
+        carried = {row.id for row in self.facts.status.images if row.job_id == job.id}
+        ours = {i: said.failed_rows[i] for i in said.failed_rows if i in carried}
+        self.facts = replace(
+            self.facts,
+            status=replace(self.facts.status, job=known),
+            job_asked=True,
+            typical=tenant.typical,
+            failed_rows=ours,
+            company=company(
+                shared=said.shared, named=bool(said.failed_rows if said.shared else ours)
+            ),
+            settled_at=self.now() if said.state.settled else None,
+        )
+        self.look_at_blame()
+
+    def look_at_blame(self) -> None:
+        """Read from the code of a failed job whether trying again may help."""
+        job = self.facts.status.job
+        if job is not None and job.state is JobState.FAIL:
+            said = self.blame(job.error_code)
+            self.facts = replace(self.facts, retryable=said.retryable, divisible=said.divisible)
+
+    async def _submit(self, step: Submit) -> Report | None:
+        """Send the batch; ``None`` when the cloud refused it because of an image."""
+        tenant = await self.tenant()
+        desired = self.desired
+        try:
+            job_id = await tenant.submit(
+                desired.decision,
+                desired.vault_id,
+                step.images,
+                REFUSED if self.refused else step.leftover,
+            )
+        except ImagesRefusedError as exc:
+            self._narrow(step.images, exc)
+            return None
+        except RefusedForNowError as exc:
+            if not (self.refused or exc.stubborn):
+                raise
+            self._narrow(step.images, exc)
+            return None
+        except OutcomeUnknownError as exc:
+            unanswered = self._unanswered(step.images, exc)
+            status = replace(self.facts.status, unanswered=unanswered)
+            self.facts = replace(self.facts, status=status)
+            raise
+        job = Job(
+            id=job_id,
+            generation=desired.generation,
+            decision=desired.decision,
+            state=JobState.INIT,
+            submitted_at=_in_millis(self.now()),
+        )
+        before = self.facts.status
+        self.facts = replace(
+            self.facts,
+            status=replace(before, job=job, unanswered=_less(before.unanswered, step.images)),
+            job_unknown=False,
+            settled_at=None,
+            retry_at=None,
+            failed_rows={},
+        )
+        self.sent = job
+        self.drifted = step.drifted
+        return Report(
+            standing=messages.submitted(desired, len(step.images)),
+            again=requeue.poll_after(timedelta(), tenant.typical),
+            images=_carried(messages.rows(step.verdicts, self.facts.status), step.images, job),
+        )
+
+    def _unanswered(self, images: tuple[str, ...], why: OutcomeUnknownError) -> Unanswered:
+        now = _in_millis(self.now())
+        span = self.policy.taken_after_all if why.answered else self.policy.lag
+        return Unanswered(
+            decision=self.desired.decision, images=images, since=now, until=now + span
+        )
+
+    def _look_at_unanswered(self) -> None:
+        """Take out of the batch without an answer what is known by now.
+
+        No job that we know carried it last: the batch did, or what is sent next will.
+        """
+        before = self.facts.status.unanswered
+        left = planner.still_unanswered(self.desired, self.facts, self.now(), self.policy)
+        if before is None or left == before:
+            return
+        over = frozenset(before.images) - frozenset(left.images if left else ())
+        rows = tuple(
+            replace(row, job_id=None) if row.id in over else row for row in self.facts.status.images
+        )
+        self.facts = replace(
+            self.facts, status=replace(self.facts.status, unanswered=left, images=rows)
+        )
+
+    def _narrow(self, images: tuple[str, ...], why: CloudError) -> None:
+        """Halve the batch until the image that spoils it stands alone.
+
+        A refused batch changed nothing, so the rest of it may be sent in the same walk; the more
+        images were refused alone, the fewer of the rest at once.
+        """
+        if isinstance(why, BatchTooLargeError) and why.most is not None and why.most < len(images):
+            self.facts = replace(self.facts, batch_limit=why.most)
+            return
+        self.refused = True
+        first, *rest = images
+        if rest:
+            self.facts = replace(self.facts, batch_limit=len(images) // 2)
+            return
+        if isinstance(why, RefusedForNowError):
+            self.passing[first] = why
+        refused = {**self.facts.refused, first: str(why)}
+        self.facts = replace(
+            self.facts,
+            refused=refused,
+            batch_limit=max(1, self.policy.batch_images >> len(refused)),
+        )
+
+    def _doubt(self) -> None:
+        """Blame no image where all were refused alone for what may pass: that is the cloud."""
+        if self.passing and self.passing.keys() == self.facts.refused.keys():
+            raise next(reversed(self.passing.values()))
+
+
+def _in_millis(time: datetime) -> datetime:
+    """As precise as the status tells it."""
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)
+
+
+def _less(batch: Unanswered | None, images: tuple[str, ...]) -> Unanswered | None:
+    """What is left of a batch without an answer once these images have an order of their own."""
+    if batch is None:
+        return None
+    left = tuple(image for image in batch.images if image not in images)
+    return replace(batch, images=left) if left else None
+
+
+def _carried(
+    rows: tuple[ImageStatus, ...], images: tuple[str, ...], job: Job
+) -> tuple[ImageStatus, ...]:
+    """The rows, those of the batch marked as carried by its job."""
+    batch = frozenset(images)
+    return tuple(
+        replace(row, job_id=job.id, message=None) if row.id in batch else row for row in rows
+    )

@@ -1,0 +1,211 @@
+"""Observe, plan, act: one pass over one object, and what is kept of it.
+
+Knows the cloud and Kubernetes only as the protocols in `cloud_access.py`, `plan_executor.py`
+and `status_writer.py`.
+"""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from image_share_operator.api.errors import InvalidSpecError, KubeInvalidError, OperatorError
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Desired, Key
+from image_share_operator.controller import finalizer, pass_result
+from image_share_operator.controller.cloud_access import Access, Cloud, Credentials
+from image_share_operator.controller.finalizer import Hold
+from image_share_operator.controller.object_store import Entry, Store
+from image_share_operator.controller.orphans import Orphans
+from image_share_operator.controller.pass_result import Outcome
+from image_share_operator.controller.plan_executor import Walk
+from image_share_operator.controller.schedule import NOW, Due
+from image_share_operator.controller.status_writer import Keeper, Kube
+from image_share_operator.planning import events, requeue
+from image_share_operator.planning.model import Blame, Facts
+from image_share_operator.planning.requeue import Policy
+from image_share_operator.telemetry import context
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_JOB_PASSES = 2
+"""IMG.0023 says "query failed" as well as "no such job": it is believed when it is repeated."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Reconciler:
+    """Brings objects nearer to their specs, one pass at a time.
+
+    Attributes:
+        emit: takes an Event; must not wait.
+    """
+
+    store: Store
+    cloud: Cloud
+    credentials: Credentials
+    kube: Kube
+    emit: Callable[[events.Event], None]
+    blame: Callable[[str | None], Blame]
+    now: Callable[[], datetime]
+    policy: Policy
+    allow_insecure_endpoints: bool = False
+    rng: random.Random = field(default_factory=random.Random)
+    due: Due = field(init=False)
+    keeper: Keeper = field(init=False)
+    orphans: Orphans = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the parts: who knows when, who writes, who lets go."""
+        self.keeper = Keeper(store=self.store, kube=self.kube, emit=self.emit, now=self.now)
+        self.due = Due(
+            store=self.store,
+            credentials=self.credentials,
+            policy=self.policy,
+            now=self.now,
+            rng=self.rng,
+        )
+        self.orphans = Orphans(
+            namespaces=self.kube,
+            credentials=self.credentials,
+            now=self.now,
+            ttl=self.policy.secret_poll,
+        )
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Do one pass; return when to come back, ``None`` for not without a change.
+
+        Raises:
+            KubeError: the API server did not take the status; it is kept and written first next
+                time.
+        """
+        entry = self.store.get(key)
+        mend_in: timedelta | None = None
+        refused: KubeInvalidError | None = None
+        if entry is not None and entry.unsaved:
+            refused = await self.keeper.save_first(entry)
+            entry = self.store.get(key)
+        elif entry is not None and entry.overwritten:
+            mend_in = await self.keeper.mend(entry)
+            entry = self.store.get(key)
+        if entry is None:
+            return None
+        context.works_on(entry.generation)
+        again = await self._reconcile(entry)
+        again = min((wait for wait in (again, mend_in) if wait is not None), default=None)
+        current = self.store.get(key)
+        if refused is not None and current is not None and current.unsaved:
+            raise refused  # nothing new was said
+        if current is not None and current.asks != entry.asks:
+            # The answer to a write may be the first to show an edit; its event is then old news.
+            return NOW
+        return again
+
+    async def _reconcile(self, entry: Entry) -> timedelta | None:
+        desired = self._admitted(entry)
+        match finalizer.hold(entry, desired):
+            case Hold.GONE:
+                return None
+            case Hold.PUT_ON:
+                body = await self.keeper.written(entry, self.kube.hold(entry.key, entry.uid))
+                if body is not None:
+                    self.store.saved(entry, body)
+                return NOW
+            case Hold.TAKE_OFF:
+                return await self._release(entry)
+            case Hold.NOTHING:
+                pass
+        if not finalizer.helpless(entry, desired):
+            return await self._work(entry, desired)
+        if await self.orphans.includes(entry, desired):
+            return await self._release(entry)
+        again = await self._work(entry, desired)
+        return self.orphans.ttl if again is None else min(again, self.orphans.ttl)
+
+    async def _work(self, entry: Entry, desired: Desired | InvalidSpecError) -> timedelta | None:
+        if isinstance(desired, InvalidSpecError):
+            return await self.keeper.conclude(
+                entry, None, pass_result.of_invalid_spec(entry, desired)
+            )
+        return await self._pass(entry, finalizer.leaving(desired) if entry.deleting else desired)
+
+    async def _pass(self, entry: Entry, desired: Desired) -> timedelta | None:
+        due = await self.due.after(entry, desired)
+        if due is None or due > NOW:
+            return due
+        current = self.store.get(entry.key)
+        if current is None or current.asks != entry.asks:
+            return NOW  # it changed while its Secret was read
+        entry = current
+        done = await self._walk(entry, desired)
+        if desired.leaving and (done.finished or await self._hopeless(entry, desired, done)):
+            return await self._release(entry)
+        return await self.keeper.conclude(entry, desired, done)
+
+    async def _hopeless(self, entry: Entry, desired: Desired, done: Outcome) -> bool:
+        """Whether the Secret was just found missing, and the namespace goes too."""
+        reason = None if done.standing is None else done.standing.reason
+        return reason is Reason.SECRET_NOT_FOUND and await self.orphans.includes(entry, desired)
+
+    async def _release(self, entry: Entry) -> timedelta | None:
+        body = await self.keeper.written(entry, self.kube.release(entry.key, entry.uid))
+        if body is None:
+            return None
+        self.store.saved(entry, body)
+        return None if entry.deleting else NOW
+
+    def _admitted(self, entry: Entry) -> Desired | InvalidSpecError:
+        """The spec, if this operator may serve it."""
+        desired = entry.desired
+        if isinstance(desired, InvalidSpecError) or self.allow_insecure_endpoints:
+            return desired
+        for name in ("iam", "ims"):
+            if not getattr(desired.endpoints, name).startswith("https://"):
+                return InvalidSpecError(
+                    f"spec.endpoints.{name} must be an https:// URL: credentials are not sent in "
+                    "the clear (the operator's --allow-insecure-endpoints is for tests)"
+                )
+        return desired
+
+    async def _walk(self, entry: Entry, desired: Desired) -> Outcome:
+        """Ask the plan and the cloud until there is something to say."""
+        before = pass_result.memory_for(entry)
+        job = entry.known.job
+        settled = job is not None and job.state.settled
+        facts = Facts(
+            status=entry.known,
+            settled_at=before.settled_at or (self.now() if settled else None),
+            failed_rows=before.failed_rows,
+            company=before.company,
+            retry_at=before.retry_at,
+            failures=before.tries,
+            batch_limit=self.policy.batch_images,
+            jitter=self.rng.random(),
+        )
+        access = Access(self.credentials, self.cloud, self.store.doubts, entry.key, desired)
+        walk = Walk(
+            desired=desired,
+            facts=facts,
+            tenant=access.tenant,
+            blame=self.blame,
+            now=self.now,
+            policy=self.policy,
+            believe_unknown=before.errors >= UNKNOWN_JOB_PASSES,
+            max_age=desired.interval * requeue.FRESH_ENOUGH if _routine(entry) else NOW,
+        )
+        walk.look_at_blame()
+        judge = pass_result.Judge(entry, desired, self.policy)
+        try:
+            said = await walk.run()
+        except OperatorError as exc:
+            return judge.of_error(walk.facts, exc, now=self.now(), version=access.version)
+        return judge.of_walk(walk, said, now=self.now(), version=access.version)
+
+
+def _routine(entry: Entry) -> bool:
+    """Whether nothing is known to be wrong, and nobody asked."""
+    return (
+        entry.is_ready
+        and entry.reconcile_at in (None, entry.known.handled_reconcile_at)
+        and not entry.deleting
+    )

@@ -1,0 +1,89 @@
+"""When the cloud should be asked about an object: at its time, or when something makes it due."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from image_share_operator.api.types import ConditionType, Desired
+from image_share_operator.controller.cloud_access import Credentials
+from image_share_operator.controller.credential_cache import UnusableSecretError
+from image_share_operator.controller.object_store import Entry, Memory, Store
+from image_share_operator.planning import requeue
+from image_share_operator.planning.requeue import Policy
+
+NOW = timedelta()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """Decides without the cloud; looks at the Secret where the object waits for its change."""
+
+    store: Store
+    credentials: Credentials
+    policy: Policy
+    now: Callable[[], datetime]
+    rng: random.Random
+
+    async def after(self, entry: Entry, desired: Desired) -> timedelta | None:
+        """How long to wait; zero for not at all, ``None`` for until something changes."""
+        memory = entry.memory
+        if memory.generation != entry.generation:
+            restored = self._after_restart(entry, desired)
+            if restored is None:
+                return NOW
+            memory = restored
+            self._remember(entry, memory)
+        now = self.now()
+        if entry.reconcile_at not in (None, entry.known.handled_reconcile_at):
+            self._remember(entry, replace(memory, retry_at=now))
+            return NOW
+        if memory.look_at is not None and now >= memory.look_at:
+            return NOW
+        wait = None if memory.look_at is None else memory.look_at - now
+        if memory.secret_version is None:
+            return wait
+        if await self._secret_version(entry, desired) != memory.secret_version:
+            self._remember(entry, replace(memory, retry_at=now, secret_version=None))
+            return NOW
+        return min(filter(None, (wait, self.policy.secret_poll)))
+
+    def _remember(self, entry: Entry, memory: Memory) -> None:
+        self.store.remember(entry, known=entry.known, memory=memory, unsaved=False)
+
+    def _after_restart(self, entry: Entry, desired: Desired) -> Memory | None:
+        """When to look at an object that another process left settled; ``None`` for at once.
+
+        Spread, so that a restart with ten thousand objects is no burst on the cloud. A Secret
+        that was found wanting is not tried again before its time, not even to ask for a job:
+        restarts lock no account.
+        """
+        known = entry.known
+        ready = known.condition(ConditionType.READY)
+        if entry.memory.generation != -1 or known.observed_generation != entry.generation:
+            return None
+        unsettled = known.job is not None and not known.job.state.settled
+        if ready is None or (unsettled and not known.secret_version):
+            return None
+        if known.unanswered is not None:
+            return None
+        look_at = self._spread(desired, settled=ready.status == "True")
+        if known.secret_version is not None:
+            look_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry
+        return Memory(
+            generation=entry.generation, look_at=look_at, secret_version=known.secret_version
+        )
+
+    def _spread(self, desired: Desired, *, settled: bool) -> datetime | None:
+        now, jitter = self.now(), self.rng.random()
+        if not settled:
+            return now + self.policy.secret_poll * jitter
+        if not desired.interval:
+            return None
+        return now + requeue.next_round(now, desired.interval, desired.project_id, jitter)
+
+    async def _secret_version(self, entry: Entry, desired: Desired) -> str:
+        try:
+            return (await self.credentials.get(entry.key.namespace, desired.secret_name)).version
+        except UnusableSecretError as exc:
+            return exc.version

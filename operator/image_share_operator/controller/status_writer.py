@@ -1,0 +1,223 @@
+"""What a pass found out is kept, and said in the status if it is new."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from image_share_operator.api import status_json
+from image_share_operator.api.errors import KubeConflictError, KubeInvalidError, ObjectGoneError
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Condition, ConditionType, Desired, Key, Status
+from image_share_operator.controller import pass_result
+from image_share_operator.controller.object_store import Entry, Store
+from image_share_operator.controller.pass_result import Outcome
+from image_share_operator.planning import events, messages
+from image_share_operator.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+PAUSE_S = 0.1
+"""Between two tries to save what must be saved before the process ends."""
+MEND_EVERY = timedelta(minutes=1)
+"""Between two writes over the same resource's status that someone else keeps writing."""
+UNUSUAL = frozenset({Reason.CLOUD_UNAVAILABLE, Reason.THROTTLED, Reason.PARTIALLY_FAILED})
+"""Reasons of Ready False that are tried again and that nobody should see often."""
+
+
+class Kube(Protocol):
+    """Kubernetes, as far as this room needs it. All methods raise `KubeError`."""
+
+    async def write_status(
+        self, key: Key, version: int, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Write the whole status onto this version; return the object as it is then."""
+        ...
+
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        """The object as it is."""
+        ...
+
+    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Put our finalizer on the object; return the object as it is then."""
+        ...
+
+    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Take our finalizer off the object; return the object as it is then."""
+        ...
+
+    async def namespace_goes(self, namespace: str) -> bool:
+        """Whether the whole namespace is being deleted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    """The one writer of statuses."""
+
+    store: Store
+    kube: Kube
+    emit: Callable[[events.Event], None]
+    now: Callable[[], datetime]
+
+    async def save_first(self, entry: Entry) -> KubeInvalidError | None:
+        """Save what could not be saved, before anything else: a job id waits for nothing.
+
+        Returns:
+            Why it is refused as it is. The pass may go on: it may be taken as it will be then.
+
+        Raises:
+            KubeError: the API server did not take it, and may take the same later.
+        """
+        try:
+            await self.save(entry, entry.known)
+        except KubeInvalidError as exc:
+            return exc
+        return None
+
+    async def mend(self, entry: Entry) -> timedelta | None:
+        """Write over what someone else wrote into the status; return when to, if not now."""
+        if not entry.overwritten or not entry.is_answered:
+            return None  # what is to be said anew is written anyway
+        if status_json.as_written(entry.known) == entry.written:
+            return None
+        wait = timedelta()
+        if entry.mended_at is not None:
+            wait = entry.mended_at + MEND_EVERY - self.now()
+        if wait > timedelta():
+            return wait
+        log.warning("%s: the status was changed by someone else; written again", entry.key)
+        self.store.mended(entry)
+        await self.save(entry, entry.known)
+        return None
+
+    async def conclude(
+        self, entry: Entry, desired: Desired | None, done: Outcome
+    ) -> timedelta | None:
+        """Keep what the pass found out, and say it if it is new."""
+        current = self.store.get(entry.key)
+        if current is None or current.uid != entry.uid:
+            return None
+        now = self.now()
+        new = self._rendered(entry, desired, done, now)
+        worth = status_json.says_something_new(new, current.written, now)
+        self._count(entry, new, done, now)
+        self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
+        for event in done.events:
+            self.emit(event)  # they tell what was done, whether or not the status can be written
+        if worth:
+            await self.save(current, new)
+        return done.again
+
+    def _count(self, entry: Entry, new: Status, done: Outcome, now: datetime) -> None:
+        metrics.DRIFTS.inc(done.drifted)
+        if done.trouble is not None:
+            metrics.RETRIES.labels(done.trouble).inc()
+        ready = new.condition(ConditionType.READY)
+        if ready is not None and ready.status == "True" and not entry.is_ready:
+            began = pass_result.began(entry, now)
+            metrics.TO_READY.observe((now - began).total_seconds())
+
+    def _rendered(
+        self, entry: Entry, desired: Desired | None, done: Outcome, now: datetime
+    ) -> Status:
+        """The status after the pass; conditions stay as they are when it has nothing to say."""
+        new = done.known
+        if done.standing is not None:
+            leaving = desired is not None and desired.leaving
+            new = status_json.render(
+                messages.leaving(done.standing) if leaving else done.standing,
+                old=entry.known,
+                job=new.job,
+                images=new.images,
+                desired=desired,
+                generation=entry.generation,
+                now=now,
+            )
+        return replace(
+            new,
+            unanswered=done.known.unanswered,
+            handled_reconcile_at=entry.reconcile_at or entry.known.handled_reconcile_at,
+            secret_version=done.memory.secret_version,
+        )
+
+    async def written(
+        self, entry: Entry, write: Awaitable[Mapping[str, Any]]
+    ) -> Mapping[str, Any] | None:
+        """The object after a write; ``None`` when it is gone, which is noted.
+
+        Raises:
+            KubeConflictError: it has changed. What it is now is noted: try again.
+        """
+        try:
+            return await write
+        except KubeConflictError:
+            if await self._still_there(entry):
+                raise
+        except ObjectGoneError:
+            self.store.forget(entry.key, entry.uid)
+        return None
+
+    async def _still_there(self, entry: Entry) -> bool:
+        """See what the object is now; another one may have taken its name."""
+        try:
+            body = await self.kube.read(entry.key)
+        except ObjectGoneError:
+            self.store.forget(entry.key, entry.uid)
+            return False
+        same = bool(body["metadata"]["uid"] == entry.uid)
+        if same and self.store.get(entry.key) is None:
+            return False  # the watch told that it is gone while it was read
+        self.store.observe(body)
+        return same
+
+    async def save_all(self) -> None:
+        """Write what could not be written before: the next process knows nothing else."""
+        while left := [entry for entry in self.store if entry.unsaved]:
+            tried = (self.save(entry, entry.known) for entry in left)
+            for failure in filter(None, await asyncio.gather(*tried, return_exceptions=True)):
+                log.debug("not written yet: %s", failure)
+            await asyncio.sleep(PAUSE_S)
+
+    async def save(self, entry: Entry, new: Status) -> None:
+        result = "failed"
+        try:
+            write = self.kube.write_status(entry.key, entry.version, status_json.write(new))
+            body = await self.written(entry, write)
+            result = "gone" if body is None else "ok"
+        finally:
+            metrics.STATUS_WRITES.labels(result).inc()
+        if body is None:
+            return
+        self.store.saved(entry, body, written=status_json.as_written(new))
+        for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
+            self.emit(event)
+        _log_change(entry, new)
+
+
+def _log_change(entry: Entry, new: Status) -> None:
+    ready = new.condition(ConditionType.READY)
+    before = entry.written.condition(ConditionType.READY)
+    if ready is None or ready == before:
+        return
+    log.log(
+        _level(new, ready),
+        "%s: Ready %s, %s: %s",
+        entry.key,
+        ready.status,
+        ready.reason,
+        ready.message,
+        extra={
+            "reason": str(ready.reason),
+            "job_id": None if new.job is None else new.job.id,
+        },
+    )
+
+
+def _level(status: Status, ready: Condition) -> int:
+    """How much it matters: Stalled is where a person must act."""
+    if status.condition(ConditionType.STALLED) is not None:
+        return logging.ERROR
+    return logging.WARNING if ready.reason in UNUSUAL else logging.INFO

@@ -1,0 +1,153 @@
+"""Carries keys from the queue to the reconciler, a bounded number at a time."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from image_share_operator.api.errors import KubeError, KubeRetryableError, LostLeadError
+from image_share_operator.api.types import Key
+from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.planning import requeue
+from image_share_operator.telemetry import context, metrics, tracing
+
+log = logging.getLogger(__name__)
+
+AGAIN = timedelta(seconds=1)
+
+Reconcile = Callable[[Key], Awaitable[timedelta | None]]
+
+
+class Writes(Protocol):
+    """The writes to the cloud, as far as this room needs them."""
+
+    def close(self) -> None:
+        """Let no write begin any more."""
+        ...
+
+    def cut(self) -> None:
+        """Let all that are under way end, as if their answers were lost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How work ends when the process is told to stop.
+
+    Attributes:
+        answers: so long the answers to writes under way are waited for.
+        words: so long, after that, for all statuses to be written.
+        save: writes those that could not be written before.
+    """
+
+    writes: Writes
+    save: Callable[[], Awaitable[None]]
+    answers: timedelta = timedelta(seconds=0.8)
+    words: timedelta = timedelta(seconds=0.8)
+
+
+class Workers:
+    """Begins a pass for each key that is due.
+
+    Args:
+        most: passes under way together, of all namespaces. They mostly wait for others.
+    """
+
+    def __init__(self, queue: WorkQueue, reconcile: Reconcile, most: int) -> None:
+        self._queue = queue
+        self._reconcile = reconcile
+        self._free = asyncio.Semaphore(most)
+        self._failures: dict[Key, int] = {}
+        self._in_hand: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: asyncio.Event, ending: Ending | None = None) -> None:
+        """Work until told to stop; then finish what is in hand, or hand it over by its status.
+
+        Args:
+            ending: ``None`` to cut all passes off at once.
+
+        Raises:
+            Exception: no work is begun any more: whatever ended that.
+        """
+        beginning = asyncio.create_task(self._begin())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((beginning, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if beginning.done():
+                beginning.result()
+            beginning.cancel()
+            if ending is not None:
+                await self._finish(ending)
+        finally:
+            tasks = (beginning, stopping, *self._in_hand)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finish(self, ending: Ending) -> None:
+        """End all passes: first by themselves; then what is with the cloud is put on record.
+
+        A pass that is cut off after that loses nothing but a look.
+        """
+        ending.writes.close()
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=ending.answers.total_seconds())
+        ending.writes.cut()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ending.words.total_seconds()):
+                if self._in_hand:
+                    await asyncio.wait(self._in_hand)
+                await ending.save()
+
+    async def _begin(self) -> None:
+        while True:
+            await self._free.acquire()
+            task = asyncio.create_task(self._work(await self._queue.get()))
+            self._in_hand.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._in_hand.discard(task)
+        self._free.release()
+
+    async def _work(self, key: Key) -> None:
+        again: timedelta | None = None
+        here = context.enter(key.namespace, key.name)
+        began = time.perf_counter()
+        try:
+            with tracing.span("reconcile", here.attributes) as span:
+                again = await self._pass(key)
+                span.set_attribute("reconcile.generation", here.generation or 0)
+        finally:
+            took = time.perf_counter() - began
+            metrics.PASSES.observe(took)
+            log.debug("%s: a pass of %.3f s; the next in %s", key, took, again)
+            self._queue.done(key, again)
+
+    async def _pass(self, key: Key) -> timedelta | None:
+        try:
+            again = await self._reconcile(key)
+        except KubeError as exc:
+            level = logging.DEBUG if isinstance(exc, KubeRetryableError) else logging.ERROR
+            log.log(level, "%s: %s", key, exc)
+            return self._delay(key, exc)
+        except LostLeadError:
+            return AGAIN  # mostly the process ends before; the API server may be back just in time
+        except Exception as exc:
+            # The last line of defence: a fault in one object must not stop the others.
+            metrics.FAULTS.inc()
+            log.exception("%s: the pass broke off; this is a fault of the operator", key)
+            return self._delay(key, exc)
+        self._failures.pop(key, None)
+        return again
+
+    def _delay(self, key: Key, exc: Exception) -> timedelta:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        asked = exc.retry_after if isinstance(exc, KubeRetryableError) else None
+        jitter = random.SystemRandom().random()
+        return requeue.backoff(failures, jitter=jitter, retry_after=asked)

@@ -1,0 +1,1 @@
+"""Rate limits, fairness and backoff, without knowledge of what they limit."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API: objects, leader election, Events, the watch."""

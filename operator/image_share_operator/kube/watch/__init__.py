@@ -1,0 +1,1 @@
+"""What surrounds kopf's watch: which events and list items need a reconcile."""

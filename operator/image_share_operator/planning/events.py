@@ -1,0 +1,102 @@
+"""What is told as a Kubernetes Event, on change only. No I/O."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import ConditionType, Job, Key, Status
+
+
+class Type(StrEnum):
+    """The two types that Kubernetes knows."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One Event about one object.
+
+    Attributes:
+        generation: of the spec that it is about.
+    """
+
+    key: Key
+    uid: str
+    generation: int
+    type: Type
+    reason: str
+    action: str
+    note: str
+
+
+_GOOD = frozenset({Reason.ACCEPTED, Reason.REJECTED})
+_BAD = frozenset(
+    {
+        Reason.PARTIALLY_FAILED,
+        Reason.CREDENTIALS_INVALID,
+        Reason.SECRET_NOT_FOUND,
+        Reason.ACCOUNT_LOCKED,
+        Reason.PERMISSION_DENIED,
+        Reason.INVALID_REQUEST,
+        Reason.CLOUD_UNAVAILABLE,
+        Reason.THROTTLED,
+        Reason.JOB_TIMEOUT,
+        Reason.NOT_SHARED,
+    }
+)
+
+
+def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, ...]:
+    """The Events that the way from one written status to the next is worth."""
+    ready = new.condition(ConditionType.READY)
+    before = old.condition(ConditionType.READY)
+    if ready is None or (before is not None and before.reason is ready.reason):
+        return ()
+    if ready.reason in _GOOD:
+        kind, action = Type.NORMAL, "Verify"
+    elif ready.reason in _BAD:
+        kind, action = Type.WARNING, "Reconcile"
+    else:
+        return ()
+    event = Event(
+        key=key,
+        uid=uid,
+        generation=new.observed_generation,
+        type=kind,
+        reason=ready.reason,
+        action=action,
+        note=ready.message,
+    )
+    return (event,)
+
+
+def submitted(key: Key, uid: str, job: Job, images: int) -> Event:
+    """A batch went out."""
+    note = f"Sent {images} image{'s' if images != 1 else ''}: {job.decision}, job {job.id}."
+    return Event(
+        key=key,
+        uid=uid,
+        generation=job.generation,
+        type=Type.NORMAL,
+        reason="Submitted",
+        action="Submit",
+        note=note,
+    )
+
+
+def drifted(key: Key, uid: str, generation: int, images: tuple[str, ...]) -> Event:
+    """Someone changed a membership that was as the spec wants it."""
+    first, *rest = images
+    more = f" and {len(rest)} more" if rest else ""
+    note = f"Membership of image {first}{more} was changed by someone else; sent again."
+    return Event(
+        key=key,
+        uid=uid,
+        generation=generation,
+        type=Type.WARNING,
+        reason="DriftDetected",
+        action="Submit",
+        note=note,
+    )

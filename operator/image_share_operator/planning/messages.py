@@ -1,0 +1,292 @@
+"""What to say of a resource, and when to look again: one function per situation.
+
+The rows of the table in `docs/spec.md`, "Conditions". No I/O, no clock, no log. Messages are the
+same as long as the situation is: a message that changes is a status write.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from zlib import crc32
+
+from image_share_operator.api.errors import OperatorError, RetryableError, TerminalError
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import (
+    PLURAL,
+    SKIP_REJECT,
+    ConditionType,
+    Decision,
+    Desired,
+    ImageStatus,
+    Job,
+    Membership,
+    Status,
+)
+from image_share_operator.planning import looking, requeue
+from image_share_operator.planning.model import Facts, Outcome, Outlook, Report, Standing, Verdict
+from image_share_operator.planning.requeue import Policy
+
+
+def suspended(desired: Desired, facts: Facts) -> Report:
+    """Keep the last known value; True only if it is known of what this spec asks for."""
+    said = facts.status.condition(ConditionType.READY)
+    if _all_known(desired, facts):
+        ready, reason = "True", _answered(desired.decision)
+    elif said is not None and said.status == "False":
+        ready, reason = "False", said.reason
+    else:
+        ready, reason = "Unknown", Reason.PROGRESSING
+    message = "Suspended: nothing is sent to the cloud while spec.suspend is true."
+    standing = Standing(ready=ready, reason=reason, message=message, outlook=Outlook.SETTLED)
+    return Report(standing=standing, again=None)
+
+
+def _all_known(desired: Desired, facts: Facts) -> bool:
+    """Whether all images are known to be as wanted, and no job is about to change that."""
+    known = {row.id: row for row in facts.status.images}
+    job, batch = facts.job, facts.status.unanswered
+    if batch is not None and batch.decision is not desired.decision:
+        return False
+    return all(
+        (row := known.get(image)) is not None
+        and row.membership is desired.decision.wanted
+        and (job is None or row.job_id != job.id or job.decision is desired.decision)
+        for image in desired.images
+    )
+
+
+def submitted(desired: Desired, images: int) -> Standing:
+    """Say that a job is under way."""
+    what = "accept" if desired.decision is Decision.ACCEPT else "reject"
+    return Standing(
+        ready="False",
+        reason=Reason.JOB_RUNNING,
+        message=f"Waiting for the job that was asked to {what} {_count(images)}.",
+        outlook=Outlook.MOVING,
+    )
+
+
+def running(desired: Desired, job: Job, facts: Facts, now: datetime) -> Report:
+    """Say that the job has not settled, and when to ask again."""
+    carried = sum(row.job_id == job.id for row in facts.status.images)
+    return Report(
+        standing=submitted(desired, carried),
+        again=requeue.poll_after(now - job.submitted_at, facts.typical),
+    )
+
+
+def overdue(desired: Desired, job: Job, facts: Facts, policy: Policy) -> Report:
+    """Report a job past its timeout; the members may tell better news than the job."""
+    images = tuple(
+        _row(image, (facts.members or {})[image], facts.status, message=None)
+        for image in desired.images
+    )
+    if all(_as_wanted(row.membership, desired) for row in images):
+        return Report(
+            standing=_done(desired),
+            again=policy.overdue_poll,
+            images=images,
+            finished=desired.leaving,
+        )
+    message = (
+        f"Job {job.id} is still {job.odd_status or job.state} after spec.timeout of "
+        f"{_words(desired.timeout)}: raise the timeout, change the spec to send a new job, or "
+        "ask the cloud's support about this one."
+    )
+    standing = Standing(
+        ready="False", reason=Reason.JOB_TIMEOUT, message=message, outlook=Outlook.STALLED
+    )
+    return Report(standing=standing, again=policy.overdue_poll, images=images)
+
+
+def _as_wanted(membership: Membership, desired: Desired) -> bool:
+    """Whether this is what the spec asks for; a resource that goes leaves no share unanswered."""
+    if desired.leaving and membership is Membership.NOT_SHARED:
+        return True
+    return membership is desired.decision.wanted
+
+
+def judged(
+    desired: Desired,
+    facts: Facts,
+    verdicts: tuple[Verdict, ...],
+    now: datetime,
+    policy: Policy,
+) -> Report:
+    """Fold the verdicts of all images into one report; there is nothing to send."""
+    images = rows(verdicts, facts.status)
+    found = {v.outcome for v in verdicts}
+    if Outcome.SETTLING in found:
+        age = now - (facts.settled_at or now)
+        return Report(
+            standing=submitted(desired, sum(v.outcome is Outcome.SETTLING for v in verdicts)),
+            again=requeue.settle_after(age),
+            images=images,
+        )
+    if Outcome.UNANSWERED in found:
+        return looking.on(desired, facts, images, now)
+    share_again = requeue.share_after(
+        _waited(facts.status, now), first=policy.share_poll, most=desired.interval
+    )
+    if Outcome.FAILED in found:
+        retry_at = _retry_at(facts, now, policy)
+        waiting = Outcome.NOT_SHARED in found
+        again = min(retry_at - now, share_again) if waiting else retry_at - now
+        standing = _failed(facts, verdicts, waiting=waiting)
+        return Report(standing=standing, again=again, images=images, retry_at=retry_at)
+    if Outcome.NOT_SHARED in found:
+        return Report(standing=_not_shared(desired, verdicts), again=share_again, images=images)
+    drift_look = (
+        requeue.next_round(now, desired.interval, desired.project_id, facts.jitter)
+        if desired.interval
+        else None
+    )
+    return Report(
+        standing=_done(desired), again=drift_look, images=images, finished=desired.leaving
+    )
+
+
+def failed_pass(error: OperatorError) -> Standing:
+    """What to say when a pass ended in an error."""
+    if isinstance(error, TerminalError):
+        return Standing(
+            ready="False", reason=error.reason, message=str(error), outlook=Outlook.STALLED
+        )
+    reason = error.reason if isinstance(error, RetryableError) else Reason.CLOUD_UNAVAILABLE
+    return Standing(
+        ready="False",
+        reason=reason,
+        message=f"{error}; tried again by itself.",
+        outlook=Outlook.MOVING,
+    )
+
+
+def leaving(standing: Standing) -> Standing:
+    """The same, of a resource that is being deleted and rejects its shares first."""
+    held = ""
+    if standing.outlook is not Outlook.MOVING:
+        end = "" if standing.message.endswith(".") else "."
+        way = f'kubectl annotate {PLURAL} NAME {SKIP_REJECT}="true"'
+        held = f"{end} To let it go all the same: {way}."
+    return replace(
+        standing,
+        ready="False",
+        reason=Reason.REJECTING,
+        message=f"Rejecting the shares before the resource goes: {standing.message}{held}",
+    )
+
+
+def invalid_spec(error: OperatorError) -> Standing:
+    """What to say of a spec that can't be served."""
+    return Standing(
+        ready="False", reason=Reason.INVALID_REQUEST, message=str(error), outlook=Outlook.STALLED
+    )
+
+
+def rows(verdicts: tuple[Verdict, ...], status: Status) -> tuple[ImageStatus, ...]:
+    """The rows of `status.images` for these verdicts; each keeps the job that carried it."""
+    jobs = {row.id: row.job_id for row in status.images}
+    return tuple(
+        ImageStatus(id=v.image, membership=v.membership, job_id=jobs.get(v.image), message=_told(v))
+        for v in verdicts
+    )
+
+
+def _told(verdict: Verdict) -> str | None:
+    """The message of a row: a suspect is not yet guilty."""
+    return None if verdict.outcome is Outcome.SUSPECT else verdict.message
+
+
+def _row(image: str, membership: Membership, status: Status, *, message: str | None) -> ImageStatus:
+    job = next((row.job_id for row in status.images if row.id == image), None)
+    return ImageStatus(id=image, membership=membership, job_id=job, message=message)
+
+
+def _retry_at(facts: Facts, now: datetime, policy: Policy) -> datetime:
+    if facts.retry_at is not None and facts.retry_at > now:
+        return facts.retry_at
+    jitter = _jitter(facts)
+    if _may_pass(facts) and facts.failures < requeue.MAX_QUICK_RETRIES:
+        return now + requeue.backoff(facts.failures + 1, jitter=jitter)
+    return now + requeue.spread(policy.slow_retry, jitter)
+
+
+def _jitter(facts: Facts) -> float:
+    """The same for all whom the job carried: they come back together, and share a batch again."""
+    job = facts.status.job
+    return facts.jitter if job is None or facts.refused else crc32(job.id.encode()) / 2**32
+
+
+def _may_pass(facts: Facts) -> bool:
+    """Whether the failure may pass by itself; a PUT that was just refused will be again."""
+    return facts.retryable and not facts.refused
+
+
+def _waited(status: Status, now: datetime) -> timedelta:
+    """For how long the resource has been waiting for a share."""
+    said = status.condition(ConditionType.RECONCILING)
+    if said is None or said.reason is not Reason.WAITING_FOR_SHARE:
+        return timedelta()
+    return now - said.last_transition_time
+
+
+def _failed(facts: Facts, verdicts: tuple[Verdict, ...], *, waiting: bool) -> Standing:
+    bad = [v for v in verdicts if v.outcome is Outcome.FAILED]
+    moving = _may_pass(facts) or waiting
+    if len(bad) < len(verdicts):
+        reason = Reason.PARTIALLY_FAILED
+    else:
+        reason = Reason.CLOUD_UNAVAILABLE if _may_pass(facts) else Reason.INVALID_REQUEST
+    remedy = "tried again by itself" if moving else "mend the cause, then change spec or Secret"
+    return Standing(
+        ready="False",
+        reason=reason,
+        message=(
+            f"{len(bad)} of {_count(len(verdicts))} failed, first {bad[0].image}: "
+            f"{bad[0].message}; {remedy} (all in status.images)."
+        ),
+        outlook=Outlook.MOVING if moving else Outlook.STALLED,
+        moving=Reason.WAITING_FOR_SHARE if waiting else None,
+    )
+
+
+def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> Standing:
+    absent = [v.image for v in verdicts if v.outcome is Outcome.NOT_SHARED]
+    others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+    verb = "are" if others else "is"
+    return Standing(
+        ready="False",
+        reason=Reason.NOT_SHARED,
+        message=(
+            f"Image {absent[0]}{others} {verb} not shared with project {desired.project_id}: ask "
+            "the owner to share, or take it off spec.images; looked at again by itself."
+        ),
+        outlook=Outlook.MOVING,
+        moving=Reason.WAITING_FOR_SHARE,
+    )
+
+
+def _done(desired: Desired) -> Standing:
+    reason = _answered(desired.decision)
+    images = _count(len(desired.images))
+    return Standing(
+        ready="True",
+        reason=reason,
+        message=f"{images} {reason.lower()} in project {desired.project_id}.",
+        outlook=Outlook.SETTLED,
+    )
+
+
+def _answered(decision: Decision) -> Reason:
+    return Reason.ACCEPTED if decision is Decision.ACCEPT else Reason.REJECTED
+
+
+def _count(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
+
+
+def _words(span: timedelta) -> str:
+    """A duration as users write it: 10m, 1h30m, 45s."""
+    hours, rest = divmod(int(span.total_seconds()), 3600)
+    minutes, left = divmod(rest, 60)
+    parts = ((hours, "h"), (minutes, "m"), (left, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"

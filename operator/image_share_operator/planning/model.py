@@ -1,0 +1,248 @@
+"""What a pass knows and what it may do next, as data. The decisions are in `planner.py`."""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import ImageStatus, Job, JobState, Membership, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """What the cloud says of a job.
+
+    Attributes:
+        odd_status: the status word when it is none of `JobState`; such a job counts as running.
+        failed_rows: images that the settled job names as not done, with its words.
+        shared: whether the batch carried images of other resources, or may have.
+    """
+
+    state: JobState
+    odd_status: str | None = None
+    type: str | None = None
+    begin_time: str | None = None
+    end_time: str | None = None
+    error_code: str | None = None
+    fail_reason: str | None = None
+    failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Company:
+    """What is known of a failed job beyond its state.
+
+    Attributes:
+        shared: whether it carried images of other resources, or may have: an only suspect is not
+            guilty then.
+        named: whether it named culprits, ours or others'.
+    """
+
+    shared: bool = True
+    named: bool = False
+
+
+ALONE = Company(shared=False)
+UNTOLD = Company()
+"""As after a restart: nobody knows."""
+
+
+@functools.cache
+def company(*, shared: bool, named: bool) -> Company:
+    """One of the four that there are: each object keeps one for good."""
+    return Company(shared=shared, named=named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """Images that did not get through in a batch: they travel apart from others.
+
+    Attributes:
+        job_id: the failed job that carried them; ``None`` when the batch was refused, and what
+            is left of it is sent alone.
+        suspect: whether each of them may be what spoiled the batch.
+        retry: whether it is time to try all of the batch again.
+    """
+
+    job_id: str | None
+    suspect: bool
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blame:
+    """What the error code of a failed job says about trying again.
+
+    Attributes:
+        retryable: the failure may pass by itself.
+        divisible: a smaller batch may succeed.
+    """
+
+    retryable: bool
+    divisible: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """All that a pass knows so far.
+
+    Attributes:
+        status: the last known status, whether written or not.
+        job_asked: whether ``status.job`` was asked of the cloud in this pass.
+        job_unknown: whether the cloud said that it does not know this job.
+        failed_rows: images that the settled job itself reported as failed, with its words.
+        company: who else the failed job may have failed for.
+        retryable: whether the failure of the job may pass by itself.
+        divisible: whether a smaller batch may succeed where the failed job did not.
+        members: fresh memberships of all images of the spec; ``None`` before they were looked at.
+        refused: images whose own PUT the cloud refused in this pass, with its words.
+        settled_at: when the job was first seen settled; ``None`` when it was not, or before a
+            restart.
+        retry_at: when failed images may be sent again; ``None`` when nobody decided yet.
+        failures: tries in a row that came to nothing, this pass not counted.
+        batch_limit: images that the next PUT may carry.
+        typical: how long jobs of late took to settle.
+        jitter: 0-1, drawn once for the pass.
+    """
+
+    status: Status
+    job_asked: bool = False
+    job_unknown: bool = False
+    failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
+    company: Company = ALONE
+    retryable: bool = False
+    divisible: bool = True
+    members: Mapping[str, Membership] | None = None
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    settled_at: datetime | None = None
+    retry_at: datetime | None = None
+    failures: int = 0
+    batch_limit: int = 50
+    typical: timedelta = timedelta(seconds=1)
+    jitter: float = 0.5
+
+    @property
+    def job(self) -> Job | None:
+        """The latest job, unless the cloud does not know it any more."""
+        return None if self.job_unknown else self.status.job
+
+
+class Outcome(Enum):
+    """Where one image stands."""
+
+    DONE = auto()
+    """It has the wanted membership."""
+    NOT_SHARED = auto()
+    """There is no share to answer (yet)."""
+    MISSING = auto()
+    """It must be sent."""
+    DRIFTED = auto()
+    """It was done, and someone changed it: it must be sent again."""
+    SETTLING = auto()
+    """Its job succeeded; the membership may show a little later."""
+    UNANSWERED = auto()
+    """It was sent and no answer came: it may have been taken, and show a little later."""
+    SUSPECT = auto()
+    """Its job failed without naming the culprit: it may be innocent."""
+    FAILED = auto()
+    """It was sent and did not come true; a person or a later try must help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The judgement of one image.
+
+    Attributes:
+        message: why it failed or is waited for.
+        leftover_of: the failed job that carried it, when it is left over from its division.
+    """
+
+    image: str
+    outcome: Outcome
+    membership: Membership
+    message: str | None = None
+    leftover_of: str | None = None
+
+
+class Outlook(Enum):
+    """What happens if nobody does anything."""
+
+    SETTLED = auto()
+    """Nothing is left to do."""
+    MOVING = auto()
+    """The operator goes on by itself."""
+    STALLED = auto()
+    """Someone must change the spec, the Secret or the cloud."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the conditions shall say.
+
+    Attributes:
+        ready: the status of the Ready condition: True, False or Unknown.
+        moving: the reason of Reconciling where it is not ``reason``.
+    """
+
+    ready: str
+    reason: Reason
+    message: str
+    outlook: Outlook
+    moving: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Ask the cloud for the job."""
+
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask the cloud for the memberships of these images."""
+
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submit:
+    """Send one batch: at most `Facts.batch_limit` images of the spec.
+
+    Attributes:
+        verdicts: of all images of the spec, in its order.
+        leftover: where they come from when they are left over from another batch.
+    """
+
+    images: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    leftover: Leftover | None = None
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The images that someone changed behind the operator's back."""
+        return tuple(v.image for v in self.verdicts if v.outcome is Outcome.DRIFTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Say where things stand and come back later.
+
+    Attributes:
+        images: the rows to report; ``None`` leaves the known ones as they are.
+        again: until the next pass; ``None`` for none without a change.
+        retry_at: see `Facts.retry_at`.
+        finished: whether a resource that is being deleted may go.
+    """
+
+    standing: Standing
+    again: timedelta | None
+    images: tuple[ImageStatus, ...] | None = None
+    retry_at: datetime | None = None
+    finished: bool = False
+
+
+Step = Follow | Look | Submit | Report

@@ -1,0 +1,201 @@
+"""Builds the rooms and hands them to each other; runs them until told to stop."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from image_share_operator import handlers
+from image_share_operator.allocator import Trimmer
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import ConditionType
+from image_share_operator.cloud.http.circuit_breaker import Circuits
+from image_share_operator.cloud.http.client import Caller, begin_counting
+from image_share_operator.cloud.http.inflight_writes import Writes
+from image_share_operator.cloud.http.transport import Clients
+from image_share_operator.cloud.sessions import Sharing, Tenants, blame
+from image_share_operator.controller.credential_cache import CredentialStore
+from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.reconciler import Reconciler
+from image_share_operator.controller.workers import Ending, Workers
+from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.flowcontrol.limiter import Gates, Limits
+from image_share_operator.kube.client import ApiServer
+from image_share_operator.kube.event_recorder import Recorder
+from image_share_operator.kube.objects import Kube
+from image_share_operator.kube.preflight import Preflight
+from image_share_operator.kube.watch.resync import Census
+from image_share_operator.kube.watch.sync_check import Readiness
+from image_share_operator.planning.requeue import Policy
+from image_share_operator.settings import Settings
+from image_share_operator.telemetry import metrics
+
+CONNECT_TIMEOUT = timedelta(seconds=5)
+WATCH_GRACE_S = 1.0
+"""For the watch, which writes nothing."""
+STUCK = timedelta(seconds=60)
+"""A loop that did not move for so long will not move again."""
+
+
+def _begin_counting() -> None:
+    """Show what has not happened as zero: Prometheus sees no rise to a first one else."""
+    begin_counting()
+    for reason in Reason:
+        metrics.RETRIES.labels(reason)
+
+
+class Operator:
+    """All rooms of a replica that works.
+
+    Args:
+        may_write: raises when this process may not write any more.
+    """
+
+    def __init__(
+        self, settings: Settings, api: ApiServer, *, may_write: Callable[[], None]
+    ) -> None:
+        _begin_counting()
+        self._settings = settings
+        self._watching: threading.Thread | None = None
+        self._store = Store(_now)
+        self._queue = WorkQueue(settings.namespace_workers, settings.workers)
+        self._recorder = Recorder(api, _now)
+        self._circuits = Circuits(_now)
+        self._clients = Clients.with_timeouts(
+            connect=CONNECT_TIMEOUT,
+            read=settings.request_timeout,
+            proxy=settings.https_proxy,
+            no_proxy=settings.no_proxy,
+        )
+        self._writes = Writes()
+        self._tenants = self._build_tenants(may_write)
+        reconciler = self._build_reconciler(Kube(api, may_write=may_write))
+        self._ending = Ending(writes=self._writes, save=reconciler.keeper.save_all)
+        self._workers = Workers(self._queue, reconciler.reconcile, settings.workers)
+        self._watcher = handlers.Watcher(
+            self._store,
+            self._queue,
+            namespaces=settings.namespaces,
+            shard=settings.shard,
+            request_timeout_s=settings.request_timeout.total_seconds(),
+        )
+        self._preflight = Preflight(api, settings.namespaces, complete=self._watcher.restart)
+        self._census = Census(api, settings.namespaces, self._store, self._queue)
+        self._readiness = Readiness(
+            api,
+            settings.namespaces,
+            known=self._known,
+            watch=self._watcher,
+            # What a part has seen of others is not kept, so it can't tell that one is missing.
+            recount=None if self._is_part else self._census.take,
+        )
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; finish what is in hand. After it, nothing is written."""
+        live = metrics.Live(self._views())
+        metrics.REGISTRY.register(live)
+        try:
+            async with self._clients, asyncio.TaskGroup() as group:
+                parts = (
+                    self._recorder,
+                    self._preflight,
+                    self._readiness,
+                    self._census,
+                    Trimmer(),
+                )
+                background = [group.create_task(part.run()) for part in parts]
+                # A daemon: kopf can't be stopped while it waits for an API server that is away.
+                loop = asyncio.get_running_loop()
+                self._watching = threading.Thread(
+                    target=self._watcher.run, args=(loop,), daemon=True
+                )
+                self._watching.start()
+                try:
+                    await self._workers.run(stop, self._ending)
+                finally:
+                    self._watcher.stop()
+                    for task in background:
+                        task.cancel()
+        finally:
+            metrics.REGISTRY.unregister(live)
+
+    async def leave(self) -> None:
+        """Wait a moment for the watch to end, which writes nothing: the next may work already."""
+        if self._watching is not None:
+            await asyncio.to_thread(self._watching.join, WATCH_GRACE_S)
+
+    def why_not_ready(self) -> str | None:
+        """Why it can't do its work now; ``None`` when it can."""
+        return self._readiness.why_not()
+
+    def why_dead(self) -> str | None:
+        """Why only a restart helps; ``None`` when it is not needed."""
+        if self._watcher.silent_s > STUCK.total_seconds():
+            return f"the loop of the watch has not moved for {self._watcher.silent_s:.0f} s"
+        return None
+
+    def _build_tenants(self, may_write: Callable[[], None]) -> Tenants:
+        settings = self._settings
+        limits = Limits(at_once=settings.endpoint_requests, per_second=settings.endpoint_rate)
+        caller = Caller(
+            client=self._clients.get(),
+            timeout=settings.request_timeout,
+            gates=Gates(limits),
+            circuits=self._circuits,
+            clients=self._clients.get,
+            may_write=may_write,
+            writes=self._writes,
+        )
+        sharing = Sharing(window=settings.batch_window, images=settings.batch_images)
+        return Tenants(caller, _now, sharing)
+
+    def _build_reconciler(self, kube: Kube) -> Reconciler:
+        settings = self._settings
+        return Reconciler(
+            store=self._store,
+            cloud=self._tenants,
+            credentials=CredentialStore(kube, now=_now, ttl=settings.secret_poll),
+            kube=kube,
+            emit=self._recorder.emit,
+            blame=blame,
+            now=_now,
+            policy=Policy(
+                batch_images=settings.batch_images,
+                slow_retry=settings.slow_retry,
+                secret_poll=settings.secret_poll,
+            ),
+            allow_insecure_endpoints=settings.allow_insecure_endpoints,
+        )
+
+    @property
+    def _is_part(self) -> bool:
+        return self._settings.shard.count > 1
+
+    def _known(self) -> int:
+        """How many objects the watch has brought; for a part, its first list, others' too."""
+        return self._watcher.listed if self._is_part else len(self._store)
+
+    def _views(self) -> metrics.Views:
+        return metrics.Views(
+            objects=self._objects,
+            waiting=self._queue.waiting,
+            busy=lambda: self._queue.busy,
+            circuits=lambda: self._circuits.open,
+            tokens=self._tenants.oldest_token_s,
+        )
+
+    def _objects(self) -> Mapping[tuple[str, str], int]:
+        """How many objects there are, by status and reason of their Ready condition."""
+        found: Counter[tuple[str, str]] = Counter()
+        for entry in self._store:
+            ready = entry.known.condition(ConditionType.READY)
+            known = (
+                ("Unknown", Reason.PROGRESSING) if ready is None else (ready.status, ready.reason)
+            )
+            found[known] += 1
+        return found
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
