@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import dashboard
 import fields
+from image_share_operator.api.jobs import Company
 from image_share_operator.api.types import (
     Decision,
     Desired,
@@ -23,16 +24,7 @@ from image_share_operator.api.types import (
     Unanswered,
 )
 from image_share_operator.planning import planner
-from image_share_operator.planning.model import (
-    Company,
-    Facts,
-    Follow,
-    Look,
-    Outlook,
-    Report,
-    Step,
-    Submit,
-)
+from image_share_operator.planning.model import Facts, Follow, Look, Outlook, Report, Step, Submit
 from image_share_operator.planning.requeue import Policy
 from image_share_operator.telemetry import metrics
 

@@ -12,7 +12,7 @@ import uvloop
 
 from image_share_operator import __version__, allocator
 from image_share_operator.api.errors import KubeError, LostLeadError
-from image_share_operator.kube import client, objects
+from image_share_operator.kube import client, leader_election
 from image_share_operator.kube.client import ApiServer
 from image_share_operator.kube.leader_election import Election
 from image_share_operator.settings import Settings
@@ -89,7 +89,7 @@ async def _serve_while_leading(
     namespace = settings.lease_namespace or client.own_namespace()
     if namespace is None:
         raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
-    leases = objects.Leases(api, namespace, settings.shard.name(settings.lease_name))
+    leases = leader_election.LeaseLock(api, namespace, settings.shard.name(settings.lease_name))
     election = Election(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
     if not await election.acquire(stop):
         return

@@ -27,6 +27,7 @@ from image_share_operator.kube.objects import Kube
 from image_share_operator.kube.preflight import Preflight
 from image_share_operator.kube.watch.resync import Census
 from image_share_operator.kube.watch.sync_check import Readiness
+from image_share_operator.kube.watch.watcher import Watcher
 from image_share_operator.planning.requeue import Policy
 from image_share_operator.settings import Settings
 from image_share_operator.telemetry import metrics
@@ -73,9 +74,10 @@ class Operator:
         reconciler = self._build_reconciler(Kube(api, may_write=may_write))
         self._ending = Ending(writes=self._writes, save=reconciler.keeper.save_all)
         self._workers = Workers(self._queue, reconciler.reconcile, settings.workers)
-        self._watcher = handlers.Watcher(
+        self._watcher = Watcher(
             self._store,
             self._queue,
+            handlers.registry,
             namespaces=settings.namespaces,
             shard=settings.shard,
             request_timeout_s=settings.request_timeout.total_seconds(),

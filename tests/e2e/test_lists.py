@@ -15,8 +15,8 @@ from envtest import ControlPlane, proxy
 from envtest.proxy import FaultyProxy
 from image_share_operator.api import status_json
 from image_share_operator.controller.object_store import Store
-from image_share_operator.handlers import Watcher
 from image_share_operator.kube.watch.ingest import Intake
+from image_share_operator.kube.watch.watcher import Watcher
 
 RESOURCES = "*/imageshareacceptances"
 

@@ -8,9 +8,10 @@ from threading import Thread
 
 import pytest
 
+from image_share_operator import handlers
 from image_share_operator.controller.object_store import Store
 from image_share_operator.controller.workqueue import WorkQueue
-from image_share_operator.handlers import Watcher
+from image_share_operator.kube.watch.watcher import Watcher
 from image_share_operator.sharding import Shard
 
 
@@ -22,7 +23,12 @@ async def watch_of(
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     store = Store()
     watcher = Watcher(
-        store, WorkQueue(), namespaces=(namespace,), shard=Shard.parse("0/1"), request_timeout_s=30
+        store,
+        WorkQueue(),
+        handlers.registry,
+        namespaces=(namespace,),
+        shard=Shard.parse("0/1"),
+        request_timeout_s=30,
     )
     thread = Thread(target=watcher.run, args=(asyncio.get_running_loop(),), daemon=True)
     thread.start()

@@ -22,7 +22,8 @@ from typing import Any
 from usage import memory_mb
 
 from image_share_operator import allocator
-from image_share_operator.api.credentials import Identity, TokenCredentials
+from image_share_operator.api.credentials import Doubt, Identity, TokenCredentials
+from image_share_operator.api.jobs import JobReport, Leftover
 from image_share_operator.api.types import Decision, JobState, Key, Membership
 from image_share_operator.cloud.coalescing.batcher import Batcher
 from image_share_operator.cloud.coalescing.job_poller import Jobs
@@ -30,13 +31,11 @@ from image_share_operator.cloud.coalescing.membership_lookup import Shares
 from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.sessions import blame
 from image_share_operator.controller.credential_cache import Held
-from image_share_operator.controller.login_history import Doubt
 from image_share_operator.controller.object_store import Store
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.kube.watch import ingest
-from image_share_operator.planning.model import JobReport, Leftover
 from image_share_operator.planning.requeue import Policy
 
 PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from image_share_operator.api import status_json
-from image_share_operator.api.credentials import Identity, TokenCredentials
+from image_share_operator.api.credentials import Doubt, Identity, TokenCredentials
 from image_share_operator.api.errors import (
     JobUnknownError,
     KubeConflictError,
     ObjectGoneError,
     OutcomeUnknownError,
 )
+from image_share_operator.api.jobs import JobReport, Leftover
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     API_VERSION,
@@ -31,11 +32,9 @@ from image_share_operator.api.types import (
 )
 from image_share_operator.cloud.sessions import blame
 from image_share_operator.controller.credential_cache import Held
-from image_share_operator.controller.login_history import Doubt
 from image_share_operator.controller.object_store import Store
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.planning.events import Event
-from image_share_operator.planning.model import JobReport, Leftover
 from image_share_operator.planning.requeue import Policy
 
 START = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)

@@ -25,6 +25,7 @@ from image_share_operator.api.errors import (
     TerminalError,
     ThrottledError,
 )
+from image_share_operator.api.jobs import JobReport, Leftover
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     API_VERSION,
@@ -42,8 +43,7 @@ from image_share_operator.cloud.sessions import blame
 from image_share_operator.controller.credential_cache import Held
 from image_share_operator.controller.object_store import Entry, Store
 from image_share_operator.controller.reconciler import Reconciler
-from image_share_operator.planning import requeue
-from image_share_operator.planning.model import JobReport, Leftover
+from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning.requeue import Policy
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -588,7 +588,7 @@ class World:
             return
         except KubeError:
             self.failures += 1
-            again = requeue.backoff(self.failures, jitter=0.5)
+            again = backoff.exponential(self.failures, jitter=0.5)
         else:
             self.failures = 0
             self._check_turn(began, again)

@@ -17,12 +17,12 @@ from image_share_operator.api.errors import (
     RetryableError,
     TerminalError,
 )
+from image_share_operator.api.jobs import JobReport, Leftover
 from image_share_operator.api.types import Decision, JobState
 from image_share_operator.cloud.coalescing.batch_history import REGROWTH_S
 from image_share_operator.cloud.coalescing.batcher import FELLOWS_WAIT, Batcher
 from image_share_operator.cloud.http import error_mapping
-from image_share_operator.planning import requeue
-from image_share_operator.planning.model import JobReport, Leftover
+from image_share_operator.flowcontrol import backoff
 from image_share_operator.telemetry import metrics
 
 pytestmark = pytest.mark.looptime
@@ -239,7 +239,7 @@ async def test_one_object_is_told_to_narrow_when_what_may_pass_does_not() -> Non
     cloud.fails = refusal(400, "IMG.0046")
 
     stubborn: list[bool] = []
-    for _ in range(2 * requeue.MAX_QUICK_RETRIES):
+    for _ in range(2 * backoff.MAX_QUICK_RETRIES):
         with pytest.raises(RefusedForNowError) as caught:
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
         stubborn.append(caught.value.stubborn)
@@ -251,7 +251,7 @@ async def test_one_object_is_told_to_narrow_soon_while_others_get_through() -> N
     cloud = Cloud()
     batcher = cloud.batcher()
     cloud.spoiled, cloud.refusal = frozenset("a"), refusal(400, "IMG.0046")
-    for _ in range(requeue.MAX_QUICK_RETRIES):
+    for _ in range(backoff.MAX_QUICK_RETRIES):
         with pytest.raises(RefusedForNowError):
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
     await batcher.submit(ACCEPT, None, ("c",), None)

@@ -19,6 +19,7 @@ from image_share_operator.api.types import Decision, JobState, Membership
 from image_share_operator.cloud.http import error_mapping
 from image_share_operator.cloud.http.error_codes import Kind, kind_of, kind_of_batch
 from image_share_operator.cloud.http.payload import MAX_VALUES, error_of, one_line, parse_body
+from image_share_operator.cloud.iam import codec as iam_codec
 from image_share_operator.cloud.ims import codec
 
 TOKEN = "MIItoken-" + "x" * 2000
@@ -273,7 +274,7 @@ def test_token_refused_knows_each_flavour(status: int, body: object, *, refused:
 def test_login_body_is_scoped_to_the_project_and_nothing_else(
     credentials: PasswordCredentials, user: dict[str, object]
 ) -> None:
-    body = codec.login_body(credentials, "pid")
+    body = iam_codec.login_body(credentials, "pid")
 
     assert body["auth"]["identity"]["password"]["user"] == user
     assert body["auth"]["scope"] == {"project": {"id": "pid"}}
@@ -352,7 +353,7 @@ def test_read_member_takes_the_three_words_and_no_other() -> None:
 
 def test_read_token_takes_an_expiry_with_and_without_fractions() -> None:
     for text in ("2026-01-31T12:00:00.000000Z", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00"):
-        token = codec.read_token(
+        token = iam_codec.read_token(
             answer(201, {"token": {"expires_at": text}}, X_Subject_Token=TOKEN)
         )
 
@@ -363,7 +364,7 @@ def test_read_token_takes_an_expiry_with_and_without_fractions() -> None:
 @pytest.mark.parametrize("body", [{}, {"token": {}}, {"token": {"expires_at": "soon"}}, None])
 def test_read_token_without_an_expiry_is_tried_again(body: object) -> None:
     with pytest.raises(RetryableError):
-        codec.read_token(answer(201, body, X_Subject_Token=TOKEN))
+        iam_codec.read_token(answer(201, body, X_Subject_Token=TOKEN))
 
 
 def test_body_is_parsed_once() -> None:

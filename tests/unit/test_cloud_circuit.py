@@ -13,8 +13,8 @@ from image_share_operator.cloud.http.circuit_breaker import (
     Circuit,
     CircuitOpenError,
     Circuits,
-    Throttle,
 )
+from image_share_operator.cloud.http.throttle import Throttle
 
 
 def broken(clock: Clock, failures: int = THRESHOLD) -> Circuit:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from drive import Clock
 
-from image_share_operator.api.credentials import Credentials, Identity, PasswordCredentials
+from image_share_operator.api.credentials import Credentials, Doubt, Identity, PasswordCredentials
 from image_share_operator.api.errors import (
     CloudError,
     RetryableError,
@@ -20,11 +20,11 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Endpoints, Membership
-from image_share_operator.cloud.http.circuit_breaker import MAX_QUIET, Circuits
+from image_share_operator.cloud.http.circuit_breaker import Circuits
 from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.throttle import MAX_QUIET
 from image_share_operator.cloud.iam.login_guard import REFUSED_FOR
 from image_share_operator.cloud.sessions import Sharing, Tenants
-from image_share_operator.controller.login_history import Doubt
 
 pytestmark = pytest.mark.looptime
 WRONG = PasswordCredentials(user_name="u", password="wrong", domain_name="d")

@@ -22,7 +22,7 @@ from randomness import TIMES, trying
 
 from image_share_operator.api.errors import KubeRetryableError
 from image_share_operator.api.types import Membership
-from image_share_operator.planning import requeue
+from image_share_operator.flowcontrol import backoff
 
 POOL = IMAGES[:7]
 SPANS = (SECOND / 5, SECOND, 5 * SECOND, 30 * SECOND, 2 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR)
@@ -137,7 +137,7 @@ class Peaceful(RuleBasedStateMachine):
         assert self.world.cloud.calls - calls <= 240
         images = len(self.world.now_asked.desired.images)
         batches = math.ceil(images / self.world.policy.batch_images)
-        most = 3 * (2 * images - 1) + batches * requeue.MAX_QUICK_RETRIES
+        most = 3 * (2 * images - 1) + batches * backoff.MAX_QUICK_RETRIES
         most += 31 if self.world.cloud.usual.lost else 0
         assert len(self.world.cloud.puts) - puts <= most
 

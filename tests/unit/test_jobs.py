@@ -7,6 +7,7 @@ import pytest
 from drive import START
 
 from image_share_operator.api.errors import RetryableError
+from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import JobState
 from image_share_operator.cloud.coalescing.job_poller import (
     FRESH_MOST_S,
@@ -14,7 +15,6 @@ from image_share_operator.cloud.coalescing.job_poller import (
     LEARNED_FROM,
     Jobs,
 )
-from image_share_operator.planning.model import JobReport
 
 pytestmark = pytest.mark.looptime
 

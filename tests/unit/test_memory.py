@@ -15,7 +15,7 @@ OPERATOR = Path(__file__).parents[2] / "operator"
 
 COUNT_OF_MAPPED = """
 import ctypes
-from image_share_operator import memory
+from image_share_operator import allocator
 
 class Info(ctypes.Structure):  # mallinfo2(3)
     names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
@@ -24,7 +24,7 @@ class Info(ctypes.Structure):  # mallinfo2(3)
 libc = ctypes.CDLL(None)
 libc.mallinfo2.restype = Info
 if {saves}:
-    memory.save()
+    allocator.save()
 page = bytes(4_000_000)
 del page  # glibc takes this as a sign that such sizes come and go
 before = libc.mallinfo2().hblks
@@ -34,7 +34,7 @@ print(libc.mallinfo2().hblks - before)
 
 
 HELD_AFTER_HOLES = """
-from image_share_operator.memory import Trimmer
+from image_share_operator.allocator import Trimmer
 
 def held_mb():
     lines = open("/proc/self/status").read().splitlines()

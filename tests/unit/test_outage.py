@@ -29,8 +29,8 @@ from image_share_operator.controller.object_store import Store
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
 from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.flowcontrol import backoff
 from image_share_operator.flowcontrol.limiter import Gates, Limits
-from image_share_operator.planning import requeue
 from image_share_operator.planning.requeue import Policy
 
 # The fewest empty rounds of the loop per step of its clock: nothing here needs more.
@@ -44,7 +44,7 @@ TIMEOUT = timedelta(seconds=30)
 LATENCY_S = 0.02
 A, B = "a.test", "b.test"
 """Hosts of two clouds; each serves both IAM and IMS."""
-HEALS_WITHIN = CEILING + requeue.backoff(99, jitter=1.0)
+HEALS_WITHIN = CEILING + backoff.exponential(99, jitter=1.0)
 """A resource whose own request was the last probe rests for longest."""
 
 
@@ -57,7 +57,7 @@ def most_requests(outage: timedelta) -> int:
     """
     probes, at = 0, timedelta()
     while True:
-        at += requeue.backoff(probes + 1, jitter=0.0, ceiling=CEILING)
+        at += backoff.exponential(probes + 1, jitter=0.0, ceiling=CEILING)
         if at > outage:
             return THRESHOLD + AT_ONCE + probes
         probes += 1

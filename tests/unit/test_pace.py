@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from image_share_operator.cloud.coalescing import job_poller
+from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning import requeue
 
 
@@ -16,16 +18,16 @@ def s(seconds: float) -> timedelta:
     [(1, 1.0, 1), (1, 0.0, 0.5), (2, 1.0, 2), (5, 1.0, 16), (9, 1.0, 256), (10, 1.0, 300)],
 )
 def test_backoff_doubles_up_to_its_ceiling(failures: int, jitter: float, expected: float) -> None:
-    assert requeue.backoff(failures, jitter=jitter) == s(expected)
+    assert backoff.exponential(failures, jitter=jitter) == s(expected)
 
 
 def test_backoff_survives_any_number_of_failures() -> None:
-    assert requeue.backoff(100_000, jitter=1.0) == s(300)
+    assert backoff.exponential(100_000, jitter=1.0) == s(300)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
 def test_backoff_never_undercuts_what_the_cloud_asked_for(jitter: float) -> None:
-    assert requeue.backoff(1, jitter=jitter, retry_after=s(90)) >= s(90)
+    assert backoff.exponential(1, jitter=jitter, retry_after=s(90)) >= s(90)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +65,8 @@ def test_share_after_grows_with_the_wait_up_to_the_interval(
 
 
 def test_spread_stays_within_a_tenth() -> None:
-    assert requeue.spread(s(100), 0.0) == s(90)
-    assert requeue.spread(s(100), 1.0) == s(110)
+    assert backoff.spread(s(100), 0.0) == s(90)
+    assert backoff.spread(s(100), 1.0) == s(110)
 
 
 @pytest.mark.parametrize(("age", "expected"), [(0, 0.2), (4, 1), (60, 5)])
@@ -87,4 +89,4 @@ def test_settle_after_looks_often_at_first(age: float, expected: float) -> None:
 def test_duration_reads_what_can_be_read(
     begin: str | None, end: str | None, expected: float | None
 ) -> None:
-    assert requeue.duration(begin, end) == (None if expected is None else s(expected))
+    assert job_poller.duration(begin, end) == (None if expected is None else s(expected))

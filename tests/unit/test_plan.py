@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, PROJECT, START
 
+from image_share_operator.api.jobs import Company, Leftover
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     REGIONS,
@@ -21,17 +22,7 @@ from image_share_operator.api.types import (
     Status,
 )
 from image_share_operator.planning import planner
-from image_share_operator.planning.model import (
-    Company,
-    Facts,
-    Follow,
-    Leftover,
-    Look,
-    Outcome,
-    Report,
-    Step,
-    Submit,
-)
+from image_share_operator.planning.model import Facts, Follow, Look, Outcome, Report, Step, Submit
 from image_share_operator.planning.requeue import Policy
 
 A, B, C, D = IMAGES[:4]

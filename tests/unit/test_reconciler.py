@@ -19,7 +19,7 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Membership
 from image_share_operator.controller.credential_cache import UnusableSecretError
-from image_share_operator.planning import requeue
+from image_share_operator.flowcontrol import backoff
 
 ACCEPTED, PENDING, REJECTED = Membership.ACCEPTED, Membership.PENDING, Membership.REJECTED
 
@@ -281,7 +281,7 @@ async def test_reconciler_splits_what_should_have_passed_by_itself_and_did_not(c
     assert drive.status["summary"] == "4/5"
     assert [row["id"] for row in drive.status["images"] if "message" in row] == [IMAGES[3]]
     whole = [put for put in drive.cloud.puts if len(put) == 5]
-    assert len(whole) == 1 + requeue.MAX_QUICK_RETRIES
+    assert len(whole) == 1 + backoff.MAX_QUICK_RETRIES
     assert len(drive.cloud.puts) - len(whole) <= 6
 
 

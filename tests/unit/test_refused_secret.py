@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, KEY, PROJECT, Drive, spec, told
 
+from image_share_operator.api.credentials import Doubt
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Desired, Status
-from image_share_operator.controller.login_history import Doubt, Doubts
+from image_share_operator.controller.login_history import Doubts
 
 REFUSED = TerminalError("401", reason=Reason.CREDENTIALS_INVALID)
 OTHER, THIRD = "1" * 32, "2" * 32

@@ -21,19 +21,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from randomness import TIMES, trying
 
-from image_share_operator.api.credentials import Identity
+from image_share_operator.api.credentials import Doubt, Identity
+from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, JobState, Key, Membership
 from image_share_operator.cloud.http import error_mapping
 from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.sessions import Sharing, Tenant, blame
-from image_share_operator.controller.login_history import Doubt
 from image_share_operator.controller.object_store import Store
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
 from image_share_operator.controller.workqueue import WorkQueue
+from image_share_operator.flowcontrol import backoff
 from image_share_operator.kube.watch import ingest
-from image_share_operator.planning import requeue
-from image_share_operator.planning.model import JobReport
 from image_share_operator.planning.requeue import Policy
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +40,7 @@ WINDOW = timedelta(seconds=0.1)
 JOB_S = 1.0
 LONG_S = 1200.0
 """Less than what failed for good waits for its next try."""
-TRIES = requeue.MAX_QUICK_RETRIES + 9
+TRIES = backoff.MAX_QUICK_RETRIES + 9
 """Of what may pass, before `LONG_S`: some quick ones, then one each 2.5 to 5 minutes."""
 WAYS = ("refused", "fails", "fails naming", "fails naming, applies", "succeeds naming")
 PASSING = ("IMG.0046", "IMG.0112", "IMG.0061")

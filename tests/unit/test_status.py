@@ -21,6 +21,7 @@ from image_share_operator.api.types import (
     Status,
     Unanswered,
 )
+from image_share_operator.planning import conditions
 from image_share_operator.planning.model import Outlook, Standing
 
 JOB = Job(
@@ -110,7 +111,7 @@ def test_merge_moves_the_transition_time_on_a_flip_only(status: str, expected: o
     later = START + timedelta(hours=1)
     new = replace(READY, status=status, message="other", last_transition_time=later)
 
-    assert status_json.merge(READY, new).last_transition_time == expected
+    assert conditions.merge(READY, new).last_transition_time == expected
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_render_writes_abnormal_conditions_only_when_true(
 ) -> None:
     standing = Standing(ready="False", reason=Reason.NOT_SHARED, message="m", outlook=outlook)
 
-    status = status_json.render(
+    status = conditions.render(
         standing, old=STATUS, job=None, images=(), desired=None, generation=4, now=START
     )
 
@@ -159,4 +160,4 @@ def test_says_something_new_is_quiet_about_the_first_steps_of_a_job(
 ) -> None:
     now = START + timedelta(seconds=age)
 
-    assert status_json.says_something_new(new, STATUS, now) is expected
+    assert conditions.says_something_new(new, STATUS, now) is expected

@@ -45,3 +45,18 @@ class Identity:
     endpoints: Endpoints
     ca: str | None = None
     namespace: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """Why a login may fail: one like it did, with the same version of the Secret.
+
+    Attributes:
+        locked: whether the account was locked.
+        of_project: whether it was refused for this very project.
+        of_all: whether other projects would fare no better.
+    """
+
+    locked: bool
+    of_project: bool
+    of_all: bool

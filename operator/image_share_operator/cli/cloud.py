@@ -9,8 +9,8 @@ from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import CloudError, RetryableError
 from image_share_operator.api.types import Endpoints, Membership
 from image_share_operator.cli.exit_codes import Exit
-from image_share_operator.cloud.http.circuit_breaker import Throttle
 from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.http.transport import Clients
 from image_share_operator.cloud.iam.login_guard import Guards
 from image_share_operator.cloud.iam.tokens import Tokens

@@ -4,11 +4,10 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from image_share_operator.api import clouds_yaml
+from image_share_operator.api import clouds_yaml, secret
 from image_share_operator.api.credentials import Credentials, PasswordCredentials, TokenCredentials
 from image_share_operator.cli import manifests
 from image_share_operator.cli.exit_codes import CommandError
-from image_share_operator.controller import credential_cache
 
 NONE = (
     "no credentials: give --secret, --secret-dir or --os-cloud, or set OS_CLOUD, or OS_USERNAME, "
@@ -30,7 +29,7 @@ def of_data(data: Mapping[str, bytes]) -> Login:
     Raises:
         ValueError: one is missing or wrong; no value is shown.
     """
-    return Login(credentials=credential_cache.parse(data), ca=credential_cache.parse_ca(data))
+    return Login(credentials=secret.parse(data), ca=secret.parse_ca(data))
 
 
 def given(asked: Namespace, env: Mapping[str, str]) -> Login | None:

@@ -6,19 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
-from image_share_operator.api.credentials import Identity
+from image_share_operator.api.credentials import Doubt, Identity
+from image_share_operator.api.jobs import Blame, JobReport, Leftover
 from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.coalescing.batcher import Batcher
 from image_share_operator.cloud.coalescing.job_poller import Jobs
 from image_share_operator.cloud.coalescing.membership_lookup import Shares
-from image_share_operator.cloud.http.circuit_breaker import Throttle
 from image_share_operator.cloud.http.client import Caller
 from image_share_operator.cloud.http.error_codes import Kind, kind_of_batch
+from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.iam.login_guard import Guards
 from image_share_operator.cloud.iam.tokens import Tokens
 from image_share_operator.cloud.ims.client import Ims
-from image_share_operator.controller.login_history import Doubt
-from image_share_operator.planning.model import Blame, JobReport, Leftover
 
 MAX_IDENTITIES = 5_000
 """A token is some kilobytes; what was not used for longest is logged in again, unless its guard

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from image_share_operator.api.credentials import Identity
+from image_share_operator.api.credentials import Doubt, Identity
 from image_share_operator.api.types import Desired, Key
 from image_share_operator.controller.credential_cache import Held
-from image_share_operator.controller.login_history import Doubt, Doubts
+from image_share_operator.controller.login_history import Doubts
 from image_share_operator.controller.plan_executor import Tenant
 
 

@@ -1,16 +1,16 @@
-"""From a Secret to credentials; nobody else sees Secret bytes."""
+"""Credentials by Secret, cached for a while so that a rotation is noticed."""
 
 import asyncio
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from image_share_operator.api import clouds_yaml
-from image_share_operator.api.credentials import Credentials, PasswordCredentials, TokenCredentials
+from image_share_operator.api import secret
+from image_share_operator.api.credentials import Credentials
 from image_share_operator.api.errors import KubeRetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
+from image_share_operator.api.secret import Secret
 
 NEGATIVE_TTL = timedelta(seconds=5)
 """How long a Secret that is missing or unusable stays so without another look."""
@@ -18,14 +18,6 @@ NEGATIVE_TTL = timedelta(seconds=5)
 
 UNANSWERED_TTL = timedelta(seconds=1)
 """How long all who want a Secret share the news that the API server did not give it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secret:
-    """A Secret as read. ``version`` is its resourceVersion: it changes with its content."""
-
-    version: str
-    data: Mapping[str, bytes] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +100,10 @@ class CredentialStore:
         self, namespace: str, name: str
     ) -> Held | UnusableSecretError | KubeRetryableError:
         try:
-            secret = await self._secrets.read_secret(namespace, name)
+            found = await self._secrets.read_secret(namespace, name)
         except KubeRetryableError as exc:
             return exc
-        if secret is None:
+        if found is None:
             message = (
                 f"Secret {name} not found in namespace {namespace}: create it, or correct "
                 "spec.credentialsSecretRef.name"
@@ -119,76 +111,12 @@ class CredentialStore:
             return UnusableSecretError(message, reason=Reason.SECRET_NOT_FOUND, version="")
         try:
             # In a thread: the first clouds.yaml imports a library for half a second.
-            credentials = await asyncio.to_thread(parse, secret.data)
-            return Held(credentials=credentials, version=secret.version, ca=parse_ca(secret.data))
+            credentials = await asyncio.to_thread(secret.parse, found.data)
+            ca = secret.parse_ca(found.data)
+            return Held(credentials=credentials, version=found.version, ca=ca)
         except ValueError as exc:
             return UnusableSecretError(
                 f"Secret {name}: {exc}",
                 reason=Reason.CREDENTIALS_INVALID,
-                version=secret.version,
+                version=found.version,
             )
-
-
-def parse(data: Mapping[str, bytes]) -> Credentials:
-    """Read credentials from the keys of a Secret.
-
-    Raises:
-        ValueError: a key is missing or empty; the message names the key, never a value.
-    """
-    credentials = _of_keys(data)
-    if isinstance(credentials, TokenCredentials) and not _fits_header(credentials.token):
-        raise ValueError("the token holds characters that no token has")
-    return credentials
-
-
-def _fits_header(text: str) -> bool:
-    return text.isascii() and text.isprintable()
-
-
-def _of_keys(data: Mapping[str, bytes]) -> Credentials:
-    if "token" in data:
-        return TokenCredentials(token=_text(data, "token"))
-    if "clouds.yaml" in data:
-        cloud = _text(data, "cloud") if "cloud" in data else None
-        return clouds_yaml.read(data["clouds.yaml"], cloud)
-    if "userID" in data:
-        return PasswordCredentials(user_id=_text(data, "userID"), password=_text(data, "password"))
-    if "username" not in data and "password" not in data:
-        raise ValueError(
-            "needs the key token, or clouds.yaml, or username, password and domainName"
-        )
-    return PasswordCredentials(
-        user_name=_text(data, "username"),
-        password=_text(data, "password"),
-        domain_name=_text(data, "domainName"),
-    )
-
-
-def parse_ca(data: Mapping[str, bytes]) -> str | None:
-    """Read the certificates of a private authority; ``None`` when there are none.
-
-    Raises:
-        ValueError: they are no certificates in PEM.
-    """
-    if "ca.crt" not in data:
-        return None
-    # Names in comments may be anything; certificates are ASCII, and the library wants no more.
-    text = _text(data, "ca.crt").encode("ascii", "replace").decode()
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (ssl.SSLError, ValueError):
-        raise ValueError("key ca.crt holds no certificates in PEM form") from None
-    return text
-
-
-def _text(data: Mapping[str, bytes], key: str) -> str:
-    """The value without the line end that editors and files leave behind."""
-    if key not in data:
-        raise ValueError(f"key {key} is missing")
-    try:
-        text = data[key].decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise ValueError(f"key {key} is not UTF-8 text") from None
-    if not text:
-        raise ValueError(f"key {key} is empty")
-    return text

@@ -5,27 +5,12 @@ no clock.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
 
+from image_share_operator.api.credentials import Doubt
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType, Desired, Status
 
 ABOUT_LOGINS = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
-    """Why a login may fail: one like it did, with the same version of the Secret.
-
-    Attributes:
-        locked: whether the account was locked.
-        of_project: whether it was refused for this very project.
-        of_all: whether other projects would fare no better.
-    """
-
-    locked: bool
-    of_project: bool
-    of_all: bool
 
 
 class Doubts:

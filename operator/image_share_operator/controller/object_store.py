@@ -8,6 +8,7 @@ from typing import Any
 
 from image_share_operator.api import status_json
 from image_share_operator.api.errors import InvalidSpecError
+from image_share_operator.api.jobs import UNTOLD, Company
 from image_share_operator.api.types import (
     FINALIZER,
     RECONCILE_AT,
@@ -18,7 +19,7 @@ from image_share_operator.api.types import (
     Status,
 )
 from image_share_operator.controller.login_history import Doubts
-from image_share_operator.planning.model import UNTOLD, Company
+from image_share_operator.planning import conditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +230,7 @@ def _taken_over(old: Entry, seen: Entry) -> Entry:
     overwritten = old.overwritten
     if seen.written != old.written:
         # Also our own write is first seen here, when its answer was lost.
-        overwritten = seen.written != status_json.as_written(old.known)
+        overwritten = seen.written != conditions.as_written(old.known)
     return replace(
         seen,
         known=old.known,

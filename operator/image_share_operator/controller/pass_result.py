@@ -17,8 +17,9 @@ from image_share_operator.api.types import ConditionType, Desired, ImageStatus, 
 from image_share_operator.controller.credential_cache import UnusableSecretError
 from image_share_operator.controller.object_store import Entry, Memory
 from image_share_operator.controller.plan_executor import Walk
+from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning import events as kube_events
-from image_share_operator.planning import looking, messages, requeue
+from image_share_operator.planning import messages
 from image_share_operator.planning.model import Facts, Outlook, Report, Standing
 from image_share_operator.planning.requeue import Policy
 
@@ -141,7 +142,7 @@ class Judge:
                 again=delay,
                 trouble=failed.reason,
             )
-        delay = requeue.spread(self.policy.slow_retry, facts.jitter)
+        delay = backoff.spread(self.policy.slow_retry, facts.jitter)
         if isinstance(error, UnusableSecretError):
             version = error.version
         return Outcome(
@@ -154,7 +155,7 @@ class Judge:
 
     def _first_words(self, *, sent: bool) -> Standing | None:
         """What to say of a hiccup: nothing, unless a batch was sent: it must not be forgotten."""
-        return looking.begun(self.desired.decision) if sent else None
+        return messages.outcome_unknown(self.desired.decision) if sent else None
 
     def _same_words(self, standing: Standing) -> Standing:
         """Keep the words of the same trouble.
@@ -209,4 +210,4 @@ class Judge:
 def _retry_delay(error: OperatorError, errors: int, jitter: float) -> timedelta:
     patient = (RetryableError, KubeRetryableError)
     asked = error.retry_after if isinstance(error, patient) else None
-    return requeue.backoff(errors, jitter=jitter, retry_after=asked)
+    return backoff.exponential(errors, jitter=jitter, retry_after=asked)

@@ -16,6 +16,7 @@ from image_share_operator.api.errors import (
     OutcomeUnknownError,
     RefusedForNowError,
 )
+from image_share_operator.api.jobs import Blame, JobReport, Leftover, company
 from image_share_operator.api.types import (
     Decision,
     Desired,
@@ -26,17 +27,7 @@ from image_share_operator.api.types import (
     Unanswered,
 )
 from image_share_operator.planning import messages, planner, requeue
-from image_share_operator.planning.model import (
-    Blame,
-    Facts,
-    Follow,
-    JobReport,
-    Leftover,
-    Look,
-    Report,
-    Submit,
-    company,
-)
+from image_share_operator.planning.model import Facts, Follow, Look, Report, Submit
 from image_share_operator.planning.requeue import Policy
 
 REFUSED = Leftover(job_id=None, suspect=True)

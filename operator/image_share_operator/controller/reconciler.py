@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from image_share_operator.api.errors import InvalidSpecError, KubeInvalidError, OperatorError
+from image_share_operator.api.jobs import Blame
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Desired, Key
 from image_share_operator.controller import finalizer, pass_result
 from image_share_operator.controller.cloud_access import Access, Cloud, Credentials
-from image_share_operator.controller.finalizer import Hold
+from image_share_operator.controller.finalizer import Hold, Orphans
 from image_share_operator.controller.object_store import Entry, Store
-from image_share_operator.controller.orphans import Orphans
 from image_share_operator.controller.pass_result import Outcome
 from image_share_operator.controller.plan_executor import Walk
 from image_share_operator.controller.schedule import NOW, Due
 from image_share_operator.controller.status_writer import Keeper, Kube
 from image_share_operator.planning import events, requeue
-from image_share_operator.planning.model import Blame, Facts
+from image_share_operator.planning.model import Facts
 from image_share_operator.planning.requeue import Policy
 from image_share_operator.telemetry import context
 

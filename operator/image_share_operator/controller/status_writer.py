@@ -14,7 +14,7 @@ from image_share_operator.api.types import Condition, ConditionType, Desired, Ke
 from image_share_operator.controller import pass_result
 from image_share_operator.controller.object_store import Entry, Store
 from image_share_operator.controller.pass_result import Outcome
-from image_share_operator.planning import events, messages
+from image_share_operator.planning import conditions, events, messages
 from image_share_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Keeper:
         """Write over what someone else wrote into the status; return when to, if not now."""
         if not entry.overwritten or not entry.is_answered:
             return None  # what is to be said anew is written anyway
-        if status_json.as_written(entry.known) == entry.written:
+        if conditions.as_written(entry.known) == entry.written:
             return None
         wait = timedelta()
         if entry.mended_at is not None:
@@ -102,7 +102,7 @@ class Keeper:
             return None
         now = self.now()
         new = self._rendered(entry, desired, done, now)
-        worth = status_json.says_something_new(new, current.written, now)
+        worth = conditions.says_something_new(new, current.written, now)
         self._count(entry, new, done, now)
         self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
         for event in done.events:
@@ -127,7 +127,7 @@ class Keeper:
         new = done.known
         if done.standing is not None:
             leaving = desired is not None and desired.leaving
-            new = status_json.render(
+            new = conditions.render(
                 messages.leaving(done.standing) if leaving else done.standing,
                 old=entry.known,
                 job=new.job,
@@ -191,7 +191,7 @@ class Keeper:
             metrics.STATUS_WRITES.labels(result).inc()
         if body is None:
             return
-        self.store.saved(entry, body, written=status_json.as_written(new))
+        self.store.saved(entry, body, written=conditions.as_written(new))
         for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
             self.emit(event)
         _log_change(entry, new)

@@ -13,7 +13,7 @@ from typing import Protocol
 from image_share_operator.api.errors import KubeError, KubeRetryableError, LostLeadError
 from image_share_operator.api.types import Key
 from image_share_operator.controller.workqueue import WorkQueue
-from image_share_operator.planning import requeue
+from image_share_operator.flowcontrol import backoff
 from image_share_operator.telemetry import context, metrics, tracing
 
 log = logging.getLogger(__name__)
@@ -150,4 +150,4 @@ class Workers:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         asked = exc.retry_after if isinstance(exc, KubeRetryableError) else None
         jitter = random.SystemRandom().random()
-        return requeue.backoff(failures, jitter=jitter, retry_after=asked)
+        return backoff.exponential(failures, jitter=jitter, retry_after=asked)

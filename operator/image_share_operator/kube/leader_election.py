@@ -8,20 +8,25 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from image_share_operator.api.errors import (
     KubeConflictError,
     KubeError,
     KubeForbiddenError,
     LostLeadError,
+    ObjectGoneError,
 )
+from image_share_operator.kube.client import ApiServer, path
 from image_share_operator.timestamps import zulu
 
 log = logging.getLogger(__name__)
+
+COORDINATION = "coordination.k8s.io"
+LEASES = f"leases.{COORDINATION}"
 
 UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 """What reading an answer ends in that is no Lease: something in between has answered."""
@@ -66,7 +71,7 @@ class Record:
     version: str
 
 
-class Leases(Protocol):
+class Lock(Protocol):
     """One Lease of the API server. All methods raise `KubeError`."""
 
     async def read(self) -> Record | None:
@@ -95,7 +100,7 @@ class Election:
 
     def __init__(
         self,
-        leases: Leases,
+        leases: Lock,
         identity: str,
         *,
         timing: Timing | None = None,
@@ -252,3 +257,62 @@ def _words(exc: Exception) -> str:
     if isinstance(exc, UNREADABLE):
         return f"the answer can't be read ({type(exc).__name__})"
     return str(exc) or "no answer in time"
+
+
+class LeaseLock:
+    """The lock of leader election: one Lease."""
+
+    def __init__(self, api: ApiServer, namespace: str, name: str) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._name = name
+
+    async def read(self) -> Record | None:
+        """The Lease as it is; ``None`` when there is none."""
+        try:
+            found = await self._call("get", self._name)
+        except ObjectGoneError:
+            return None
+        spec = cast("dict[str, Any]", found.get("spec") or {})
+        return Record(
+            holder=spec.get("holderIdentity") or "",
+            duration=timedelta(seconds=spec.get("leaseDurationSeconds") or 0),
+            acquired=spec.get("acquireTime") or "",
+            renewed=spec.get("renewTime") or "",
+            transitions=spec.get("leaseTransitions") or 0,
+            version=found["metadata"]["resourceVersion"],
+        )
+
+    async def write(self, record: Record) -> None:
+        """Create it, or replace exactly the version that the record names."""
+        if record.version:
+            await self._call("update", self._name, body=self._body(record))
+        else:
+            await self._call("create", body=self._body(record))
+
+    async def _call(self, verb: str, *name: str, body: Mapping[str, Any] | None = None) -> Any:
+        where = ("apis", COORDINATION, "v1", "namespaces", self._namespace, "leases", *name)
+        return await self._api.call(
+            verb,
+            path(*where),
+            resource=LEASES,
+            namespace=self._namespace,
+            body=body,
+        )
+
+    def _body(self, record: Record) -> dict[str, Any]:
+        metadata = {"name": self._name, "namespace": self._namespace}
+        if record.version:
+            metadata["resourceVersion"] = record.version
+        return {
+            "apiVersion": f"{COORDINATION}/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": {
+                "holderIdentity": record.holder,
+                "leaseDurationSeconds": int(record.duration.total_seconds()),
+                "acquireTime": record.acquired or None,
+                "renewTime": record.renewed or None,
+                "leaseTransitions": record.transitions,
+            },
+        }

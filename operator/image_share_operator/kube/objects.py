@@ -2,21 +2,17 @@
 
 import base64
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, cast
 
 from image_share_operator.api.errors import ObjectGoneError
+from image_share_operator.api.secret import Secret
 from image_share_operator.api.types import API_VERSION, FINALIZER, GROUP, KIND, PLURAL, VERSION, Key
-from image_share_operator.controller.credential_cache import Secret
 from image_share_operator.flowcontrol.limiter import Gates, Limits
 from image_share_operator.kube.client import APPLY, MERGE, ApiServer, path
-from image_share_operator.kube.leader_election import Record
 
 FIELD_MANAGER = "image-share-operator"
 FINALIZER_MANAGER = "image-share-operator-finalizer"
-COORDINATION = "coordination.k8s.io"
-LEASES = f"leases.{COORDINATION}"
 UNCHECKED = MappingProxyType({"fieldValidation": "Ignore"})
 """Else the API server parses each body once more, to warn of fields that the CRD does not know and
 that it leaves out in any case: an eighth of what a status write costs it."""
@@ -164,62 +160,3 @@ class Kube:
             if verb == "patch":
                 self._may_write()  # not before: the lead may be lost while waiting
             return await self._api.call(verb, path, namespace=namespace, **asked)
-
-
-class Leases:
-    """One Lease."""
-
-    def __init__(self, api: ApiServer, namespace: str, name: str) -> None:
-        self._api = api
-        self._namespace = namespace
-        self._name = name
-
-    async def read(self) -> Record | None:
-        """The Lease as it is; ``None`` when there is none."""
-        try:
-            found = await self._call("get", self._name)
-        except ObjectGoneError:
-            return None
-        spec = cast("dict[str, Any]", found.get("spec") or {})
-        return Record(
-            holder=spec.get("holderIdentity") or "",
-            duration=timedelta(seconds=spec.get("leaseDurationSeconds") or 0),
-            acquired=spec.get("acquireTime") or "",
-            renewed=spec.get("renewTime") or "",
-            transitions=spec.get("leaseTransitions") or 0,
-            version=found["metadata"]["resourceVersion"],
-        )
-
-    async def write(self, record: Record) -> None:
-        """Create it, or replace exactly the version that the record names."""
-        if record.version:
-            await self._call("update", self._name, body=self._body(record))
-        else:
-            await self._call("create", body=self._body(record))
-
-    async def _call(self, verb: str, *name: str, body: Mapping[str, Any] | None = None) -> Any:
-        where = ("apis", COORDINATION, "v1", "namespaces", self._namespace, "leases", *name)
-        return await self._api.call(
-            verb,
-            path(*where),
-            resource=LEASES,
-            namespace=self._namespace,
-            body=body,
-        )
-
-    def _body(self, record: Record) -> dict[str, Any]:
-        metadata = {"name": self._name, "namespace": self._namespace}
-        if record.version:
-            metadata["resourceVersion"] = record.version
-        return {
-            "apiVersion": f"{COORDINATION}/v1",
-            "kind": "Lease",
-            "metadata": metadata,
-            "spec": {
-                "holderIdentity": record.holder,
-                "leaseDurationSeconds": int(record.duration.total_seconds()),
-                "acquireTime": record.acquired or None,
-                "renewTime": record.renewed or None,
-                "leaseTransitions": record.transitions,
-            },
-        }

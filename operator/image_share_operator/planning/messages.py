@@ -21,7 +21,8 @@ from image_share_operator.api.types import (
     Membership,
     Status,
 )
-from image_share_operator.planning import looking, requeue
+from image_share_operator.flowcontrol import backoff
+from image_share_operator.planning import requeue
 from image_share_operator.planning.model import Facts, Outcome, Outlook, Report, Standing, Verdict
 from image_share_operator.planning.requeue import Policy
 
@@ -123,7 +124,7 @@ def judged(
             images=images,
         )
     if Outcome.UNANSWERED in found:
-        return looking.on(desired, facts, images, now)
+        return _in_doubt(desired, facts, images, now)
     share_again = requeue.share_after(
         _waited(facts.status, now), first=policy.share_poll, most=desired.interval
     )
@@ -143,6 +144,35 @@ def judged(
     return Report(
         standing=_done(desired), again=drift_look, images=images, finished=desired.leaving
     )
+
+
+def outcome_unknown(decision: Decision) -> Standing:
+    """Say that a batch was sent, and that nobody knows whether it was taken."""
+    return Standing(
+        ready="False",
+        reason=Reason.JOB_RUNNING,
+        message=(
+            f"A batch was sent to {decision.lower()} images, and its answer was lost: looking "
+            "whether it was done before anything else is sent, for a minute at most."
+        ),
+        outlook=Outlook.MOVING,
+    )
+
+
+def _in_doubt(
+    desired: Desired, facts: Facts, images: tuple[ImageStatus, ...], now: datetime
+) -> Report:
+    """Look again; the words stay those in which the trouble was told."""
+    batch, said = facts.status.unanswered, facts.status.condition(ConditionType.READY)
+    standing = outcome_unknown(batch.decision if batch else desired.decision)
+    if (
+        said is not None
+        and said.observed_generation == desired.generation
+        and said.reason is Reason.CLOUD_UNAVAILABLE
+    ):
+        standing = replace(standing, reason=said.reason, message=said.message)
+    age = now - batch.since if batch else timedelta()
+    return Report(standing=standing, again=requeue.settle_after(age), images=images)
 
 
 def failed_pass(error: OperatorError) -> Standing:
@@ -205,9 +235,9 @@ def _retry_at(facts: Facts, now: datetime, policy: Policy) -> datetime:
     if facts.retry_at is not None and facts.retry_at > now:
         return facts.retry_at
     jitter = _jitter(facts)
-    if _may_pass(facts) and facts.failures < requeue.MAX_QUICK_RETRIES:
-        return now + requeue.backoff(facts.failures + 1, jitter=jitter)
-    return now + requeue.spread(policy.slow_retry, jitter)
+    if _may_pass(facts) and facts.failures < backoff.MAX_QUICK_RETRIES:
+        return now + backoff.exponential(facts.failures + 1, jitter=jitter)
+    return now + backoff.spread(policy.slow_retry, jitter)
 
 
 def _jitter(facts: Facts) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from image_share_operator.api.jobs import Leftover
 from image_share_operator.api.types import (
     Desired,
     ImageStatus,
@@ -16,17 +17,9 @@ from image_share_operator.api.types import (
     Membership,
     Unanswered,
 )
-from image_share_operator.planning import messages, requeue
-from image_share_operator.planning.model import (
-    Facts,
-    Follow,
-    Leftover,
-    Look,
-    Outcome,
-    Step,
-    Submit,
-    Verdict,
-)
+from image_share_operator.flowcontrol import backoff
+from image_share_operator.planning import messages
+from image_share_operator.planning.model import Facts, Follow, Look, Outcome, Step, Submit, Verdict
 from image_share_operator.planning.requeue import Policy
 
 
@@ -96,7 +89,7 @@ def _divisible(facts: Facts) -> bool:
 
 
 def _tried_enough(facts: Facts) -> bool:
-    return facts.failures >= requeue.MAX_QUICK_RETRIES
+    return facts.failures >= backoff.MAX_QUICK_RETRIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How long to wait: all delays of the operator, as functions. No clock, no randomness."""
+"""When to reconcile an object again: functions of ages and intervals. No clock, no randomness."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,14 +8,8 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH_ENOUGH = 0.1
 """The share of its interval for which a look is good: nothing is looked at again before, and an
 answer of that age serves a routine look."""
-MAX_QUICK_RETRIES = 6
-"""Failed jobs in a row that are retried with growing delays (about a minute in all); after
-that the slow retry takes over."""
-
-FIRST_QUESTION = timedelta(seconds=1)
-"""When a job is first asked for where nothing is known of others…"""
-LATEST_FIRST_QUESTION = timedelta(seconds=2)
-"""…and when at the latest."""
+LATEST_FIRST_POLL = timedelta(seconds=2)
+"""The latest age at which a job is first polled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +34,6 @@ class Policy:
     """The first wait for a share that does not exist; grows with the time waited."""
 
 
-def duration(begin: str | None, end: str | None) -> timedelta | None:
-    """The time between two of the cloud's times; ``None`` when they can't be read.
-
-    Three formats of them are known, and empty ones: only the present one is worth reading, since
-    nothing but the next poll hangs on it.
-    """
-    try:
-        took = datetime.fromisoformat(end or "") - datetime.fromisoformat(begin or "")
-    except (TypeError, ValueError):
-        return None
-    return took if took >= timedelta() else None
-
-
 def poll_after(age: timedelta, typical: timedelta) -> timedelta:
     """How long to wait before asking for a job again.
 
@@ -64,7 +45,7 @@ def poll_after(age: timedelta, typical: timedelta) -> timedelta:
     """
     least = timedelta(seconds=0.2)
     most = timedelta(seconds=15)
-    return min(max(min(typical, LATEST_FIRST_QUESTION) - age, age * 0.15, least), most)
+    return min(max(min(typical, LATEST_FIRST_POLL) - age, age * 0.15, least), most)
 
 
 def settle_after(age: timedelta) -> timedelta:
@@ -84,25 +65,6 @@ def share_after(waited: timedelta, first: timedelta, most: timedelta) -> timedel
     return min(max(waited * 0.25, first), most or timedelta(hours=1))
 
 
-def backoff(
-    failures: int,
-    *,
-    jitter: float,
-    retry_after: timedelta | None = None,
-    ceiling: timedelta = timedelta(minutes=5),
-) -> timedelta:
-    """How long to wait after the n-th failure in a row: 1 s, 2 s, 4 s … up to ``ceiling``.
-
-    Args:
-        failures: at least 1.
-        jitter: 0-1, at random; half of the delay is fixed, half is spread.
-        retry_after: the least that the cloud asked for; never undercut.
-    """
-    full = min(ceiling.total_seconds(), 2.0 ** min(failures - 1, 16))
-    delay = timedelta(seconds=full * (0.5 + 0.5 * jitter))
-    return delay if retry_after is None else retry_after + delay * 0.1
-
-
 def next_round(now: datetime, interval: timedelta, project_id: str, jitter: float) -> timedelta:
     """How long until settled shares of a project are looked at next.
 
@@ -117,8 +79,3 @@ def next_round(now: datetime, interval: timedelta, project_id: str, jitter: floa
     if wait < interval * FRESH_ENOUGH:
         wait += interval
     return wait + jitter * interval / 60
-
-
-def spread(span: timedelta, jitter: float) -> timedelta:
-    """The span, give or take a tenth, so that what started together does not stay together."""
-    return span * (0.9 + 0.2 * jitter)

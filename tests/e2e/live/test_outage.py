@@ -13,7 +13,7 @@ from e2e.live.process import Operator, eventually
 from e2e.live.world import JOB, LOGIN, MEMBER, PUT, World
 from envtest.proxy import Answer, Cut, Effect, FaultyProxy, Hang
 from image_share_operator.cloud.http.circuit_breaker import CEILING, THRESHOLD
-from image_share_operator.planning import requeue
+from image_share_operator.flowcontrol import backoff
 
 OUTAGE = timedelta(seconds=10)
 AT_ONCE = 8
@@ -57,7 +57,7 @@ def apply_at(world: World, cloud: FaultyProxy, names: range) -> None:
 def most_requests() -> int:
     """As derived in the unit test of the same name: openers, requests under way, probes."""
     probes, at = 0, timedelta()
-    while (at := at + requeue.backoff(probes + 1, jitter=0.0, ceiling=CEILING)) <= OUTAGE:
+    while (at := at + backoff.exponential(probes + 1, jitter=0.0, ceiling=CEILING)) <= OUTAGE:
         probes += 1
     return THRESHOLD + AT_ONCE + probes
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from image_share_operator.api.errors import RefusedForNowError
-from image_share_operator.planning import requeue
+from image_share_operator.flowcontrol import backoff
 
 MAX_JOBS = 5_000
 """Jobs whose company is remembered; of older ones it is not known, as after a restart."""
@@ -157,4 +157,4 @@ class _Tried:
     def due(self, accepted: int) -> bool:
         if self.looked_at is not None and self.looked_at < accepted:
             return True
-        return self.times % requeue.MAX_QUICK_RETRIES == 0
+        return self.times % backoff.MAX_QUICK_RETRIES == 0

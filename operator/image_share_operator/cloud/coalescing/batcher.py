@@ -14,9 +14,9 @@ from image_share_operator.api.errors import (
     ImagesRefusedError,
     RefusedForNowError,
 )
+from image_share_operator.api.jobs import JobReport, Leftover
 from image_share_operator.api.types import Decision
 from image_share_operator.cloud.coalescing.batch_history import Companies, Limit, Search, Tries
-from image_share_operator.planning.model import JobReport, Leftover
 from image_share_operator.telemetry import context, metrics
 
 FELLOWS_WAIT = timedelta(seconds=1)

@@ -4,12 +4,11 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from image_share_operator.api.errors import CloudError
-from image_share_operator.planning import requeue
-from image_share_operator.planning.model import JobReport
+from image_share_operator.api.jobs import JobReport
 from image_share_operator.telemetry import metrics
 
 FRESH_S = 0.1
@@ -21,6 +20,9 @@ MAX_JOBS = 5_000
 LEARNED_FROM = 8
 """So many of the latest jobs tell how long the next may take. The quicker ones of them, a quarter:
 a question that is early costs a call, one that is late costs everybody's time."""
+
+FIRST_POLL = timedelta(seconds=1)
+"""The age at which a job is first polled while no duration of an earlier job is known."""
 
 Ask = Callable[[str], Awaitable[JobReport]]
 
@@ -61,7 +63,7 @@ class Jobs:
         Ours would tell how long they took to be noticed, and the next would be asked for later.
         """
         took = sorted(self._took)
-        return took[len(took) // 4] if took else requeue.FIRST_QUESTION
+        return took[len(took) // 4] if took else FIRST_POLL
 
     async def report(self, job_id: str) -> JobReport:
         """Tell how the job stands, at most a moment ago; a settled one stays so.
@@ -102,7 +104,7 @@ class Jobs:
         self._asked.pop(job_id, None)
         self._settled[job_id] = report
         _bound(self._settled)
-        took = requeue.duration(report.begin_time, report.end_time)
+        took = duration(report.begin_time, report.end_time)
         if took is not None:
             metrics.JOBS.observe(took.total_seconds())
             self._took.append(took)
@@ -111,3 +113,16 @@ class Jobs:
 def _bound(jobs: OrderedDict[str, Any]) -> None:
     while len(jobs) > MAX_JOBS:
         jobs.popitem(last=False)
+
+
+def duration(begin: str | None, end: str | None) -> timedelta | None:
+    """The time between two of the cloud's times; ``None`` when they can't be read.
+
+    Three formats of them are known, and empty ones: only the present one is worth reading, since
+    nothing but the next poll hangs on it.
+    """
+    try:
+        took = datetime.fromisoformat(end or "") - datetime.fromisoformat(begin or "")
+    except (TypeError, ValueError):
+        return None
+    return took if took >= timedelta() else None

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from image_share_operator.api.errors import RetryableError, ThrottledError
-from image_share_operator.planning import requeue
+from image_share_operator.api.errors import RetryableError
+from image_share_operator.flowcontrol import backoff
 
 THRESHOLD = 5
 """Failures in a row that open the circuit: one resource's bad luck is less than that."""
@@ -19,8 +19,6 @@ CEILING = timedelta(seconds=30)
 """The longest rest: what an outage lasts longer than it must, at most."""
 PROBE_TIME = timedelta(seconds=60)
 """A probe that is not heard of for so long does not count as under way."""
-MAX_QUIET = timedelta(seconds=60)
-"""The longest that one identity keeps quiet when the cloud does not say how long."""
 MAX_ENDPOINTS = 1_000
 
 
@@ -77,7 +75,7 @@ class Circuit:
         self.failures += 1
         self.probing_since = None
         if self.failures >= THRESHOLD:
-            rest = requeue.backoff(
+            rest = backoff.exponential(
                 self.failures - THRESHOLD + 1, jitter=self.jitter(), ceiling=CEILING
             )
             self.open_until = self.now() + rest
@@ -91,41 +89,6 @@ class Circuit:
             f"{self.name} is not asked for a moment: it failed {THRESHOLD} times or more in a row",
             retry_after=wait,
         )
-
-
-class Throttle:
-    """How long one identity keeps quiet because the cloud asked for fewer calls."""
-
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
-        self._until: datetime | None = None
-        self._refusals = 0
-
-    @property
-    def quiet(self) -> bool:
-        """Whether it is not yet time."""
-        return self._until is not None and self._now() < self._until
-
-    def admit(self) -> None:
-        """Let a request pass.
-
-        Raises:
-            ThrottledError: it is not yet time.
-        """
-        if self._until is not None and self._now() < self._until:
-            raise ThrottledError(
-                "the cloud asked for fewer calls", retry_after=self._until - self._now()
-            )
-
-    def refused(self, retry_after: timedelta | None) -> None:
-        """The cloud asked for fewer calls; it may have said for how long."""
-        self._refusals += 1
-        wait = retry_after or requeue.backoff(self._refusals, jitter=1.0, ceiling=MAX_QUIET)
-        self._until = self._now() + wait
-
-    def passed(self) -> None:
-        """The cloud took a call."""
-        self._refusals = 0
 
 
 class Circuits:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from image_share_operator.api.credentials import Credentials, Identity
+from image_share_operator.api.credentials import Credentials, Doubt, Identity
 from image_share_operator.api.errors import (
     CloudError,
     RetryableError,
@@ -20,8 +20,7 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.cloud.http.circuit_breaker import Throttle
-from image_share_operator.controller.login_history import Doubt
+from image_share_operator.cloud.http.throttle import Throttle
 
 REFUSED_FOR = timedelta(minutes=20)
 """How long refused credentials are not tried again. Five tries in 15 min lock an account."""

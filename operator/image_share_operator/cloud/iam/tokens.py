@@ -14,8 +14,8 @@ from image_share_operator.api.errors import CloudError, RetryableError, Terminal
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http import error_mapping, routes
 from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.iam import codec
 from image_share_operator.cloud.iam.login_guard import REFUSED_FOR, UNANSWERED_FOR, Guard, Guards
-from image_share_operator.cloud.ims import codec
 from image_share_operator.telemetry import metrics
 
 RENEW_BEFORE = timedelta(minutes=15)

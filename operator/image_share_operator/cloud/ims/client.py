@@ -8,15 +8,15 @@ import httpx
 
 from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import JobUnknownError, OutcomeUnknownError
+from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.http import error_mapping, routes
-from image_share_operator.cloud.http.circuit_breaker import Throttle
 from image_share_operator.cloud.http.client import Caller
 from image_share_operator.cloud.http.error_codes import Kind, kind_of
 from image_share_operator.cloud.http.payload import Json, error_of
+from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.iam.tokens import Tokens
 from image_share_operator.cloud.ims import codec, listing
-from image_share_operator.planning.model import JobReport
 
 NO_SUCH_JOB = frozenset({"IMG.0023", "IMG.0030"})
 """What a job query may answer for a job that is not there, although it means more than that."""

@@ -1,18 +1,17 @@
-"""Requests as data, responses to facts. No I/O.
+"""IMS: requests as data, responses to types. No I/O.
 
-What is asked of IAM and IMS, and what they answer when they do not refuse, is spelled here and
-nowhere else; refusals are in `refusals.py`.
+Requests to IMS and its successful responses are encoded and decoded here and nowhere else;
+refusals are in `error_mapping.py`.
 """
 
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import cast
 
 import httpx
 
-from image_share_operator.api.credentials import PasswordCredentials
 from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
+from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, JobState, Membership
 from image_share_operator.cloud.http.payload import (
     MAX_WORD,
@@ -24,34 +23,6 @@ from image_share_operator.cloud.http.payload import (
     one_line,
     parse_body,
 )
-from image_share_operator.planning.model import JobReport
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
-    """An IAM token; the times are aware, and of the cloud's clock.
-
-    Attributes:
-        issued_at: ``None`` when it can't be read; little hangs on it.
-    """
-
-    value: str = field(repr=False)
-    expires_at: datetime
-    issued_at: datetime | None = None
-
-
-def login_body(credentials: PasswordCredentials, project_id: str) -> Json:
-    """Ask for a token scoped to the project.
-
-    Source: IAM API reference, "Obtaining a User Token Through Password Authentication".
-    """
-    user: Json = {"password": credentials.password}
-    if credentials.user_id is not None:
-        user["id"] = credentials.user_id
-    else:
-        user |= {"name": credentials.user_name, "domain": {"name": credentials.domain_name}}
-    identity = {"methods": ["password"], "password": {"user": user}}
-    return {"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}}
 
 
 def update_members_body(
@@ -69,33 +40,6 @@ def update_members_body(
     if vault_id is not None and decision is Decision.ACCEPT:
         body["vault_id"] = vault_id
     return body
-
-
-def read_token(response: httpx.Response) -> Token:
-    """Read the answer to a login that was not refused.
-
-    Raises:
-        RetryableError: the answer is not a token.
-    """
-    value = response.headers.get("X-Subject-Token")
-    body = parse_body(response)
-    expires = dig_text(body, "token", "expires_at")
-    if not value or not value.isascii() or expires is None:
-        raise RetryableError("IAM answered a login without a token")
-    expires_at = _time(expires)
-    if expires_at is None:
-        raise RetryableError("IAM answered a login with an expiry that can't be read")
-    issued_at = _time(dig_text(body, "token", "issued_at") or "")
-    return Token(value=value, expires_at=expires_at, issued_at=issued_at)
-
-
-def _time(text: str) -> datetime | None:
-    """A time of IAM, which is in UTC when it does not say."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
