@@ -1,7 +1,7 @@
 """One tenant's crowd, hung cloud or bad Secret is not another tenant's problem.
 
 Here on a real API server, with as many objects as a small machine can make in seconds, and passes
-in proportion. `unit/test_fairness.py` has the size that is promised.
+in proportion. `unit/controller/test_fairness.py` has the size that is promised.
 """
 
 import os

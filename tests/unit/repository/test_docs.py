@@ -8,7 +8,7 @@ import yaml
 
 from image_share_operator.api.reasons import Reason
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SPEC = (ROOT / "docs/spec.md").read_text()
 TROUBLE = (ROOT / "docs/troubleshooting.md").read_text()

@@ -5,7 +5,7 @@ clock. The machine's own speed is no part of it: see `e2e/live/test_fairness.py`
 """
 
 import pytest
-from test_outage import A, B, Scene, never_answers, scene
+from controller.test_outage import A, B, Scene, never_answers, scene
 
 pytestmark = [pytest.mark.looptime(noop_cycles=2), pytest.mark.timeout(120)]
 

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_python_that_is_asked_for_is_the_only_one_that_is_tried(tmp_path: Path) -> None:

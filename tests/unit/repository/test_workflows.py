@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PINNED = r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+"
 CI, RELEASE = (ROOT / ".github/workflows" / name for name in ("ci.yaml", "release.yaml"))
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yaml"))

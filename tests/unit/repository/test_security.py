@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 PAGE = (TESTS.parent / "docs/security.md").read_text()
 CITED = re.findall(r"`([\w/]+\.py)::(test_\w+)`", PAGE)
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and "---" not in line]

@@ -9,7 +9,7 @@ import pytest
 
 from image_share_operator.api.reasons import Reason
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 PAGE = (TESTS.parent / "docs/failure-modes.md").read_text()
 TABLED = (
     "test_api_server",
