@@ -11,20 +11,28 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import dashboard
 import fields
-from image_share_operator.api.jobs import Company
+from image_share_operator.api.jobs import BatchPeers
 from image_share_operator.api.types import (
     Decision,
     Desired,
     Endpoints,
     ImageStatus,
+    InDoubtBatch,
     Job,
     JobState,
     Membership,
     Status,
-    Unanswered,
 )
 from image_share_operator.planning import planner
-from image_share_operator.planning.model import Facts, Follow, Look, Outlook, Report, Step, Submit
+from image_share_operator.planning.model import (
+    Observation,
+    PollJob,
+    Progress,
+    ReadMemberships,
+    Report,
+    Step,
+    Submit,
+)
 from image_share_operator.planning.requeue import Policy
 from image_share_operator.telemetry import metrics
 
@@ -114,7 +122,7 @@ def _metrics() -> Iterator[tuple[str, ...]]:
         for one in kept.values()
         for metric in one.describe()
     }
-    found = [*metrics.REGISTRY.collect(), *metrics.Live(views).collect()]
+    found = [*metrics.REGISTRY.collect(), *metrics.StateCollector(views).collect()]
     for metric in sorted(found, key=lambda metric: metric.name):
         name = metric.name + SUFFIXES.get(metric.type, "")
         live = getattr(metric, "_labelnames", ())
@@ -146,11 +154,11 @@ def _jobs() -> Iterator[tuple[str, Job | None, dict[str, Any]]]:
     past = {"settled_at": NOW - timedelta(minutes=2)}
     yield "SUCCESS two minutes ago", replace(JOB, state=JobState.SUCCESS), past
     fail = replace(JOB, state=JobState.FAIL, error_code="IMG.0061")
-    named = Company(shared=False, named=True)
+    named = BatchPeers(shared=False, named=True)
     yield "FAIL, naming A", fail, {"failed_rows": {A: "FAIL"}, "company": named}
     yield "FAIL, naming none", fail, {}
-    yield "FAIL, naming none, with images of others", fail, {"company": Company()}
-    yield "FAIL, naming others'", fail, {"company": Company(named=True)}
+    yield "FAIL, naming none, with images of others", fail, {"company": BatchPeers()}
+    yield "FAIL, naming others'", fail, {"company": BatchPeers(named=True)}
     yield "FAIL, the whole request", fail, {"divisible": False}
     yield "FAIL, may pass by itself", fail, {"retryable": True}
     yield "FAIL, may pass by itself, tried 6 times", fail, {"retryable": True, "failures": 6}
@@ -169,9 +177,9 @@ def _members() -> Iterator[tuple[str, dict[str, Membership] | None]]:
 
 def _circumstances(
     job: Job | None, members: dict[str, Membership] | None, *, asked: bool
-) -> Iterator[tuple[str, Desired, Facts]]:
+) -> Iterator[tuple[str, Desired, Observation]]:
     status = Status(observed_generation=2, job=job, images=ROWS if job else ())
-    facts = Facts(status=status, job_asked=asked, members=members)
+    facts = Observation(status=status, job_asked=asked, members=members)
     yield "", DESIRED, facts
     if job is None and members is None:
         yield "suspended", replace(DESIRED, suspend=True), facts
@@ -190,26 +198,28 @@ def _circumstances(
             yield words, DESIRED, told
 
 
-def _unanswered() -> Iterator[tuple[str, Unanswered]]:
+def _unanswered() -> Iterator[tuple[str, InDoubtBatch]]:
     second, minute = timedelta(seconds=1), timedelta(minutes=1)
     for decision in Decision:
         for words, until in (("a second ago", NOW - second + minute), ("a minute ago", NOW)):
-            batch = Unanswered(decision=decision, images=(A, B), since=until - minute, until=until)
+            batch = InDoubtBatch(
+                decision=decision, images=(A, B), since=until - minute, until=until
+            )
             yield f"{decision} was sent for both, its answer lost {words}", batch
 
 
 def _told(step: Step) -> tuple[str, ...]:
     match step:
-        case Follow():
+        case PollJob():
             return "ask for the job", "", "", "", ""
-        case Look():
+        case ReadMemberships():
             return "look at the members", "", "", "", ""
         case Submit(images=images):
             sent = " and ".join(image.removeprefix("image-").upper() for image in images)
             return f"**send {sent}**", "False `JobRunning`", "True `JobRunning`", "", "1 s"
         case Report(standing=standing, again=again):
-            moving = standing.outlook is Outlook.MOVING
-            stalled = standing.outlook is Outlook.STALLED
+            moving = standing.outlook is Progress.MOVING
+            stalled = standing.outlook is Progress.STALLED
             return (
                 "say so",
                 f"{standing.ready} `{standing.reason}`",

@@ -36,7 +36,7 @@ def save() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
-class Trimmer:
+class HeapTrimmer:
     """Frees what nobody needs and gives it back, again and again.
 
     Args:

@@ -10,11 +10,11 @@ import kopf
 
 from image_share_operator.api.types import GROUP, PLURAL, VERSION
 from image_share_operator.kube.watch import connection
-from image_share_operator.kube.watch.ingest import Intake
-from image_share_operator.kube.watch.watch_state import Streams
+from image_share_operator.kube.watch.ingest import Ingest
+from image_share_operator.kube.watch.watch_state import WatchState
 
 
-def registry(intake: Intake, streams: Streams) -> kopf.OperatorRegistry:
+def registry(intake: Ingest, streams: WatchState) -> kopf.OperatorRegistry:
     """Make the handlers. `on.event` alone writes nothing of its own into the objects."""
     handlers = kopf.OperatorRegistry()
 

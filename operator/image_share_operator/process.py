@@ -14,7 +14,7 @@ from image_share_operator import __version__, allocator
 from image_share_operator.api.errors import KubeError, LostLeadError
 from image_share_operator.kube import client, leader_election
 from image_share_operator.kube.client import ApiServer
-from image_share_operator.kube.leader_election import Election
+from image_share_operator.kube.leader_election import LeaderElector
 from image_share_operator.settings import Settings
 from image_share_operator.telemetry import logs, metrics, probes, tracing
 from image_share_operator.telemetry.tracing import TracingError
@@ -42,7 +42,7 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-class Health:
+class ProcessHealth:
     """What the probes are told. A replica that waits for its turn is alive and ready."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.info("image-share-operator %s starts", __version__)
-    health = Health()
+    health = ProcessHealth()
     async with (
         probes.serving(settings.metrics_port, metrics.REGISTRY, health),
         client.connect(settings.request_timeout) as api,
@@ -84,13 +84,13 @@ async def run(settings: Settings) -> None:
 
 
 async def _serve_while_leading(
-    settings: Settings, api: ApiServer, stop: asyncio.Event, health: Health
+    settings: Settings, api: ApiServer, stop: asyncio.Event, health: ProcessHealth
 ) -> None:
     namespace = settings.lease_namespace or client.own_namespace()
     if namespace is None:
         raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
     leases = leader_election.LeaseLock(api, namespace, settings.shard.name(settings.lease_name))
-    election = Election(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
+    election = LeaderElector(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
     if not await election.acquire(stop):
         return
     lost: BaseException | None = None
@@ -108,7 +108,7 @@ async def _serve_while_leading(
     await operator.leave()
 
 
-async def _serve(health: Health, operator: Operator, stop: asyncio.Event) -> None:
+async def _serve(health: ProcessHealth, operator: Operator, stop: asyncio.Event) -> None:
     health.operator = operator
     metrics.LEADER.set(1)
     try:

@@ -7,26 +7,26 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 from image_share_operator import handlers
-from image_share_operator.allocator import Trimmer
+from image_share_operator.allocator import HeapTrimmer
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType
-from image_share_operator.cloud.http.circuit_breaker import Circuits
-from image_share_operator.cloud.http.client import Caller, begin_counting
-from image_share_operator.cloud.http.inflight_writes import Writes
-from image_share_operator.cloud.http.transport import Clients
-from image_share_operator.cloud.sessions import Sharing, Tenants, blame
+from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
+from image_share_operator.cloud.http.client import CloudHttpClient, begin_counting
+from image_share_operator.cloud.http.inflight_writes import InflightWrites
+from image_share_operator.cloud.http.transport import HttpClients
+from image_share_operator.cloud.sessions import BatchSettings, Sessions, failure_class
 from image_share_operator.controller.credential_cache import CredentialStore
-from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
-from image_share_operator.controller.workers import Ending, Workers
+from image_share_operator.controller.workers import Shutdown, Workers
 from image_share_operator.controller.workqueue import WorkQueue
-from image_share_operator.flowcontrol.limiter import Gates, Limits
+from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.kube.client import ApiServer
-from image_share_operator.kube.event_recorder import Recorder
-from image_share_operator.kube.objects import Kube
+from image_share_operator.kube.event_recorder import EventRecorder
+from image_share_operator.kube.objects import ObjectClient
 from image_share_operator.kube.preflight import Preflight
-from image_share_operator.kube.watch.resync import Census
-from image_share_operator.kube.watch.sync_check import Readiness
+from image_share_operator.kube.watch.resync import Resync
+from image_share_operator.kube.watch.sync_check import SyncCheck
 from image_share_operator.kube.watch.watcher import Watcher
 from image_share_operator.planning.requeue import Policy
 from image_share_operator.settings import Settings
@@ -59,20 +59,20 @@ class Operator:
         _begin_counting()
         self._settings = settings
         self._watching: threading.Thread | None = None
-        self._store = Store(_now)
+        self._store = ObjectStore(_now)
         self._queue = WorkQueue(settings.namespace_workers, settings.workers)
-        self._recorder = Recorder(api, _now)
-        self._circuits = Circuits(_now)
-        self._clients = Clients.with_timeouts(
+        self._recorder = EventRecorder(api, _now)
+        self._circuits = CircuitBreakers(_now)
+        self._clients = HttpClients.with_timeouts(
             connect=CONNECT_TIMEOUT,
             read=settings.request_timeout,
             proxy=settings.https_proxy,
             no_proxy=settings.no_proxy,
         )
-        self._writes = Writes()
+        self._writes = InflightWrites()
         self._tenants = self._build_tenants(may_write)
-        reconciler = self._build_reconciler(Kube(api, may_write=may_write))
-        self._ending = Ending(writes=self._writes, save=reconciler.keeper.save_all)
+        reconciler = self._build_reconciler(ObjectClient(api, may_write=may_write))
+        self._ending = Shutdown(writes=self._writes, save=reconciler.keeper.save_all)
         self._workers = Workers(self._queue, reconciler.reconcile, settings.workers)
         self._watcher = Watcher(
             self._store,
@@ -83,8 +83,8 @@ class Operator:
             request_timeout_s=settings.request_timeout.total_seconds(),
         )
         self._preflight = Preflight(api, settings.namespaces, complete=self._watcher.restart)
-        self._census = Census(api, settings.namespaces, self._store, self._queue)
-        self._readiness = Readiness(
+        self._census = Resync(api, settings.namespaces, self._store, self._queue)
+        self._readiness = SyncCheck(
             api,
             settings.namespaces,
             known=self._known,
@@ -95,7 +95,7 @@ class Operator:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until told to stop; finish what is in hand. After it, nothing is written."""
-        live = metrics.Live(self._views())
+        live = metrics.StateCollector(self._views())
         metrics.REGISTRY.register(live)
         try:
             async with self._clients, asyncio.TaskGroup() as group:
@@ -104,7 +104,7 @@ class Operator:
                     self._preflight,
                     self._readiness,
                     self._census,
-                    Trimmer(),
+                    HeapTrimmer(),
                 )
                 background = [group.create_task(part.run()) for part in parts]
                 # A daemon: kopf can't be stopped while it waits for an API server that is away.
@@ -137,22 +137,22 @@ class Operator:
             return f"the loop of the watch has not moved for {self._watcher.silent_s:.0f} s"
         return None
 
-    def _build_tenants(self, may_write: Callable[[], None]) -> Tenants:
+    def _build_tenants(self, may_write: Callable[[], None]) -> Sessions:
         settings = self._settings
         limits = Limits(at_once=settings.endpoint_requests, per_second=settings.endpoint_rate)
-        caller = Caller(
+        caller = CloudHttpClient(
             client=self._clients.get(),
             timeout=settings.request_timeout,
-            gates=Gates(limits),
+            gates=Limiters(limits),
             circuits=self._circuits,
             clients=self._clients.get,
             may_write=may_write,
             writes=self._writes,
         )
-        sharing = Sharing(window=settings.batch_window, images=settings.batch_images)
-        return Tenants(caller, _now, sharing)
+        sharing = BatchSettings(window=settings.batch_window, images=settings.batch_images)
+        return Sessions(caller, _now, sharing)
 
-    def _build_reconciler(self, kube: Kube) -> Reconciler:
+    def _build_reconciler(self, kube: ObjectClient) -> Reconciler:
         settings = self._settings
         return Reconciler(
             store=self._store,
@@ -160,7 +160,7 @@ class Operator:
             credentials=CredentialStore(kube, now=_now, ttl=settings.secret_poll),
             kube=kube,
             emit=self._recorder.emit,
-            blame=blame,
+            blame=failure_class,
             now=_now,
             policy=Policy(
                 batch_images=settings.batch_images,

@@ -14,7 +14,7 @@ import pytest
 import trustme
 from cryptography import x509
 
-from image_share_operator.cloud.http.transport import Clients
+from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.settings import Settings
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
@@ -82,7 +82,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 async def fetch(url: str) -> int:
     told = Settings.from_env(os.environ)
-    clients = Clients.with_timeouts(
+    clients = HttpClients.with_timeouts(
         connect=TIMEOUT,
         read=TIMEOUT,
         proxy=told.https_proxy,

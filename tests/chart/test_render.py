@@ -11,7 +11,7 @@ import yaml
 from chart.objects import environment, of_kind, pod_of, the
 from chart.programs import CHART, ROOT, Helm, Json, value_sets
 from image_share_operator.settings import LEASE, Settings, SettingsError
-from image_share_operator.telemetry.metrics import REGISTRY, Live, Views
+from image_share_operator.telemetry.metrics import REGISTRY, StateCollector, Views
 
 IMAGE: dict[str, Any] = {"repository": "registry.example.com/isa"}
 LEAST: dict[str, Any] = {"image": IMAGE}
@@ -204,7 +204,7 @@ def test_service_and_probes_reach_the_port_of_the_operator(helm: Helm) -> None:
 
 def test_alerts_ask_for_metrics_that_the_operator_has(helm: Helm) -> None:
     views = Views(objects=dict, waiting=lambda: (0, 0.0), busy=int, circuits=int, tokens=float)
-    families = [*REGISTRY.collect(), *Live(views).collect()]
+    families = [*REGISTRY.collect(), *StateCollector(views).collect()]
     known = {sample.name for family in families for sample in family.samples}
     known |= {family.name for family in families}
     documents = helm.render(CHART / "ci/everything.yaml")

@@ -16,11 +16,11 @@ from image_share_operator.api.types import (
     ConditionType,
     Decision,
     ImageStatus,
+    InDoubtBatch,
     Job,
     JobState,
     Membership,
     Status,
-    Unanswered,
 )
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -138,7 +138,7 @@ def full_status() -> Status:
             error_code="IMG.0027",
             fail_reason="The image is not shared.",
         ),
-        unanswered=Unanswered(
+        unanswered=InDoubtBatch(
             decision=Decision.ACCEPT, images=(IMAGE,), since=NOW, until=NOW + timedelta(minutes=1)
         ),
         images=(

@@ -11,7 +11,7 @@ from e2e.conftest import create
 from e2e.live.process import eventually, install_rights
 from e2e.watching import watch_of
 from envtest import ControlPlane
-from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.object_store import ObjectStore
 
 OBJECTS = 5
 PROJECT = "7e57ab1e0c2b4c1d8a3e9f60b5d4c3a2"
@@ -21,13 +21,13 @@ PROJECT = "7e57ab1e0c2b4c1d8a3e9f60b5d4c3a2"
 @pytest.fixture
 async def filled(
     control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Store]:
+) -> AsyncIterator[ObjectStore]:
     """A store that kopf fills."""
     async with watch_of(namespace, install_rights(control_plane), monkeypatch) as (_, store):
         yield store
 
 
-async def _fill(store: Store, control_plane: ControlPlane, namespace: str) -> None:
+async def _fill(store: ObjectStore, control_plane: ControlPlane, namespace: str) -> None:
     for _ in range(OBJECTS):
         create(control_plane, namespace, projectID=PROJECT)
     await asyncio.to_thread(eventually, lambda: len(store) == OBJECTS or None)
@@ -35,7 +35,7 @@ async def _fill(store: Store, control_plane: ControlPlane, namespace: str) -> No
 
 
 async def test_an_object_that_is_known_takes_no_memory_in_kopf(
-    filled: Store, control_plane: ControlPlane, namespace: str
+    filled: ObjectStore, control_plane: ControlPlane, namespace: str
 ) -> None:
     await _fill(filled, control_plane, namespace)
     gc.collect()
@@ -44,7 +44,7 @@ async def test_an_object_that_is_known_takes_no_memory_in_kopf(
 
 
 async def test_what_kopf_leaves_to_the_collector_is_not_the_object(
-    filled: Store, control_plane: ControlPlane, namespace: str
+    filled: ObjectStore, control_plane: ControlPlane, namespace: str
 ) -> None:
     gc.collect()
     gc.disable()

@@ -14,8 +14,8 @@ from e2e.watching import watch_of
 from envtest import ControlPlane, proxy
 from envtest.proxy import FaultyProxy
 from image_share_operator.api import status_json
-from image_share_operator.controller.object_store import Store
-from image_share_operator.kube.watch.ingest import Intake
+from image_share_operator.controller.object_store import ObjectStore
+from image_share_operator.kube.watch.ingest import Ingest
 from image_share_operator.kube.watch.watcher import Watcher
 
 RESOURCES = "*/imageshareacceptances"
@@ -30,7 +30,7 @@ class Watching:
     """
 
     watcher: Watcher
-    store: Store
+    store: ObjectStore
     carried: list[tuple[str | None, str]]
 
     async def until(self, done: Callable[[], bool]) -> None:
@@ -70,13 +70,13 @@ async def watching(
 ) -> AsyncIterator[Watching]:
     """A watch that begins when the objects are there."""
     carried: list[tuple[str | None, str]] = []
-    take = Intake.event
+    take = Ingest.event
 
-    def event(intake: Intake, event: Any) -> None:
+    def event(intake: Ingest, event: Any) -> None:
         carried.append((event["type"], event["object"]["metadata"]["name"]))
         take(intake, event)
 
-    monkeypatch.setattr(Intake, "event", event)
+    monkeypatch.setattr(Ingest, "event", event)
     kubeconfig = faulty.kubeconfig(install_rights(control_plane), tmp_path / "kubeconfig")
     async with watch_of(namespace, kubeconfig, monkeypatch) as (watcher, store):
         world = Watching(watcher, store, carried)

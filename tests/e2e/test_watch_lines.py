@@ -8,7 +8,7 @@ from e2e.conftest import RESOURCES, apply_status, create, full_status
 from envtest import ControlPlane
 from image_share_operator.api import status_json as status_room
 from image_share_operator.api.types import Key
-from image_share_operator.kube.watch.event_filter import News
+from image_share_operator.kube.watch.event_filter import EventFilter
 
 LOOKS = {"name": "other", "namespace": "other", "resourceVersion": "1", "uid": "other"}
 """What users may write that looks like an object's identity."""
@@ -35,7 +35,7 @@ def test_echo_is_known_by_its_line(control_plane: ControlPlane, namespace: str, 
     stream = control_plane.http.get(
         f"{path}?watch=true&timeoutSeconds=1&resourceVersion={since}", timeout=30
     )
-    news = News(known)
+    news = EventFilter(known)
     passed = [line for line in stream.text.splitlines() if news.of(line.encode())]
 
     metadata = made["metadata"]

@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 
 from image_share_operator import handlers
-from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.kube.watch.watcher import Watcher
 from image_share_operator.sharding import Shard
@@ -18,10 +18,10 @@ from image_share_operator.sharding import Shard
 @contextlib.asynccontextmanager
 async def watch_of(
     namespace: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncGenerator[tuple[Watcher, Store]]:
+) -> AsyncGenerator[tuple[Watcher, ObjectStore]]:
     """Run the watch until left; it may not have begun yet."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    store = Store()
+    store = ObjectStore()
     watcher = Watcher(
         store,
         WorkQueue(),

@@ -22,16 +22,16 @@ from typing import Any
 from usage import memory_mb
 
 from image_share_operator import allocator
-from image_share_operator.api.credentials import Doubt, Identity, TokenCredentials
-from image_share_operator.api.jobs import JobReport, Leftover
+from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
+from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.types import Decision, JobState, Key, Membership
 from image_share_operator.cloud.coalescing.batcher import Batcher
-from image_share_operator.cloud.coalescing.job_poller import Jobs
-from image_share_operator.cloud.coalescing.membership_lookup import Shares
+from image_share_operator.cloud.coalescing.job_poller import JobPoller
+from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
 from image_share_operator.cloud.ims.codec import SharePage
-from image_share_operator.cloud.sessions import blame
-from image_share_operator.controller.credential_cache import Held
-from image_share_operator.controller.object_store import Store
+from image_share_operator.cloud.sessions import failure_class
+from image_share_operator.controller.credential_cache import LoadedCredentials
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
 from image_share_operator.controller.workqueue import WorkQueue
@@ -67,7 +67,7 @@ class Cloud:
             self._tenants[identity] = Tenant(self, identity.project_id)
         return self._tenants[identity]
 
-    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
         """Here no Secret is ever refused."""
         raise AssertionError(identity, doubt)
 
@@ -79,8 +79,8 @@ class Tenant:
         self._held = cloud.shares(project)
         self._project = project
         self._batches = Batcher(self._put, window=timedelta(seconds=0.1), most=50)
-        self._jobs = Jobs(self._job)
-        self._shares = Shares(self)
+        self._jobs = JobPoller(self._job)
+        self._shares = MembershipLookup(self)
         self._running: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._sent = 0
 
@@ -94,7 +94,7 @@ class Tenant:
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: Leftover | None,
+        leftover: RetryGroup | None,
     ) -> str:
         """As `cloud.tenants.Tenant`."""
         return await self._batches.submit(decision, vault_id, images, leftover)
@@ -141,7 +141,7 @@ class Tenant:
 class Cluster:
     """Takes statuses, and shows each as a watch does."""
 
-    def __init__(self, store: Store, queue: WorkQueue) -> None:
+    def __init__(self, store: ObjectStore, queue: WorkQueue) -> None:
         self._store, self._queue = store, queue
         self.version = 0
         self.ready = 0
@@ -188,10 +188,10 @@ class Cluster:
 class Secrets:
     """The same token for all of a namespace."""
 
-    async def get(self, namespace: str, name: str) -> Held:
+    async def get(self, namespace: str, name: str) -> LoadedCredentials:
         """As `credentials.CredentialStore`."""
         del name
-        return Held(credentials=TokenCredentials(token=namespace), version="1")
+        return LoadedCredentials(credentials=TokenCredentials(token=namespace), version="1")
 
 
 def _object(number: int, version: int) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def _object(number: int, version: int) -> dict[str, Any]:
 
 
 async def _run(objects: int) -> dict[str, float]:
-    store, queue, cloud = Store(), WorkQueue(), Cloud(objects)
+    store, queue, cloud = ObjectStore(), WorkQueue(), Cloud(objects)
     cluster = Cluster(store, queue)
     reconciler = Reconciler(
         store=store,
@@ -224,7 +224,7 @@ async def _run(objects: int) -> dict[str, float]:
         credentials=Secrets(),
         kube=cluster,
         emit=lambda _: None,
-        blame=blame,
+        blame=failure_class,
         now=lambda: datetime.now(UTC),
         policy=Policy(),
         rng=random.Random(7),  # noqa: S311 - jitter
@@ -241,7 +241,7 @@ async def _run(objects: int) -> dict[str, float]:
     return {"cpu_us": 1e6 * cpu / objects, "memory_kb": 2 * kept / objects}
 
 
-async def _settle(numbers: range, store: Store, queue: WorkQueue, cluster: Cluster) -> None:
+async def _settle(numbers: range, store: ObjectStore, queue: WorkQueue, cluster: Cluster) -> None:
     """Show these objects as new; return when all are Ready."""
     cluster.expect(numbers.stop)
     for number in numbers:

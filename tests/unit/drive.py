@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from image_share_operator.api import status_json
-from image_share_operator.api.credentials import Doubt, Identity, TokenCredentials
+from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
 from image_share_operator.api.errors import (
     JobUnknownError,
     KubeConflictError,
     ObjectGoneError,
     OutcomeUnknownError,
 )
-from image_share_operator.api.jobs import JobReport, Leftover
+from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     API_VERSION,
@@ -30,9 +30,9 @@ from image_share_operator.api.types import (
     Membership,
     Status,
 )
-from image_share_operator.cloud.sessions import blame
-from image_share_operator.controller.credential_cache import Held
-from image_share_operator.controller.object_store import Store
+from image_share_operator.cloud.sessions import failure_class
+from image_share_operator.controller.credential_cache import LoadedCredentials
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.planning.events import Event
 from image_share_operator.planning.requeue import Policy
@@ -114,7 +114,7 @@ class FakeCloud:
     refused: frozenset[str] = frozenset()
     refusal: Exception | None = None
     inert: bool = False
-    doubts: list[Doubt] = field(default_factory=list)
+    doubts: list[RefusedLogin] = field(default_factory=list)
     typical: timedelta = timedelta(seconds=1)
     lost: int = 0
 
@@ -122,7 +122,7 @@ class FakeCloud:
         assert identity.project_id == PROJECT
         return self
 
-    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
         assert identity.project_id == PROJECT
         self.doubts.append(doubt)
 
@@ -131,7 +131,7 @@ class FakeCloud:
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: Leftover | None,
+        leftover: RetryGroup | None,
     ) -> str:
         del vault_id, leftover
         self._fail()
@@ -274,14 +274,14 @@ class FakeCredentials:
     reads: int = 0
     meanwhile: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
-    async def get(self, namespace: str, name: str) -> Held:
+    async def get(self, namespace: str, name: str) -> LoadedCredentials:
         assert (namespace, name) == (KEY.namespace, "otc")
         self.reads += 1
         if self.meanwhile:
             self.meanwhile.pop(0)()
         if self.error is not None:
             raise self.error
-        return Held(credentials=TokenCredentials(token="t"), version=self.version)
+        return LoadedCredentials(credentials=TokenCredentials(token="t"), version=self.version)
 
 
 class Drive:
@@ -308,7 +308,7 @@ class Drive:
         )
         self.credentials = FakeCredentials()
         self.events: list[Event] = []
-        self.store = Store(self.clock.now)
+        self.store = ObjectStore(self.clock.now)
         self.reconciler = self._reconciler()
         self.again: timedelta | None = timedelta()
         self.store.observe(self.kube.body)
@@ -320,7 +320,7 @@ class Drive:
             credentials=self.credentials,
             kube=self.kube,
             emit=self.events.append,
-            blame=blame,
+            blame=failure_class,
             now=self.clock.now,
             policy=Policy(),
             rng=random.Random(7),  # noqa: S311 - repeatable jitter
@@ -328,7 +328,7 @@ class Drive:
 
     def restart(self) -> None:
         """Lose everything that is only in memory."""
-        self.store = Store(self.clock.now)
+        self.store = ObjectStore(self.clock.now)
         self.reconciler = self._reconciler()
         self.store.observe(self.kube.body)
         self.again = timedelta()

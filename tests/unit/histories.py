@@ -25,7 +25,7 @@ from image_share_operator.api.errors import (
     TerminalError,
     ThrottledError,
 )
-from image_share_operator.api.jobs import JobReport, Leftover
+from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     API_VERSION,
@@ -39,9 +39,9 @@ from image_share_operator.api.types import (
     Key,
     Membership,
 )
-from image_share_operator.cloud.sessions import blame
-from image_share_operator.controller.credential_cache import Held
-from image_share_operator.controller.object_store import Entry, Store
+from image_share_operator.cloud.sessions import failure_class
+from image_share_operator.controller.credential_cache import LoadedCredentials
+from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning.requeue import Policy
@@ -178,7 +178,7 @@ class ShakyCloud(FakeCloud):
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: Leftover | None,
+        leftover: RetryGroup | None,
     ) -> str:
         del vault_id, leftover
         self._meet()
@@ -390,7 +390,7 @@ class ShakyCredentials(FakeCredentials):
 
     await_point: Callable[[], None] = lambda: None
 
-    async def get(self, namespace: str, name: str) -> Held:
+    async def get(self, namespace: str, name: str) -> LoadedCredentials:
         self.await_point()
         return await super().get(namespace, name)
 
@@ -525,14 +525,14 @@ class World:
 
     def restart(self) -> None:
         """Lose everything that is only in memory, then list."""
-        self.store = Store()
+        self.store = ObjectStore()
         self.reconciler = Reconciler(
             store=self.store,
             cloud=self.cloud,
             credentials=self.credentials,
             kube=self.kube,
             emit=lambda _: None,
-            blame=blame,
+            blame=failure_class,
             now=self.clock.now,
             policy=self.policy,
             rng=random.Random(self.order),  # noqa: S311 - repeatable jitter
@@ -720,7 +720,7 @@ class World:
         gone = (Membership.REJECTED, Membership.NOT_SHARED)
         return all(at > asked.since and membership in gone for at, membership in seen)
 
-    def _check_turn(self, began: Entry | None, again: timedelta | None) -> None:
+    def _check_turn(self, began: CachedObject | None, again: timedelta | None) -> None:
         """What was asked during the pass, or by an object that took the place, is served next."""
         entry = self.store.get(KEY)
         if began is None or entry is None or entry.asks == began.asks:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from image_share_operator.allocator import TRIM_S, Trimmer
+from image_share_operator.allocator import TRIM_S, HeapTrimmer
 
 OPERATOR = Path(__file__).parents[2] / "operator"
 
@@ -84,7 +84,7 @@ def test_small_holes_are_given_back() -> None:
 async def test_holes_are_given_back_again_and_again() -> None:
     trims: list[float] = []
     loop = asyncio.get_running_loop()
-    running = asyncio.create_task(Trimmer(lambda: trims.append(loop.time())).run())
+    running = asyncio.create_task(HeapTrimmer(lambda: trims.append(loop.time())).run())
 
     await asyncio.sleep(3.5 * TRIM_S)
     running.cancel()
@@ -103,7 +103,7 @@ async def test_young_garbage_goes_also_when_nothing_happens() -> None:
     gc.disable()
     try:
         garbage = weakref.ref(Cycle())
-        running = asyncio.create_task(Trimmer(lambda: None).run())
+        running = asyncio.create_task(HeapTrimmer(lambda: None).run())
         before = garbage() is not None
         await asyncio.sleep(1.5 * TRIM_S)
         after = garbage() is not None

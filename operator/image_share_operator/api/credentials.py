@@ -48,7 +48,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubt:
+class RefusedLogin:
     """Why a login may fail: one like it did, with the same version of the Secret.
 
     Attributes:

@@ -29,7 +29,7 @@ class JobReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Company:
+class BatchPeers:
     """What is known of a failed job beyond its state.
 
     Attributes:
@@ -42,19 +42,19 @@ class Company:
     named: bool = False
 
 
-ALONE = Company(shared=False)
-UNTOLD = Company()
+NO_PEERS = BatchPeers(shared=False)
+UNKNOWN_PEERS = BatchPeers()
 """As after a restart: nobody knows."""
 
 
 @functools.cache
-def company(*, shared: bool, named: bool) -> Company:
+def batch_peers(*, shared: bool, named: bool) -> BatchPeers:
     """One of the four that there are: each object keeps one for good."""
-    return Company(shared=shared, named=named)
+    return BatchPeers(shared=shared, named=named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leftover:
+class RetryGroup:
     """Images that did not get through in a batch: they travel apart from others.
 
     Attributes:
@@ -70,7 +70,7 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blame:
+class FailureClass:
     """What the error code of a failed job says about trying again.
 
     Attributes:

@@ -11,11 +11,11 @@ from image_share_operator.api.types import (
     ConditionType,
     Decision,
     ImageStatus,
+    InDoubtBatch,
     Job,
     JobState,
     Membership,
     Status,
-    Unanswered,
 )
 from image_share_operator.timestamps import zulu
 
@@ -118,7 +118,7 @@ def _job_in(raw: Mapping[str, Any]) -> Job:
     )
 
 
-def _unanswered_out(batch: Unanswered) -> Json:
+def _unanswered_out(batch: InDoubtBatch) -> Json:
     return {
         "decision": batch.decision.value,
         "images": list(batch.images),
@@ -127,8 +127,8 @@ def _unanswered_out(batch: Unanswered) -> Json:
     }
 
 
-def _unanswered_in(raw: Mapping[str, Any]) -> Unanswered:
-    return Unanswered(
+def _unanswered_in(raw: Mapping[str, Any]) -> InDoubtBatch:
+    return InDoubtBatch(
         decision=Decision(raw["decision"]),
         images=tuple(raw["images"]),
         since=_time_in(raw["since"]),

@@ -187,7 +187,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unanswered:
+class InDoubtBatch:
     """A batch that was sent and whose answer never came: nobody knows whether the cloud took it.
 
     Attributes:
@@ -242,7 +242,7 @@ class Status:
     observed_generation: int = -1
     conditions: tuple[Condition, ...] = ()
     job: Job | None = None
-    unanswered: Unanswered | None = None
+    unanswered: InDoubtBatch | None = None
     images: tuple[ImageStatus, ...] = ()
     summary: str | None = None
     handled_reconcile_at: str | None = None

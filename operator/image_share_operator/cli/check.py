@@ -12,18 +12,18 @@ from image_share_operator.api.errors import CloudError, InvalidSpecError, Termin
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Decision, Desired, Membership, Status
 from image_share_operator.cli import spec_validation
-from image_share_operator.cli.cloud import Reach, code_of, insecure, now
+from image_share_operator.cli.cloud import CloudConnection, code_of, insecure, now
 from image_share_operator.cli.credentials import Login
 from image_share_operator.cli.exit_codes import Exit
 from image_share_operator.cli.manifests import Resource
-from image_share_operator.cloud.coalescing.membership_lookup import Shares
-from image_share_operator.cloud.ims.client import Ims
+from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
+from image_share_operator.cloud.ims.client import ImsClient
 from image_share_operator.planning import planner
 from image_share_operator.planning.model import (
-    Facts,
-    Follow,
-    Look,
-    Outcome,
+    ImageState,
+    Observation,
+    PollJob,
+    ReadMemberships,
     Report,
     Submit,
     Verdict,
@@ -32,7 +32,7 @@ from image_share_operator.planning.requeue import Policy
 from image_share_operator.settings import Settings
 
 
-class Right(StrEnum):
+class Permission(StrEnum):
     """What the user may do in the project; the value is the cloud's name of it."""
 
     GET = "ims:images:get"
@@ -40,7 +40,7 @@ class Right(StrEnum):
     SHARE = "ims:images:share"
 
 
-class Held(StrEnum):
+class Granted(StrEnum):
     """Whether the user has a right."""
 
     YES = "yes"
@@ -84,13 +84,17 @@ class Finding:
     code: Exit
     faults: tuple[str, ...] = ()
     login: bool | None = None
-    rights: Mapping[Right, Held]
+    rights: Mapping[Permission, Granted]
     images: tuple[ImageFinding, ...] = ()
     trouble: str | None = None
     step: str | None = None
 
 
-UNKNOWN = {Right.GET: Held.UNKNOWN, Right.LIST: Held.UNKNOWN, Right.SHARE: Held.NOT_TRIED}
+UNKNOWN = {
+    Permission.GET: Granted.UNKNOWN,
+    Permission.LIST: Granted.UNKNOWN,
+    Permission.SHARE: Granted.NOT_TRIED,
+}
 LOGIN_FAILED = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 
 
@@ -115,7 +119,7 @@ def no_login(resource: Resource, why: str) -> Finding:
 
 
 async def look(
-    reach: Reach, resource: Resource, desired: Desired, login: Login, settings: Settings
+    reach: CloudConnection, resource: Resource, desired: Desired, login: Login, settings: Settings
 ) -> Finding:
     """Ask the cloud all that can be asked without changing anything."""
     identity = Identity(
@@ -133,7 +137,11 @@ async def look(
         return replace(found, trouble=str(exc))
     members = await _members(ims, desired.images)
     listed = await _listed(ims)
-    rights = {Right.GET: _held(members), Right.LIST: _held(listed), Right.SHARE: Held.NOT_TRIED}
+    rights = {
+        Permission.GET: _held(members),
+        Permission.LIST: _held(listed),
+        Permission.SHARE: Granted.NOT_TRIED,
+    }
     found = Finding(resource=resource, code=Exit.FINE, login=True, rights=rights)
     if isinstance(members, CloudError):
         refused = isinstance(members, TerminalError) and members.reason in LOGIN_FAILED
@@ -144,38 +152,40 @@ async def look(
     return found
 
 
-async def _members(ims: Ims, images: tuple[str, ...]) -> Mapping[str, Membership] | CloudError:
+async def _members(
+    ims: ImsClient, images: tuple[str, ...]
+) -> Mapping[str, Membership] | CloudError:
     try:
         # By itself first: many images at once are read from lists, which need another right.
         await ims.member(images[0])
-        return await Shares(ims).look(images, timedelta())
+        return await MembershipLookup(ims).look(images, timedelta())
     except CloudError as exc:
         return exc
 
 
-async def _listed(ims: Ims) -> object:
+async def _listed(ims: ImsClient) -> object:
     try:
         return await ims.shared(Membership.PENDING, marker=None, limit=1, typed=True)
     except CloudError as exc:
         return exc
 
 
-def _held(answer: object) -> Held:
+def _held(answer: object) -> Granted:
     if not isinstance(answer, CloudError):
-        return Held.YES
+        return Granted.YES
     denied = isinstance(answer, TerminalError) and answer.reason is Reason.PERMISSION_DENIED
-    return Held.NO if denied else Held.UNKNOWN
+    return Granted.NO if denied else Granted.UNKNOWN
 
 
 def _judged(
     found: Finding, desired: Desired, members: Mapping[str, Membership], settings: Settings
 ) -> Finding:
     """What the plan says of a resource that nobody has looked at yet."""
-    facts = Facts(status=Status(), members=members, batch_limit=settings.batch_images)
+    facts = Observation(status=Status(), members=members, batch_limit=settings.batch_images)
     policy = Policy(batch_images=settings.batch_images)
     verdicts = planner.judge(desired, facts, now(), policy)
     step = planner.next_step(desired, facts, now(), policy)
-    missing = any(verdict.outcome is Outcome.NOT_SHARED for verdict in verdicts)
+    missing = any(verdict.outcome is ImageState.NOT_SHARED for verdict in verdicts)
     code = Exit.NOT_FINE if missing else Exit.FINE
     match step:
         case Submit():
@@ -184,7 +194,7 @@ def _judged(
         case Report():
             said = step.standing.message
             images = tuple(_image(verdict, None) for verdict in verdicts)
-        case Look() | Follow():
+        case ReadMemberships() | PollJob():
             raise TypeError("the memberships are known, and there is no job")
         case _:
             assert_never(step)
@@ -205,11 +215,11 @@ def _sends(desired: Desired, verdicts: Sequence[Verdict], most: int) -> str:
 def _image(verdict: Verdict, sends: Decision | None) -> ImageFinding:
     """One image; ``sends`` is what is told to the cloud in this step, if anything is."""
     match verdict.outcome:
-        case Outcome.NOT_SHARED:
+        case ImageState.NOT_SHARED:
             action = Action.WAIT
-        case Outcome.DONE | Outcome.SETTLING | Outcome.UNANSWERED | Outcome.FAILED:
+        case ImageState.DONE | ImageState.SETTLING | ImageState.UNANSWERED | ImageState.FAILED:
             action = Action.NOTHING
-        case Outcome.MISSING | Outcome.DRIFTED | Outcome.SUSPECT:
+        case ImageState.MISSING | ImageState.DRIFTED | ImageState.SUSPECT:
             action = Action(sends.lower()) if sends else Action.NOTHING
         case _:
             assert_never(verdict.outcome)

@@ -9,13 +9,13 @@ from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import CloudError, RetryableError
 from image_share_operator.api.types import Endpoints, Membership
 from image_share_operator.cli.exit_codes import Exit
-from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.throttle import Throttle
-from image_share_operator.cloud.http.transport import Clients
-from image_share_operator.cloud.iam.login_guard import Guards
-from image_share_operator.cloud.iam.tokens import Tokens
-from image_share_operator.cloud.ims.client import Ims
-from image_share_operator.cloud.ims.listing import Offer
+from image_share_operator.cloud.http.transport import HttpClients
+from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.tokens import TokenSource
+from image_share_operator.cloud.ims.client import ImsClient
+from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.cloud.ims.pagination import (
     MAX_PAGES,
     PAGE,
@@ -29,7 +29,7 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 
 
 @dataclass(slots=True)
-class Reach:
+class CloudConnection:
     """What the command may ask.
 
     Attributes:
@@ -38,40 +38,42 @@ class Reach:
             them: the cloud locks accounts.
     """
 
-    caller: Caller
-    guards: Guards
-    known: dict[Identity, Ims] = field(default_factory=dict[Identity, Ims])
+    caller: CloudHttpClient
+    guards: LoginGuards
+    known: dict[Identity, ImsClient] = field(default_factory=dict[Identity, ImsClient])
 
-    def ims(self, identity: Identity) -> Ims:
+    def ims(self, identity: Identity) -> ImsClient:
         """The image service as this identity sees it."""
         if identity not in self.known:
             caller = self.caller.trusting(identity.ca)
-            self.known[identity] = Ims(
+            self.known[identity] = ImsClient(
                 identity=identity,
                 caller=caller,
-                tokens=Tokens(identity, caller, now, self.guards),
+                tokens=TokenSource(identity, caller, now, self.guards),
                 throttle=Throttle(now),
             )
         return self.known[identity]
 
 
 @asynccontextmanager
-async def reaching(settings: Settings) -> AsyncGenerator[Reach]:
+async def reaching(settings: Settings) -> AsyncGenerator[CloudConnection]:
     """Open the way to the cloud; close all connections at the end."""
-    clients = Clients.with_timeouts(
+    clients = HttpClients.with_timeouts(
         connect=CONNECT_TIMEOUT,
         read=settings.request_timeout,
         proxy=settings.https_proxy,
         no_proxy=settings.no_proxy,
     )
     async with clients:
-        yield Reach(
-            Caller(client=clients.get(), timeout=settings.request_timeout, clients=clients.get),
-            Guards(now),
+        yield CloudConnection(
+            CloudHttpClient(
+                client=clients.get(), timeout=settings.request_timeout, clients=clients.get
+            ),
+            LoginGuards(now),
         )
 
 
-async def list_offers(ims: Ims, membership: Membership) -> tuple[Offer, ...]:
+async def list_offers(ims: ImsClient, membership: Membership) -> tuple[ListedImage, ...]:
     """All shares with this membership.
 
     Raises:
@@ -84,8 +86,8 @@ async def list_offers(ims: Ims, membership: Membership) -> tuple[Offer, ...]:
     return found
 
 
-async def _list(ims: Ims, membership: Membership, *, typed: bool) -> tuple[Offer, ...]:
-    found: dict[str, Offer] = {}
+async def _list(ims: ImsClient, membership: Membership, *, typed: bool) -> tuple[ListedImage, ...]:
+    found: dict[str, ListedImage] = {}
     try:
         async for page in pages(
             lambda marker: ims.offers(membership, marker=marker, limit=PAGE, typed=typed)

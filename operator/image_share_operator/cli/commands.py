@@ -12,8 +12,8 @@ from typing import Any
 from image_share_operator import __version__
 from image_share_operator.api.types import API_VERSION, Desired, Membership
 from image_share_operator.cli import check, credentials, manifests, output, pending
-from image_share_operator.cli.check import Finding, Held
-from image_share_operator.cli.cloud import Reach, reaching
+from image_share_operator.cli.check import Finding, Granted
+from image_share_operator.cli.cloud import CloudConnection, reaching
 from image_share_operator.cli.exit_codes import CommandError, Exit
 from image_share_operator.cli.manifests import Manifests, Resource
 from image_share_operator.settings import Settings
@@ -87,7 +87,11 @@ async def _check(asked: Namespace, settings: Settings) -> int:
 
 
 async def _finding(
-    asked: Namespace, settings: Settings, reach: Reach, found: Manifests, resource: Resource
+    asked: Namespace,
+    settings: Settings,
+    reach: CloudConnection,
+    found: Manifests,
+    resource: Resource,
 ) -> Finding:
     desired = check.desired_of(resource, settings)
     if isinstance(desired, Finding):
@@ -142,8 +146,8 @@ def _print(finding: Finding) -> None:
         output.line(f"  {finding.step}")
 
 
-def _word(held: Held) -> str:
-    return "not tried" if held is Held.NOT_TRIED else held.value
+def _word(held: Granted) -> str:
+    return "not tried" if held is Granted.NOT_TRIED else held.value
 
 
 def _rows(finding: Finding) -> Sequence[tuple[str, ...]]:

@@ -11,9 +11,9 @@ from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.types import API_VERSION, KIND, Desired, Membership
 from image_share_operator.cli import credentials, spec_validation
-from image_share_operator.cli.cloud import Reach, code_of, insecure, list_offers
+from image_share_operator.cli.cloud import CloudConnection, code_of, insecure, list_offers
 from image_share_operator.cli.exit_codes import CommandError
-from image_share_operator.cloud.ims.listing import Offer
+from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.settings import Settings
 
 ORDER = (Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED)
@@ -26,7 +26,7 @@ class Share:
     """An image that another project shares with ours."""
 
     membership: Membership
-    offer: Offer
+    offer: ListedImage
 
 
 def desired_of(asked: Namespace, settings: Settings) -> Desired:
@@ -66,7 +66,7 @@ def _spec(asked: Namespace, images: list[str]) -> dict[str, Any]:
 
 
 async def find(
-    reach: Reach, desired: Desired, login: credentials.Login, wanted: Sequence[Membership]
+    reach: CloudConnection, desired: Desired, login: credentials.Login, wanted: Sequence[Membership]
 ) -> tuple[Share, ...]:
     """List the shares of the project.
 

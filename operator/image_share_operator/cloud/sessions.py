@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
-from image_share_operator.api.credentials import Doubt, Identity
-from image_share_operator.api.jobs import Blame, JobReport, Leftover
+from image_share_operator.api.credentials import Identity, RefusedLogin
+from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup
 from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.coalescing.batcher import Batcher
-from image_share_operator.cloud.coalescing.job_poller import Jobs
-from image_share_operator.cloud.coalescing.membership_lookup import Shares
-from image_share_operator.cloud.http.client import Caller
-from image_share_operator.cloud.http.error_codes import Kind, kind_of_batch
+from image_share_operator.cloud.coalescing.job_poller import JobPoller
+from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
+from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of_batch
 from image_share_operator.cloud.http.throttle import Throttle
-from image_share_operator.cloud.iam.login_guard import Guards
-from image_share_operator.cloud.iam.tokens import Tokens
-from image_share_operator.cloud.ims.client import Ims
+from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.tokens import TokenSource
+from image_share_operator.cloud.ims.client import ImsClient
 
 MAX_IDENTITIES = 5_000
 """A token is some kilobytes; what was not used for longest is logged in again, unless its guard
@@ -25,7 +25,7 @@ knows better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sharing:
+class BatchSettings:
     """How objects share batches.
 
     Attributes:
@@ -37,14 +37,14 @@ class Sharing:
     images: int
 
 
-class Tenants:
+class Sessions:
     """All identities in use."""
 
     def __init__(
         self,
-        caller: Caller,
+        caller: CloudHttpClient,
         now: Callable[[], datetime],
-        sharing: Sharing,
+        sharing: BatchSettings,
         *,
         most: int = MAX_IDENTITIES,
     ) -> None:
@@ -52,42 +52,42 @@ class Tenants:
         self._now = now
         self._sharing = sharing
         self._most = most
-        self._guards = Guards(now, most)
-        self._known: OrderedDict[Identity, Tenant] = OrderedDict()
+        self._guards = LoginGuards(now, most)
+        self._known: OrderedDict[Identity, CloudSession] = OrderedDict()
 
     def oldest_token_s(self) -> float:
         """Age of the oldest token in use, in seconds."""
         now = self._now()
         return max((tenant.tokens.age_s(now) for tenant in self._known.values()), default=0.0)
 
-    def tenant(self, identity: Identity) -> "Tenant":
+    def tenant(self, identity: Identity) -> "CloudSession":
         """The one `Tenant` of this identity."""
         tenant = self._known.get(identity)
         if tenant is None:
             caller = replace(self._caller.trusting(identity.ca), tenant=identity.namespace)
-            tokens = Tokens(identity, caller, self._now, self._guards)
+            tokens = TokenSource(identity, caller, self._now, self._guards)
             throttle = Throttle(self._now)
-            ims = Ims(identity=identity, caller=caller, tokens=tokens, throttle=throttle)
-            tenant = Tenant(ims, self._sharing)
+            ims = ImsClient(identity=identity, caller=caller, tokens=tokens, throttle=throttle)
+            tenant = CloudSession(ims, self._sharing)
             self._known[identity] = tenant
         self._known.move_to_end(identity)
         while len(self._known) > self._most:
             self._known.popitem(last=False)
         return tenant
 
-    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
         """Take note of what an earlier process found out about these credentials."""
         self._guards.of(identity).doubt(identity, doubt)
 
 
-class Tenant:
+class CloudSession:
     """What passes ask of the cloud under one identity: many of them share one call."""
 
-    def __init__(self, ims: Ims, sharing: Sharing) -> None:
+    def __init__(self, ims: ImsClient, sharing: BatchSettings) -> None:
         self.tokens = ims.tokens
         self._batches = Batcher(ims.update_members, window=sharing.window, most=sharing.images)
-        self._jobs = Jobs(ims.job)
-        self._shares = Shares(ims)
+        self._jobs = JobPoller(ims.job)
+        self._shares = MembershipLookup(ims)
 
     @property
     def typical(self) -> timedelta:
@@ -99,7 +99,7 @@ class Tenant:
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: Leftover | None,
+        leftover: RetryGroup | None,
     ) -> str:
         """Send the images, all in one batch, perhaps with those of others; return its job's id."""
         return await self._batches.submit(decision, vault_id, images, leftover)
@@ -115,13 +115,13 @@ class Tenant:
         return await self._shares.look(images, max_age)
 
 
-def blame(error_code: str | None) -> Blame:
+def failure_class(error_code: str | None) -> FailureClass:
     """Judge the error code of a failed job.
 
     An unknown code may mean anything: a smaller batch is tried, the same one is not.
     """
     kind = kind_of_batch(HTTPStatus.BAD_REQUEST, error_code)
-    return Blame(
-        retryable=kind in (Kind.RETRY, Kind.THROTTLED),
-        divisible=kind in (Kind.RETRY, Kind.IMAGES),
+    return FailureClass(
+        retryable=kind in (RefusalKind.RETRY, RefusalKind.THROTTLED),
+        divisible=kind in (RefusalKind.RETRY, RefusalKind.IMAGES),
     )

@@ -3,50 +3,50 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from image_share_operator.api.credentials import Doubt, Identity
+from image_share_operator.api.credentials import Identity, RefusedLogin
 from image_share_operator.api.types import Desired, Key
-from image_share_operator.controller.credential_cache import Held
-from image_share_operator.controller.login_history import Doubts
-from image_share_operator.controller.plan_executor import Tenant
+from image_share_operator.controller.credential_cache import LoadedCredentials
+from image_share_operator.controller.login_history import LoginHistory
+from image_share_operator.controller.plan_executor import Session
 
 
 class Cloud(Protocol):
     """The cloud, as far as this room needs it."""
 
-    def tenant(self, identity: Identity) -> Tenant:
+    def tenant(self, identity: Identity) -> Session:
         """The cloud as this identity sees it."""
         ...
 
-    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
         """Take note of what an earlier process found out about these credentials."""
         ...
 
 
-class Credentials(Protocol):
+class CredentialSource(Protocol):
     """Secrets, as far as this room needs them."""
 
-    async def get(self, namespace: str, name: str) -> Held:
+    async def get(self, namespace: str, name: str) -> LoadedCredentials:
         """Return the credentials of a Secret."""
         ...
 
 
 @dataclass(slots=True)
-class Access:
+class CloudAccess:
     """What one pass may reach.
 
     Attributes:
         version: of the Secret that was read; ``None`` before it was.
     """
 
-    credentials: Credentials
+    credentials: CredentialSource
     cloud: Cloud
-    doubts: Doubts
+    doubts: LoginHistory
     key: Key
     desired: Desired
     version: str | None = None
-    _tenant: Tenant | None = None
+    _tenant: Session | None = None
 
-    async def tenant(self) -> Tenant:
+    async def tenant(self) -> Session:
         """The cloud, with the credentials of the object's own namespace."""
         if self._tenant is None:
             held = await self.credentials.get(self.key.namespace, self.desired.secret_name)

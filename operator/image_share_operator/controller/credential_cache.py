@@ -21,7 +21,7 @@ UNANSWERED_TTL = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class LoadedCredentials:
     """Usable credentials and the version of the Secret they came from."""
 
     credentials: Credentials
@@ -29,7 +29,7 @@ class Held:
     ca: str | None = None
 
 
-class Secrets(Protocol):
+class SecretReader(Protocol):
     """Kubernetes, as far as this room needs it."""
 
     async def read_secret(self, namespace: str, name: str) -> Secret | None:
@@ -50,27 +50,32 @@ class UnusableSecretError(TerminalError):
 
 
 @dataclass(slots=True)
-class _Slot:
+class _CacheSlot:
     """What is known of one Secret; the lock makes all who wait share one read."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     until: datetime | None = None
-    held: Held | UnusableSecretError | KubeRetryableError | None = None
+    held: LoadedCredentials | UnusableSecretError | KubeRetryableError | None = None
 
 
 class CredentialStore:
     """Credentials by Secret, read again after a while so that a rotation is noticed."""
 
     def __init__(
-        self, secrets: Secrets, *, now: Callable[[], datetime], ttl: timedelta, most: int = 10_000
+        self,
+        secrets: SecretReader,
+        *,
+        now: Callable[[], datetime],
+        ttl: timedelta,
+        most: int = 10_000,
     ) -> None:
         self._secrets = secrets
         self._now = now
         self._ttl = ttl
         self._most = most
-        self._slots: dict[tuple[str, str], _Slot] = {}
+        self._slots: dict[tuple[str, str], _CacheSlot] = {}
 
-    async def get(self, namespace: str, name: str) -> Held:
+    async def get(self, namespace: str, name: str) -> LoadedCredentials:
         """Return the credentials of the Secret, at most ``ttl`` old.
 
         Raises:
@@ -79,18 +84,20 @@ class CredentialStore:
         """
         if len(self._slots) >= self._most:
             self._slots.clear()  # cheaper than order: each costs one read again
-        slot = self._slots.setdefault((namespace, name), _Slot())
+        slot = self._slots.setdefault((namespace, name), _CacheSlot())
         async with slot.lock:
             if slot.held is None or slot.until is None or self._now() >= slot.until:
                 slot.held = await self._read(namespace, name)
                 slot.until = self._now() + self._good_for(slot.held)
-        if isinstance(slot.held, Held):
+        if isinstance(slot.held, LoadedCredentials):
             return slot.held
         raise slot.held.with_traceback(None)
 
-    def _good_for(self, found: Held | UnusableSecretError | KubeRetryableError) -> timedelta:
+    def _good_for(
+        self, found: LoadedCredentials | UnusableSecretError | KubeRetryableError
+    ) -> timedelta:
         """How long nobody looks again; all who ask meanwhile get the same answer."""
-        if isinstance(found, Held):
+        if isinstance(found, LoadedCredentials):
             return self._ttl
         if isinstance(found, UnusableSecretError):
             return min(NEGATIVE_TTL, self._ttl)
@@ -98,7 +105,7 @@ class CredentialStore:
 
     async def _read(
         self, namespace: str, name: str
-    ) -> Held | UnusableSecretError | KubeRetryableError:
+    ) -> LoadedCredentials | UnusableSecretError | KubeRetryableError:
         try:
             found = await self._secrets.read_secret(namespace, name)
         except KubeRetryableError as exc:
@@ -113,7 +120,7 @@ class CredentialStore:
             # In a thread: the first clouds.yaml imports a library for half a second.
             credentials = await asyncio.to_thread(secret.parse, found.data)
             ca = secret.parse_ca(found.data)
-            return Held(credentials=credentials, version=found.version, ca=ca)
+            return LoadedCredentials(credentials=credentials, version=found.version, ca=ca)
         except ValueError as exc:
             return UnusableSecretError(
                 f"Secret {name}: {exc}",

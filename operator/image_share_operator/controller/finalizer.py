@@ -15,9 +15,9 @@ from typing import Protocol
 from image_share_operator.api.errors import InvalidSpecError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Decision, DeletionPolicy, Desired
-from image_share_operator.controller.cloud_access import Credentials
+from image_share_operator.controller.cloud_access import CredentialSource
 from image_share_operator.controller.credential_cache import UnusableSecretError
-from image_share_operator.controller.object_store import Entry
+from image_share_operator.controller.object_store import CachedObject
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ MOST = 1_000
 """Namespaces that are remembered."""
 
 
-class Hold(Enum):
+class FinalizerAction(Enum):
     """What to do about the finalizer before anything else."""
 
     NOTHING = auto()
@@ -38,7 +38,7 @@ class Hold(Enum):
     """The resource goes, and not by us."""
 
 
-def hold(entry: Entry, desired: Desired | InvalidSpecError) -> Hold:
+def hold(entry: CachedObject, desired: Desired | InvalidSpecError) -> FinalizerAction:
     """Compare the finalizer with what the spec asks for.
 
     A spec that can't be served changes nothing: it may be corrected, and the skip annotation
@@ -51,14 +51,18 @@ def hold(entry: Entry, desired: Desired | InvalidSpecError) -> Hold:
     )
     if entry.deleting:
         if not entry.held:
-            return Hold.GONE
-        return Hold.NOTHING if rejects and not entry.skip_reject else Hold.TAKE_OFF
+            return FinalizerAction.GONE
+        return (
+            FinalizerAction.NOTHING
+            if rejects and not entry.skip_reject
+            else FinalizerAction.TAKE_OFF
+        )
     if rejects == entry.held:
-        return Hold.NOTHING
-    return Hold.PUT_ON if rejects else Hold.TAKE_OFF
+        return FinalizerAction.NOTHING
+    return FinalizerAction.PUT_ON if rejects else FinalizerAction.TAKE_OFF
 
 
-def helpless(entry: Entry, desired: Desired | InvalidSpecError) -> bool:
+def helpless(entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
     """Whether it is held, and nothing is done to reject its shares as things are.
 
     Each may go on when a person helps; in a namespace that goes, nobody will.
@@ -75,7 +79,7 @@ def leaving(desired: Desired) -> Desired:
     return replace(desired, decision=Decision.REJECT, vault_id=None, leaving=True)
 
 
-class Namespaces(Protocol):
+class NamespaceReader(Protocol):
     """Kubernetes, as far as this room needs it."""
 
     async def namespace_goes(self, namespace: str) -> bool:
@@ -84,7 +88,7 @@ class Namespaces(Protocol):
 
 
 @dataclass(slots=True)
-class _Slot:
+class _NamespaceSlot:
     """What is known of one namespace; the lock makes all who wait share one look."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -100,13 +104,13 @@ class Orphans:
         ttl: also how often a resource should be looked at that may become one.
     """
 
-    namespaces: Namespaces
-    credentials: Credentials
+    namespaces: NamespaceReader
+    credentials: CredentialSource
     now: Callable[[], datetime]
     ttl: timedelta
-    _slots: dict[str, _Slot] = field(default_factory=dict[str, _Slot])
+    _slots: dict[str, _NamespaceSlot] = field(default_factory=dict[str, _NamespaceSlot])
 
-    async def includes(self, entry: Entry, desired: Desired | InvalidSpecError) -> bool:
+    async def includes(self, entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
         """Whether nobody can ever finish the deletion of ``entry``; then it is logged.
 
         Raises:
@@ -131,14 +135,14 @@ class Orphans:
     async def _goes(self, namespace: str) -> bool:
         if len(self._slots) >= MOST:
             self._slots.clear()  # cheaper than order: each costs one look again
-        slot = self._slots.setdefault(namespace, _Slot())
+        slot = self._slots.setdefault(namespace, _NamespaceSlot())
         async with slot.lock:
             if slot.until is None or self.now() >= slot.until:
                 slot.goes = await self.namespaces.namespace_goes(namespace)
                 slot.until = self.now() + self.ttl
         return slot.goes
 
-    async def _has_secret(self, entry: Entry, desired: Desired) -> bool:
+    async def _has_secret(self, entry: CachedObject, desired: Desired) -> bool:
         try:
             await self.credentials.get(entry.key.namespace, desired.secret_name)
         except UnusableSecretError as exc:

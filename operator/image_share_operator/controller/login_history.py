@@ -6,14 +6,14 @@ no clock.
 
 from collections import defaultdict
 
-from image_share_operator.api.credentials import Doubt
+from image_share_operator.api.credentials import RefusedLogin
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType, Desired, Status
 
 ABOUT_LOGINS = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 
 
-class Doubts:
+class LoginHistory:
     """By Secret, version and IAM: the projects that it was refused for."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Doubts:
             key = _key(namespace, desired, status.secret_version)
             self._refused[key][desired.project_id] = ready.reason
 
-    def of(self, namespace: str, desired: Desired, version: str) -> Doubt | None:
+    def of(self, namespace: str, desired: Desired, version: str) -> RefusedLogin | None:
         """What is to be feared of this version of the object's Secret; ``None`` for nothing.
 
         Of a Secret that others were Ready with, one more login is risked: the refused projects
@@ -42,7 +42,7 @@ class Doubts:
             return None
         ready = self._ready.get((namespace, desired.secret_name), set[str]())
         locked = Reason.ACCOUNT_LOCKED in refused.values()
-        return Doubt(
+        return RefusedLogin(
             locked=locked,
             of_project=desired.project_id in refused and desired.project_id not in ready,
             of_all=not ready and (locked or len(refused) > 1),

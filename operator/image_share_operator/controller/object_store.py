@@ -8,7 +8,7 @@ from typing import Any
 
 from image_share_operator.api import status_json
 from image_share_operator.api.errors import InvalidSpecError
-from image_share_operator.api.jobs import UNTOLD, Company
+from image_share_operator.api.jobs import UNKNOWN_PEERS, BatchPeers
 from image_share_operator.api.types import (
     FINALIZER,
     RECONCILE_AT,
@@ -18,12 +18,12 @@ from image_share_operator.api.types import (
     Key,
     Status,
 )
-from image_share_operator.controller.login_history import Doubts
+from image_share_operator.controller.login_history import LoginHistory
 from image_share_operator.planning import conditions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class RuntimeState:
     """What is good to know and may be lost: everything that must survive is in the status.
 
     Attributes:
@@ -46,14 +46,14 @@ class Memory:
     retry_at: datetime | None = None
     settled_at: datetime | None = None
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
-    company: Company = UNTOLD
+    company: BatchPeers = UNKNOWN_PEERS
     began_at: datetime | None = None
     errors: int = 0
     tries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class CachedObject:
     """One object.
 
     Attributes:
@@ -86,7 +86,7 @@ class Entry:
     overwritten: bool = False
     mended_at: datetime | None = None
     seen_at: datetime
-    memory: Memory = field(default_factory=Memory)
+    memory: RuntimeState = field(default_factory=RuntimeState)
 
     @property
     def is_ready(self) -> bool:
@@ -118,7 +118,7 @@ class Entry:
         return self.is_ready and self.is_answered and not self.deleting
 
 
-class Store:
+class ObjectStore:
     """All objects that the watch has shown and not taken away.
 
     Attributes:
@@ -127,16 +127,16 @@ class Store:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self.doubts = Doubts()
-        self._entries: dict[Key, Entry] = {}
+        self.doubts = LoginHistory()
+        self._entries: dict[Key, CachedObject] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[CachedObject]:
         return iter(tuple(self._entries.values()))
 
-    def get(self, key: Key) -> Entry | None:
+    def get(self, key: Key) -> CachedObject | None:
         """The object, or ``None`` when it is gone."""
         return self._entries.get(key)
 
@@ -153,11 +153,11 @@ class Store:
             return None  # two of three events are echoes: they are not worth reading
         return self.admit(self.read(body))
 
-    def read(self, body: Mapping[str, Any]) -> Entry:
+    def read(self, body: Mapping[str, Any]) -> CachedObject:
         """Read an object, and take in nothing. May be called from any thread."""
         return _parse(body, self._now())
 
-    def admit(self, seen: Entry) -> Key | None:
+    def admit(self, seen: CachedObject) -> Key | None:
         """Take in an object that was read; returns what `observe` does."""
         if self._is_old(seen.key, seen.version):
             return None
@@ -178,7 +178,9 @@ class Store:
         if entry is not None and entry.uid == uid:
             del self._entries[key]
 
-    def remember(self, entry: Entry, *, known: Status, memory: Memory, unsaved: bool) -> None:
+    def remember(
+        self, entry: CachedObject, *, known: Status, memory: RuntimeState, unsaved: bool
+    ) -> None:
         """Keep what a pass over ``entry`` found out."""
         self._update(entry, known=known, memory=memory, unsaved=unsaved)
 
@@ -187,7 +189,9 @@ class Store:
         known = self._entries.get(key)
         return known is not None and known.uid == uid and version <= known.version
 
-    def saved(self, entry: Entry, body: Mapping[str, Any], written: Status | None = None) -> None:
+    def saved(
+        self, entry: CachedObject, body: Mapping[str, Any], written: Status | None = None
+    ) -> None:
         """Take in the answer to a write: all older watch events are history.
 
         Args:
@@ -206,7 +210,7 @@ class Store:
         seen = {"written": written, "overwritten": False, **_of_metadata(metadata)}
         self._entries[entry.key] = replace(current, unsaved=False, **(seen if newer else {}))
 
-    def mended(self, entry: Entry) -> None:
+    def mended(self, entry: CachedObject) -> None:
         """Note that the status was put right just now."""
         self._update(entry, mended_at=self._now())
 
@@ -216,16 +220,16 @@ class Store:
         return known is not None and version <= known.version
 
     @staticmethod
-    def _edited(current: Entry, metadata: Mapping[str, Any]) -> bool:
+    def _edited(current: CachedObject, metadata: Mapping[str, Any]) -> bool:
         return int(metadata["generation"]) != current.generation
 
-    def _update(self, entry: Entry, **changes: Any) -> None:
+    def _update(self, entry: CachedObject, **changes: Any) -> None:
         current = self._entries.get(entry.key)
         if current is not None and current.uid == entry.uid:
             self._entries[entry.key] = replace(current, **changes)
 
 
-def _taken_over(old: Entry, seen: Entry) -> Entry:
+def _taken_over(old: CachedObject, seen: CachedObject) -> CachedObject:
     """The object as it is seen, with what is known of it."""
     overwritten = old.overwritten
     if seen.written != old.written:
@@ -242,7 +246,7 @@ def _taken_over(old: Entry, seen: Entry) -> Entry:
     )
 
 
-def _parse(body: Mapping[str, Any], now: datetime) -> Entry:
+def _parse(body: Mapping[str, Any], now: datetime) -> CachedObject:
     metadata: Mapping[str, Any] = body["metadata"]
     generation = int(metadata["generation"])
     written = status_json.read(body.get("status"))
@@ -250,7 +254,7 @@ def _parse(body: Mapping[str, Any], now: datetime) -> Entry:
         desired: Desired | InvalidSpecError = Desired.parse(body.get("spec") or {}, generation)
     except InvalidSpecError as exc:
         desired = exc.with_traceback(None)
-    return Entry(
+    return CachedObject(
         key=Key(intern(metadata["namespace"]), metadata["name"]),
         uid=metadata["uid"],
         generation=generation,

@@ -15,12 +15,12 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType, Desired, ImageStatus, Membership, Status
 from image_share_operator.controller.credential_cache import UnusableSecretError
-from image_share_operator.controller.object_store import Entry, Memory
-from image_share_operator.controller.plan_executor import Walk
+from image_share_operator.controller.object_store import CachedObject, RuntimeState
+from image_share_operator.controller.plan_executor import PlanExecutor
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning import events as kube_events
 from image_share_operator.planning import messages
-from image_share_operator.planning.model import Facts, Outlook, Report, Standing
+from image_share_operator.planning.model import Observation, Progress, ReadySummary, Report
 from image_share_operator.planning.requeue import Policy
 
 QUIET_FAILURES = 2
@@ -30,7 +30,7 @@ QUIET_WAIT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class PassResult:
     """What a pass leaves behind.
 
     Attributes:
@@ -41,9 +41,9 @@ class Outcome:
         trouble: why the pass broke off, also when no status tells; ``None`` when it did not.
     """
 
-    standing: Standing | None
+    standing: ReadySummary | None
     known: Status
-    memory: Memory
+    memory: RuntimeState
     again: timedelta | None
     events: tuple[kube_events.Event, ...] = ()
     finished: bool = False
@@ -51,14 +51,14 @@ class Outcome:
     trouble: Reason | None = None
 
 
-def memory_for(entry: Entry) -> Memory:
+def memory_for(entry: CachedObject) -> RuntimeState:
     """What is remembered of this very spec; a changed spec starts anew, its job does not."""
     if entry.memory.generation == entry.generation:
         return entry.memory
-    return Memory(generation=entry.generation, settled_at=entry.memory.settled_at)
+    return RuntimeState(generation=entry.generation, settled_at=entry.memory.settled_at)
 
 
-def began(entry: Entry, now: datetime) -> datetime:
+def began(entry: CachedObject, now: datetime) -> datetime:
     """Since when the resource is not Ready as its spec asks; ``now`` when it was until now."""
     since = memory_for(entry).began_at
     if since is not None:
@@ -66,25 +66,27 @@ def began(entry: Entry, now: datetime) -> datetime:
     return now if entry.is_ready else entry.seen_at
 
 
-def of_invalid_spec(entry: Entry, error: InvalidSpecError) -> Outcome:
+def of_invalid_spec(entry: CachedObject, error: InvalidSpecError) -> PassResult:
     """The spec can't be served: only another one helps."""
-    return Outcome(
+    return PassResult(
         standing=messages.invalid_spec(error),
         known=entry.known,
-        memory=Memory(generation=entry.generation),
+        memory=RuntimeState(generation=entry.generation),
         again=None,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class PassResultBuilder:
     """Turns the end of a walk into what is left behind; holds what is the same either way."""
 
-    entry: Entry
+    entry: CachedObject
     desired: Desired
     policy: Policy
 
-    def of_walk(self, walk: Walk, said: Report, *, now: datetime, version: str | None) -> Outcome:
+    def of_walk(
+        self, walk: PlanExecutor, said: Report, *, now: datetime, version: str | None
+    ) -> PassResult:
         """The walk ended with something to say."""
         before = memory_for(self.entry)
         status = walk.facts.status
@@ -92,9 +94,9 @@ class Judge:
         images = self._rows(walk.facts) if said.images is None else said.images
         # A job that is overdue has nothing to do with the Secret, and is looked at often anyway.
         overdue = said.standing.reason is Reason.JOB_TIMEOUT
-        stalled = said.standing.outlook is Outlook.STALLED and not overdue and version is not None
+        stalled = said.standing.outlook is Progress.STALLED and not overdue and version is not None
         tried = before.retry_at is not None and before.retry_at <= now
-        memory = Memory(
+        memory = RuntimeState(
             generation=self.entry.generation,
             look_at=None if said.again is None else now + said.again,
             secret_version=version if stalled else None,
@@ -106,7 +108,7 @@ class Judge:
             errors=0 if status.unanswered is None else before.errors,
             tries=0 if said.standing.ready == "True" else before.tries + tried,
         )
-        return Outcome(
+        return PassResult(
             standing=said.standing,
             known=replace(status, job=job, images=images),
             memory=memory,
@@ -117,8 +119,8 @@ class Judge:
         )
 
     def of_error(
-        self, facts: Facts, error: OperatorError, *, now: datetime, version: str | None
-    ) -> Outcome:
+        self, facts: Observation, error: OperatorError, *, now: datetime, version: str | None
+    ) -> PassResult:
         """The walk broke off: come back soon, later, or when something changed."""
         known = replace(facts.status, images=self._rows(facts))
         before = memory_for(self.entry)
@@ -135,7 +137,7 @@ class Judge:
             delay = _retry_delay(error, memory.errors, facts.jitter)
             hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
             sent = isinstance(error, OutcomeUnknownError)
-            return Outcome(
+            return PassResult(
                 standing=self._first_words(sent=sent) if hiccup else self._same_words(failed),
                 known=facts.status if hiccup and not sent else known,
                 memory=replace(memory, look_at=now + delay, secret_version=None),
@@ -145,7 +147,7 @@ class Judge:
         delay = backoff.spread(self.policy.slow_retry, facts.jitter)
         if isinstance(error, UnusableSecretError):
             version = error.version
-        return Outcome(
+        return PassResult(
             standing=failed,
             known=known,
             memory=replace(memory, look_at=now + delay, secret_version=version),
@@ -153,11 +155,11 @@ class Judge:
             trouble=failed.reason,
         )
 
-    def _first_words(self, *, sent: bool) -> Standing | None:
+    def _first_words(self, *, sent: bool) -> ReadySummary | None:
         """What to say of a hiccup: nothing, unless a batch was sent: it must not be forgotten."""
         return messages.outcome_unknown(self.desired.decision) if sent else None
 
-    def _same_words(self, standing: Standing) -> Standing:
+    def _same_words(self, standing: ReadySummary) -> ReadySummary:
         """Keep the words of the same trouble.
 
         Each request fails in its own words, and new words are a status write.
@@ -175,7 +177,9 @@ class Judge:
         poll = self.policy.secret_poll
         return poll if again is None else min(again, poll)
 
-    def _events(self, walk: Walk, images: tuple[ImageStatus, ...]) -> tuple[kube_events.Event, ...]:
+    def _events(
+        self, walk: PlanExecutor, images: tuple[ImageStatus, ...]
+    ) -> tuple[kube_events.Event, ...]:
         key, uid, job = self.entry.key, self.entry.uid, walk.sent
         if job is None:
             return ()
@@ -185,7 +189,7 @@ class Judge:
             return (sent,)
         return kube_events.drifted(key, uid, self.entry.generation, walk.drifted), sent
 
-    def _rows(self, facts: Facts) -> tuple[ImageStatus, ...]:
+    def _rows(self, facts: Observation) -> tuple[ImageStatus, ...]:
         """The known rows for the images of this spec, with what was seen meanwhile.
 
         Messages are of one spec: a changed spec tries again what failed before.

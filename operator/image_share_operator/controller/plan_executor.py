@@ -16,24 +16,30 @@ from image_share_operator.api.errors import (
     OutcomeUnknownError,
     RefusedForNowError,
 )
-from image_share_operator.api.jobs import Blame, JobReport, Leftover, company
+from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup, batch_peers
 from image_share_operator.api.types import (
     Decision,
     Desired,
     ImageStatus,
+    InDoubtBatch,
     Job,
     JobState,
     Membership,
-    Unanswered,
 )
 from image_share_operator.planning import messages, planner, requeue
-from image_share_operator.planning.model import Facts, Follow, Look, Report, Submit
+from image_share_operator.planning.model import (
+    Observation,
+    PollJob,
+    ReadMemberships,
+    Report,
+    Submit,
+)
 from image_share_operator.planning.requeue import Policy
 
-REFUSED = Leftover(job_id=None, suspect=True)
+REFUSED = RetryGroup(job_id=None, suspect=True)
 
 
-class Tenant(Protocol):
+class Session(Protocol):
     """The cloud as one identity sees it. All methods raise `CloudError`."""
 
     @property
@@ -46,7 +52,7 @@ class Tenant(Protocol):
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: Leftover | None,
+        leftover: RetryGroup | None,
     ) -> str:
         """Send the images, all in one batch, perhaps with those of others; return its job's id."""
         ...
@@ -63,7 +69,7 @@ class Tenant(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class Walk:
+class PlanExecutor:
     """One pass over one object, as far as the cloud is concerned.
 
     Attributes:
@@ -78,9 +84,9 @@ class Walk:
     """
 
     desired: Desired
-    facts: Facts
-    tenant: Callable[[], Awaitable[Tenant]]
-    blame: Callable[[str | None], Blame]
+    facts: Observation
+    tenant: Callable[[], Awaitable[Session]]
+    blame: Callable[[str | None], FailureClass]
     now: Callable[[], datetime]
     policy: Policy
     believe_unknown: bool = True
@@ -100,9 +106,9 @@ class Walk:
         while True:
             step = planner.next_step(self.desired, self.facts, self.now(), self.policy)
             match step:
-                case Follow(job=job):
+                case PollJob(job=job):
                     await self._follow(job)
-                case Look(images=images):
+                case ReadMemberships(images=images):
                     members = await self._look(images)
                     self.facts = replace(self.facts, members=members)
                     self._look_at_unanswered()
@@ -152,7 +158,7 @@ class Walk:
             job_asked=True,
             typical=tenant.typical,
             failed_rows=ours,
-            company=company(
+            company=batch_peers(
                 shared=said.shared, named=bool(said.failed_rows if said.shared else ours)
             ),
             settled_at=self.now() if said.state.settled else None,
@@ -214,10 +220,10 @@ class Walk:
             images=_carried(messages.rows(step.verdicts, self.facts.status), step.images, job),
         )
 
-    def _unanswered(self, images: tuple[str, ...], why: OutcomeUnknownError) -> Unanswered:
+    def _unanswered(self, images: tuple[str, ...], why: OutcomeUnknownError) -> InDoubtBatch:
         now = _in_millis(self.now())
         span = self.policy.taken_after_all if why.answered else self.policy.lag
-        return Unanswered(
+        return InDoubtBatch(
             decision=self.desired.decision, images=images, since=now, until=now + span
         )
 
@@ -272,7 +278,7 @@ def _in_millis(time: datetime) -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
-def _less(batch: Unanswered | None, images: tuple[str, ...]) -> Unanswered | None:
+def _less(batch: InDoubtBatch | None, images: tuple[str, ...]) -> InDoubtBatch | None:
     """What is left of a batch without an answer once these images have an order of their own."""
     if batch is None:
         return None

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from image_share_operator.api.errors import InvalidSpecError, KubeInvalidError, OperatorError
-from image_share_operator.api.jobs import Blame
+from image_share_operator.api.jobs import FailureClass
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Desired, Key
 from image_share_operator.controller import finalizer, pass_result
-from image_share_operator.controller.cloud_access import Access, Cloud, Credentials
-from image_share_operator.controller.finalizer import Hold, Orphans
-from image_share_operator.controller.object_store import Entry, Store
-from image_share_operator.controller.pass_result import Outcome
-from image_share_operator.controller.plan_executor import Walk
-from image_share_operator.controller.schedule import NOW, Due
-from image_share_operator.controller.status_writer import Keeper, Kube
+from image_share_operator.controller.cloud_access import Cloud, CloudAccess, CredentialSource
+from image_share_operator.controller.finalizer import FinalizerAction, Orphans
+from image_share_operator.controller.object_store import CachedObject, ObjectStore
+from image_share_operator.controller.pass_result import PassResult
+from image_share_operator.controller.plan_executor import PlanExecutor
+from image_share_operator.controller.schedule import NOW, Schedule
+from image_share_operator.controller.status_writer import ResourceWriter, StatusWriter
 from image_share_operator.planning import events, requeue
-from image_share_operator.planning.model import Facts
+from image_share_operator.planning.model import Observation
 from image_share_operator.planning.requeue import Policy
 from image_share_operator.telemetry import context
 
@@ -41,24 +41,24 @@ class Reconciler:
         emit: takes an Event; must not wait.
     """
 
-    store: Store
+    store: ObjectStore
     cloud: Cloud
-    credentials: Credentials
-    kube: Kube
+    credentials: CredentialSource
+    kube: ResourceWriter
     emit: Callable[[events.Event], None]
-    blame: Callable[[str | None], Blame]
+    blame: Callable[[str | None], FailureClass]
     now: Callable[[], datetime]
     policy: Policy
     allow_insecure_endpoints: bool = False
     rng: random.Random = field(default_factory=random.Random)
-    due: Due = field(init=False)
-    keeper: Keeper = field(init=False)
+    due: Schedule = field(init=False)
+    keeper: StatusWriter = field(init=False)
     orphans: Orphans = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the parts: who knows when, who writes, who lets go."""
-        self.keeper = Keeper(store=self.store, kube=self.kube, emit=self.emit, now=self.now)
-        self.due = Due(
+        self.keeper = StatusWriter(store=self.store, kube=self.kube, emit=self.emit, now=self.now)
+        self.due = Schedule(
             store=self.store,
             credentials=self.credentials,
             policy=self.policy,
@@ -101,19 +101,19 @@ class Reconciler:
             return NOW
         return again
 
-    async def _reconcile(self, entry: Entry) -> timedelta | None:
+    async def _reconcile(self, entry: CachedObject) -> timedelta | None:
         desired = self._admitted(entry)
         match finalizer.hold(entry, desired):
-            case Hold.GONE:
+            case FinalizerAction.GONE:
                 return None
-            case Hold.PUT_ON:
+            case FinalizerAction.PUT_ON:
                 body = await self.keeper.written(entry, self.kube.hold(entry.key, entry.uid))
                 if body is not None:
                     self.store.saved(entry, body)
                 return NOW
-            case Hold.TAKE_OFF:
+            case FinalizerAction.TAKE_OFF:
                 return await self._release(entry)
-            case Hold.NOTHING:
+            case FinalizerAction.NOTHING:
                 pass
         if not finalizer.helpless(entry, desired):
             return await self._work(entry, desired)
@@ -122,14 +122,16 @@ class Reconciler:
         again = await self._work(entry, desired)
         return self.orphans.ttl if again is None else min(again, self.orphans.ttl)
 
-    async def _work(self, entry: Entry, desired: Desired | InvalidSpecError) -> timedelta | None:
+    async def _work(
+        self, entry: CachedObject, desired: Desired | InvalidSpecError
+    ) -> timedelta | None:
         if isinstance(desired, InvalidSpecError):
             return await self.keeper.conclude(
                 entry, None, pass_result.of_invalid_spec(entry, desired)
             )
         return await self._pass(entry, finalizer.leaving(desired) if entry.deleting else desired)
 
-    async def _pass(self, entry: Entry, desired: Desired) -> timedelta | None:
+    async def _pass(self, entry: CachedObject, desired: Desired) -> timedelta | None:
         due = await self.due.after(entry, desired)
         if due is None or due > NOW:
             return due
@@ -142,19 +144,19 @@ class Reconciler:
             return await self._release(entry)
         return await self.keeper.conclude(entry, desired, done)
 
-    async def _hopeless(self, entry: Entry, desired: Desired, done: Outcome) -> bool:
+    async def _hopeless(self, entry: CachedObject, desired: Desired, done: PassResult) -> bool:
         """Whether the Secret was just found missing, and the namespace goes too."""
         reason = None if done.standing is None else done.standing.reason
         return reason is Reason.SECRET_NOT_FOUND and await self.orphans.includes(entry, desired)
 
-    async def _release(self, entry: Entry) -> timedelta | None:
+    async def _release(self, entry: CachedObject) -> timedelta | None:
         body = await self.keeper.written(entry, self.kube.release(entry.key, entry.uid))
         if body is None:
             return None
         self.store.saved(entry, body)
         return None if entry.deleting else NOW
 
-    def _admitted(self, entry: Entry) -> Desired | InvalidSpecError:
+    def _admitted(self, entry: CachedObject) -> Desired | InvalidSpecError:
         """The spec, if this operator may serve it."""
         desired = entry.desired
         if isinstance(desired, InvalidSpecError) or self.allow_insecure_endpoints:
@@ -167,12 +169,12 @@ class Reconciler:
                 )
         return desired
 
-    async def _walk(self, entry: Entry, desired: Desired) -> Outcome:
+    async def _walk(self, entry: CachedObject, desired: Desired) -> PassResult:
         """Ask the plan and the cloud until there is something to say."""
         before = pass_result.memory_for(entry)
         job = entry.known.job
         settled = job is not None and job.state.settled
-        facts = Facts(
+        facts = Observation(
             status=entry.known,
             settled_at=before.settled_at or (self.now() if settled else None),
             failed_rows=before.failed_rows,
@@ -182,8 +184,8 @@ class Reconciler:
             batch_limit=self.policy.batch_images,
             jitter=self.rng.random(),
         )
-        access = Access(self.credentials, self.cloud, self.store.doubts, entry.key, desired)
-        walk = Walk(
+        access = CloudAccess(self.credentials, self.cloud, self.store.doubts, entry.key, desired)
+        walk = PlanExecutor(
             desired=desired,
             facts=facts,
             tenant=access.tenant,
@@ -194,7 +196,7 @@ class Reconciler:
             max_age=desired.interval * requeue.FRESH_ENOUGH if _routine(entry) else NOW,
         )
         walk.look_at_blame()
-        judge = pass_result.Judge(entry, desired, self.policy)
+        judge = pass_result.PassResultBuilder(entry, desired, self.policy)
         try:
             said = await walk.run()
         except OperatorError as exc:
@@ -202,7 +204,7 @@ class Reconciler:
         return judge.of_walk(walk, said, now=self.now(), version=access.version)
 
 
-def _routine(entry: Entry) -> bool:
+def _routine(entry: CachedObject) -> bool:
     """Whether nothing is known to be wrong, and nobody asked."""
     return (
         entry.is_ready

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from image_share_operator.api.types import ConditionType, Desired
-from image_share_operator.controller.cloud_access import Credentials
+from image_share_operator.controller.cloud_access import CredentialSource
 from image_share_operator.controller.credential_cache import UnusableSecretError
-from image_share_operator.controller.object_store import Entry, Memory, Store
+from image_share_operator.controller.object_store import CachedObject, ObjectStore, RuntimeState
 from image_share_operator.planning import requeue
 from image_share_operator.planning.requeue import Policy
 
@@ -16,16 +16,16 @@ NOW = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
+class Schedule:
     """Decides without the cloud; looks at the Secret where the object waits for its change."""
 
-    store: Store
-    credentials: Credentials
+    store: ObjectStore
+    credentials: CredentialSource
     policy: Policy
     now: Callable[[], datetime]
     rng: random.Random
 
-    async def after(self, entry: Entry, desired: Desired) -> timedelta | None:
+    async def after(self, entry: CachedObject, desired: Desired) -> timedelta | None:
         """How long to wait; zero for not at all, ``None`` for until something changes."""
         memory = entry.memory
         if memory.generation != entry.generation:
@@ -48,10 +48,10 @@ class Due:
             return NOW
         return min(filter(None, (wait, self.policy.secret_poll)))
 
-    def _remember(self, entry: Entry, memory: Memory) -> None:
+    def _remember(self, entry: CachedObject, memory: RuntimeState) -> None:
         self.store.remember(entry, known=entry.known, memory=memory, unsaved=False)
 
-    def _after_restart(self, entry: Entry, desired: Desired) -> Memory | None:
+    def _after_restart(self, entry: CachedObject, desired: Desired) -> RuntimeState | None:
         """When to look at an object that another process left settled; ``None`` for at once.
 
         Spread, so that a restart with ten thousand objects is no burst on the cloud. A Secret
@@ -70,7 +70,7 @@ class Due:
         look_at = self._spread(desired, settled=ready.status == "True")
         if known.secret_version is not None:
             look_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry
-        return Memory(
+        return RuntimeState(
             generation=entry.generation, look_at=look_at, secret_version=known.secret_version
         )
 
@@ -82,7 +82,7 @@ class Due:
             return None
         return now + requeue.next_round(now, desired.interval, desired.project_id, jitter)
 
-    async def _secret_version(self, entry: Entry, desired: Desired) -> str:
+    async def _secret_version(self, entry: CachedObject, desired: Desired) -> str:
         try:
             return (await self.credentials.get(entry.key.namespace, desired.secret_name)).version
         except UnusableSecretError as exc:

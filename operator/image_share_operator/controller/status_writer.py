@@ -12,8 +12,8 @@ from image_share_operator.api.errors import KubeConflictError, KubeInvalidError,
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Condition, ConditionType, Desired, Key, Status
 from image_share_operator.controller import pass_result
-from image_share_operator.controller.object_store import Entry, Store
-from image_share_operator.controller.pass_result import Outcome
+from image_share_operator.controller.object_store import CachedObject, ObjectStore
+from image_share_operator.controller.pass_result import PassResult
 from image_share_operator.planning import conditions, events, messages
 from image_share_operator.telemetry import metrics
 
@@ -27,7 +27,7 @@ UNUSUAL = frozenset({Reason.CLOUD_UNAVAILABLE, Reason.THROTTLED, Reason.PARTIALL
 """Reasons of Ready False that are tried again and that nobody should see often."""
 
 
-class Kube(Protocol):
+class ResourceWriter(Protocol):
     """Kubernetes, as far as this room needs it. All methods raise `KubeError`."""
 
     async def write_status(
@@ -54,15 +54,15 @@ class Kube(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeper:
+class StatusWriter:
     """The one writer of statuses."""
 
-    store: Store
-    kube: Kube
+    store: ObjectStore
+    kube: ResourceWriter
     emit: Callable[[events.Event], None]
     now: Callable[[], datetime]
 
-    async def save_first(self, entry: Entry) -> KubeInvalidError | None:
+    async def save_first(self, entry: CachedObject) -> KubeInvalidError | None:
         """Save what could not be saved, before anything else: a job id waits for nothing.
 
         Returns:
@@ -77,7 +77,7 @@ class Keeper:
             return exc
         return None
 
-    async def mend(self, entry: Entry) -> timedelta | None:
+    async def mend(self, entry: CachedObject) -> timedelta | None:
         """Write over what someone else wrote into the status; return when to, if not now."""
         if not entry.overwritten or not entry.is_answered:
             return None  # what is to be said anew is written anyway
@@ -94,7 +94,7 @@ class Keeper:
         return None
 
     async def conclude(
-        self, entry: Entry, desired: Desired | None, done: Outcome
+        self, entry: CachedObject, desired: Desired | None, done: PassResult
     ) -> timedelta | None:
         """Keep what the pass found out, and say it if it is new."""
         current = self.store.get(entry.key)
@@ -111,7 +111,7 @@ class Keeper:
             await self.save(current, new)
         return done.again
 
-    def _count(self, entry: Entry, new: Status, done: Outcome, now: datetime) -> None:
+    def _count(self, entry: CachedObject, new: Status, done: PassResult, now: datetime) -> None:
         metrics.DRIFTS.inc(done.drifted)
         if done.trouble is not None:
             metrics.RETRIES.labels(done.trouble).inc()
@@ -121,7 +121,7 @@ class Keeper:
             metrics.TO_READY.observe((now - began).total_seconds())
 
     def _rendered(
-        self, entry: Entry, desired: Desired | None, done: Outcome, now: datetime
+        self, entry: CachedObject, desired: Desired | None, done: PassResult, now: datetime
     ) -> Status:
         """The status after the pass; conditions stay as they are when it has nothing to say."""
         new = done.known
@@ -144,7 +144,7 @@ class Keeper:
         )
 
     async def written(
-        self, entry: Entry, write: Awaitable[Mapping[str, Any]]
+        self, entry: CachedObject, write: Awaitable[Mapping[str, Any]]
     ) -> Mapping[str, Any] | None:
         """The object after a write; ``None`` when it is gone, which is noted.
 
@@ -160,7 +160,7 @@ class Keeper:
             self.store.forget(entry.key, entry.uid)
         return None
 
-    async def _still_there(self, entry: Entry) -> bool:
+    async def _still_there(self, entry: CachedObject) -> bool:
         """See what the object is now; another one may have taken its name."""
         try:
             body = await self.kube.read(entry.key)
@@ -181,7 +181,7 @@ class Keeper:
                 log.debug("not written yet: %s", failure)
             await asyncio.sleep(PAUSE_S)
 
-    async def save(self, entry: Entry, new: Status) -> None:
+    async def save(self, entry: CachedObject, new: Status) -> None:
         result = "failed"
         try:
             write = self.kube.write_status(entry.key, entry.version, status_json.write(new))
@@ -197,7 +197,7 @@ class Keeper:
         _log_change(entry, new)
 
 
-def _log_change(entry: Entry, new: Status) -> None:
+def _log_change(entry: CachedObject, new: Status) -> None:
     ready = new.condition(ConditionType.READY)
     before = entry.written.condition(ConditionType.READY)
     if ready is None or ready == before:

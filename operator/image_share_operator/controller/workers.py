@@ -23,7 +23,7 @@ AGAIN = timedelta(seconds=1)
 Reconcile = Callable[[Key], Awaitable[timedelta | None]]
 
 
-class Writes(Protocol):
+class WriteGate(Protocol):
     """The writes to the cloud, as far as this room needs them."""
 
     def close(self) -> None:
@@ -36,7 +36,7 @@ class Writes(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Shutdown:
     """How work ends when the process is told to stop.
 
     Attributes:
@@ -45,7 +45,7 @@ class Ending:
         save: writes those that could not be written before.
     """
 
-    writes: Writes
+    writes: WriteGate
     save: Callable[[], Awaitable[None]]
     answers: timedelta = timedelta(seconds=0.8)
     words: timedelta = timedelta(seconds=0.8)
@@ -65,7 +65,7 @@ class Workers:
         self._failures: dict[Key, int] = {}
         self._in_hand: set[asyncio.Task[None]] = set()
 
-    async def run(self, stop: asyncio.Event, ending: Ending | None = None) -> None:
+    async def run(self, stop: asyncio.Event, ending: Shutdown | None = None) -> None:
         """Work until told to stop; then finish what is in hand, or hand it over by its status.
 
         Args:
@@ -89,7 +89,7 @@ class Workers:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _finish(self, ending: Ending) -> None:
+    async def _finish(self, ending: Shutdown) -> None:
         """End all passes: first by themselves; then what is with the cloud is put on record.
 
         A pass that is cut off after that loses nothing but a look.

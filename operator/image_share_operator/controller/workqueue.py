@@ -10,7 +10,7 @@ import itertools
 from datetime import timedelta
 
 from image_share_operator.api.types import Key
-from image_share_operator.flowcontrol.fair_queue import Turns
+from image_share_operator.flowcontrol.fair_queue import FairQueue
 
 
 class WorkQueue:
@@ -24,7 +24,9 @@ class WorkQueue:
     def __init__(self, share: int = 1024, most: int = 2048) -> None:
         self._due: dict[Key, float] = {}  # the one wish that counts for each waiting key
         self._later: list[tuple[float, int, Key]] = []  # heap; rows that _due denies are stale
-        self._ready: Turns[Key] = Turns(most, share=share)  # keys that _due denies are stale
+        self._ready: FairQueue[Key] = FairQueue(
+            most, share=share
+        )  # keys that _due denies are stale
         self._some = asyncio.Event()
         self._busy: dict[Key, float | None] = {}  # under way, and the wish that came meanwhile
         self._order = itertools.count()

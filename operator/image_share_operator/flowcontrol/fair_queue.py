@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Turns(Generic[T]):
+class FairQueue(Generic[T]):
     """Items that wait in lines; a line has as many turns as any other, however long it is.
 
     A line takes a place only while it has fewer than ``greed`` times the free ones. So lines that

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Self
 
-from image_share_operator.flowcontrol.fair_queue import Turns
+from image_share_operator.flowcontrol.fair_queue import FairQueue
 
 MAX_ENDPOINTS = 1_000
 GREED = 3
@@ -32,13 +32,13 @@ class Limits:
     per_second: float = math.inf
 
 
-class _Gate:
+class _Limiter:
     """One endpoint. Times are the event loop's."""
 
     def __init__(self, limits: Limits) -> None:
         self._step = 1 / limits.per_second
         self._burst = self._step * (limits.at_once - 1)
-        self._turns: Turns[asyncio.Future[None]] = Turns(
+        self._turns: FairQueue[asyncio.Future[None]] = FairQueue(
             limits.at_once, share=limits.at_once, greed=GREED
         )
         self._last_at = float("-inf")  # when the last one began, had there never been a pause
@@ -94,12 +94,12 @@ class _Gate:
         self._let_in()
 
 
-class Place:
+class Permit:
     """A place of a tenant at an endpoint: waited for at the beginning, given back at the end."""
 
     __slots__ = ("_gate", "_tenant")
 
-    def __init__(self, gate: _Gate, tenant: str) -> None:
+    def __init__(self, gate: _Limiter, tenant: str) -> None:
         self._gate = gate
         self._tenant = tenant
 
@@ -117,19 +117,19 @@ class Place:
         self._gate.unused()
 
 
-class Gates:
+class Limiters:
     """The gates of all endpoints."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._known: OrderedDict[str, _Gate] = OrderedDict()
+        self._known: OrderedDict[str, _Limiter] = OrderedDict()
 
-    def of(self, origin: str, tenant: str = "") -> Place:
+    def of(self, origin: str, tenant: str = "") -> Permit:
         """A place at this endpoint (scheme, host, port), where tenants take turns."""
         gate = self._known.get(origin)
         if gate is None:
-            gate = self._known[origin] = _Gate(self._limits)
+            gate = self._known[origin] = _Limiter(self._limits)
         self._known.move_to_end(origin)
         while len(self._known) > MAX_ENDPOINTS:
             self._known.popitem(last=False)
-        return Place(gate, tenant)
+        return Permit(gate, tenant)

@@ -18,7 +18,7 @@ from typing import Any
 from image_share_operator.api.errors import KubeError, ObjectGoneError
 from image_share_operator.api.types import API_VERSION, GROUP, KIND
 from image_share_operator.kube.client import MERGE, ApiServer, path
-from image_share_operator.planning.events import Event, Type
+from image_share_operator.planning.events import Event, EventType
 from image_share_operator.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ REPEAT = 2
 
 
 @dataclass(slots=True, kw_only=True)
-class Series:
+class EventSeries:
     """One Event, and how often it happened.
 
     Attributes:
@@ -71,11 +71,11 @@ class Series:
         """Lower goes first."""
         if self.name is not None:
             return REPEAT
-        return 0 if self.latest is not None and self.latest.type is Type.WARNING else 1
+        return 0 if self.latest is not None and self.latest.type is EventType.WARNING else 1
 
 
 @dataclass(slots=True)
-class Lines:
+class EventQueue:
     """What waits to be written: namespaces take turns, and in each the lower rank goes first.
 
     Attributes:
@@ -84,13 +84,13 @@ class Lines:
 
     most: int
     some: asyncio.Event = field(default_factory=asyncio.Event)
-    _lines: dict[str, tuple[deque[Series], ...]] = field(
-        default_factory=dict[str, tuple[deque[Series], ...]]
+    _lines: dict[str, tuple[deque[EventSeries], ...]] = field(
+        default_factory=dict[str, tuple[deque[EventSeries], ...]]
     )
     _turns: deque[str] = field(default_factory=deque[str])
     _news: int = 0
 
-    def put(self, series: Series, namespace: str) -> Series | None:
+    def put(self, series: EventSeries, namespace: str) -> EventSeries | None:
         """Line it up; return the news that had to make room.
 
         It is the oldest of the namespace with most of it, and rather no Warning.
@@ -107,7 +107,7 @@ class Lines:
         warnings, others, _ = self._lines[max(self._lines, key=self._news_of)]
         return (others or warnings).popleft()
 
-    def pop(self) -> Series | None:
+    def pop(self) -> EventSeries | None:
         """Take the next; ``None`` when nothing waits."""
         while self._turns:
             namespace = self._turns.popleft()
@@ -128,7 +128,7 @@ class Lines:
 
 
 @dataclass(slots=True)
-class Allowance:
+class EventRateLimit:
     """How much may be written: a burst, and then so many a second. Times are the loop's."""
 
     at: float
@@ -160,16 +160,16 @@ class Allowance:
         return IN_FLOOD_PER_SECOND if self._taken > FLOOD * OVER_S else PER_SECOND
 
 
-class Recorder:
+class EventRecorder:
     """Takes Events and writes them one after the other."""
 
     def __init__(self, api: ApiServer, now: Callable[[], datetime]) -> None:
         self._api = api
         self._now = now
         self._instance = socket.gethostname()[:128]
-        self._lines = Lines(BACKLOG)
-        self._allowance = Allowance(0.0)
-        self._series: dict[tuple[str, int, str], Series] = {}  # the latest to happen is last
+        self._lines = EventQueue(BACKLOG)
+        self._allowance = EventRateLimit(0.0)
+        self._series: dict[tuple[str, int, str], EventSeries] = {}  # the latest to happen is last
 
     def __len__(self) -> int:
         return len(self._series)
@@ -190,12 +190,12 @@ class Recorder:
         else:
             self._line_up(series, event.key.namespace)
 
-    def _series_of(self, event: Event) -> Series:
+    def _series_of(self, event: Event) -> EventSeries:
         key = _series_key(event)
         series = self._series.pop(key, None)
         now = self._now()
         if series is None or now - series.last > REMEMBERED:
-            series = Series(began=now, last=now)
+            series = EventSeries(began=now, last=now)
         self._series[key] = series
         if len(self._series) > MOST_SERIES:
             self._forget(next(iter(self._series)))
@@ -206,7 +206,7 @@ class Recorder:
         if series.name is not None:
             series.latest = None  # its repeat is not worth a write any more
 
-    def _line_up(self, series: Series, namespace: str) -> None:
+    def _line_up(self, series: EventSeries, namespace: str) -> None:
         dropped = self._lines.put(series, namespace)
         if dropped is not None and dropped.latest is not None:
             metrics.EVENTS_DROPPED.inc()
@@ -225,7 +225,7 @@ class Recorder:
                 self._allowance.spend()
                 await self._write(series, series.latest)
 
-    async def _write(self, series: Series, event: Event) -> None:
+    async def _write(self, series: EventSeries, event: Event) -> None:
         first = series.count == 1
         series.latest = None
         try:
@@ -239,7 +239,7 @@ class Recorder:
             quiet = SERIES_EVERY.total_seconds()
             series.quiet_until = asyncio.get_running_loop().time() + quiet
 
-    async def _tell(self, series: Series, event: Event) -> None:
+    async def _tell(self, series: EventSeries, event: Event) -> None:
         if series.name is not None:
             try:
                 await self._call("patch", event, _repeats(series), name=series.name)
@@ -264,7 +264,7 @@ class Recorder:
             headers={} if name is None else MERGE,
         )
 
-    def _body(self, series: Series, event: Event, name: str) -> dict[str, Any]:
+    def _body(self, series: EventSeries, event: Event, name: str) -> dict[str, Any]:
         return {
             "apiVersion": f"{EVENTS}/v1",
             "kind": "Event",
@@ -291,7 +291,7 @@ def _series_key(event: Event) -> tuple[str, int, str]:
     return event.uid, event.generation, event.reason
 
 
-def _repeats(series: Series) -> dict[str, Any]:
+def _repeats(series: EventSeries) -> dict[str, Any]:
     return {"series": {"count": series.count, "lastObservedTime": _time(series.last)}}
 
 

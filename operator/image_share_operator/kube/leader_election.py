@@ -34,7 +34,7 @@ FAILURES = (KubeError, TimeoutError, *UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class LeaseTiming:
     """How long everything takes; `duration` must be longer than `deadline`, that than `renew`."""
 
     duration: timedelta = timedelta(seconds=15)
@@ -53,7 +53,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class LeaderElectionRecord:
     """A Lease (coordination.k8s.io/v1) as far as it matters here.
 
     Attributes:
@@ -74,11 +74,11 @@ class Record:
 class Lock(Protocol):
     """One Lease of the API server. All methods raise `KubeError`."""
 
-    async def read(self) -> Record | None:
+    async def read(self) -> LeaderElectionRecord | None:
         """The Lease as it is; ``None`` when there is none."""
         ...
 
-    async def write(self, record: Record) -> None:
+    async def write(self, record: LeaderElectionRecord) -> None:
         """Create it, or replace exactly the version that the record names."""
         ...
 
@@ -89,7 +89,7 @@ def elapsed_s() -> float:
     return time.clock_gettime(clock)
 
 
-class Election:
+class LeaderElector:
     """One candidate.
 
     Args:
@@ -103,15 +103,15 @@ class Election:
         leases: Lock,
         identity: str,
         *,
-        timing: Timing | None = None,
+        timing: LeaseTiming | None = None,
         clock: Callable[[], float] = elapsed_s,
     ) -> None:
         self._leases = leases
         self._identity = identity
-        self._timing = timing or Timing()
+        self._timing = timing or LeaseTiming()
         self._clock = clock
         self._renewed_at: float | None = None
-        self._seen: Record | None = None
+        self._seen: LeaderElectionRecord | None = None
         self._seen_at = 0.0
         self._told = ""
 
@@ -202,7 +202,7 @@ class Election:
         self._told = ""
         return True
 
-    def _note(self, found: Record | None) -> None:
+    def _note(self, found: LeaderElectionRecord | None) -> None:
         if found == self._seen:
             return
         if found is not None and self._held_by_another(found):
@@ -211,11 +211,11 @@ class Election:
                 log.info("waits: %s holds the Lease", found.holder)
         self._seen, self._seen_at = found, self._clock()
 
-    def _held_by_another(self, record: Record | None = None) -> bool:
+    def _held_by_another(self, record: LeaderElectionRecord | None = None) -> bool:
         known = record or self._seen
         return known is not None and known.holder not in ("", self._identity)
 
-    def _free(self, found: Record | None) -> bool:
+    def _free(self, found: LeaderElectionRecord | None) -> bool:
         return found is None or not self._held_by_another(found) or self._expires_in_s() <= 0
 
     def _expires_in_s(self) -> float:
@@ -234,10 +234,10 @@ class Election:
             return 0.0
         return self._renewed_at + self._timing.deadline.total_seconds() - self._clock()
 
-    def _mine(self, found: Record | None) -> Record:
+    def _mine(self, found: LeaderElectionRecord | None) -> LeaderElectionRecord:
         now = zulu(datetime.now(UTC), "microseconds")
         same = found is not None and found.holder == self._identity
-        return Record(
+        return LeaderElectionRecord(
             holder=self._identity,
             duration=self._timing.duration,
             acquired=found.acquired if found is not None and same else now,
@@ -267,14 +267,14 @@ class LeaseLock:
         self._namespace = namespace
         self._name = name
 
-    async def read(self) -> Record | None:
+    async def read(self) -> LeaderElectionRecord | None:
         """The Lease as it is; ``None`` when there is none."""
         try:
             found = await self._call("get", self._name)
         except ObjectGoneError:
             return None
         spec = cast("dict[str, Any]", found.get("spec") or {})
-        return Record(
+        return LeaderElectionRecord(
             holder=spec.get("holderIdentity") or "",
             duration=timedelta(seconds=spec.get("leaseDurationSeconds") or 0),
             acquired=spec.get("acquireTime") or "",
@@ -283,7 +283,7 @@ class LeaseLock:
             version=found["metadata"]["resourceVersion"],
         )
 
-    async def write(self, record: Record) -> None:
+    async def write(self, record: LeaderElectionRecord) -> None:
         """Create it, or replace exactly the version that the record names."""
         if record.version:
             await self._call("update", self._name, body=self._body(record))
@@ -300,7 +300,7 @@ class LeaseLock:
             body=body,
         )
 
-    def _body(self, record: Record) -> dict[str, Any]:
+    def _body(self, record: LeaderElectionRecord) -> dict[str, Any]:
         metadata = {"name": self._name, "namespace": self._namespace}
         if record.version:
             metadata["resourceVersion"] = record.version

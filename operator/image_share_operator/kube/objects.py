@@ -8,7 +8,7 @@ from typing import Any, cast
 from image_share_operator.api.errors import ObjectGoneError
 from image_share_operator.api.secret import Secret
 from image_share_operator.api.types import API_VERSION, FINALIZER, GROUP, KIND, PLURAL, VERSION, Key
-from image_share_operator.flowcontrol.limiter import Gates, Limits
+from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.kube.client import APPLY, MERGE, ApiServer, path
 
 FIELD_MANAGER = "image-share-operator"
@@ -21,14 +21,14 @@ AT_ONCE = 16
 API server, where each connection also costs this process 0.3 MB."""
 
 
-class Kube:
+class ObjectClient:
     """The calls that a pass makes. Errors are `KubeError`; which one says what to do."""
 
     def __init__(self, api: ApiServer, *, may_write: Callable[[], None] = lambda: None) -> None:
         """Keep ``may_write``: it raises when this process may not write any more."""
         self._api = api
         self._may_write = may_write
-        self._gates = Gates(Limits(at_once=AT_ONCE))
+        self._gates = Limiters(Limits(at_once=AT_ONCE))
 
     async def write_status(
         self, key: Key, version: int, status: Mapping[str, Any]

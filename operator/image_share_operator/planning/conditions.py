@@ -13,7 +13,7 @@ from image_share_operator.api.types import (
     Job,
     Status,
 )
-from image_share_operator.planning.model import Outlook, Standing
+from image_share_operator.planning.model import Progress, ReadySummary
 
 PROGRESS_AFTER = timedelta(seconds=10)
 """Below this age of a job its way from INIT to RUNNING is not worth a write: most jobs are
@@ -21,7 +21,7 @@ done before a person has looked (documented samples take 0.6-2.5 s)."""
 
 
 def render(  # noqa: PLR0913 - the parts of one status
-    standing: Standing,
+    standing: ReadySummary,
     *,
     old: Status,
     job: Job | None,
@@ -74,7 +74,7 @@ def says_something_new(new: Status, written: Status, now: datetime) -> bool:
     return not (young and replace(new, job=written.job) == written)
 
 
-def _conditions(standing: Standing, generation: int, now: datetime) -> list[Condition]:
+def _conditions(standing: ReadySummary, generation: int, now: datetime) -> list[Condition]:
     message = intern(standing.message)
 
     def condition(kind: ConditionType, status: str, reason: Reason) -> Condition:
@@ -89,12 +89,12 @@ def _conditions(standing: Standing, generation: int, now: datetime) -> list[Cond
 
     ready = condition(ConditionType.READY, standing.ready, standing.reason)
     match standing.outlook:
-        case Outlook.SETTLED:
+        case Progress.SETTLED:
             return [ready]
-        case Outlook.MOVING:
+        case Progress.MOVING:
             reason = standing.moving or standing.reason
             return [ready, condition(ConditionType.RECONCILING, "True", reason)]
-        case Outlook.STALLED:
+        case Progress.STALLED:
             return [ready, condition(ConditionType.STALLED, "True", standing.reason)]
 
 

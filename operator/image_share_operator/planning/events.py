@@ -7,7 +7,7 @@ from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType, Job, Key, Status
 
 
-class Type(StrEnum):
+class EventType(StrEnum):
     """The two types that Kubernetes knows."""
 
     NORMAL = "Normal"
@@ -25,7 +25,7 @@ class Event:
     key: Key
     uid: str
     generation: int
-    type: Type
+    type: EventType
     reason: str
     action: str
     note: str
@@ -55,9 +55,9 @@ def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, .
     if ready is None or (before is not None and before.reason is ready.reason):
         return ()
     if ready.reason in _GOOD:
-        kind, action = Type.NORMAL, "Verify"
+        kind, action = EventType.NORMAL, "Verify"
     elif ready.reason in _BAD:
-        kind, action = Type.WARNING, "Reconcile"
+        kind, action = EventType.WARNING, "Reconcile"
     else:
         return ()
     event = Event(
@@ -79,7 +79,7 @@ def submitted(key: Key, uid: str, job: Job, images: int) -> Event:
         key=key,
         uid=uid,
         generation=job.generation,
-        type=Type.NORMAL,
+        type=EventType.NORMAL,
         reason="Submitted",
         action="Submit",
         note=note,
@@ -95,7 +95,7 @@ def drifted(key: Key, uid: str, generation: int, images: tuple[str, ...]) -> Eve
         key=key,
         uid=uid,
         generation=generation,
-        type=Type.WARNING,
+        type=EventType.WARNING,
         reason="DriftDetected",
         action="Submit",
         note=note,

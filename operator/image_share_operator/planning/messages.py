@@ -23,11 +23,18 @@ from image_share_operator.api.types import (
 )
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning import requeue
-from image_share_operator.planning.model import Facts, Outcome, Outlook, Report, Standing, Verdict
+from image_share_operator.planning.model import (
+    ImageState,
+    Observation,
+    Progress,
+    ReadySummary,
+    Report,
+    Verdict,
+)
 from image_share_operator.planning.requeue import Policy
 
 
-def suspended(desired: Desired, facts: Facts) -> Report:
+def suspended(desired: Desired, facts: Observation) -> Report:
     """Keep the last known value; True only if it is known of what this spec asks for."""
     said = facts.status.condition(ConditionType.READY)
     if _all_known(desired, facts):
@@ -37,11 +44,11 @@ def suspended(desired: Desired, facts: Facts) -> Report:
     else:
         ready, reason = "Unknown", Reason.PROGRESSING
     message = "Suspended: nothing is sent to the cloud while spec.suspend is true."
-    standing = Standing(ready=ready, reason=reason, message=message, outlook=Outlook.SETTLED)
+    standing = ReadySummary(ready=ready, reason=reason, message=message, outlook=Progress.SETTLED)
     return Report(standing=standing, again=None)
 
 
-def _all_known(desired: Desired, facts: Facts) -> bool:
+def _all_known(desired: Desired, facts: Observation) -> bool:
     """Whether all images are known to be as wanted, and no job is about to change that."""
     known = {row.id: row for row in facts.status.images}
     job, batch = facts.job, facts.status.unanswered
@@ -55,18 +62,18 @@ def _all_known(desired: Desired, facts: Facts) -> bool:
     )
 
 
-def submitted(desired: Desired, images: int) -> Standing:
+def submitted(desired: Desired, images: int) -> ReadySummary:
     """Say that a job is under way."""
     what = "accept" if desired.decision is Decision.ACCEPT else "reject"
-    return Standing(
+    return ReadySummary(
         ready="False",
         reason=Reason.JOB_RUNNING,
         message=f"Waiting for the job that was asked to {what} {_count(images)}.",
-        outlook=Outlook.MOVING,
+        outlook=Progress.MOVING,
     )
 
 
-def running(desired: Desired, job: Job, facts: Facts, now: datetime) -> Report:
+def running(desired: Desired, job: Job, facts: Observation, now: datetime) -> Report:
     """Say that the job has not settled, and when to ask again."""
     carried = sum(row.job_id == job.id for row in facts.status.images)
     return Report(
@@ -75,7 +82,7 @@ def running(desired: Desired, job: Job, facts: Facts, now: datetime) -> Report:
     )
 
 
-def overdue(desired: Desired, job: Job, facts: Facts, policy: Policy) -> Report:
+def overdue(desired: Desired, job: Job, facts: Observation, policy: Policy) -> Report:
     """Report a job past its timeout; the members may tell better news than the job."""
     images = tuple(
         _row(image, (facts.members or {})[image], facts.status, message=None)
@@ -93,8 +100,8 @@ def overdue(desired: Desired, job: Job, facts: Facts, policy: Policy) -> Report:
         f"{_words(desired.timeout)}: raise the timeout, change the spec to send a new job, or "
         "ask the cloud's support about this one."
     )
-    standing = Standing(
-        ready="False", reason=Reason.JOB_TIMEOUT, message=message, outlook=Outlook.STALLED
+    standing = ReadySummary(
+        ready="False", reason=Reason.JOB_TIMEOUT, message=message, outlook=Progress.STALLED
     )
     return Report(standing=standing, again=policy.overdue_poll, images=images)
 
@@ -108,7 +115,7 @@ def _as_wanted(membership: Membership, desired: Desired) -> bool:
 
 def judged(
     desired: Desired,
-    facts: Facts,
+    facts: Observation,
     verdicts: tuple[Verdict, ...],
     now: datetime,
     policy: Policy,
@@ -116,25 +123,25 @@ def judged(
     """Fold the verdicts of all images into one report; there is nothing to send."""
     images = rows(verdicts, facts.status)
     found = {v.outcome for v in verdicts}
-    if Outcome.SETTLING in found:
+    if ImageState.SETTLING in found:
         age = now - (facts.settled_at or now)
         return Report(
-            standing=submitted(desired, sum(v.outcome is Outcome.SETTLING for v in verdicts)),
+            standing=submitted(desired, sum(v.outcome is ImageState.SETTLING for v in verdicts)),
             again=requeue.settle_after(age),
             images=images,
         )
-    if Outcome.UNANSWERED in found:
+    if ImageState.UNANSWERED in found:
         return _in_doubt(desired, facts, images, now)
     share_again = requeue.share_after(
         _waited(facts.status, now), first=policy.share_poll, most=desired.interval
     )
-    if Outcome.FAILED in found:
+    if ImageState.FAILED in found:
         retry_at = _retry_at(facts, now, policy)
-        waiting = Outcome.NOT_SHARED in found
+        waiting = ImageState.NOT_SHARED in found
         again = min(retry_at - now, share_again) if waiting else retry_at - now
         standing = _failed(facts, verdicts, waiting=waiting)
         return Report(standing=standing, again=again, images=images, retry_at=retry_at)
-    if Outcome.NOT_SHARED in found:
+    if ImageState.NOT_SHARED in found:
         return Report(standing=_not_shared(desired, verdicts), again=share_again, images=images)
     drift_look = (
         requeue.next_round(now, desired.interval, desired.project_id, facts.jitter)
@@ -146,21 +153,21 @@ def judged(
     )
 
 
-def outcome_unknown(decision: Decision) -> Standing:
+def outcome_unknown(decision: Decision) -> ReadySummary:
     """Say that a batch was sent, and that nobody knows whether it was taken."""
-    return Standing(
+    return ReadySummary(
         ready="False",
         reason=Reason.JOB_RUNNING,
         message=(
             f"A batch was sent to {decision.lower()} images, and its answer was lost: looking "
             "whether it was done before anything else is sent, for a minute at most."
         ),
-        outlook=Outlook.MOVING,
+        outlook=Progress.MOVING,
     )
 
 
 def _in_doubt(
-    desired: Desired, facts: Facts, images: tuple[ImageStatus, ...], now: datetime
+    desired: Desired, facts: Observation, images: tuple[ImageStatus, ...], now: datetime
 ) -> Report:
     """Look again; the words stay those in which the trouble was told."""
     batch, said = facts.status.unanswered, facts.status.condition(ConditionType.READY)
@@ -175,25 +182,25 @@ def _in_doubt(
     return Report(standing=standing, again=requeue.settle_after(age), images=images)
 
 
-def failed_pass(error: OperatorError) -> Standing:
+def failed_pass(error: OperatorError) -> ReadySummary:
     """What to say when a pass ended in an error."""
     if isinstance(error, TerminalError):
-        return Standing(
-            ready="False", reason=error.reason, message=str(error), outlook=Outlook.STALLED
+        return ReadySummary(
+            ready="False", reason=error.reason, message=str(error), outlook=Progress.STALLED
         )
     reason = error.reason if isinstance(error, RetryableError) else Reason.CLOUD_UNAVAILABLE
-    return Standing(
+    return ReadySummary(
         ready="False",
         reason=reason,
         message=f"{error}; tried again by itself.",
-        outlook=Outlook.MOVING,
+        outlook=Progress.MOVING,
     )
 
 
-def leaving(standing: Standing) -> Standing:
+def leaving(standing: ReadySummary) -> ReadySummary:
     """The same, of a resource that is being deleted and rejects its shares first."""
     held = ""
-    if standing.outlook is not Outlook.MOVING:
+    if standing.outlook is not Progress.MOVING:
         end = "" if standing.message.endswith(".") else "."
         way = f'kubectl annotate {PLURAL} NAME {SKIP_REJECT}="true"'
         held = f"{end} To let it go all the same: {way}."
@@ -205,10 +212,10 @@ def leaving(standing: Standing) -> Standing:
     )
 
 
-def invalid_spec(error: OperatorError) -> Standing:
+def invalid_spec(error: OperatorError) -> ReadySummary:
     """What to say of a spec that can't be served."""
-    return Standing(
-        ready="False", reason=Reason.INVALID_REQUEST, message=str(error), outlook=Outlook.STALLED
+    return ReadySummary(
+        ready="False", reason=Reason.INVALID_REQUEST, message=str(error), outlook=Progress.STALLED
     )
 
 
@@ -223,7 +230,7 @@ def rows(verdicts: tuple[Verdict, ...], status: Status) -> tuple[ImageStatus, ..
 
 def _told(verdict: Verdict) -> str | None:
     """The message of a row: a suspect is not yet guilty."""
-    return None if verdict.outcome is Outcome.SUSPECT else verdict.message
+    return None if verdict.outcome is ImageState.SUSPECT else verdict.message
 
 
 def _row(image: str, membership: Membership, status: Status, *, message: str | None) -> ImageStatus:
@@ -231,7 +238,7 @@ def _row(image: str, membership: Membership, status: Status, *, message: str | N
     return ImageStatus(id=image, membership=membership, job_id=job, message=message)
 
 
-def _retry_at(facts: Facts, now: datetime, policy: Policy) -> datetime:
+def _retry_at(facts: Observation, now: datetime, policy: Policy) -> datetime:
     if facts.retry_at is not None and facts.retry_at > now:
         return facts.retry_at
     jitter = _jitter(facts)
@@ -240,13 +247,13 @@ def _retry_at(facts: Facts, now: datetime, policy: Policy) -> datetime:
     return now + backoff.spread(policy.slow_retry, jitter)
 
 
-def _jitter(facts: Facts) -> float:
+def _jitter(facts: Observation) -> float:
     """The same for all whom the job carried: they come back together, and share a batch again."""
     job = facts.status.job
     return facts.jitter if job is None or facts.refused else crc32(job.id.encode()) / 2**32
 
 
-def _may_pass(facts: Facts) -> bool:
+def _may_pass(facts: Observation) -> bool:
     """Whether the failure may pass by itself; a PUT that was just refused will be again."""
     return facts.retryable and not facts.refused
 
@@ -259,50 +266,50 @@ def _waited(status: Status, now: datetime) -> timedelta:
     return now - said.last_transition_time
 
 
-def _failed(facts: Facts, verdicts: tuple[Verdict, ...], *, waiting: bool) -> Standing:
-    bad = [v for v in verdicts if v.outcome is Outcome.FAILED]
+def _failed(facts: Observation, verdicts: tuple[Verdict, ...], *, waiting: bool) -> ReadySummary:
+    bad = [v for v in verdicts if v.outcome is ImageState.FAILED]
     moving = _may_pass(facts) or waiting
     if len(bad) < len(verdicts):
         reason = Reason.PARTIALLY_FAILED
     else:
         reason = Reason.CLOUD_UNAVAILABLE if _may_pass(facts) else Reason.INVALID_REQUEST
     remedy = "tried again by itself" if moving else "mend the cause, then change spec or Secret"
-    return Standing(
+    return ReadySummary(
         ready="False",
         reason=reason,
         message=(
             f"{len(bad)} of {_count(len(verdicts))} failed, first {bad[0].image}: "
             f"{bad[0].message}; {remedy} (all in status.images)."
         ),
-        outlook=Outlook.MOVING if moving else Outlook.STALLED,
+        outlook=Progress.MOVING if moving else Progress.STALLED,
         moving=Reason.WAITING_FOR_SHARE if waiting else None,
     )
 
 
-def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> Standing:
-    absent = [v.image for v in verdicts if v.outcome is Outcome.NOT_SHARED]
+def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> ReadySummary:
+    absent = [v.image for v in verdicts if v.outcome is ImageState.NOT_SHARED]
     others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
     verb = "are" if others else "is"
-    return Standing(
+    return ReadySummary(
         ready="False",
         reason=Reason.NOT_SHARED,
         message=(
             f"Image {absent[0]}{others} {verb} not shared with project {desired.project_id}: ask "
             "the owner to share, or take it off spec.images; looked at again by itself."
         ),
-        outlook=Outlook.MOVING,
+        outlook=Progress.MOVING,
         moving=Reason.WAITING_FOR_SHARE,
     )
 
 
-def _done(desired: Desired) -> Standing:
+def _done(desired: Desired) -> ReadySummary:
     reason = _answered(desired.decision)
     images = _count(len(desired.images))
-    return Standing(
+    return ReadySummary(
         ready="True",
         reason=reason,
         message=f"{images} {reason.lower()} in project {desired.project_id}.",
-        outlook=Outlook.SETTLED,
+        outlook=Progress.SETTLED,
     )
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from image_share_operator.api.jobs import ALONE, Company, Leftover
+from image_share_operator.api.jobs import NO_PEERS, BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ImageStatus, Job, Membership, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Observation:
     """All that a pass knows so far.
 
     Attributes:
@@ -37,7 +37,7 @@ class Facts:
     job_asked: bool = False
     job_unknown: bool = False
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
-    company: Company = ALONE
+    company: BatchPeers = NO_PEERS
     retryable: bool = False
     divisible: bool = True
     members: Mapping[str, Membership] | None = None
@@ -55,7 +55,7 @@ class Facts:
         return None if self.job_unknown else self.status.job
 
 
-class Outcome(Enum):
+class ImageState(Enum):
     """Where one image stands."""
 
     DONE = auto()
@@ -86,13 +86,13 @@ class Verdict:
     """
 
     image: str
-    outcome: Outcome
+    outcome: ImageState
     membership: Membership
     message: str | None = None
     leftover_of: str | None = None
 
 
-class Outlook(Enum):
+class Progress(Enum):
     """What happens if nobody does anything."""
 
     SETTLED = auto()
@@ -104,7 +104,7 @@ class Outlook(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ReadySummary:
     """What the conditions shall say.
 
     Attributes:
@@ -115,19 +115,19 @@ class Standing:
     ready: str
     reason: Reason
     message: str
-    outlook: Outlook
+    outlook: Progress
     moving: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Follow:
+class PollJob:
     """Ask the cloud for the job."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ReadMemberships:
     """Ask the cloud for the memberships of these images."""
 
     images: tuple[str, ...]
@@ -135,7 +135,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
-    """Send one batch: at most `Facts.batch_limit` images of the spec.
+    """Send one batch: at most `Observation.batch_limit` images of the spec.
 
     Attributes:
         verdicts: of all images of the spec, in its order.
@@ -144,12 +144,12 @@ class Submit:
 
     images: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
-    leftover: Leftover | None = None
+    leftover: RetryGroup | None = None
 
     @property
     def drifted(self) -> tuple[str, ...]:
         """The images that someone changed behind the operator's back."""
-        return tuple(v.image for v in self.verdicts if v.outcome is Outcome.DRIFTED)
+        return tuple(v.image for v in self.verdicts if v.outcome is ImageState.DRIFTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,15 +159,15 @@ class Report:
     Attributes:
         images: the rows to report; ``None`` leaves the known ones as they are.
         again: until the next pass; ``None`` for none without a change.
-        retry_at: see `Facts.retry_at`.
+        retry_at: see `Observation.retry_at`.
         finished: whether a resource that is being deleted may go.
     """
 
-    standing: Standing
+    standing: ReadySummary
     again: timedelta | None
     images: tuple[ImageStatus, ...] | None = None
     retry_at: datetime | None = None
     finished: bool = False
 
 
-Step = Follow | Look | Submit | Report
+Step = PollJob | ReadMemberships | Submit | Report

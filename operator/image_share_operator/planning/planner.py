@@ -8,22 +8,30 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from image_share_operator.api.jobs import Leftover
+from image_share_operator.api.jobs import RetryGroup
 from image_share_operator.api.types import (
     Desired,
     ImageStatus,
+    InDoubtBatch,
     Job,
     JobState,
     Membership,
-    Unanswered,
 )
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning import messages
-from image_share_operator.planning.model import Facts, Follow, Look, Outcome, Step, Submit, Verdict
+from image_share_operator.planning.model import (
+    ImageState,
+    Observation,
+    PollJob,
+    ReadMemberships,
+    Step,
+    Submit,
+    Verdict,
+)
 from image_share_operator.planning.requeue import Policy
 
 
-def next_step(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> Step:
+def next_step(desired: Desired, facts: Observation, now: datetime, policy: Policy) -> Step:
     """Say what to do next so that the memberships move towards ``desired``.
 
     Args:
@@ -34,45 +42,48 @@ def next_step(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> 
     job = facts.job
     if job is not None and not job.state.settled:
         if not facts.job_asked:
-            return Follow(job)
+            return PollJob(job)
         if now < job.submitted_at + desired.timeout:
             return messages.running(desired, job, facts, now)
         if facts.members is None:
-            return Look(desired.images)
+            return ReadMemberships(desired.images)
         if job.generation == desired.generation:
             return messages.overdue(desired, job, facts, policy)
         # The spec changed after the job got stuck: the job is history, the members are not.
     if facts.members is None:
-        return Look(desired.images)
+        return ReadMemberships(desired.images)
     verdicts = judge(desired, facts, now, policy)
     return _submit(verdicts, facts, now) or messages.judged(desired, facts, verdicts, now, policy)
 
 
-def judge(desired: Desired, facts: Facts, now: datetime, policy: Policy) -> tuple[Verdict, ...]:
+def judge(
+    desired: Desired, facts: Observation, now: datetime, policy: Policy
+) -> tuple[Verdict, ...]:
     """Say where each image of the spec stands, in its order, given fresh memberships."""
-    judge_image = _Judge(desired, facts, now, policy)
+    judge_image = _ImageJudge(desired, facts, now, policy)
     known = {row.id: row for row in facts.status.images}
     members: Mapping[str, Membership] = facts.members or {}
     verdicts = tuple(
         judge_image(image, members.get(image, Membership.NOT_SHARED), known.get(image))
         for image in desired.images
     )
-    suspects = [v for v in verdicts if v.outcome is Outcome.SUSPECT]
+    suspects = [v for v in verdicts if v.outcome is ImageState.SUSPECT]
     if _divisible(facts) and (len(suspects) > 1 or facts.company.shared):
         return verdicts
     return tuple(
-        replace(v, outcome=Outcome.FAILED) if v.outcome is Outcome.SUSPECT else v for v in verdicts
+        replace(v, outcome=ImageState.FAILED) if v.outcome is ImageState.SUSPECT else v
+        for v in verdicts
     )
 
 
 def still_unanswered(
-    desired: Desired, facts: Facts, now: datetime, policy: Policy
-) -> Unanswered | None:
+    desired: Desired, facts: Observation, now: datetime, policy: Policy
+) -> InDoubtBatch | None:
     """What is left of the batch without an answer once its images were looked at."""
     batch = facts.status.unanswered
     if batch is None or facts.members is None:
         return batch
-    judge_image = _Judge(desired, facts, now, policy)
+    judge_image = _ImageJudge(desired, facts, now, policy)
     known = {row.id: row for row in facts.status.images}
     left = tuple(
         image
@@ -83,21 +94,21 @@ def still_unanswered(
     return replace(batch, images=left) if left else None
 
 
-def _divisible(facts: Facts) -> bool:
+def _divisible(facts: Observation) -> bool:
     """Whether it is worth to find out which image spoils it: what may pass has its time first."""
     return facts.divisible and (not facts.retryable or _tried_enough(facts))
 
 
-def _tried_enough(facts: Facts) -> bool:
+def _tried_enough(facts: Observation) -> bool:
     return facts.failures >= backoff.MAX_QUICK_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
-class _Judge:
+class _ImageJudge:
     """The judgement of one image; holds what is the same for all images of a spec."""
 
     desired: Desired
-    facts: Facts
+    facts: Observation
     now: datetime
     policy: Policy
 
@@ -105,7 +116,7 @@ class _Judge:
         """Judge in this order: what the cloud shows, what was found out, what a job said."""
         outcome, message = self._outcome(image, membership, known)
         same = self.facts.status.observed_generation == self.desired.generation
-        left = known.job_id if known and same and outcome is Outcome.MISSING else None
+        left = known.job_id if known and same and outcome is ImageState.MISSING else None
         return Verdict(
             image=image,
             outcome=outcome,
@@ -116,7 +127,7 @@ class _Judge:
 
     def _outcome(
         self, image: str, membership: Membership, known: ImageStatus | None
-    ) -> tuple[Outcome, str | None]:
+    ) -> tuple[ImageState, str | None]:
         job = self._carrier(known)
         if membership is Membership.NOT_SHARED:
             return self._not_shared()
@@ -125,34 +136,34 @@ class _Judge:
         batch = self.facts.status.unanswered
         if batch is not None and self.still_unanswered(batch, image, membership, known):
             if self._looked_for(batch):
-                return Outcome.UNANSWERED, None
+                return ImageState.UNANSWERED, None
             undone = True
         if membership is self.desired.decision.wanted and not undone:
-            return Outcome.DONE, None
+            return ImageState.DONE, None
         if image in self.facts.refused:
-            return Outcome.FAILED, self.facts.refused[image]
+            return ImageState.FAILED, self.facts.refused[image]
         if undone or known is None:
-            return Outcome.MISSING, None
+            return ImageState.MISSING, None
         return self._known_outcome(known, job)
 
-    def _known_outcome(self, known: ImageStatus, job: Job | None) -> tuple[Outcome, str | None]:
+    def _known_outcome(self, known: ImageStatus, job: Job | None) -> tuple[ImageState, str | None]:
         """Judge an image that is not as wanted, by what was found out about it before."""
         if known.membership is self.desired.decision.wanted:
-            return Outcome.DRIFTED, None
+            return ImageState.DRIFTED, None
         if job is not None and known.message is None and self._settles(known.id, job):
-            return Outcome.SETTLING, None  # before any retry, which would send it twice
+            return ImageState.SETTLING, None  # before any retry, which would send it twice
         if self.facts.retry_at is not None and self.now >= self.facts.retry_at:
-            return Outcome.MISSING, None
+            return ImageState.MISSING, None
         if self._failed_before(known):
-            return Outcome.FAILED, known.message
+            return ImageState.FAILED, known.message
         if self._lost(known):
-            return Outcome.FAILED, f"the cloud does not know job {known.job_id} any more"
+            return ImageState.FAILED, f"the cloud does not know job {known.job_id} any more"
         if job is None:
-            return Outcome.MISSING, None
+            return ImageState.MISSING, None
         return self._by_job(known.id, job)
 
     def still_unanswered(
-        self, batch: Unanswered, image: str, membership: Membership, known: ImageStatus | None
+        self, batch: InDoubtBatch, image: str, membership: Membership, known: ImageStatus | None
     ) -> bool:
         """Whether the image's part in a batch without an answer is still unknown.
 
@@ -169,7 +180,7 @@ class _Judge:
         came_true = membership is batch.decision.wanted and not undone
         return not came_true and self._looked_for(batch)
 
-    def _looked_for(self, batch: Unanswered) -> bool:
+    def _looked_for(self, batch: InDoubtBatch) -> bool:
         """Whether nothing is sent yet; a time out of all bounds is of a clock that was wrong."""
         return timedelta() < batch.until - self.now < 2 * self.policy.lag
 
@@ -194,11 +205,11 @@ class _Judge:
         done = job.state is JobState.SUCCESS and image not in self.facts.failed_rows
         return done and self._may_show_late()
 
-    def _not_shared(self) -> tuple[Outcome, str | None]:
+    def _not_shared(self) -> tuple[ImageState, str | None]:
         if self.desired.leaving:
-            return Outcome.DONE, None  # there is nothing left to reject
+            return ImageState.DONE, None  # there is nothing left to reject
         project = self.desired.project_id
-        return Outcome.NOT_SHARED, f"not shared with project {project}; its owner must share it"
+        return ImageState.NOT_SHARED, f"not shared with project {project}; its owner must share it"
 
     def _carrier(self, known: ImageStatus | None) -> Job | None:
         """The latest job, if it carried the image.
@@ -228,33 +239,33 @@ class _Judge:
             and self.facts.status.observed_generation == self.desired.generation
         )
 
-    def _by_job(self, image: str, job: Job) -> tuple[Outcome, str | None]:
+    def _by_job(self, image: str, job: Job) -> tuple[ImageState, str | None]:
         """Judge an image that the latest job carried and that is not as wanted."""
         row = self.facts.failed_rows.get(image)
         match job.state:
             case JobState.INIT | JobState.RUNNING:
-                return Outcome.MISSING, None  # stuck, and the spec changed since
+                return ImageState.MISSING, None  # stuck, and the spec changed since
             case JobState.SUCCESS:
                 if row is not None:
-                    return Outcome.FAILED, f"job {job.id}: {row}"
+                    return ImageState.FAILED, f"job {job.id}: {row}"
                 if self._may_show_late():
-                    return Outcome.SETTLING, None
+                    return ImageState.SETTLING, None
                 if job.generation != self.desired.generation:
-                    return Outcome.MISSING, None
+                    return ImageState.MISSING, None
                 said = "reported success, but the membership did not change"
-                return Outcome.FAILED, f"job {job.id} {said}"
+                return ImageState.FAILED, f"job {job.id} {said}"
             case JobState.FAIL:
                 if job.generation != self.desired.generation:
-                    return Outcome.MISSING, None
+                    return ImageState.MISSING, None
                 words = " ".join(filter(None, (job.error_code, job.fail_reason, row)))
                 if row is None and self.facts.company.named:
-                    return Outcome.MISSING, None  # the job named others
-                blamed = Outcome.SUSPECT if row is None else Outcome.FAILED
+                    return ImageState.MISSING, None  # the job named others
+                blamed = ImageState.SUSPECT if row is None else ImageState.FAILED
                 return blamed, f"job {job.id} failed: {words or 'no reason given'}"
         assert_never(job.state)
 
 
-def _submit(verdicts: tuple[Verdict, ...], facts: Facts, now: datetime) -> Submit | None:
+def _submit(verdicts: tuple[Verdict, ...], facts: Observation, now: datetime) -> Submit | None:
     """Choose what the next PUT carries; ``None`` when there is nothing to send.
 
     Nothing is sent while a membership may still show: the new job would take the place of the
@@ -263,18 +274,18 @@ def _submit(verdicts: tuple[Verdict, ...], facts: Facts, now: datetime) -> Submi
     where all of it is known. What is left over from a failed job is not mixed with others: it may
     hold the next culprit.
     """
-    unsettled = (Outcome.SETTLING, Outcome.UNANSWERED)
+    unsettled = (ImageState.SETTLING, ImageState.UNANSWERED)
     if any(v.outcome in unsettled for v in verdicts) or _tried_again_first(verdicts, facts):
         return None
-    suspects = tuple(v.image for v in verdicts if v.outcome is Outcome.SUSPECT)
+    suspects = tuple(v.image for v in verdicts if v.outcome is ImageState.SUSPECT)
     if suspects and facts.job is not None:
         size = len(suspects) if facts.company.shared else len(suspects) // 2
         return Submit(
             images=suspects[: min(facts.batch_limit, size)],
             verdicts=verdicts,
-            leftover=Leftover(job_id=facts.job.id, suspect=True),
+            leftover=RetryGroup(job_id=facts.job.id, suspect=True),
         )
-    wanted = [v for v in verdicts if v.outcome in (Outcome.MISSING, Outcome.DRIFTED)]
+    wanted = [v for v in verdicts if v.outcome in (ImageState.MISSING, ImageState.DRIFTED)]
     if not wanted:
         return None
     origins = [v.leftover_of for v in wanted]
@@ -284,15 +295,15 @@ def _submit(verdicts: tuple[Verdict, ...], facts: Facts, now: datetime) -> Submi
     return Submit(
         images=tuple(v.image for v in wanted if v.leftover_of == origin)[: facts.batch_limit],
         verdicts=verdicts,
-        leftover=None if origin is None else Leftover(job_id=origin, suspect=False, retry=retry),
+        leftover=None if origin is None else RetryGroup(job_id=origin, suspect=False, retry=retry),
     )
 
 
-def _tried_again_first(verdicts: tuple[Verdict, ...], facts: Facts) -> bool:
+def _tried_again_first(verdicts: tuple[Verdict, ...], facts: Observation) -> bool:
     """Whether the latest job failed in a way that may pass, and whom for nobody knows yet."""
     job = facts.status.job
     if job is None or not facts.retryable or facts.company.named or _tried_enough(facts):
         return False
     carried = {row.id for row in facts.status.images if row.job_id == job.id}
-    waiting = {v.image for v in verdicts if v.outcome is Outcome.FAILED} - facts.refused.keys()
+    waiting = {v.image for v in verdicts if v.outcome is ImageState.FAILED} - facts.refused.keys()
     return bool(carried & waiting)

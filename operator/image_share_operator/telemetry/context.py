@@ -12,7 +12,7 @@ def _new_id() -> str:
 
 
 @dataclass(slots=True, kw_only=True)
-class Scope:
+class ReconcileContext:
     """One pass over one object.
 
     Attributes:
@@ -35,17 +35,17 @@ class Scope:
         }
 
 
-_current: ContextVar[Scope | None] = ContextVar("scope", default=None)
+_current: ContextVar[ReconcileContext | None] = ContextVar("scope", default=None)
 
 
-def enter(namespace: str, name: str) -> Scope:
+def enter(namespace: str, name: str) -> ReconcileContext:
     """Begin a pass; it lasts as long as the running task."""
-    scope = Scope(namespace=namespace, name=name)
+    scope = ReconcileContext(namespace=namespace, name=name)
     _current.set(scope)
     return scope
 
 
-def current() -> Scope | None:
+def current() -> ReconcileContext | None:
     """The pass that the running task is part of."""
     return _current.get()
 

@@ -163,7 +163,7 @@ class Views:
     tokens: Callable[[], float]
 
 
-class Live(Collector):
+class StateCollector(Collector):
     """Gauges that are not kept but looked up."""
 
     def __init__(self, views: Views) -> None:

@@ -13,7 +13,7 @@ from image_share_operator import __version__
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.client import UNANSWERED
-from image_share_operator.cloud.http.error_codes import Kind
+from image_share_operator.cloud.http.error_codes import RefusalKind
 
 PREFIX = "image_share_operator_"
 MANY = 30
@@ -93,7 +93,7 @@ def test_series_do_not_grow_with_the_objects(world: World, port: int) -> None:
     assert told["reason"] <= set(Reason)
     assert told["route"] <= {*routes.ALL, "other"}
     assert told["code"] <= {"2xx", "3xx", "4xx", "5xx", "none"}
-    assert told["error"] <= {*(kind.name.lower() for kind in Kind), *UNANSWERED}
+    assert told["error"] <= {*(kind.name.lower() for kind in RefusalKind), *UNANSWERED}
     assert told["result"] <= {"ok", "accepted", "refused", "failed", "gone"}
     assert told["version"] == {__version__}
     assert set(told) == {"ready", "reason", "route", "code", "error", "result", "version", "le"}

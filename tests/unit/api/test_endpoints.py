@@ -14,8 +14,8 @@ from image_share_operator.api.errors import InvalidSpecError, TerminalError
 from image_share_operator.api.fields import is_base_url
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Desired
-from image_share_operator.cloud.http.client import Caller
-from image_share_operator.cloud.http.transport import Clients
+from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.transport import HttpClients
 
 GOOD = "https://ims.test"
 
@@ -57,10 +57,10 @@ def test_host_that_passes_is_one_to_the_clients_too(host: str) -> None:
 @pytest.mark.parametrize("host", ["xn--a", "XN--A.de", "xn--", "300.1.1.1", "2130706433"])
 async def test_url_that_only_the_client_knows_to_be_none_is_told_in_words(host: str) -> None:
     second = timedelta(seconds=1)
-    clients = Clients.with_timeouts(connect=second, read=second)
+    clients = HttpClients.with_timeouts(connect=second, read=second)
     async with clients:
         client = clients.get()
-        caller = Caller(client=client, timeout=second)
+        caller = CloudHttpClient(client=client, timeout=second)
         for _ in range(8):  # more than open a circuit: there is nothing that an endpoint did wrong
             with pytest.raises(TerminalError, match=rf"^spec\.endpoints: https://{host}/") as told:
                 await caller.send(client.build_request("PUT", f"https://{host}/v1?q=1"))

@@ -17,7 +17,7 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Decision, JobState, Membership
 from image_share_operator.cloud.http import error_mapping
-from image_share_operator.cloud.http.error_codes import Kind, kind_of, kind_of_batch
+from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of, kind_of_batch
 from image_share_operator.cloud.http.payload import MAX_VALUES, error_of, one_line, parse_body
 from image_share_operator.cloud.iam import codec as iam_codec
 from image_share_operator.cloud.ims import codec
@@ -41,37 +41,37 @@ def answer(
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (400, "IMG.0060", Kind.THROTTLED),
-        (400, "IMG.0187", Kind.THROTTLED),
-        (429, "APIGW.0308", Kind.THROTTLED),
-        (429, None, Kind.THROTTLED),
-        (400, "IMG.0087", Kind.TOKEN),
-        (401, "APIGW.0301", Kind.TOKEN),
-        (401, "APIGW.0307", Kind.TOKEN),
-        (401, None, Kind.TOKEN),
-        (400, "IMG.0030", Kind.MISMATCH),
-        (400, "IMG.0026", Kind.DENIED),
-        (403, "IMG.0026", Kind.DENIED),
-        (403, None, Kind.DENIED),
-        (400, "IMG.0027", Kind.IMAGES),
-        (400, "IMG.0144", Kind.IMAGES),
-        (404, None, Kind.IMAGES),
-        (400, "IMG.0112", Kind.RETRY),
-        (500, None, Kind.RETRY),
-        (503, "APIGW.0613", Kind.RETRY),
-        (409, "IMG.0035", Kind.RETRY),
-        (413, "APIGW.0201", Kind.TOO_LARGE),
-        (494, None, Kind.INVALID),
-        (400, "IMG.0182", Kind.INVALID),
-        (400, "IMG.9999", Kind.INVALID),
-        (400, None, Kind.INVALID),
-        (302, None, Kind.INVALID),
-        (401, "IAM.0061", Kind.LOCKED),
-        (500, "IMG.0060", Kind.THROTTLED),
+        (400, "IMG.0060", RefusalKind.THROTTLED),
+        (400, "IMG.0187", RefusalKind.THROTTLED),
+        (429, "APIGW.0308", RefusalKind.THROTTLED),
+        (429, None, RefusalKind.THROTTLED),
+        (400, "IMG.0087", RefusalKind.TOKEN),
+        (401, "APIGW.0301", RefusalKind.TOKEN),
+        (401, "APIGW.0307", RefusalKind.TOKEN),
+        (401, None, RefusalKind.TOKEN),
+        (400, "IMG.0030", RefusalKind.MISMATCH),
+        (400, "IMG.0026", RefusalKind.DENIED),
+        (403, "IMG.0026", RefusalKind.DENIED),
+        (403, None, RefusalKind.DENIED),
+        (400, "IMG.0027", RefusalKind.IMAGES),
+        (400, "IMG.0144", RefusalKind.IMAGES),
+        (404, None, RefusalKind.IMAGES),
+        (400, "IMG.0112", RefusalKind.RETRY),
+        (500, None, RefusalKind.RETRY),
+        (503, "APIGW.0613", RefusalKind.RETRY),
+        (409, "IMG.0035", RefusalKind.RETRY),
+        (413, "APIGW.0201", RefusalKind.TOO_LARGE),
+        (494, None, RefusalKind.INVALID),
+        (400, "IMG.0182", RefusalKind.INVALID),
+        (400, "IMG.9999", RefusalKind.INVALID),
+        (400, None, RefusalKind.INVALID),
+        (302, None, RefusalKind.INVALID),
+        (401, "IAM.0061", RefusalKind.LOCKED),
+        (500, "IMG.0060", RefusalKind.THROTTLED),
     ],
 )
 def test_kind_of_looks_at_the_code_before_the_status(
-    status: int, code: str | None, kind: Kind
+    status: int, code: str | None, kind: RefusalKind
 ) -> None:
     assert kind_of(status, code) is kind
 
@@ -79,32 +79,32 @@ def test_kind_of_looks_at_the_code_before_the_status(
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (400, "IMG.0027", Kind.IMAGES),
-        (400, "IMG.0001", Kind.IMAGES),
-        (400, "IMG.0182", Kind.IMAGES),
-        (400, "IMG.9999", Kind.IMAGES),
-        (400, "IMG.0165", Kind.IMAGES),
-        (400, None, Kind.IMAGES),
-        (400, "IMG.0046", Kind.RETRY),
-        (400, "IMG.0060", Kind.THROTTLED),
-        (400, "IMG.0026", Kind.DENIED),
-        (400, "IMG.0030", Kind.MISMATCH),
-        (400, "IMG.0067", Kind.INVALID),
-        (404, "APIGW.0101", Kind.INVALID),
-        (405, None, Kind.INVALID),
-        (494, "APIGW.0201", Kind.INVALID),
-        (302, None, Kind.INVALID),
+        (400, "IMG.0027", RefusalKind.IMAGES),
+        (400, "IMG.0001", RefusalKind.IMAGES),
+        (400, "IMG.0182", RefusalKind.IMAGES),
+        (400, "IMG.9999", RefusalKind.IMAGES),
+        (400, "IMG.0165", RefusalKind.IMAGES),
+        (400, None, RefusalKind.IMAGES),
+        (400, "IMG.0046", RefusalKind.RETRY),
+        (400, "IMG.0060", RefusalKind.THROTTLED),
+        (400, "IMG.0026", RefusalKind.DENIED),
+        (400, "IMG.0030", RefusalKind.MISMATCH),
+        (400, "IMG.0067", RefusalKind.INVALID),
+        (404, "APIGW.0101", RefusalKind.INVALID),
+        (405, None, RefusalKind.INVALID),
+        (494, "APIGW.0201", RefusalKind.INVALID),
+        (302, None, RefusalKind.INVALID),
     ],
 )
 def test_kind_of_batch_takes_what_it_does_not_know_for_one_image(
-    status: int, code: str | None, kind: Kind
+    status: int, code: str | None, kind: RefusalKind
 ) -> None:
     assert kind_of_batch(status, code) is kind
 
 
 def test_question_for_one_member_does_not_take_what_it_does_not_know_for_no_share() -> None:
-    assert kind_of(400, "IMG.0046") is not Kind.IMAGES
-    assert kind_of(400, None) is not Kind.IMAGES
+    assert kind_of(400, "IMG.0046") is not RefusalKind.IMAGES
+    assert kind_of(400, None) is not RefusalKind.IMAGES
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from drive import KEY, Drive, spec
 from image_share_operator.api import status_json
 from image_share_operator.api.errors import InvalidSpecError
 from image_share_operator.api.types import Desired
-from image_share_operator.controller.object_store import Memory, Store
+from image_share_operator.controller.object_store import ObjectStore, RuntimeState
 
 
 def body(version: int = 1, **changes: Any) -> dict[str, Any]:
@@ -20,14 +20,14 @@ def body(version: int = 1, **changes: Any) -> dict[str, Any]:
 
 
 def test_store_asks_for_a_pass_over_a_new_object() -> None:
-    store = Store()
+    store = ObjectStore()
 
     assert store.observe(body()) == KEY
     assert len(store) == 1
 
 
 def test_store_ignores_an_event_that_is_not_newer() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(5))
 
     assert store.observe(body(5, metadata={"generation": 9})) is None
@@ -35,33 +35,33 @@ def test_store_ignores_an_event_that_is_not_newer() -> None:
 
 
 def test_store_compares_versions_as_numbers() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(9))
 
     assert store.observe(body(10, metadata={"generation": 2})) == KEY
 
 
 def test_store_asks_for_no_pass_when_only_labels_changed() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(1))
 
     assert store.observe(body(2, metadata={"labels": {"a": "b"}})) is None
 
 
 def test_store_asks_for_a_pass_when_someone_wrote_over_the_status() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(1))
 
     assert store.observe(body(2, status={"observedGeneration": 7})) == KEY
 
 
 def test_store_keeps_what_it_knows_of_the_status_when_an_older_one_comes() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(1))
     entry = store.get(KEY)
     assert entry is not None
     known = status_json.read({"observedGeneration": 1, "summary": "1/1"})
-    store.remember(entry, known=known, memory=Memory(generation=1), unsaved=True)
+    store.remember(entry, known=known, memory=RuntimeState(generation=1), unsaved=True)
 
     store.observe(body(2, metadata={"generation": 2}))
 
@@ -71,21 +71,21 @@ def test_store_keeps_what_it_knows_of_the_status_when_an_older_one_comes() -> No
 
 
 def test_store_starts_anew_when_the_object_was_replaced() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(5))
     entry = store.get(KEY)
     assert entry is not None
-    store.remember(entry, known=entry.known, memory=Memory(generation=1), unsaved=False)
+    store.remember(entry, known=entry.known, memory=RuntimeState(generation=1), unsaved=False)
 
     assert store.observe(body(6, metadata={"uid": "u2"})) == KEY
     new = store.get(KEY)
     assert new is not None
-    assert new.memory == Memory()
+    assert new.memory == RuntimeState()
 
 
 def test_store_takes_no_object_back_that_had_the_name_before() -> None:
     """The order of events is kept for each object, not for those of one name."""
-    store = Store()
+    store = ObjectStore()
     store.observe(body(5, metadata={"uid": "u2"}))
 
     assert store.observe(body(3, metadata={"uid": "u1"})) is None
@@ -97,7 +97,7 @@ def test_store_takes_no_object_back_that_had_the_name_before() -> None:
 
 
 def test_store_takes_in_nothing_that_became_old_since_it_was_read() -> None:
-    store = Store()
+    store = ObjectStore()
     read = store.read(body(5, metadata={"generation": 9}))
     assert len(store) == 0
     store.observe(body(5))
@@ -110,7 +110,7 @@ def test_store_takes_in_nothing_that_became_old_since_it_was_read() -> None:
 
 
 def test_store_does_not_drop_the_object_that_took_the_name() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(5, metadata={"uid": "u2"}))
 
     store.forget(KEY, "u1")
@@ -119,7 +119,7 @@ def test_store_does_not_drop_the_object_that_took_the_name() -> None:
 
 
 def test_store_keeps_an_object_whose_spec_can_not_be_read() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(1, spec=spec(region="atlantis")))
 
     entry = store.get(KEY)
@@ -130,7 +130,7 @@ def test_store_keeps_an_object_whose_spec_can_not_be_read() -> None:
 
 
 def test_store_reads_a_spec_into_types() -> None:
-    store = Store()
+    store = ObjectStore()
     store.observe(body(1))
 
     entry = store.get(KEY)
@@ -141,7 +141,7 @@ def test_store_reads_a_spec_into_types() -> None:
 
 
 def test_objects_share_their_namespace() -> None:
-    store = Store()
+    store = ObjectStore()
     keys = [
         store.observe(json.loads(json.dumps(body(metadata={"name": name})))) for name in ("a", "b")
     ]

@@ -21,16 +21,16 @@ from drive import START, spec
 
 from image_share_operator.api.credentials import PasswordCredentials
 from image_share_operator.api.types import API_VERSION, KIND, Key
-from image_share_operator.cloud.http.circuit_breaker import CEILING, THRESHOLD, Circuits
-from image_share_operator.cloud.http.client import Caller
-from image_share_operator.cloud.sessions import Sharing, Tenants, blame
-from image_share_operator.controller.credential_cache import Held
-from image_share_operator.controller.object_store import Store
+from image_share_operator.cloud.http.circuit_breaker import CEILING, THRESHOLD, CircuitBreakers
+from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.sessions import BatchSettings, Sessions, failure_class
+from image_share_operator.controller.credential_cache import LoadedCredentials
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.flowcontrol import backoff
-from image_share_operator.flowcontrol.limiter import Gates, Limits
+from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.planning.requeue import Policy
 
 # The fewest empty rounds of the loop per step of its clock: nothing here needs more.
@@ -181,10 +181,10 @@ class Cluster:
         }
         return self.bodies[key]
 
-    async def get(self, namespace: str, name: str) -> Held:
+    async def get(self, namespace: str, name: str) -> LoadedCredentials:
         del namespace
         credentials = PasswordCredentials(user_name=name, password="p", domain_name="d")
-        return Held(credentials=credentials, version="1")
+        return LoadedCredentials(credentials=credentials, version="1")
 
     async def read(self, key: Key) -> Mapping[str, Any]:
         raise AssertionError(key)
@@ -225,7 +225,7 @@ class Scene:
 
     cluster: Cluster
     clouds: Clouds
-    store: Store
+    store: ObjectStore
     queue: WorkQueue
     count: int = 0
 
@@ -274,21 +274,21 @@ def now() -> datetime:
 async def scene() -> AsyncIterator[Scene]:
     """The parts as `__main__` puts them together."""
     dice = random.Random(7)  # noqa: S311 - repeatable jitter
-    clouds, cluster, store, queue = Clouds(now), Cluster(), Store(), WorkQueue(256)
+    clouds, cluster, store, queue = Clouds(now), Cluster(), ObjectStore(), WorkQueue(256)
     client = httpx.AsyncClient(transport=httpx.MockTransport(clouds))
-    caller = Caller(
+    caller = CloudHttpClient(
         client=client,
         timeout=TIMEOUT,
-        gates=Gates(Limits(at_once=AT_ONCE, per_second=100)),
-        circuits=Circuits(now, dice.random),
+        gates=Limiters(Limits(at_once=AT_ONCE, per_second=100)),
+        circuits=CircuitBreakers(now, dice.random),
     )
     reconciler = Reconciler(
         store=store,
-        cloud=Tenants(caller, now, Sharing(window=timedelta(seconds=0.1), images=50)),
+        cloud=Sessions(caller, now, BatchSettings(window=timedelta(seconds=0.1), images=50)),
         credentials=cluster,
         kube=cluster,
         emit=lambda _: None,
-        blame=blame,
+        blame=failure_class,
         now=now,
         policy=Policy(),
         rng=dice,

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, KEY, PROJECT, Drive, spec, told
 
-from image_share_operator.api.credentials import Doubt
+from image_share_operator.api.credentials import RefusedLogin
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Desired, Status
-from image_share_operator.controller.login_history import Doubts
+from image_share_operator.controller.login_history import LoginHistory
 
 REFUSED = TerminalError("401", reason=Reason.CREDENTIALS_INVALID)
 OTHER, THIRD = "1" * 32, "2" * 32
@@ -85,7 +85,7 @@ async def test_new_process_doubts_what_it_is_asked_to_try_again() -> None:
     drive.annotate(reconcile_at="now")
     await drive.step()
 
-    assert drive.cloud.doubts == [Doubt(locked=False, of_project=True, of_all=False)]
+    assert drive.cloud.doubts == [RefusedLogin(locked=False, of_project=True, of_all=False)]
 
 
 async def test_changed_secret_is_not_doubted() -> None:
@@ -103,9 +103,9 @@ def desired(project: str = PROJECT, **changes: object) -> Desired:
     return Desired.parse({**spec(IMAGES[:1], **changes), "projectID": project}, 1)
 
 
-def doubt(statuses: dict[str, Status], project: str = PROJECT) -> Doubt | None:
+def doubt(statuses: dict[str, Status], project: str = PROJECT) -> RefusedLogin | None:
     """What a process that found these statuses, by project, fears of version 7."""
-    doubts = Doubts()
+    doubts = LoginHistory()
     for one, status in statuses.items():
         doubts.note(KEY.namespace, desired(one), status)
     return doubts.of(KEY.namespace, desired(project), "7")
@@ -123,13 +123,16 @@ READY = told(Reason.ACCEPTED, version=None)
         ({OTHER: told(Reason.PERMISSION_DENIED)}, None),
         ({OTHER: told(Reason.CREDENTIALS_INVALID, version="6")}, None),
         ({OTHER: told(Reason.CREDENTIALS_INVALID, generation=2)}, None),
-        ({PROJECT: INVALID}, Doubt(locked=False, of_project=True, of_all=False)),
-        ({OTHER: INVALID}, Doubt(locked=False, of_project=False, of_all=False)),
-        ({OTHER: LOCKED}, Doubt(locked=True, of_project=False, of_all=True)),
-        ({OTHER: INVALID, THIRD: INVALID}, Doubt(locked=False, of_project=False, of_all=True)),
+        ({PROJECT: INVALID}, RefusedLogin(locked=False, of_project=True, of_all=False)),
+        ({OTHER: INVALID}, RefusedLogin(locked=False, of_project=False, of_all=False)),
+        ({OTHER: LOCKED}, RefusedLogin(locked=True, of_project=False, of_all=True)),
+        (
+            {OTHER: INVALID, THIRD: INVALID},
+            RefusedLogin(locked=False, of_project=False, of_all=True),
+        ),
         (
             {OTHER: INVALID, THIRD: INVALID, PROJECT: READY},
-            Doubt(locked=False, of_project=False, of_all=False),
+            RefusedLogin(locked=False, of_project=False, of_all=False),
         ),
     ],
     ids=[
@@ -145,12 +148,12 @@ READY = told(Reason.ACCEPTED, version=None)
         "refused for two projects, good for this one",
     ],
 )
-def test_doubts_of_a_secret(statuses: dict[str, Status], expected: Doubt | None) -> None:
+def test_doubts_of_a_secret(statuses: dict[str, Status], expected: RefusedLogin | None) -> None:
     assert doubt(statuses) == expected
 
 
 def test_doubts_of_another_iam_or_another_namespace_are_none() -> None:
-    doubts = Doubts()
+    doubts = LoginHistory()
     doubts.note(KEY.namespace, desired(), INVALID)
 
     assert doubts.of("elsewhere", desired(), "7") is None

@@ -21,13 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from randomness import TIMES, trying
 
-from image_share_operator.api.credentials import Doubt, Identity
+from image_share_operator.api.credentials import Identity, RefusedLogin
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, JobState, Key, Membership
 from image_share_operator.cloud.http import error_mapping
 from image_share_operator.cloud.ims.codec import SharePage
-from image_share_operator.cloud.sessions import Sharing, Tenant, blame
-from image_share_operator.controller.object_store import Store
+from image_share_operator.cloud.sessions import BatchSettings, CloudSession, failure_class
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
 from image_share_operator.controller.workqueue import WorkQueue
@@ -116,7 +116,7 @@ class Job:
 
 @dataclass
 class Cloud:
-    """`Ims`, as far as a `Tenant` needs it."""
+    """`ImsClient`, as far as a `Tenant` needs it."""
 
     story: Story
     members: dict[str, Membership]
@@ -185,14 +185,14 @@ def refusal(status: int, code: str | None) -> Exception:
 class Access:
     """The cloud of `Reconciler`: one identity."""
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: CloudSession) -> None:
         self._tenant = tenant
 
-    def tenant(self, identity: Identity) -> Tenant:
+    def tenant(self, identity: Identity) -> CloudSession:
         del identity
         return self._tenant
 
-    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
         raise AssertionError(identity, doubt)
 
 
@@ -253,16 +253,16 @@ class Life:
     """One process of the operator."""
 
     def __init__(self, story: Story, cluster: Cluster, cloud: Cloud) -> None:
-        sharing = Sharing(window=WINDOW, images=story.most)
-        self.store, self.queue = Store(), WorkQueue()
+        sharing = BatchSettings(window=WINDOW, images=story.most)
+        self.store, self.queue = ObjectStore(), WorkQueue()
         loop = asyncio.get_running_loop()
         reconciler = Reconciler(
             store=self.store,
-            cloud=Access(Tenant(cloud, sharing)),  # type: ignore[arg-type]  # as an Ims
+            cloud=Access(CloudSession(cloud, sharing)),  # type: ignore[arg-type]  # as an Ims
             credentials=FakeCredentials(),
             kube=cluster,
             emit=lambda _: None,
-            blame=blame,
+            blame=failure_class,
             now=lambda: EPOCH + timedelta(seconds=loop.time()),
             policy=Policy(batch_images=story.most),
             rng=random.Random(7),  # noqa: S311 - repeatable jitter

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from image_share_operator.api.types import Key
-from image_share_operator.controller.workers import Ending, Workers
+from image_share_operator.controller.workers import Shutdown, Workers
 from image_share_operator.controller.workqueue import WorkQueue
 
 pytestmark = pytest.mark.looptime
@@ -63,7 +63,7 @@ class Stage:
     async def working(self, keys: int = 1) -> AsyncGenerator["asyncio.Task[None]"]:
         """Run with so many passes in hand; told to stop at the end, and waited for."""
         running = asyncio.create_task(
-            self.workers.run(self.stop, Ending(writes=self, save=self.save))
+            self.workers.run(self.stop, Shutdown(writes=self, save=self.save))
         )
         for key in KEYS[:keys]:
             self.queue.add(key)
@@ -133,6 +133,6 @@ async def test_end_of_the_dispatcher_is_the_end_of_all() -> None:
     workers = Workers(queue, stage.reconcile, most=10)
 
     with pytest.raises(RuntimeError, match="the queue is broken"):
-        await workers.run(stage.stop, Ending(writes=stage, save=stage.save))
+        await workers.run(stage.stop, Shutdown(writes=stage, save=stage.save))
 
     assert now() < 1

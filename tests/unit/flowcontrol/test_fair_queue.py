@@ -5,12 +5,12 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_share_operator.flowcontrol.fair_queue import Turns
+from image_share_operator.flowcontrol.fair_queue import FairQueue
 
 PLACES = 8
 
 
-def taken(turns: Turns[str]) -> list[str]:
+def taken(turns: FairQueue[str]) -> list[str]:
     """Take all there is to take; tell whose it was."""
     lines = []
     while (turn := turns.take()) is not None:
@@ -18,7 +18,7 @@ def taken(turns: Turns[str]) -> list[str]:
     return lines
 
 
-def filled(turns: Turns[str], **count: int) -> Turns[str]:
+def filled(turns: FairQueue[str], **count: int) -> FairQueue[str]:
     for line, items in count.items():
         for number in range(items):
             turns.put(line, f"{line}-{number}")
@@ -26,19 +26,19 @@ def filled(turns: Turns[str], **count: int) -> Turns[str]:
 
 
 def test_lines_take_turns_whatever_their_length() -> None:
-    turns = filled(Turns[str](PLACES, share=PLACES), a=5, b=2, c=1)
+    turns = filled(FairQueue[str](PLACES, share=PLACES), a=5, b=2, c=1)
 
     assert taken(turns) == ["a", "b", "c", "a", "b", "a"]
 
 
 def test_items_of_a_line_keep_their_order() -> None:
-    turns = filled(Turns[str](PLACES, share=PLACES), a=3)
+    turns = filled(FairQueue[str](PLACES, share=PLACES), a=3)
 
     assert [turns.take() for _ in range(3)] == [("a", "a-0"), ("a", "a-1"), ("a", "a-2")]
 
 
 def test_line_has_no_more_places_than_its_share() -> None:
-    turns = filled(Turns[str](PLACES, share=2), a=3)
+    turns = filled(FairQueue[str](PLACES, share=2), a=3)
     assert taken(turns) == ["a", "a"]
 
     turns.give_back("a")
@@ -47,7 +47,7 @@ def test_line_has_no_more_places_than_its_share() -> None:
 
 
 def test_line_leaves_as_many_places_as_it_has() -> None:
-    turns = filled(Turns[str](PLACES, share=PLACES), a=8)
+    turns = filled(FairQueue[str](PLACES, share=PLACES), a=8)
 
     assert len(taken(turns)) == 4
     assert taken(filled(turns, b=8)) == ["b", "b"]
@@ -56,13 +56,13 @@ def test_line_leaves_as_many_places_as_it_has() -> None:
 
 
 def test_greedy_line_leaves_fewer() -> None:
-    turns = filled(Turns[str](PLACES, share=PLACES, greed=3), a=8)
+    turns = filled(FairQueue[str](PLACES, share=PLACES, greed=3), a=8)
 
     assert len(taken(turns)) == 6
 
 
 def test_place_that_is_free_again_goes_to_the_line_that_has_least() -> None:
-    turns = filled(Turns[str](PLACES, share=PLACES), a=8, b=8)
+    turns = filled(FairQueue[str](PLACES, share=PLACES), a=8, b=8)
     assert Counter(taken(turns)) == {"a": 3, "b": 3}
     turns.give_back("a")
     assert taken(turns) == ["a"]
@@ -74,7 +74,7 @@ def test_place_that_is_free_again_goes_to_the_line_that_has_least() -> None:
 
 
 def test_line_that_waits_for_another_gets_what_that_one_gives_back() -> None:
-    turns = filled(Turns[str](PLACES, share=PLACES), a=8)
+    turns = filled(FairQueue[str](PLACES, share=PLACES), a=8)
     taken(turns)
     taken(filled(turns, b=8))
     assert taken(filled(turns, c=8)) == ["c"]
@@ -89,7 +89,7 @@ def test_line_that_waits_for_another_gets_what_that_one_gives_back() -> None:
 )
 def test_nobody_waits_who_could_have_a_place(steps: list[tuple[str, str]]) -> None:
     """Whatever came before: what can be taken is taken, and all is taken in the end."""
-    turns = Turns[str](PLACES, share=3, greed=1)
+    turns = FairQueue[str](PLACES, share=3, greed=1)
     waiting, held = Counter[str](), Counter[str]()
     for step, line in steps:
         match step:

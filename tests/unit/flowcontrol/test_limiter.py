@@ -12,9 +12,13 @@ import pytest
 from drive import START
 
 from image_share_operator.api.errors import CloudError
-from image_share_operator.cloud.http.circuit_breaker import THRESHOLD, CircuitOpenError, Circuits
-from image_share_operator.cloud.http.client import Caller
-from image_share_operator.flowcontrol.limiter import Gates, Limits
+from image_share_operator.cloud.http.circuit_breaker import (
+    THRESHOLD,
+    CircuitBreakers,
+    CircuitOpenError,
+)
+from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.flowcontrol.limiter import Limiters, Limits
 
 pytestmark = pytest.mark.looptime
 
@@ -23,7 +27,7 @@ IMS = "https://ims.test"
 
 
 async def send(
-    gates: Gates, count: int, origin: str = IMS, tenants: Sequence[str] = string.ascii_letters
+    gates: Limiters, count: int, origin: str = IMS, tenants: Sequence[str] = string.ascii_letters
 ) -> list[float]:
     """When each of ``count`` requests of a second began; the tenants send them in turn."""
     began: list[float] = []
@@ -38,20 +42,20 @@ async def send(
 
 
 async def test_no_more_requests_at_once_than_allowed() -> None:
-    began = await send(Gates(Limits(at_once=10, per_second=1000)), 30)
+    began = await send(Limiters(Limits(at_once=10, per_second=1000)), 30)
 
     assert began == pytest.approx([0.0] * 10 + [1.0] * 10 + [2.0] * 10, abs=0.01)
 
 
 async def test_requests_are_paced_after_a_burst() -> None:
-    began = await send(Gates(Limits(at_once=50, per_second=10)), 100)
+    began = await send(Limiters(Limits(at_once=50, per_second=10)), 100)
 
     assert sum(at < 0.01 for at in began) == 50
     assert began[-1] == pytest.approx(5.0, abs=0.2)
 
 
 async def test_pause_does_not_save_up_more_than_one_burst() -> None:
-    gates = Gates(Limits(at_once=5, per_second=1))
+    gates = Limiters(Limits(at_once=5, per_second=1))
     await asyncio.sleep(3600)
 
     began = await send(gates, 10)
@@ -60,7 +64,7 @@ async def test_pause_does_not_save_up_more_than_one_burst() -> None:
 
 
 async def test_endpoints_do_not_wait_for_each_other() -> None:
-    gates = Gates(Limits(at_once=1, per_second=1000))
+    gates = Limiters(Limits(at_once=1, per_second=1000))
     slow = asyncio.create_task(send(gates, 10, "https://slow.test"))
     await asyncio.sleep(0)
 
@@ -72,7 +76,7 @@ async def test_endpoints_do_not_wait_for_each_other() -> None:
 
 async def test_tenants_take_turns() -> None:
     """One request of another does not wait behind hundreds."""
-    gates = Gates(Limits(at_once=10, per_second=100))
+    gates = Limiters(Limits(at_once=10, per_second=100))
     crowd = asyncio.create_task(send(gates, 500, tenants=("crowd",)))
     await asyncio.sleep(0.5)
     now = asyncio.get_running_loop().time()
@@ -84,7 +88,7 @@ async def test_tenants_take_turns() -> None:
 
 
 async def test_tenant_whose_requests_hang_leaves_places_to_others() -> None:
-    gates = Gates(Limits(at_once=32, per_second=1000))
+    gates = Limiters(Limits(at_once=32, per_second=1000))
     hung = [
         asyncio.create_task(hold(gates, f"hung-{number % 10}"), name=str(number))
         for number in range(100)
@@ -99,20 +103,20 @@ async def test_tenant_whose_requests_hang_leaves_places_to_others() -> None:
         task.cancel()
 
 
-async def hold(gates: Gates, tenant: str) -> None:
+async def hold(gates: Limiters, tenant: str) -> None:
     async with gates.of(IMS, tenant):
         await asyncio.Event().wait()
 
 
 async def test_tenant_alone_may_have_three_quarters_of_the_places() -> None:
-    began = await send(Gates(Limits(at_once=32, per_second=1000)), 48, tenants=("a",))
+    began = await send(Limiters(Limits(at_once=32, per_second=1000)), 48, tenants=("a",))
 
     assert sum(at < 0.1 for at in began) == 24
 
 
 @pytest.mark.parametrize("let_in", [False, True], ids=["while it waits", "as it is let in"])
 async def test_place_of_one_that_goes_away_is_free_again(let_in: bool) -> None:
-    gates = Gates(Limits(at_once=1, per_second=1000))
+    gates = Limiters(Limits(at_once=1, per_second=1000))
     first = asyncio.create_task(hold(gates, "a"))
     await asyncio.sleep(1)
     second = asyncio.create_task(hold(gates, "b"))
@@ -133,7 +137,7 @@ async def test_place_of_one_that_goes_away_is_free_again(let_in: bool) -> None:
 
 async def test_what_is_not_sent_does_not_count() -> None:
     """Thousands that wait at an endpoint that is given up are told at once."""
-    gates = Gates(Limits(at_once=10, per_second=10))
+    gates = Limiters(Limits(at_once=10, per_second=10))
     crowd = [asyncio.create_task(give_up(gates)) for _ in range(1000)]
 
     await asyncio.gather(*crowd)
@@ -143,7 +147,7 @@ async def test_what_is_not_sent_does_not_count() -> None:
     assert sum(at < 0.2 for at in began) == 10
 
 
-async def give_up(gates: Gates) -> None:
+async def give_up(gates: Limiters) -> None:
     async with gates.of(IMS, "a") as place:
         place.unused()
         await asyncio.sleep(0)
@@ -162,16 +166,16 @@ def now() -> datetime:
     return START + timedelta(seconds=asyncio.get_running_loop().time())
 
 
-def caller(client: httpx.AsyncClient, *, at_once: int, per_second: float) -> Caller:
-    return Caller(
+def caller(client: httpx.AsyncClient, *, at_once: int, per_second: float) -> CloudHttpClient:
+    return CloudHttpClient(
         client=client,
         timeout=timedelta(seconds=TIMEOUT_S),
-        gates=Gates(Limits(at_once=at_once, per_second=per_second)),
-        circuits=Circuits(now, lambda: 1.0),
+        gates=Limiters(Limits(at_once=at_once, per_second=per_second)),
+        circuits=CircuitBreakers(now, lambda: 1.0),
     )
 
 
-async def ask(caller: Caller, path: str) -> float:
+async def ask(caller: CloudHttpClient, path: str) -> float:
     """When it was known that there is no good answer."""
     with contextlib.suppress(CloudError):
         await caller.send(caller.client.build_request("GET", f"{IMS}{path}"))

@@ -21,9 +21,9 @@ from image_share_operator.kube.event_recorder import (
     PER_SECOND,
     REMEMBERED,
     SERIES_EVERY,
-    Recorder,
+    EventRecorder,
 )
-from image_share_operator.planning.events import Event, Type
+from image_share_operator.planning.events import Event, EventType
 
 pytestmark = [pytest.mark.looptime, pytest.mark.timeout(20)]
 
@@ -69,8 +69,8 @@ class Cluster:
         return self.events[name]
 
     @contextlib.asynccontextmanager
-    async def recorder(self) -> AsyncGenerator[Recorder]:
-        made = Recorder(cast("ApiServer", self), now)
+    async def recorder(self) -> AsyncGenerator[EventRecorder]:
+        made = EventRecorder(cast("ApiServer", self), now)
         writing = asyncio.create_task(made.run())
         yield made
         writing.cancel()
@@ -99,7 +99,7 @@ def event(
         key=Key(namespace, name),
         uid=f"uid-of-{namespace}-{name}",
         generation=generation,
-        type=Type.NORMAL if normal else Type.WARNING,
+        type=EventType.NORMAL if normal else EventType.WARNING,
         reason=reason,
         action="Reconcile",
         note=note,

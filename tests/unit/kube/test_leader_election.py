@@ -15,28 +15,33 @@ from image_share_operator.api.errors import (
     KubeRetryableError,
     LostLeadError,
 )
-from image_share_operator.kube.leader_election import Election, Record, Timing, elapsed_s
+from image_share_operator.kube.leader_election import (
+    LeaderElectionRecord,
+    LeaderElector,
+    LeaseTiming,
+    elapsed_s,
+)
 
 pytestmark = pytest.mark.looptime
-TIMING = Timing()
+TIMING = LeaseTiming()
 
 
 class Cluster:
     """The API server's one Lease: versions, conflicts, and times without an answer."""
 
     def __init__(self) -> None:
-        self.record: Record | None = None
+        self.record: LeaderElectionRecord | None = None
         self.away = False
         self.hangs = False
         self.forbidden = False
         self.writes = 0
         self.fails: list[Exception] = []
 
-    async def read(self) -> Record | None:
+    async def read(self) -> LeaderElectionRecord | None:
         await self._answer()
         return self.record
 
-    async def write(self, record: Record) -> None:
+    async def write(self, record: LeaderElectionRecord) -> None:
         await self._answer()
         stored = "" if self.record is None else self.record.version
         if record.version != stored:
@@ -56,12 +61,12 @@ class Cluster:
             await asyncio.sleep(3600)
 
 
-def candidate(cluster: Cluster, name: str) -> Election:
-    return Election(cluster, name, clock=asyncio.get_running_loop().time)
+def candidate(cluster: Cluster, name: str) -> LeaderElector:
+    return LeaderElector(cluster, name, clock=asyncio.get_running_loop().time)
 
 
 @contextlib.asynccontextmanager
-async def leading(cluster: Cluster, name: str = "first") -> AsyncGenerator[Election]:
+async def leading(cluster: Cluster, name: str = "first") -> AsyncGenerator[LeaderElector]:
     """A replica that leads and renews, until it dies without a word."""
     election = candidate(cluster, name)
     assert await election.acquire(asyncio.Event())
@@ -219,7 +224,7 @@ async def test_outage_shorter_than_the_deadline_keeps_the_lead(how: str) -> None
 async def test_leader_that_was_stopped_for_long_may_not_write() -> None:
     """As by SIGSTOP: its clock went on, its code did not."""
     stopped = 0.0
-    election = Election(Cluster(), "first", clock=lambda: now() + stopped)
+    election = LeaderElector(Cluster(), "first", clock=lambda: now() + stopped)
     await election.acquire(asyncio.Event())
     election.require()
 
@@ -267,7 +272,7 @@ async def test_told_to_stop_while_waiting_ends_at_once() -> None:
 
 async def test_holder_with_a_longer_lease_is_waited_for_as_long_as_it_says() -> None:
     cluster = Cluster()
-    cluster.record = Record(
+    cluster.record = LeaderElectionRecord(
         holder="other",
         duration=timedelta(seconds=60),
         acquired="",

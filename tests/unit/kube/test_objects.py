@@ -8,7 +8,7 @@ import pytest
 from image_share_operator.api.errors import LostLeadError
 from image_share_operator.api.types import Key
 from image_share_operator.kube.client import POOL, ApiServer
-from image_share_operator.kube.objects import AT_ONCE, Kube
+from image_share_operator.kube.objects import AT_ONCE, ObjectClient
 
 pytestmark = pytest.mark.looptime
 CALL_S = 0.1
@@ -31,14 +31,14 @@ class Api:
         return {"metadata": {"name": path, "verb": verb}}
 
 
-async def write(kube: Kube, namespace: str = "crowd") -> float:
+async def write(kube: ObjectClient, namespace: str = "crowd") -> float:
     await kube.write_status(Key(namespace, "web"), 1, {})
     return asyncio.get_running_loop().time()
 
 
 async def test_connections_are_left_for_the_lease() -> None:
     api = Api()
-    kube = Kube(cast("ApiServer", api))
+    kube = ObjectClient(cast("ApiServer", api))
 
     await asyncio.gather(*(write(kube, f"ns-{number % 50}") for number in range(500)))
 
@@ -50,14 +50,14 @@ async def test_status_write_is_not_parsed_twice() -> None:
     """That is what the API server does to warn of unknown fields, unless it is told not to."""
     api = Api()
 
-    await write(Kube(cast("ApiServer", api)))
+    await write(ObjectClient(cast("ApiServer", api)))
 
     assert "fieldValidation=Ignore" in api.paths[0]
 
 
 async def test_crowd_does_not_keep_another_namespace_waiting() -> None:
     """A list answers hundreds of passes of one namespace at once: all write then."""
-    kube = Kube(cast("ApiServer", Api()))
+    kube = ObjectClient(cast("ApiServer", Api()))
     crowd = [asyncio.create_task(write(kube)) for _ in range(1000)]
     await asyncio.sleep(CALL_S / 2)
 
@@ -75,7 +75,7 @@ async def test_write_that_waited_while_the_lead_was_lost_is_not_sent() -> None:
             raise LostLeadError("lost")
 
     api = Api()
-    kube = Kube(cast("ApiServer", api), may_write=may_write)
+    kube = ObjectClient(cast("ApiServer", api), may_write=may_write)
     writes = [asyncio.create_task(write(kube)) for _ in range(AT_ONCE + 1)]
     await asyncio.sleep(CALL_S / 2)
     lost = True

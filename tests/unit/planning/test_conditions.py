@@ -15,14 +15,14 @@ from image_share_operator.api.types import (
     ConditionType,
     Decision,
     ImageStatus,
+    InDoubtBatch,
     Job,
     JobState,
     Membership,
     Status,
-    Unanswered,
 )
 from image_share_operator.planning import conditions
-from image_share_operator.planning.model import Outlook, Standing
+from image_share_operator.planning.model import Progress, ReadySummary
 
 JOB = Job(
     id="f" * 32,
@@ -43,7 +43,7 @@ STATUS = Status(
     observed_generation=3,
     conditions=(READY,),
     job=replace(JOB, type="t", begin_time="04-Jun-2015 18:11:06:586", error_code="IMG.0001"),
-    unanswered=Unanswered(
+    unanswered=InDoubtBatch(
         decision=Decision.REJECT,
         images=IMAGES[:2],
         since=START + timedelta(milliseconds=7),
@@ -117,16 +117,16 @@ def test_merge_moves_the_transition_time_on_a_flip_only(status: str, expected: o
 @pytest.mark.parametrize(
     ("outlook", "types"),
     [
-        (Outlook.SETTLED, ["Ready"]),
-        (Outlook.MOVING, ["Ready", "Reconciling"]),
-        (Outlook.STALLED, ["Ready", "Stalled"]),
+        (Progress.SETTLED, ["Ready"]),
+        (Progress.MOVING, ["Ready", "Reconciling"]),
+        (Progress.STALLED, ["Ready", "Stalled"]),
     ],
     ids=["settled", "moving", "stalled"],
 )
 def test_render_writes_abnormal_conditions_only_when_true(
-    outlook: Outlook, types: list[str]
+    outlook: Progress, types: list[str]
 ) -> None:
-    standing = Standing(ready="False", reason=Reason.NOT_SHARED, message="m", outlook=outlook)
+    standing = ReadySummary(ready="False", reason=Reason.NOT_SHARED, message="m", outlook=outlook)
 
     status = conditions.render(
         standing, old=STATUS, job=None, images=(), desired=None, generation=4, now=START

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, PROJECT, START
 
-from image_share_operator.api.jobs import Company, Leftover
+from image_share_operator.api.jobs import BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     REGIONS,
@@ -22,7 +22,15 @@ from image_share_operator.api.types import (
     Status,
 )
 from image_share_operator.planning import planner
-from image_share_operator.planning.model import Facts, Follow, Look, Outcome, Report, Step, Submit
+from image_share_operator.planning.model import (
+    ImageState,
+    Observation,
+    PollJob,
+    ReadMemberships,
+    Report,
+    Step,
+    Submit,
+)
 from image_share_operator.planning.requeue import Policy
 
 A, B, C, D = IMAGES[:4]
@@ -92,7 +100,7 @@ OLD, NEVER_SEEN = GENERATION - 1, Status()
 class Case:
     """What is known when an image is judged; by default: it is pending, and nobody has acted."""
 
-    want: Outcome
+    want: ImageState
     member: Membership = PENDING
     status: Status = NEVER_SEEN
     facts: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -105,201 +113,201 @@ CARRIED = {"settled_at": START}
 GOING = desired(decision=Decision.REJECT, leaving=True)
 JUDGED = {
     # what the cloud shows
-    "an image that is as wanted is done": Case(member=ACCEPTED, want=Outcome.DONE),
-    "an image without a share waits for its owner": Case(member=ABSENT, want=Outcome.NOT_SHARED),
-    "an image that is pending and was never sent is missing": Case(want=Outcome.MISSING),
+    "an image that is as wanted is done": Case(member=ACCEPTED, want=ImageState.DONE),
+    "an image without a share waits for its owner": Case(member=ABSENT, want=ImageState.NOT_SHARED),
+    "an image that is pending and was never sent is missing": Case(want=ImageState.MISSING),
     "an image that is rejected and was never sent is missing": Case(
-        member=REJECTED, want=Outcome.MISSING
+        member=REJECTED, want=ImageState.MISSING
     ),
     "a resource that goes has nothing to reject where nothing is shared": Case(
-        member=ABSENT, asked=desired(decision=Decision.REJECT, leaving=True), want=Outcome.DONE
+        member=ABSENT, asked=desired(decision=Decision.REJECT, leaving=True), want=ImageState.DONE
     ),
     "no share comes before a refusal": Case(
-        member=ABSENT, facts={"refused": {A: "IMG.0027"}}, want=Outcome.NOT_SHARED
+        member=ABSENT, facts={"refused": {A: "IMG.0027"}}, want=ImageState.NOT_SHARED
     ),
     "no share comes before the other order": Case(
         member=ABSENT,
         status=known(replace(SUCCESS, decision=Decision.REJECT), row()),
-        want=Outcome.NOT_SHARED,
+        want=ImageState.NOT_SHARED,
     ),
     # the other order
     "what the latest job was told to undo is sent, however it looks": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     "what a job was told to undo is sent, as long as that may show": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
         facts=CARRIED,
         after=POLICY.lag - SECOND,
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     "what a job was told to undo and somebody did is done": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
         facts=CARRIED,
         after=LATE,
-        want=Outcome.DONE,
+        want=ImageState.DONE,
     ),
     "what a stuck job may still undo is sent, however it looks": Case(
         member=ACCEPTED,
         status=known(replace(RUNNING, decision=Decision.REJECT, generation=OLD), row()),
         after=LATE,
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     "another job's order does not matter": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT), row(job_id="j0")),
-        want=Outcome.DONE,
+        want=ImageState.DONE,
     ),
     # a refusal in this pass
     "an image whose own PUT was refused has failed": Case(
-        facts={"refused": {A: "IMG.0027"}}, want=Outcome.FAILED
+        facts={"refused": {A: "IMG.0027"}}, want=ImageState.FAILED
     ),
     "an image that is as wanted is done, refused or not": Case(
-        member=ACCEPTED, facts={"refused": {A: "IMG.0027"}}, want=Outcome.DONE
+        member=ACCEPTED, facts={"refused": {A: "IMG.0027"}}, want=ImageState.DONE
     ),
     "a refusal comes before drift": Case(
         member=REJECTED,
         status=known(SUCCESS, row(membership=ACCEPTED)),
         facts={"refused": {A: "IMG.0027"}},
-        want=Outcome.FAILED,
+        want=ImageState.FAILED,
     ),
     "a refusal of what a job was told to undo is final, however the image looks": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
         facts={"refused": {A: "IMG.0027"}},
-        want=Outcome.FAILED,
+        want=ImageState.FAILED,
     ),
     "a refusal comes before a retry that is due": Case(
-        facts={"refused": {A: "IMG.0027"}, "retry_at": START}, want=Outcome.FAILED
+        facts={"refused": {A: "IMG.0027"}, "retry_at": START}, want=ImageState.FAILED
     ),
     # drift
     "an image that was seen as wanted and is not any more has drifted": Case(
-        member=REJECTED, status=known(SUCCESS, row(membership=ACCEPTED)), want=Outcome.DRIFTED
+        member=REJECTED, status=known(SUCCESS, row(membership=ACCEPTED)), want=ImageState.DRIFTED
     ),
     "drift comes before an older failure": Case(
         member=REJECTED,
         status=known(FAIL, row(membership=ACCEPTED, message="failed")),
-        want=Outcome.DRIFTED,
+        want=ImageState.DRIFTED,
     ),
     "a share that was withdrawn and came back was never sent": Case(
         status=known(SUCCESS, row(membership=ABSENT, message="not shared")),
         facts=CARRIED,
         after=LATE,
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     # what failed before
     "an image that failed for this spec stays failed": Case(
-        status=known(FAIL, row(message="failed", job_id="j0")), want=Outcome.FAILED
+        status=known(FAIL, row(message="failed", job_id="j0")), want=ImageState.FAILED
     ),
     "an image that failed for an older spec is tried again": Case(
         status=known(
             replace(FAIL, generation=OLD), row(message="failed", job_id="j0"), generation=OLD
         ),
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     "a failed image is missing from the moment its retry is due": Case(
         status=known(FAIL, row(message="failed")),
         facts={"retry_at": START + SECOND},
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     "a failed image waits until its retry is due": Case(
         status=known(FAIL, row(message="failed")),
         facts={"retry_at": START + 2 * SECOND},
-        want=Outcome.FAILED,
+        want=ImageState.FAILED,
     ),
     # the latest job
     "an image that the latest job did not carry is missing": Case(
-        status=known(SUCCESS, row(job_id="j0")), facts=CARRIED, want=Outcome.MISSING
+        status=known(SUCCESS, row(job_id="j0")), facts=CARRIED, want=ImageState.MISSING
     ),
     "an image of a stuck job of an older spec is missing": Case(
-        status=known(replace(RUNNING, generation=OLD), row()), want=Outcome.MISSING
+        status=known(replace(RUNNING, generation=OLD), row()), want=ImageState.MISSING
     ),
     "an image whose job has just succeeded may show later, retry or not": Case(
-        status=known(SUCCESS, row()), facts={**CARRIED, "retry_at": START}, want=Outcome.SETTLING
+        status=known(SUCCESS, row()), facts={**CARRIED, "retry_at": START}, want=ImageState.SETTLING
     ),
     "an image that the job named as failed is tried again when it is time": Case(
         status=known(SUCCESS, row()),
         facts={**CARRIED, "retry_at": START, "failed_rows": {A: "odd"}},
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     "an image that is known to have failed does not settle again after a restart": Case(
-        status=known(SUCCESS, row(message="failed")), facts=CARRIED, want=Outcome.FAILED
+        status=known(SUCCESS, row(message="failed")), facts=CARRIED, want=ImageState.FAILED
     ),
     "an image whose job has just succeeded may show later": Case(
-        status=known(SUCCESS, row()), facts=CARRIED, want=Outcome.SETTLING
+        status=known(SUCCESS, row()), facts=CARRIED, want=ImageState.SETTLING
     ),
     "the lag is waited for to its last moment": Case(
         status=known(SUCCESS, row()),
         facts=CARRIED,
         after=POLICY.lag - timedelta(microseconds=1),
-        want=Outcome.SETTLING,
+        want=ImageState.SETTLING,
     ),
     "an image whose job succeeded and that never showed has failed": Case(
-        status=known(SUCCESS, row()), facts=CARRIED, after=POLICY.lag, want=Outcome.FAILED
+        status=known(SUCCESS, row()), facts=CARRIED, after=POLICY.lag, want=ImageState.FAILED
     ),
     "an image that never showed is sent again when the spec has changed": Case(
         status=known(replace(SUCCESS, generation=OLD), row(), generation=OLD),
         facts=CARRIED,
         after=LATE,
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     "an image that a successful job names as failed has failed at once": Case(
         status=known(SUCCESS, row()),
         facts={**CARRIED, "failed_rows": {A: "FAIL"}},
-        want=Outcome.FAILED,
+        want=ImageState.FAILED,
     ),
     "an image that a failed job names has failed": Case(
-        status=known(FAIL, row()), facts={"failed_rows": {A: "FAIL"}}, want=Outcome.FAILED
+        status=known(FAIL, row()), facts={"failed_rows": {A: "FAIL"}}, want=ImageState.FAILED
     ),
     "an image of a failed job that names others is missing": Case(
         status=known(FAIL, row()),
-        facts={"company": Company(shared=True, named=True)},
-        want=Outcome.MISSING,
+        facts={"company": BatchPeers(shared=True, named=True)},
+        want=ImageState.MISSING,
     ),
     "the only image of a failed job that names none has failed": Case(
-        status=known(FAIL, row()), want=Outcome.FAILED
+        status=known(FAIL, row()), want=ImageState.FAILED
     ),
     "the only image of a failed job that carried others' too is suspect": Case(
-        status=known(FAIL, row()), facts={"company": Company()}, want=Outcome.SUSPECT
+        status=known(FAIL, row()), facts={"company": BatchPeers()}, want=ImageState.SUSPECT
     ),
     "an image of a shared job that may fail only for now has failed for now": Case(
         status=known(FAIL, row()),
-        facts={"company": Company(), "retryable": True, "failures": 5},
-        want=Outcome.FAILED,
+        facts={"company": BatchPeers(), "retryable": True, "failures": 5},
+        want=ImageState.FAILED,
     ),
     "an image of a shared job that should have passed by now is suspect": Case(
         status=known(FAIL, row()),
-        facts={"company": Company(), "retryable": True, "failures": 6},
-        want=Outcome.SUSPECT,
+        facts={"company": BatchPeers(), "retryable": True, "failures": 6},
+        want=ImageState.SUSPECT,
     ),
     "an image of a failed job of an older spec is missing": Case(
-        status=known(replace(FAIL, generation=OLD), row(), generation=OLD), want=Outcome.MISSING
+        status=known(replace(FAIL, generation=OLD), row(), generation=OLD), want=ImageState.MISSING
     ),
     "an image that is as wanted is done, whatever its job says": Case(
-        member=ACCEPTED, status=known(FAIL, row()), want=Outcome.DONE
+        member=ACCEPTED, status=known(FAIL, row()), want=ImageState.DONE
     ),
     # a job that the cloud does not know
     "an image whose job vanished has failed": Case(
-        status=known(RUNNING, row()), facts={"job_unknown": True}, want=Outcome.FAILED
+        status=known(RUNNING, row()), facts={"job_unknown": True}, want=ImageState.FAILED
     ),
     "an image whose job of an older spec vanished is missing": Case(
         status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
         facts={"job_unknown": True},
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
     "an image that a vanished job did not carry is missing": Case(
         status=known(RUNNING, row(job_id="j0")),
         facts={"job_unknown": True},
-        want=Outcome.MISSING,
+        want=ImageState.MISSING,
     ),
 }
 
 
-def given(case: Case) -> Facts:
-    facts = Facts(status=case.status, members={A: case.member})
+def given(case: Case) -> Observation:
+    facts = Observation(status=case.status, members={A: case.member})
     return replace(facts, **case.facts)  # type: ignore[arg-type]  # field names come with the table
 
 
@@ -312,29 +320,33 @@ def test_judge_says_where_an_image_stands(case: Case) -> None:
 
 
 def test_judge_keeps_the_order_of_the_spec() -> None:
-    facts = Facts(status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT})
+    facts = Observation(status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT})
 
     verdicts = planner.judge(desired(C, A, B), facts, START, POLICY)
 
     assert [v.image for v in verdicts] == [C, A, B]
-    assert [v.outcome for v in verdicts] == [Outcome.NOT_SHARED, Outcome.MISSING, Outcome.DONE]
+    assert [v.outcome for v in verdicts] == [
+        ImageState.NOT_SHARED,
+        ImageState.MISSING,
+        ImageState.DONE,
+    ]
 
 
 def test_judge_takes_an_image_that_nobody_looked_at_as_not_shared() -> None:
-    (verdict,) = planner.judge(desired(), Facts(status=NEVER_SEEN, members={}), START, POLICY)
+    (verdict,) = planner.judge(desired(), Observation(status=NEVER_SEEN, members={}), START, POLICY)
 
-    assert verdict.outcome is Outcome.NOT_SHARED
+    assert verdict.outcome is ImageState.NOT_SHARED
 
 
 @pytest.mark.parametrize(
     ("divisible", "outcome"),
-    [(True, Outcome.SUSPECT), (False, Outcome.FAILED)],
+    [(True, ImageState.SUSPECT), (False, ImageState.FAILED)],
     ids=["are suspects where a smaller batch may do", "have failed where it may not"],
 )
 def test_judge_several_images_of_a_failed_job_that_names_none(
-    *, divisible: bool, outcome: Outcome
+    *, divisible: bool, outcome: ImageState
 ) -> None:
-    facts = Facts(
+    facts = Observation(
         status=known(FAIL, row(A), row(B)),
         members={A: PENDING, B: PENDING},
         divisible=divisible,
@@ -347,7 +359,7 @@ def test_judge_several_images_of_a_failed_job_that_names_none(
 
 def test_judge_tells_what_a_failed_job_said() -> None:
     told = replace(FAIL, error_code="IMG.0098", fail_reason="broken")
-    facts = Facts(status=known(told, row()), members={A: PENDING}, failed_rows={A: "FAIL"})
+    facts = Observation(status=known(told, row()), members={A: PENDING}, failed_rows={A: "FAIL"})
 
     (verdict,) = planner.judge(desired(), facts, START, POLICY)
 
@@ -373,19 +385,21 @@ STEPS = {
         asked=desired(suspend=True), status=known(RUNNING, row()), want=Reason.JOB_RUNNING
     ),
     "a job that has not settled is asked for first": Next(
-        status=known(RUNNING, row()), want=Follow(RUNNING)
+        status=known(RUNNING, row()), want=PollJob(RUNNING)
     ),
     "a job is asked for before its memberships are looked at": Next(
-        status=known(INIT, row()), facts=SEEN, want=Follow(INIT)
+        status=known(INIT, row()), facts=SEEN, want=PollJob(INIT)
     ),
     "a job of an older spec is asked for, too": Next(
         status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
-        want=Follow(replace(RUNNING, generation=OLD)),
+        want=PollJob(replace(RUNNING, generation=OLD)),
     ),
     "a job past its timeout is asked for, too": Next(
-        status=known(RUNNING, row()), after=2 * TIMEOUT, want=Follow(RUNNING)
+        status=known(RUNNING, row()), after=2 * TIMEOUT, want=PollJob(RUNNING)
     ),
-    "a settled job is not asked for again": Next(status=known(SUCCESS, row()), want=Look((A,))),
+    "a settled job is not asked for again": Next(
+        status=known(SUCCESS, row()), want=ReadMemberships((A,))
+    ),
     "a running job is waited for": Next(
         status=known(RUNNING, row()), facts=ASKED, want=Reason.JOB_RUNNING
     ),
@@ -401,7 +415,7 @@ STEPS = {
         want=Reason.JOB_RUNNING,
     ),
     "an overdue job is not believed before its memberships were looked at": Next(
-        status=known(RUNNING, row()), facts=ASKED, after=TIMEOUT, want=Look((A,))
+        status=known(RUNNING, row()), facts=ASKED, after=TIMEOUT, want=ReadMemberships((A,))
     ),
     "an overdue job is reported": Next(
         status=known(RUNNING, row()),
@@ -429,9 +443,9 @@ STEPS = {
         want=Submit(images=(A,), verdicts=()),
     ),
     "a job that the cloud does not know is not asked for again": Next(
-        status=known(RUNNING, row()), facts={"job_unknown": True}, want=Look((A,))
+        status=known(RUNNING, row()), facts={"job_unknown": True}, want=ReadMemberships((A,))
     ),
-    "memberships are looked at before anything is sent": Next(want=Look((A,))),
+    "memberships are looked at before anything is sent": Next(want=ReadMemberships((A,))),
     "what is missing is sent": Next(facts=SEEN, want=Submit(images=(A,), verdicts=())),
     "where all is as wanted nothing is sent": Next(
         facts={"members": {A: ACCEPTED}}, want=Reason.ACCEPTED
@@ -476,7 +490,7 @@ STEPS = {
 
 @pytest.mark.parametrize("case", STEPS.values(), ids=STEPS.keys())
 def test_next_step(case: Next) -> None:
-    facts = Facts(status=case.status)
+    facts = Observation(status=case.status)
     facts = replace(facts, **case.facts)  # type: ignore[arg-type]  # names come with the table
 
     step = planner.next_step(case.asked, facts, START + case.after, POLICY)
@@ -560,7 +574,7 @@ BATCHES = {
     "what a job names as failed for now keeps nothing back": Batch(
         asked=(A, B),
         status=known(FAIL, row(A)),
-        facts={"retryable": True, "failed_rows": {A: "FAIL"}, "company": Company(named=True)},
+        facts={"retryable": True, "failed_rows": {A: "FAIL"}, "company": BatchPeers(named=True)},
         want=(B,),
     ),
     "what should have passed by now is halved": Batch(
@@ -578,7 +592,7 @@ BATCHES = {
 @pytest.mark.parametrize("case", BATCHES.values(), ids=BATCHES.keys())
 def test_a_batch_carries(case: Batch) -> None:
     members = {**dict.fromkeys(case.asked, PENDING), **case.members}
-    facts = Facts(status=case.status, members=members, batch_limit=case.limit)
+    facts = Observation(status=case.status, members=members, batch_limit=case.limit)
     facts = replace(facts, **case.facts)  # type: ignore[arg-type]  # names come with the table
 
     step = planner.next_step(desired(*case.asked), facts, START + SECOND, POLICY)
@@ -592,7 +606,7 @@ def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
 ) -> None:
     def retry_at(job_id: str, jitter: float) -> object:
         failed = known(replace(FAIL, id=job_id), row(job_id=job_id))
-        one = Facts(status=failed, members={A: PENDING}, jitter=jitter)
+        one = Observation(status=failed, members={A: PENDING}, jitter=jitter)
         one = replace(one, **facts)  # type: ignore[arg-type]  # names come with the table
         step = planner.next_step(desired(), one, START + SECOND, POLICY)
         assert isinstance(step, Report)
@@ -604,16 +618,16 @@ def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
 
 def test_a_batch_that_is_tried_again_says_so() -> None:
     rows = row(A, message="failed"), row(B, message="failed")
-    facts = Facts(status=known(FAIL, *rows), members={A: PENDING, B: PENDING}, retry_at=START)
+    facts = Observation(status=known(FAIL, *rows), members={A: PENDING, B: PENDING}, retry_at=START)
 
     step = planner.next_step(desired(A, B), facts, START, POLICY)
 
     assert isinstance(step, Submit)
-    assert step.leftover == Leftover(job_id="j1", suspect=False, retry=True)
+    assert step.leftover == RetryGroup(job_id="j1", suspect=False, retry=True)
 
 
 def test_a_batch_tells_which_of_its_images_drifted() -> None:
-    facts = Facts(status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING})
+    facts = Observation(status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING})
 
     step = planner.next_step(desired(A, B), facts, START, POLICY)
 
@@ -623,7 +637,7 @@ def test_a_batch_tells_which_of_its_images_drifted() -> None:
 
 def test_a_resource_that_goes_may_go_when_nothing_is_left_to_reject() -> None:
     going = desired(A, B, decision=Decision.REJECT, leaving=True)
-    facts = Facts(status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
+    facts = Observation(status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
 
     step = planner.next_step(going, facts, START, POLICY)
 
@@ -640,7 +654,7 @@ def test_a_resource_that_goes_needs_no_end_of_a_job_that_is_overdue(
     """The memberships tell that it is done, or that it is not."""
     going = desired(A, B, decision=Decision.REJECT, leaving=True)
     stuck = known(replace(RUNNING, decision=Decision.REJECT), row(), row(B))
-    facts = Facts(status=stuck, members={A: REJECTED, B: other}, job_asked=True)
+    facts = Observation(status=stuck, members={A: REJECTED, B: other}, job_asked=True)
 
     step = planner.next_step(going, facts, START + TIMEOUT, POLICY)
 

@@ -22,7 +22,7 @@ def families() -> dict[str, set[str]]:
         objects=dict, waiting=lambda: (0, 0.0), busy=int, circuits=int, tokens=float
     )
     found: dict[str, set[str]] = {}
-    for family in [*metrics.REGISTRY.collect(), *metrics.Live(views).collect()]:
+    for family in [*metrics.REGISTRY.collect(), *metrics.StateCollector(views).collect()]:
         suffixes = {
             "counter": ("_total",),
             "histogram": ("_bucket", "_sum", "_count"),

@@ -28,7 +28,7 @@ def everything() -> Iterator[Metric]:
         tokens=lambda: 60.0,
     )
     yield from metrics.REGISTRY.collect()
-    yield from metrics.Live(views).collect()
+    yield from metrics.StateCollector(views).collect()
 
 
 def own() -> Iterator[Metric]:

@@ -19,7 +19,7 @@ REGROWTH_S = 3600.0
 
 
 @dataclass(slots=True)
-class Company:
+class BatchRecord:
     """Whose images a job carried: those of each request, in the order of the batch.
 
     Attributes:
@@ -35,25 +35,25 @@ class Company:
         return frozenset(chain.from_iterable(self.parts))
 
 
-class Companies:
+class BatchHistory:
     """Whose images the jobs of late carried."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Company] = OrderedDict()
+        self._known: OrderedDict[str, BatchRecord] = OrderedDict()
 
-    def of(self, job_id: str) -> Company | None:
+    def of(self, job_id: str) -> BatchRecord | None:
         """Whose images the job carried; ``None`` when nobody knows."""
         return self._known.get(job_id)
 
     def remember(self, job_id: str, parts: Iterable[tuple[str, ...]]) -> None:
         """Note whose images the job carries."""
-        self._known[job_id] = Company(tuple(parts))
+        self._known[job_id] = BatchRecord(tuple(parts))
         while len(self._known) > MAX_JOBS:
             self._known.popitem(last=False)
 
 
 @dataclass(slots=True)
-class Limit:
+class BatchLimit:
     """How many images a batch may have: fewer once that was too large, slowly more again.
 
     Attributes:
@@ -83,7 +83,7 @@ class Limit:
 
 
 @dataclass(slots=True)
-class Search:
+class Bisection:
     """The division of a batch that was refused for what may pass.
 
     Attributes:
@@ -98,7 +98,7 @@ class Search:
     _fruitless: int = 0
 
     @classmethod
-    def among(cls, requests: int) -> "Search":
+    def among(cls, requests: int) -> "Bisection":
         """Enough to find two culprits side by side."""
         return cls(patience=2 * math.ceil(math.log2(requests)) + 2)
 
@@ -114,7 +114,7 @@ class Search:
         self._fruitless = 0
 
 
-class Tries:
+class RefusalCounter:
     """How often in a row each image was refused, with others of its object, for what may pass."""
 
     def __init__(self) -> None:

@@ -14,9 +14,14 @@ from image_share_operator.api.errors import (
     ImagesRefusedError,
     RefusedForNowError,
 )
-from image_share_operator.api.jobs import JobReport, Leftover
+from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.types import Decision
-from image_share_operator.cloud.coalescing.batch_history import Companies, Limit, Search, Tries
+from image_share_operator.cloud.coalescing.batch_history import (
+    BatchHistory,
+    BatchLimit,
+    Bisection,
+    RefusalCounter,
+)
 from image_share_operator.telemetry import context, metrics
 
 FELLOWS_WAIT = timedelta(seconds=1)
@@ -82,19 +87,19 @@ class Batcher:
     def __init__(self, send: Send, *, window: timedelta, most: int) -> None:
         self._send = send
         self._window = window
-        self._limit = Limit(most)
-        self._tries = Tries()
+        self._limit = BatchLimit(most)
+        self._tries = RefusalCounter()
         self._trouble = False
         self._open: dict[_Line, _Batch] = {}
         self._sending: set[asyncio.Task[None]] = set()
-        self._companies = Companies()
+        self._companies = BatchHistory()
 
     async def submit(
         self,
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: Leftover | None,
+        leftover: RetryGroup | None,
     ) -> str:
         """Send the images, all in one batch, perhaps with those of others; return its job's id.
 
@@ -134,7 +139,7 @@ class Batcher:
         request: _Request,
         decision: Decision,
         vault_id: str | None,
-        leftover: Leftover | None,
+        leftover: RetryGroup | None,
     ) -> None:
         origin, expected = self._origin(request, leftover)
         line = _Line(decision, vault_id, origin)
@@ -151,7 +156,7 @@ class Batcher:
             self._flush(line)
 
     def _origin(
-        self, request: _Request, leftover: Leftover | None
+        self, request: _Request, leftover: RetryGroup | None
     ) -> tuple[tuple[str, int] | None, int | None]:
         """Which part of a failed batch the request belongs to, and how many others do.
 
@@ -196,7 +201,7 @@ class Batcher:
         task.add_done_callback(self._sending.discard)
 
     async def _carry(
-        self, line: _Line, requests: list[_Request], search: Search | None = None
+        self, line: _Line, requests: list[_Request], search: Bisection | None = None
     ) -> None:
         """Send the requests as one batch, or in parts when the cloud refuses that."""
         while requests:
@@ -208,7 +213,7 @@ class Batcher:
                 continue  # in smaller parts, by the limit that it has taught
             requests = requests[len(part) :]
 
-    async def _taken(self, line: _Line, asking: list[_Request], search: Search | None) -> bool:
+    async def _taken(self, line: _Line, asking: list[_Request], search: Bisection | None) -> bool:
         """Send as one batch, divide it when it is refused; ``False`` when it is too large."""
         images = tuple(dict.fromkeys(image for request in asking for image in request.images))
         if len(images) > self._limit.most:
@@ -235,7 +240,7 @@ class Batcher:
             self._accepted(job_id, asking, search)
         return True
 
-    def _accepted(self, job_id: str, asking: list[_Request], search: Search | None) -> None:
+    def _accepted(self, job_id: str, asking: list[_Request], search: Bisection | None) -> None:
         metrics.BATCHES.labels("accepted").inc()
         self._companies.remember(job_id, (request.images for request in asking))
         self._trouble = False
@@ -247,7 +252,7 @@ class Batcher:
                 request.job_id.set_result(job_id)
 
     async def _refused(
-        self, line: _Line, asking: list[_Request], why: CloudError, search: Search | None
+        self, line: _Line, asking: list[_Request], why: CloudError, search: Bisection | None
     ) -> None:
         """Find out whose images are refused: nobody else waits for them, or is blamed."""
         if search is not None and isinstance(why, RefusedForNowError):
@@ -264,11 +269,11 @@ class Batcher:
         if self._trouble:
             _fail(asking, why)
             return
-        search = Search.among(len(asking))
+        search = Bisection.among(len(asking))
         await self._halve(line, asking, search)
         self._trouble = not search.fruitful
 
-    async def _halve(self, line: _Line, asking: list[_Request], search: Search | None) -> None:
+    async def _halve(self, line: _Line, asking: list[_Request], search: Bisection | None) -> None:
         metrics.SPLITS.inc()
         half = len(asking) // 2
         await self._carry(line, asking[:half], search)

@@ -47,7 +47,7 @@ class _Asked:
         return now < self.asked_at + good_for
 
 
-class Jobs:
+class JobPoller:
     """The jobs of one identity."""
 
     def __init__(self, ask: Ask) -> None:

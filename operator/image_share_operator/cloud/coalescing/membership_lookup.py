@@ -12,10 +12,10 @@ from typing import Protocol
 
 from image_share_operator.api.errors import ImagesRefusedError, TerminalError
 from image_share_operator.api.types import Membership
-from image_share_operator.cloud.coalescing.membership_requests import Asker, Question
+from image_share_operator.cloud.coalescing.membership_requests import MembershipRequest, Waiter
 from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.ims.pagination import PAGE, EndlessError, MovedError, pages
-from image_share_operator.flowcontrol.token_bucket import Bucket
+from image_share_operator.flowcontrol.token_bucket import TokenBucket
 from image_share_operator.telemetry import context
 
 GATHER_S = 0.02
@@ -51,7 +51,7 @@ NO_LISTS_S = 600.0
 LISTS: tuple[Membership, ...] = (Membership.PENDING, Membership.REJECTED, Membership.ACCEPTED)
 
 
-class Source(Protocol):
+class MembershipSource(Protocol):
     """The cloud, as far as this room needs it. All methods raise `CloudError`."""
 
     async def member(self, image: str) -> Membership:
@@ -80,17 +80,17 @@ class _List:
     whole: bool = True
 
 
-class Shares:
+class MembershipLookup:
     """Answers questions for memberships of one project."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: MembershipSource) -> None:
         self._source = source
-        self._waiting: dict[str, Question] = {}
+        self._waiting: dict[str, MembershipRequest] = {}
         self._round: asyncio.TimerHandle | asyncio.Task[None] | None = None
         self._singles: set[asyncio.Task[None]] = set()
         self._single = asyncio.Semaphore(SINGLES_AT_ONCE)
-        self._bucket = Bucket(BURST, REFILL_PER_S)
-        self._lulls = Bucket(LULLS, LULLS_PER_S)
+        self._bucket = TokenBucket(BURST, REFILL_PER_S)
+        self._lulls = TokenBucket(LULLS, LULLS_PER_S)
         self._asked_at = float("-inf")
         self._last: _List | None = None
         self._pages = len(LISTS)
@@ -116,7 +116,7 @@ class Shares:
         if last is not None and last.at >= since and all(image in last.rows for image in images):
             return {image: last.rows[image] for image in images}
         # Its own future: whoever goes away takes the answer from nobody else.
-        asker = Asker(len(images), loop.create_future())
+        asker = Waiter(len(images), loop.create_future())
         for image in images:
             self._ask(image, since, relaxed=bool(max_age)).askers.append(asker)
         self._asked_at = loop.time()
@@ -125,10 +125,10 @@ class Shares:
         found = await asker.answers
         return {image: found[image] for image in images}
 
-    def _ask(self, image: str, since: float, *, relaxed: bool) -> Question:
+    def _ask(self, image: str, since: float, *, relaxed: bool) -> MembershipRequest:
         question = self._waiting.get(image)
         if question is None:
-            question = self._waiting[image] = Question(image, since, relaxed)
+            question = self._waiting[image] = MembershipRequest(image, since, relaxed)
         question.since = max(question.since, since)
         question.relaxed |= relaxed
         return question
@@ -198,18 +198,20 @@ class Shares:
                 question.tell(last.rows[image])
                 del self._waiting[image]
 
-    def _taken(self) -> dict[str, Question]:
+    def _taken(self) -> dict[str, MembershipRequest]:
         questions, self._waiting = self._waiting, {}
         return questions
 
-    def _start_singles(self, questions: Mapping[str, Question]) -> list[asyncio.Task[None]]:
+    def _start_singles(
+        self, questions: Mapping[str, MembershipRequest]
+    ) -> list[asyncio.Task[None]]:
         tasks = [asyncio.create_task(self._one(question)) for question in questions.values()]
         for task in tasks:
             self._singles.add(task)
             task.add_done_callback(self._singles.discard)
         return tasks
 
-    async def _one(self, question: Question) -> None:
+    async def _one(self, question: MembershipRequest) -> None:
         """Ask for one image; an error is told to those who asked for that very image."""
         async with self._single:
             try:
@@ -220,7 +222,7 @@ class Shares:
             except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
                 question.fail(exc)
 
-    async def _by_list(self, questions: dict[str, Question]) -> None:
+    async def _by_list(self, questions: dict[str, MembershipRequest]) -> None:
         """Read the lists; ask singly for what is in none of them.
 
         That is mostly what is not shared, but it may also have moved from a list that was yet to
@@ -241,7 +243,7 @@ class Shares:
             self._pages = max(found.pages, len(LISTS))
             if relaxed:
                 self._keep(found)
-        unseen: dict[str, Question] = {}
+        unseen: dict[str, MembershipRequest] = {}
         for image, question in questions.items():
             if image in found.rows:
                 question.tell(found.rows[image])

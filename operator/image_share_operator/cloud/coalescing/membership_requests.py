@@ -7,7 +7,7 @@ from image_share_operator.api.types import Membership
 
 
 @dataclass(slots=True, eq=False)
-class Asker:
+class Waiter:
     """One who waits for the memberships of several images.
 
     Attributes:
@@ -32,7 +32,7 @@ class Asker:
 
 
 @dataclass(slots=True, eq=False)
-class Question:
+class MembershipRequest:
     """All who ask for one image and have not been answered.
 
     Attributes:
@@ -44,7 +44,7 @@ class Question:
     image: str
     since: float
     relaxed: bool
-    askers: list[Asker] = field(default_factory=list[Asker])
+    askers: list[Waiter] = field(default_factory=list[Waiter])
     answer: Membership | None = None
 
     def tell(self, membership: Membership) -> None:

@@ -12,7 +12,7 @@ _BLOCK = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Authorities:
+class CaBundle:
     """What is trusted besides the system's authorities.
 
     Attributes:
@@ -25,7 +25,7 @@ class Authorities:
     data: str | bytes
 
 
-def authorities(ca: str) -> Authorities:
+def bundle(ca: str) -> CaBundle:
     """Read certificates in PEM. Order, comments and line ends make no difference."""
     try:
         blocks = {
@@ -36,4 +36,4 @@ def authorities(ca: str) -> Authorities:
         blocks = set[bytes]()
     data = b"".join(sorted(blocks)) or ca  # an old form of PEM, with headers: OpenSSL may know it
     made_of = data.encode() if isinstance(data, str) else data
-    return Authorities(key=hashlib.sha256(made_of).hexdigest(), data=data)
+    return CaBundle(key=hashlib.sha256(made_of).hexdigest(), data=data)

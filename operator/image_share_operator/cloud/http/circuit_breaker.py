@@ -27,7 +27,7 @@ class CircuitOpenError(RetryableError):
 
 
 @dataclass(slots=True)
-class Circuit:
+class CircuitBreaker:
     """One endpoint.
 
     Attributes:
@@ -91,7 +91,7 @@ class Circuit:
         )
 
 
-class Circuits:
+class CircuitBreakers:
     """The circuits of all endpoints, by scheme, host and port.
 
     Those who trust another authority have one of their own: whom they can't trust, others can.
@@ -104,19 +104,19 @@ class Circuits:
     ) -> None:
         self._now = now
         self._jitter = jitter
-        self._known: OrderedDict[tuple[str, str], Circuit] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], CircuitBreaker] = OrderedDict()
 
     @property
     def open(self) -> int:
         """How many endpoints are being left alone."""
         return sum(circuit.open_until is not None for circuit in self._known.values())
 
-    def of(self, origin: str, trust: str = "") -> Circuit:
+    def of(self, origin: str, trust: str = "") -> CircuitBreaker:
         """The one circuit of this endpoint, for those who trust the same authorities."""
         key = (origin, trust)
         circuit = self._known.get(key)
         if circuit is None:
-            circuit = self._known[key] = Circuit(origin, self._now, self._jitter)
+            circuit = self._known[key] = CircuitBreaker(origin, self._now, self._jitter)
         self._known.move_to_end(key)
         while len(self._known) > MAX_ENDPOINTS:
             self._known.popitem(last=False)

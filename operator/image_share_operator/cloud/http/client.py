@@ -15,14 +15,18 @@ import httpx
 
 from image_share_operator.api.errors import CloudError, OutcomeUnknownError, RetryableError
 from image_share_operator.cloud.http import routes
-from image_share_operator.cloud.http.ca_bundle import authorities
-from image_share_operator.cloud.http.circuit_breaker import Circuit, CircuitOpenError, Circuits
-from image_share_operator.cloud.http.error_codes import Kind, kind_of
+from image_share_operator.cloud.http.ca_bundle import bundle
+from image_share_operator.cloud.http.circuit_breaker import (
+    CircuitBreaker,
+    CircuitBreakers,
+    CircuitOpenError,
+)
+from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of
 from image_share_operator.cloud.http.error_mapping import no_url
-from image_share_operator.cloud.http.inflight_writes import Writes
+from image_share_operator.cloud.http.inflight_writes import InflightWrites
 from image_share_operator.cloud.http.payload import asked, error_of
 from image_share_operator.cloud.http.size_limit import BodyTooLargeError
-from image_share_operator.flowcontrol.limiter import Gates, Limits
+from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.telemetry import metrics, tracing
 
 log = logging.getLogger(__name__)
@@ -41,7 +45,7 @@ def _always() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class CloudHttpClient:
     """Sends requests.
 
     Attributes:
@@ -57,19 +61,19 @@ class Caller:
 
     client: httpx.AsyncClient
     timeout: timedelta
-    gates: Gates = field(default_factory=lambda: Gates(Limits(at_once=32, per_second=1000.0)))
-    circuits: Circuits = field(default_factory=lambda: Circuits(_utc_now))
+    gates: Limiters = field(default_factory=lambda: Limiters(Limits(at_once=32, per_second=1000.0)))
+    circuits: CircuitBreakers = field(default_factory=lambda: CircuitBreakers(_utc_now))
     clients: Callable[[str], httpx.AsyncClient] | None = None
     trust: str = ""
     may_write: Callable[[], None] = _always
     tenant: str = ""
-    writes: Writes = field(default_factory=Writes)
+    writes: InflightWrites = field(default_factory=InflightWrites)
 
-    def trusting(self, ca: str | None) -> "Caller":
+    def trusting(self, ca: str | None) -> "CloudHttpClient":
         """The same, for endpoints whose certificates this authority signed (PEM)."""
         if ca is None or self.clients is None:
             return self
-        return replace(self, client=self.clients(ca), trust=authorities(ca).key)
+        return replace(self, client=self.clients(ca), trust=bundle(ca).key)
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Send once and read the whole answer.
@@ -90,7 +94,7 @@ class Caller:
                 place.unused()
                 raise
 
-    async def _exchange(self, request: httpx.Request, circuit: Circuit) -> httpx.Response:
+    async def _exchange(self, request: httpx.Request, circuit: CircuitBreaker) -> httpx.Response:
         circuit.admit()
         if request.method in WRITES:
             self.may_write()
@@ -122,7 +126,7 @@ class Caller:
         return response
 
 
-ROUTINE = frozenset({Kind.IMAGES, Kind.TOKEN, Kind.MISMATCH})
+ROUTINE = frozenset({RefusalKind.IMAGES, RefusalKind.TOKEN, RefusalKind.MISMATCH})
 """What a question may be refused with every day: no such share, a token that has ended."""
 UNANSWERED = ("certificate", "proxy", "connect", "timeout", "broken")
 """Words for why no answer came."""
@@ -134,7 +138,7 @@ _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 def begin_counting() -> None:
     """Show errors that have not happened as zero: Prometheus sees no rise to the first one else."""
     for route in routes.ALL:
-        for error in (*(kind.name.lower() for kind in Kind), *UNANSWERED):
+        for error in (*(kind.name.lower() for kind in RefusalKind), *UNANSWERED):
             metrics.CLOUD_ERRORS.labels(route, error)
 
 
@@ -209,7 +213,7 @@ def _translated(request: httpx.Request, exc: Exception) -> tuple[str, CloudError
     """What went wrong, as a word and as an error."""
     what = f"{request.method} {_host(request)}{request.url.path}"
     if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
-        return Kind.INVALID.name.lower(), no_url(str(request.url))
+        return RefusalKind.INVALID.name.lower(), no_url(str(request.url))
     if isinstance(exc.__cause__, aiohttp.ClientConnectorCertificateError):
         return "certificate", RetryableError(
             f"{what}: its certificate is not trusted; a private authority goes into the key "

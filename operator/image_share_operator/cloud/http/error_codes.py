@@ -11,7 +11,7 @@ from enum import Enum, auto
 from http import HTTPStatus
 
 
-class Kind(Enum):
+class RefusalKind(Enum):
     """What a refusal asks of the caller."""
 
     TOKEN = auto()
@@ -46,30 +46,30 @@ def _iam(*numbers: int) -> frozenset[str]:
     return frozenset(f"IAM.{number:04}" for number in numbers)
 
 
-_KINDS: tuple[tuple[Kind, frozenset[str]], ...] = (
-    (Kind.TOKEN, _img(87) | _gateway(301, 307) | _iam(1, 66, 67)),
-    (Kind.MISMATCH, _img(30)),
-    (Kind.THROTTLED, _img(60, 187) | _gateway(308) | _iam(12)),
+_KINDS: tuple[tuple[RefusalKind, frozenset[str]], ...] = (
+    (RefusalKind.TOKEN, _img(87) | _gateway(301, 307) | _iam(1, 66, 67)),
+    (RefusalKind.MISMATCH, _img(30)),
+    (RefusalKind.THROTTLED, _img(60, 187) | _gateway(308) | _iam(12)),
     (
-        Kind.RETRY,
+        RefusalKind.RETRY,
         _img(14, 16, 18, 23, 35, 36, 37, 46, 53, 61, 64, 65, 112, 113, 114, 154, 155, 156, 179, 188)
         | _gateway(103, 601, 605, 606, 608, 609, 610, 611, 612, 613, 705)
         | _iam(6, 20),
     ),
     (
-        Kind.IMAGES,
+        RefusalKind.IMAGES,
         _img(27, 28, 31, 47, 66, 83, 84, 86, 89, 92, 95, 97, 98, 99, 100, 101, 102, 103, 105, 106)
         | _img(121, 135, 144, 190, 196, 197, 198),
     ),
     (
-        Kind.DENIED,
+        RefusalKind.DENIED,
         _img(25, 26, 41, 161, 165, 238, 239, 240, 241, 242)
         | _gateway(302, 303, 304, 305, 306, 310, 311, 401, 402, 404, 801, 802)
         | _iam(2, 3, 64, 80, 81, 82, 83),
     ),
-    (Kind.LOCKED, _iam(61)),
+    (RefusalKind.LOCKED, _iam(61)),
     (
-        Kind.INVALID,
+        RefusalKind.INVALID,
         _img(1, 7, 15, 17, 67, 76, 88, 104, 108, 145, 177, 178)
         | _img(180, 182, 183, 184, 185, 186, 189, 193)
         | _gateway(101, 104, 105, 106, 602, 607)
@@ -79,15 +79,15 @@ _KINDS: tuple[tuple[Kind, frozenset[str]], ...] = (
 _BY_CODE = {code: kind for kind, codes in _KINDS for code in codes}
 
 _BY_STATUS = {
-    HTTPStatus.UNAUTHORIZED: Kind.TOKEN,
-    HTTPStatus.FORBIDDEN: Kind.DENIED,
-    HTTPStatus.NOT_FOUND: Kind.IMAGES,
-    HTTPStatus.REQUEST_TIMEOUT: Kind.RETRY,
-    HTTPStatus.CONFLICT: Kind.RETRY,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Kind.TOO_LARGE,
-    HTTPStatus.REQUEST_URI_TOO_LONG: Kind.TOO_LARGE,
-    494: Kind.INVALID,  # the gateway's "request header too large": the token is in them
-    HTTPStatus.TOO_MANY_REQUESTS: Kind.THROTTLED,
+    HTTPStatus.UNAUTHORIZED: RefusalKind.TOKEN,
+    HTTPStatus.FORBIDDEN: RefusalKind.DENIED,
+    HTTPStatus.NOT_FOUND: RefusalKind.IMAGES,
+    HTTPStatus.REQUEST_TIMEOUT: RefusalKind.RETRY,
+    HTTPStatus.CONFLICT: RefusalKind.RETRY,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: RefusalKind.TOO_LARGE,
+    HTTPStatus.REQUEST_URI_TOO_LONG: RefusalKind.TOO_LARGE,
+    494: RefusalKind.INVALID,  # the gateway's "request header too large": the token is in them
+    HTTPStatus.TOO_MANY_REQUESTS: RefusalKind.THROTTLED,
 }
 
 
@@ -105,7 +105,7 @@ _DENIED_FOR_AN_IMAGE = _img(161, 165)
 """No permission for images of a vendor, or of a backup service: others may be answered."""
 
 
-def kind_of_batch(status: int, code: str | None) -> Kind:
+def kind_of_batch(status: int, code: str | None) -> RefusalKind:
     """As `kind_of`, of a batch of images: one of them may be why it is refused, or failed.
 
     Which code stands for what is wrong with an image is documented nowhere, so that all count,
@@ -113,20 +113,20 @@ def kind_of_batch(status: int, code: str | None) -> Kind:
     """
     kind = kind_of(status, code)
     if code in _DENIED_FOR_AN_IMAGE:
-        return Kind.IMAGES
+        return RefusalKind.IMAGES
     of_the_request = (
         status < HTTPStatus.BAD_REQUEST
         or status in _STATUS_OF_THE_REQUEST
         or code in _OF_THE_REQUEST
     )
-    return Kind.IMAGES if kind is Kind.INVALID and not of_the_request else kind
+    return RefusalKind.IMAGES if kind is RefusalKind.INVALID and not of_the_request else kind
 
 
-def kind_of(status: int, code: str | None) -> Kind:
+def kind_of(status: int, code: str | None) -> RefusalKind:
     """The kind of a refusal; ``status`` decides where the code is absent or not known."""
     known = None if code is None else _BY_CODE.get(code)
     if known is not None:
         return known
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Kind.RETRY
-    return _BY_STATUS.get(status, Kind.INVALID)
+        return RefusalKind.RETRY
+    return _BY_STATUS.get(status, RefusalKind.INVALID)

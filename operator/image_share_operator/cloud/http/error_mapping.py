@@ -16,7 +16,7 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.cloud.http.error_codes import Kind, kind_of, kind_of_batch
+from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of, kind_of_batch
 from image_share_operator.cloud.http.payload import MAX_WORD, asked, error_of, one_line
 
 MAX_RETRY_AFTER = timedelta(hours=1)
@@ -34,35 +34,35 @@ def batch_refusal(response: httpx.Response) -> CloudError:
     code, _ = error_of(response)
     kind = kind_of_batch(response.status_code, code)
     found = _refusal(response, kind)
-    if kind is Kind.RETRY:
+    if kind is RefusalKind.RETRY:
         return RefusedForNowError(str(found), retry_after=retry_after(response))
     return found
 
 
-def _refusal(response: httpx.Response, kind: Kind) -> CloudError:
+def _refusal(response: httpx.Response, kind: RefusalKind) -> CloudError:
     code, text = error_of(response)
     shown = " ".join(filter(None, (code, _without_token(text, response))))
     what = f"{asked(response)}: HTTP {response.status_code}" + (f" {shown}" if shown else "")
     match kind:
-        case Kind.THROTTLED:
+        case RefusalKind.THROTTLED:
             return ThrottledError(what, retry_after=retry_after(response))
-        case Kind.RETRY:
+        case RefusalKind.RETRY:
             return RetryableError(what, retry_after=retry_after(response))
-        case Kind.IMAGES:
+        case RefusalKind.IMAGES:
             return ImagesRefusedError(what)
-        case Kind.TOO_LARGE:
+        case RefusalKind.TOO_LARGE:
             return BatchTooLargeError(what)
-        case Kind.DENIED | Kind.LOCKED:
+        case RefusalKind.DENIED | RefusalKind.LOCKED:
             return TerminalError(what, reason=Reason.PERMISSION_DENIED)
-        case Kind.TOKEN:
+        case RefusalKind.TOKEN:
             return TerminalError(
                 f"{what}: the cloud refuses the token", reason=Reason.CREDENTIALS_INVALID
             )
-        case Kind.MISMATCH:
+        case RefusalKind.MISMATCH:
             return TerminalError(
                 f"{what}: the token is not for spec.projectID", reason=Reason.INVALID_REQUEST
             )
-        case Kind.INVALID:
+        case RefusalKind.INVALID:
             return TerminalError(what, reason=Reason.INVALID_REQUEST)
 
 
@@ -77,14 +77,14 @@ def login_refusal(response: httpx.Response) -> CloudError:
     if status < HTTPStatus.BAD_REQUEST:
         return RetryableError(f"{what}: not the answer of an IAM login")
     kind = kind_of(status, code)
-    if kind is Kind.THROTTLED:
+    if kind is RefusalKind.THROTTLED:
         return ThrottledError(what, retry_after=retry_after(response))
-    if kind is Kind.RETRY:
+    if kind is RefusalKind.RETRY:
         return RetryableError(what, retry_after=retry_after(response))
-    if kind is Kind.LOCKED:
+    if kind is RefusalKind.LOCKED:
         message = f"{what}: the account is locked after failed logins; correct the Secret"
         return TerminalError(message, reason=Reason.ACCOUNT_LOCKED)
-    if kind is Kind.DENIED:
+    if kind is RefusalKind.DENIED:
         message = f"{what}: the user may not log in by API; ask for programmatic access"
         return TerminalError(message, reason=Reason.PERMISSION_DENIED)
     if status == HTTPStatus.UNAUTHORIZED:
@@ -99,7 +99,7 @@ def token_refused(response: httpx.Response) -> bool:
     if response.status_code < HTTPStatus.BAD_REQUEST:
         return False
     code, _ = error_of(response)
-    return kind_of(response.status_code, code) in (Kind.TOKEN, Kind.MISMATCH)
+    return kind_of(response.status_code, code) in (RefusalKind.TOKEN, RefusalKind.MISMATCH)
 
 
 def throttled(response: httpx.Response) -> bool:
@@ -107,7 +107,7 @@ def throttled(response: httpx.Response) -> bool:
     if response.status_code < HTTPStatus.BAD_REQUEST:
         return False
     code, _ = error_of(response)
-    return kind_of(response.status_code, code) is Kind.THROTTLED
+    return kind_of(response.status_code, code) is RefusalKind.THROTTLED
 
 
 def retry_after(response: httpx.Response) -> timedelta | None:

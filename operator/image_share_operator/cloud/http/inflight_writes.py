@@ -7,7 +7,7 @@ from collections.abc import Generator
 from image_share_operator.api.errors import LostLeadError
 
 
-class Writes:
+class InflightWrites:
     """Ends in two steps: no write begins any more, then those under way are given up."""
 
     def __init__(self) -> None:

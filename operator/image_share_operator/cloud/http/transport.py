@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
 from image_share_operator import __version__
-from image_share_operator.cloud.http.ca_bundle import Authorities, authorities
+from image_share_operator.cloud.http.ca_bundle import CaBundle, bundle
 from image_share_operator.cloud.http.error_mapping import no_url
 from image_share_operator.cloud.http.size_limit import BoundedTransport
 
@@ -29,7 +29,7 @@ HTTPS = 443
 
 
 def _build_transport(
-    trusted: Authorities | None,
+    trusted: CaBundle | None,
     *,
     proxy: str,
     no_proxy: str,
@@ -78,10 +78,10 @@ def _client(transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout) -> http
     )
 
 
-Build = Callable[[Authorities | None], httpx.AsyncBaseTransport]
+Build = Callable[[CaBundle | None], httpx.AsyncBaseTransport]
 
 
-class Clients:
+class HttpClients:
     """The clients of a process. Who trusts the same authorities shares connections.
 
     At most `MAX_AUTHORITIES` private ones have connections, apart from those in use: a context of
@@ -118,10 +118,10 @@ class Clients:
 
         It is light, and needs not be closed: connections are made when it sends.
         """
-        trusted = None if ca is None else authorities(ca)
+        trusted = None if ca is None else bundle(ca)
         return _client(_Borrowed(self, trusted), self._timeout)
 
-    def take(self, trusted: Authorities | None) -> "_Shared":
+    def take(self, trusted: CaBundle | None) -> "_Shared":
         """Count one more who uses these connections."""
         key = "" if trusted is None else trusted.key
         shared = self._known.get(key)
@@ -162,7 +162,7 @@ class _Shared:
 class _Borrowed(httpx.AsyncBaseTransport):
     """Sends on shared connections, and holds them until the answer is read."""
 
-    def __init__(self, clients: Clients, trusted: Authorities | None) -> None:
+    def __init__(self, clients: HttpClients, trusted: CaBundle | None) -> None:
         self._clients = clients
         self._trusted = trusted
 

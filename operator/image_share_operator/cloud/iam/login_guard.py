@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from image_share_operator.api.credentials import Credentials, Doubt, Identity
+from image_share_operator.api.credentials import Credentials, Identity, RefusedLogin
 from image_share_operator.api.errors import (
     CloudError,
     RetryableError,
@@ -33,14 +33,14 @@ Got = TypeVar("Got")
 
 
 @dataclass(frozen=True, slots=True)
-class _Hold:
+class _Block:
     """A failed login, remembered."""
 
     error: CloudError
     until: datetime
 
 
-class Guard:
+class LoginGuard:
     """Watches over the logins with some credentials at one IAM."""
 
     def __init__(self, now: Callable[[], datetime], doubtful_until: datetime) -> None:
@@ -50,8 +50,8 @@ class Guard:
         self._lock = asyncio.Lock()
         self._users = 0
         self._throttle = Throttle(now)
-        self._of_all: _Hold | None = None
-        self._of_one: dict[Identity, _Hold] = {}
+        self._of_all: _Block | None = None
+        self._of_one: dict[Identity, _Block] = {}
         # One refusal may be the fault of the project: some answer 401 to a wrong one. A second
         # before this time, with no success in between, is the fault of the credentials.
         self._suspect_until: datetime | None = None
@@ -100,14 +100,14 @@ class Guard:
 
     def refuse(self, identity: Identity, error: TerminalError) -> None:
         """Remember what is known to fail without a login."""
-        self._of_one[identity] = _Hold(error, self._now() + REFUSED_FOR)
+        self._of_one[identity] = _Block(error, self._now() + REFUSED_FOR)
 
-    def doubt(self, identity: Identity, doubt: Doubt) -> None:
+    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
         """Take note of what an earlier process found out; it counts in the first minutes only."""
         if self._now() >= self._doubtful_until:
             return
         words = "the account was locked" if doubt.locked else "IAM refused these credentials"
-        hold = _Hold(
+        hold = _Block(
             TerminalError(
                 f"IAM login: not tried, since {words} before the operator started, and the "
                 "Secret has not changed; correct it",
@@ -127,7 +127,7 @@ class Guard:
         if isinstance(error, ThrottledError):
             self._throttle.refused(error.retry_after)
         elif isinstance(error, RetryableError):
-            self._of_all = _Hold(error, now + (error.retry_after or UNANSWERED_FOR))
+            self._of_all = _Block(error, now + (error.retry_after or UNANSWERED_FOR))
         elif isinstance(error, TerminalError):
             self._of_one = {one: hold for one, hold in self._of_one.items() if now < hold.until}
             self.refuse(identity, error)
@@ -137,11 +137,11 @@ class Guard:
         """Hold the others too, if the refusal is about them as well."""
         now = self._now()
         if error.reason is Reason.ACCOUNT_LOCKED:
-            self._of_all = _Hold(error, now + REFUSED_FOR)
+            self._of_all = _Block(error, now + REFUSED_FOR)
         elif error.reason is Reason.CREDENTIALS_INVALID:
             if self._suspect_until is not None and now < self._suspect_until:
                 told = f"not tried here, since the same credentials were refused twice: {error}"
-                self._of_all = _Hold(TerminalError(told, reason=error.reason), now + REFUSED_FOR)
+                self._of_all = _Block(TerminalError(told, reason=error.reason), now + REFUSED_FOR)
             self._suspect_until = now + REFUSED_FOR
 
     def _worked(self, identity: Identity) -> None:
@@ -151,16 +151,16 @@ class Guard:
         self._throttle.passed()
 
 
-class Guards:
+class LoginGuards:
     """The guards of all credentials in use, and of those that are being held."""
 
     def __init__(self, now: Callable[[], datetime], most: int = MAX_GUARDS) -> None:
         self._now = now
         self._most = self._room = most
         self._doubtful_until = now() + REFUSED_FOR
-        self._known: dict[tuple[Credentials, str], Guard] = {}
+        self._known: dict[tuple[Credentials, str], LoginGuard] = {}
 
-    def of(self, identity: Identity) -> Guard:
+    def of(self, identity: Identity) -> LoginGuard:
         """The one guard of these credentials at this IAM.
 
         To be asked for each time: one that has nothing to remember may be forgotten.
@@ -173,7 +173,7 @@ class Guards:
                     one: known for one, known in self._known.items() if not known.at_rest
                 }
                 self._room = max(self._most, 2 * len(self._known))
-            guard = self._known[key] = Guard(self._now, self._doubtful_until)
+            guard = self._known[key] = LoginGuard(self._now, self._doubtful_until)
         return guard
 
 

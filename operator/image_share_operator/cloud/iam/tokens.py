@@ -13,9 +13,14 @@ from image_share_operator.api.credentials import Identity, TokenCredentials
 from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http import error_mapping, routes
-from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.iam import codec
-from image_share_operator.cloud.iam.login_guard import REFUSED_FOR, UNANSWERED_FOR, Guard, Guards
+from image_share_operator.cloud.iam.login_guard import (
+    REFUSED_FOR,
+    UNANSWERED_FOR,
+    LoginGuard,
+    LoginGuards,
+)
 from image_share_operator.telemetry import metrics
 
 RENEW_BEFORE = timedelta(minutes=15)
@@ -33,7 +38,7 @@ LEAST_LIFE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
+class _CachedToken:
     """A token, by our own clock."""
 
     value: str = field(repr=False)
@@ -42,11 +47,15 @@ class _Known:
     ends_at: datetime
 
 
-class Tokens:
+class TokenSource:
     """The token of one identity."""
 
     def __init__(
-        self, identity: Identity, caller: Caller, now: Callable[[], datetime], guards: Guards
+        self,
+        identity: Identity,
+        caller: CloudHttpClient,
+        now: Callable[[], datetime],
+        guards: LoginGuards,
     ) -> None:
         self._identity = identity
         self._caller = caller
@@ -54,7 +63,7 @@ class Tokens:
         self._guards = guards
         # Spans a login on purpose: all who wait want its result, not one of their own.
         self._lock = asyncio.Lock()
-        self._token: _Known | None = None
+        self._token: _CachedToken | None = None
         self._renewals: list[datetime] = []
         self._proven = False
 
@@ -102,7 +111,7 @@ class Tokens:
             self._proven = True
 
     @property
-    def _guard(self) -> Guard:
+    def _guard(self) -> LoginGuard:
         return self._guards.of(self._identity)
 
     def _renewal_helps(self) -> bool:
@@ -171,11 +180,11 @@ def _wait_after(error: CloudError) -> timedelta:
     return REFUSED_FOR
 
 
-def _by_our_clock(token: codec.Token, now: datetime) -> _Known:
+def _by_our_clock(token: codec.Token, now: datetime) -> _CachedToken:
     """Count the life of a token from now: the cloud's clock may differ from ours."""
     life = max(token.expires_at - (token.issued_at or now), LEAST_LIFE)
     early = min(RENEW_BEFORE, life * RENEW_SHARE)
-    return _Known(
+    return _CachedToken(
         value=token.value,
         since=now,
         renew_at=now + max(life - early, LEAST_LIFE),

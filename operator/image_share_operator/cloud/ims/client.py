@@ -11,11 +11,11 @@ from image_share_operator.api.errors import JobUnknownError, OutcomeUnknownError
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.http import error_mapping, routes
-from image_share_operator.cloud.http.client import Caller
-from image_share_operator.cloud.http.error_codes import Kind, kind_of
+from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of
 from image_share_operator.cloud.http.payload import Json, error_of
 from image_share_operator.cloud.http.throttle import Throttle
-from image_share_operator.cloud.iam.tokens import Tokens
+from image_share_operator.cloud.iam.tokens import TokenSource
 from image_share_operator.cloud.ims import codec, listing
 
 NO_SUCH_JOB = frozenset({"IMG.0023", "IMG.0030"})
@@ -23,15 +23,15 @@ NO_SUCH_JOB = frozenset({"IMG.0023", "IMG.0030"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ims:
+class ImsClient:
     """The image service as one identity sees it.
 
     All methods raise `CloudError`; which one says what to do.
     """
 
     identity: Identity
-    caller: Caller
-    tokens: Tokens
+    caller: CloudHttpClient
+    tokens: TokenSource
     throttle: Throttle
 
     async def update_members(
@@ -88,7 +88,7 @@ class Ims:
         if response.status_code == HTTPStatus.OK:
             return codec.read_member(response)
         code, _ = error_of(response)
-        if kind_of(response.status_code, code) is Kind.IMAGES:
+        if kind_of(response.status_code, code) is RefusalKind.IMAGES:
             return Membership.NOT_SHARED
         raise error_mapping.refusal(response)
 
@@ -104,7 +104,7 @@ class Ims:
 
     async def offers(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool
-    ) -> listing.OfferPage:
+    ) -> listing.ListedImagePage:
         """As `shared`, with what a person wants to know of each image."""
         response = await self._list(membership, marker=marker, limit=limit, typed=typed)
         return listing.read(response, self.identity.project_id, limit)
@@ -164,4 +164,4 @@ def _no_such_job(response: httpx.Response) -> bool:
         return False
     code, _ = error_of(response)
     kind = kind_of(response.status_code, code)
-    return code in NO_SUCH_JOB or kind in (Kind.IMAGES, Kind.INVALID)
+    return code in NO_SUCH_JOB or kind in (RefusalKind.IMAGES, RefusalKind.INVALID)

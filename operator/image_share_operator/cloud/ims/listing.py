@@ -10,7 +10,7 @@ from image_share_operator.cloud.ims import codec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class ListedImage:
     """An image that another project shares; its texts are one line each, fit for a terminal.
 
     Attributes:
@@ -30,14 +30,14 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OfferPage:
+class ListedImagePage:
     """One page of a list; ``marker`` as in `codec.SharePage`."""
 
-    offers: tuple[Offer, ...]
+    offers: tuple[ListedImage, ...]
     marker: str | None
 
 
-def read(response: httpx.Response, project_id: str, limit: int) -> OfferPage:
+def read(response: httpx.Response, project_id: str, limit: int) -> ListedImagePage:
     """Read one page of a list; which rows count is told by `codec.read_shares`.
 
     Raises:
@@ -46,14 +46,14 @@ def read(response: httpx.Response, project_id: str, limit: int) -> OfferPage:
     page = codec.read_shares(response, project_id, limit)
     rows = cast("list[object]", parse_body(response).get("images") or [])
     by_id = {(dig_line(row, "id") or "").lower(): row for row in rows}
-    return OfferPage(
+    return ListedImagePage(
         offers=tuple(_offer(image, by_id.get(image)) for image in page.images), marker=page.marker
     )
 
 
-def _offer(image: str, row: object) -> Offer:
+def _offer(image: str, row: object) -> ListedImage:
     disk = (as_object(row) or {}).get("min_disk")
-    return Offer(
+    return ListedImage(
         image=image,
         name=dig_line(row, "name"),
         owner=dig_line(row, "owner"),

@@ -7,11 +7,13 @@ import aiohttp
 import kopf
 
 from image_share_operator.kube.watch.event_filter import response_class
-from image_share_operator.kube.watch.ingest import Intake
-from image_share_operator.kube.watch.watch_state import Streams
+from image_share_operator.kube.watch.ingest import Ingest
+from image_share_operator.kube.watch.watch_state import WatchState
 
 
-def for_kopf(found: kopf.ConnectionInfo, streams: Streams, intake: Intake) -> kopf.AiohttpSession:
+def for_kopf(
+    found: kopf.ConnectionInfo, streams: WatchState, intake: Ingest
+) -> kopf.AiohttpSession:
     """As kopf would make it, and it tells its requests. kopf closes it."""
     return kopf.AiohttpSession(
         server=found.server,

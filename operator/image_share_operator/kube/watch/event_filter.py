@@ -25,17 +25,17 @@ SOME_S = 1.0
 """After so long without a line the next is passed on in any case: kopf goes on from the last
 version that it saw, and the API server soon forgets old ones."""
 
-Known = Callable[[Key, str, int], bool]
+IsKnown = Callable[[Key, str, int], bool]
 """Whether this version of the object (its key, uid, resourceVersion) is none of our business any
 more. Must not wait."""
-Page = Callable[[Any], Any]
+PageFilter = Callable[[Any], Any]
 """Looks at each answer that is no stream; returns what kopf is to have of it. Must not wait."""
 
 
-class News:
+class EventFilter:
     """Decides line by line; one for each stream."""
 
-    def __init__(self, known: Known, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, known: IsKnown, clock: Callable[[], float] = time.monotonic) -> None:
         self._known = known
         self._clock = clock
         self._passed_at = clock()
@@ -61,7 +61,7 @@ class News:
 class _Content:
     """The body of a watch, as far as kopf reads it."""
 
-    def __init__(self, content: aiohttp.StreamReader, news: News) -> None:
+    def __init__(self, content: aiohttp.StreamReader, news: EventFilter) -> None:
         self._content = content
         self._news = news
 
@@ -80,14 +80,16 @@ class _Content:
             yield rest
 
 
-def response_class(known: Known, page: Page) -> type[aiohttp.ClientResponse]:
+def response_class(known: IsKnown, page: PageFilter) -> type[aiohttp.ClientResponse]:
     """What makes a session of aiohttp leave out what nobody needs, and cut off what is left."""
 
     class Response(aiohttp.ClientResponse):
         async def start(self, connection: Any) -> aiohttp.ClientResponse:
             await super().start(connection)
             if self.status == HTTPStatus.OK and "watch" in self.url.query:
-                self.content = cast("aiohttp.StreamReader", _Content(self.content, News(known)))
+                self.content = cast(
+                    "aiohttp.StreamReader", _Content(self.content, EventFilter(known))
+                )
             return self
 
         async def json(self, **asked: Any) -> Any:

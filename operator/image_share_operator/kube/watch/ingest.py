@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from image_share_operator.api.types import KIND, Key
-from image_share_operator.controller.object_store import Entry, Store
+from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
-from image_share_operator.kube.watch.watch_state import Streams
+from image_share_operator.kube.watch.watch_state import WatchState
 from image_share_operator.sharding import Shard
 
 Body = dict[str, Any]
 """An object as the API server shows it."""
 
 
-def take(event: Mapping[str, Any], store: Store, queue: WorkQueue) -> None:
+def take(event: Mapping[str, Any], store: ObjectStore, queue: WorkQueue) -> None:
     """Put one watch event into the store, and its key into the queue if it needs a pass."""
     body: Body = event["object"]
     if event["type"] == "DELETED":
@@ -35,7 +35,7 @@ def take(event: Mapping[str, Any], store: Store, queue: WorkQueue) -> None:
         queue.add(changed)
 
 
-def take_settled(entries: Sequence[Entry], store: Store, queue: WorkQueue) -> None:
+def take_settled(entries: Sequence[CachedObject], store: ObjectStore, queue: WorkQueue) -> None:
     """Put what a list showed into the store; a pass finds out when each is looked at again."""
     for entry in entries:
         changed = store.admit(entry)
@@ -43,7 +43,7 @@ def take_settled(entries: Sequence[Entry], store: Store, queue: WorkQueue) -> No
             queue.add(changed)
 
 
-class Intake:
+class Ingest:
     """Hands over what one run of the watch shows.
 
     Args:
@@ -52,11 +52,11 @@ class Intake:
 
     def __init__(
         self,
-        store: Store,
+        store: ObjectStore,
         queue: WorkQueue,
         *,
         shard: Shard,
-        streams: Streams,
+        streams: WatchState,
         home: asyncio.AbstractEventLoop,
     ) -> None:
         self._store = store
@@ -89,7 +89,7 @@ class Intake:
         return not self._shard.owns(key.namespace) or self._store.is_echo(key, uid, version)
 
     def _left_of(self, bodies: list[Body]) -> list[Body]:
-        settled: list[Entry] = []
+        settled: list[CachedObject] = []
         left: list[Body] = []
         taken: list[Body] = []
         for body in bodies:
@@ -100,7 +100,7 @@ class Intake:
             self._streams.brought({"type": None, "object": body})
         return left
 
-    def _takes(self, body: Body, settled: list[Entry]) -> bool:
+    def _takes(self, body: Body, settled: list[CachedObject]) -> bool:
         """Whether kopf need not carry an object; it is added to ``settled`` if it is not known."""
         try:
             metadata = _lean_metadata(body)
@@ -114,7 +114,7 @@ class Intake:
             settled.append(entry)
         return entry.is_settled
 
-    def _hand_over(self, act: Callable[[Any, Store, WorkQueue], None], what: object) -> None:
+    def _hand_over(self, act: Callable[[Any, ObjectStore, WorkQueue], None], what: object) -> None:
         """Must come before it is counted: what is counted is in the store a turn later."""
         with contextlib.suppress(RuntimeError):  # that loop has ended: so will this one
             self._home.call_soon_threadsafe(act, what, self._store, self._queue)

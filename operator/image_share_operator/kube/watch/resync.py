@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from image_share_operator.api.errors import KubeError
 from image_share_operator.api.types import GROUP, PLURAL, VERSION
-from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.kube.client import ApiServer, path
 
@@ -23,11 +23,11 @@ PAGE = 500
 ONLY_METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 
 
-class Census:
+class Resync:
     """Compares the store with what there is."""
 
     def __init__(
-        self, api: ApiServer, namespaces: Sequence[str], store: Store, queue: WorkQueue
+        self, api: ApiServer, namespaces: Sequence[str], store: ObjectStore, queue: WorkQueue
     ) -> None:
         self._api = api
         self._namespaces = namespaces or ("",)

@@ -21,7 +21,7 @@ MOST_DEAF = timedelta(minutes=5)
 """…and so long at most, where beginning anew did not help."""
 
 
-class Watch(Protocol):
+class WatchView(Protocol):
     """The watch, as far as this room needs it."""
 
     @property
@@ -44,7 +44,7 @@ class Watch(Protocol):
         ...
 
 
-class Readiness:
+class SyncCheck:
     """Compares what the watch has brought with what there is; then looks whether it can go on.
 
     Args:
@@ -58,7 +58,7 @@ class Readiness:
         namespaces: Sequence[str],
         *,
         known: Callable[[], int],
-        watch: Watch,
+        watch: WatchView,
         recount: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._api = api

@@ -12,7 +12,7 @@ import aiohttp
 from image_share_operator.api.types import GROUP, PLURAL, VERSION
 
 
-class Streams:
+class WatchState:
     """The streams of one run of the watch: one for all namespaces, or one for each.
 
     Written in the watching thread, read from any.

@@ -13,12 +13,12 @@ from typing import Any, cast
 import kopf
 import uvloop
 
-from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.kube.watch import kopf_settings
-from image_share_operator.kube.watch.ingest import Intake
-from image_share_operator.kube.watch.watch_state import Streams
+from image_share_operator.kube.watch.ingest import Ingest
+from image_share_operator.kube.watch.watch_state import WatchState
 from image_share_operator.sharding import Shard
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ HEALTHY_S = 60.0
 BEAT_S = 1.0
 MAX_PAUSE = timedelta(seconds=30)
 
-Handlers = Callable[[Intake, Streams], kopf.OperatorRegistry]
+Handlers = Callable[[Ingest, WatchState], kopf.OperatorRegistry]
 """Makes the kopf handlers of one run."""
 
 
@@ -45,7 +45,7 @@ class Watcher:
 
     def __init__(  # noqa: PLR0913 - the parts of a watch
         self,
-        store: Store,
+        store: ObjectStore,
         queue: WorkQueue,
         handlers: Handlers,
         *,
@@ -54,7 +54,7 @@ class Watcher:
         request_timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._intake = functools.partial(Intake, store, queue, shard=shard)
+        self._intake = functools.partial(Ingest, store, queue, shard=shard)
         self._handlers = handlers
         self._namespaces = namespaces
         self._request_timeout_s = request_timeout_s
@@ -64,7 +64,7 @@ class Watcher:
         self._wake: Callable[[], None] = lambda: None
         self._beat = clock()
         self._runs = 0
-        self._streams = Streams(namespaces)
+        self._streams = WatchState(namespaces)
 
     @property
     def alive(self) -> bool:
@@ -139,7 +139,7 @@ class Watcher:
             return
         beating = loop.create_task(self._keep_beating())
         self._runs += 1
-        self._streams = Streams(self._namespaces)
+        self._streams = WatchState(self._namespaces)
         intake = self._intake(streams=self._streams, home=home)
         try:
             await kopf.operator(
@@ -154,7 +154,7 @@ class Watcher:
                 stop_flag=flag,
             )
         finally:
-            self._streams = Streams(self._namespaces)  # of which none is open
+            self._streams = WatchState(self._namespaces)  # of which none is open
             beating.cancel()
 
     async def _keep_beating(self) -> None:

@@ -13,7 +13,7 @@ from image_share_operator.cloud.coalescing.job_poller import (
     FRESH_MOST_S,
     FRESH_S,
     LEARNED_FROM,
-    Jobs,
+    JobPoller,
 )
 
 pytestmark = pytest.mark.looptime
@@ -38,7 +38,7 @@ class Cloud:
 
 async def test_all_who_ask_together_share_one_question() -> None:
     cloud = Cloud()
-    jobs = Jobs(cloud.job)
+    jobs = JobPoller(cloud.job)
 
     reports = await asyncio.gather(*(jobs.report("j") for _ in range(50)))
 
@@ -48,7 +48,7 @@ async def test_all_who_ask_together_share_one_question() -> None:
 
 async def test_young_job_is_asked_again_soon_and_an_old_one_later() -> None:
     cloud = Cloud()
-    jobs = Jobs(cloud.job)
+    jobs = JobPoller(cloud.job)
     await jobs.report("j")
     await asyncio.sleep(FRESH_S)
     await jobs.report("j")
@@ -67,7 +67,7 @@ async def test_young_job_is_asked_again_soon_and_an_old_one_later() -> None:
 async def test_settled_job_is_not_asked_again() -> None:
     cloud = Cloud()
     cloud.report = DONE
-    jobs = Jobs(cloud.job)
+    jobs = JobPoller(cloud.job)
     await jobs.report("j")
 
     await asyncio.sleep(3600)
@@ -79,7 +79,7 @@ async def test_settled_job_is_not_asked_again() -> None:
 async def test_error_is_shared_for_a_moment_and_the_next_question_may_succeed() -> None:
     cloud = Cloud()
     cloud.fails = RetryableError("HTTP 503")
-    jobs = Jobs(cloud.job)
+    jobs = JobPoller(cloud.job)
 
     told = await asyncio.gather(*(jobs.report("j") for _ in range(50)), return_exceptions=True)
     assert told == [cloud.fails] * 50
@@ -96,7 +96,7 @@ def done(took_s: float, began: datetime = START) -> JobReport:
     return JobReport(state=JobState.SUCCESS, begin_time=began.isoformat(), end_time=end.isoformat())
 
 
-async def told(cloud: Cloud, jobs: Jobs, *took_s: float) -> float:
+async def told(cloud: Cloud, jobs: JobPoller, *took_s: float) -> float:
     """What is typical after jobs that took so long."""
     for seconds in took_s:
         cloud.report = done(seconds)
@@ -106,7 +106,7 @@ async def told(cloud: Cloud, jobs: Jobs, *took_s: float) -> float:
 
 async def test_what_is_typical_is_a_second_where_nothing_is_known() -> None:
     cloud = Cloud()
-    jobs = Jobs(cloud.job)
+    jobs = JobPoller(cloud.job)
     await jobs.report("j")
 
     assert jobs.typical == timedelta(seconds=1)
@@ -114,7 +114,7 @@ async def test_what_is_typical_is_a_second_where_nothing_is_known() -> None:
 
 async def test_quicker_ones_of_the_latest_jobs_are_typical() -> None:
     cloud = Cloud()
-    jobs = Jobs(cloud.job)
+    jobs = JobPoller(cloud.job)
 
     assert await told(cloud, jobs, 0.5, *[60.0] * (LEARNED_FROM - 1)) == 60
     assert await told(cloud, jobs, 3.0, 2.0) == 60
@@ -124,7 +124,7 @@ async def test_quicker_ones_of_the_latest_jobs_are_typical() -> None:
 
 async def test_job_is_learned_from_once_however_many_wait_for_it() -> None:
     cloud = Cloud()
-    jobs = Jobs(cloud.job)
+    jobs = JobPoller(cloud.job)
     await told(cloud, jobs, *[2.0] * LEARNED_FROM)
     cloud.report = done(60)
 

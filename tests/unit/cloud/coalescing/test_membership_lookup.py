@@ -21,7 +21,7 @@ from image_share_operator.cloud.coalescing.membership_lookup import (
     REFILL_PER_S,
     SINGLES_AT_ONCE,
     WORTH_A_PAGE,
-    Shares,
+    MembershipLookup,
 )
 from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.ims.pagination import PAGE
@@ -83,14 +83,14 @@ def clock() -> float:
 async def test_image_alone_is_asked_for_singly_and_at_once() -> None:
     cloud = Cloud(1)
 
-    assert await Shares(cloud).look(cloud.images) == {"image-00000": PENDING}
+    assert await MembershipLookup(cloud).look(cloud.images) == {"image-00000": PENDING}
     assert (len(cloud.singles), cloud.pages) == (1, 0)
     assert clock() < 0.05
 
 
 async def test_same_image_is_asked_for_once_for_all_who_ask_together() -> None:
     cloud = Cloud(1)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     await asyncio.gather(*(shares.look(cloud.images) for _ in range(50)))
 
@@ -101,21 +101,21 @@ async def test_many_images_are_read_from_lists() -> None:
     cloud = Cloud(3 * PAGE)
     cloud.held |= dict.fromkeys(cloud.images[:10], ACCEPTED) | {cloud.images[10]: REJECTED}
 
-    assert await Shares(cloud).look(cloud.images) == cloud.held
+    assert await MembershipLookup(cloud).look(cloud.images) == cloud.held
     assert (len(cloud.singles), cloud.pages) == (0, 5)
 
 
 async def test_lists_are_read_no_further_than_needed() -> None:
     cloud = Cloud(10 * PAGE)
 
-    await Shares(cloud).look(cloud.images[:20])
+    await MembershipLookup(cloud).look(cloud.images[:20])
 
     assert cloud.pages == 1
 
 
 async def test_flood_of_single_questions_turns_into_one_list_a_second() -> None:
     cloud = Cloud(2000)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     async def one(number: int) -> None:
         await asyncio.sleep(number * 0.005)
@@ -133,7 +133,7 @@ async def test_flood_of_single_questions_turns_into_one_list_a_second() -> None:
 async def test_longer_lists_are_read_less_often(pages: int, lists: int) -> None:
     """For ten seconds somebody asks all the time for the last of all images."""
     cloud = Cloud(pages * PAGE - 1)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
     await shares.look(cloud.images)  # so that it knows how many pages there are
     before, began = cloud.pages, clock()
 
@@ -149,7 +149,7 @@ async def test_long_lists_are_read_sooner_when_many_wait_for_each_page() -> None
     """Nobody gains from waiting then: a page more is little for each."""
     pages = 24
     cloud = Cloud(pages * PAGE - 1)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
     await shares.look(cloud.images)
     many = cloud.images[-1 :: -(PAGE // WORTH_A_PAGE)]
     before, began = cloud.pages, clock()
@@ -164,7 +164,7 @@ async def test_long_lists_are_read_sooner_when_many_wait_for_each_page() -> None
 
 async def test_last_of_a_flood_are_answered_as_soon_as_nobody_else_asks() -> None:
     cloud = Cloud(8 * PAGE)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
     await shares.look(cloud.images)
     began = clock()
 
@@ -175,7 +175,7 @@ async def test_last_of_a_flood_are_answered_as_soon_as_nobody_else_asks() -> Non
 
 async def test_those_who_ask_in_step_have_no_list_for_each_step() -> None:
     cloud = Cloud(8 * PAGE)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
     await shares.look(cloud.images)
     before, began = cloud.pages, clock()
 
@@ -188,7 +188,7 @@ async def test_those_who_ask_in_step_have_no_list_for_each_step() -> None:
 async def test_image_that_no_list_shows_is_asked_for_singly() -> None:
     cloud = Cloud(40)
 
-    found = await Shares(cloud).look((*cloud.images, "stranger"))
+    found = await MembershipLookup(cloud).look((*cloud.images, "stranger"))
 
     assert found["stranger"] is Membership.NOT_SHARED
     assert cloud.singles == ["stranger"]
@@ -201,7 +201,7 @@ async def test_image_that_moves_between_the_lists_is_not_lost() -> None:
     cloud.held[mover] = ACCEPTED
     cloud.after_page[2] = (mover, REJECTED)
 
-    found = await Shares(cloud).look(cloud.images, OLD_WILL_DO)
+    found = await MembershipLookup(cloud).look(cloud.images, OLD_WILL_DO)
 
     assert found[mover] is REJECTED
 
@@ -209,7 +209,7 @@ async def test_image_that_moves_between_the_lists_is_not_lost() -> None:
 async def test_cloud_that_hides_pending_shares_from_the_documented_filter_is_found_out() -> None:
     cloud = Cloud(30)
     cloud.hides_pending = True
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     assert await shares.look(cloud.images) == cloud.held
     cloud.singles.clear()
@@ -222,7 +222,7 @@ async def test_cloud_that_hides_pending_shares_from_the_documented_filter_is_fou
 async def test_lists_that_are_refused_are_done_without() -> None:
     cloud = Cloud(30)
     cloud.list_error = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     assert await shares.look(cloud.images) == cloud.held
     assert await shares.look(cloud.images) == cloud.held
@@ -235,14 +235,14 @@ async def test_list_whose_marker_moves_to_another_list_is_begun_again() -> None:
     cloud.after_page[1] = (cloud.images[PAGE - 1], ACCEPTED)
 
     # It was pending when it was looked at.
-    assert await Shares(cloud).look(cloud.images) == dict.fromkeys(cloud.images, PENDING)
+    assert await MembershipLookup(cloud).look(cloud.images) == dict.fromkeys(cloud.images, PENDING)
     assert cloud.singles == []
 
 
 async def test_list_whose_marker_always_moves_is_left_and_lists_are_read_again_later() -> None:
     cloud = Cloud(2 * PAGE)
     cloud.after_page |= {2 * n + 1: (cloud.images[PAGE - 1 + n], ACCEPTED) for n in range(3)}
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     assert (await shares.look(cloud.images)).keys() == cloud.held.keys()
     singles = len(cloud.singles)
@@ -257,7 +257,7 @@ async def test_single_questions_of_a_project_are_bounded_however_many_rounds_the
     cloud = Cloud(300)
     cloud.list_error = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
     cloud.single_s = 5.0
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     async def one(number: int) -> None:
         await asyncio.sleep(number * 0.1)
@@ -273,14 +273,14 @@ async def test_list_that_fails_is_told_to_all_and_not_replaced_by_many_calls() -
     cloud.list_error = RetryableError("HTTP 503")
 
     with pytest.raises(RetryableError):
-        await Shares(cloud).look(cloud.images)
+        await MembershipLookup(cloud).look(cloud.images)
     assert cloud.singles == []
 
 
 async def test_error_of_one_image_is_not_told_to_those_who_asked_for_others() -> None:
     cloud = Cloud(2)
     cloud.bad["image-00000"] = RetryableError("HTTP 500")
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     bad, good = await asyncio.gather(
         shares.look(("image-00000",)), shares.look(("image-00001",)), return_exceptions=True
@@ -293,7 +293,7 @@ async def test_error_of_one_image_is_not_told_to_those_who_asked_for_others() ->
 async def test_look_of_which_one_image_fails_fails_and_no_other_does() -> None:
     cloud = Cloud(3)
     cloud.bad["image-00001"] = RetryableError("HTTP 500")
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     some, others = await asyncio.gather(
         shares.look(cloud.images[:2]),
@@ -311,7 +311,7 @@ async def test_error_that_nobody_waits_for_any_more_is_told_to_nobody() -> None:
     cloud.bad["image-00000"] = RetryableError("HTTP 500")
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    going = asyncio.create_task(Shares(cloud).look(cloud.images))
+    going = asyncio.create_task(MembershipLookup(cloud).look(cloud.images))
     await asyncio.sleep(0.025)
     going.cancel()
     await asyncio.wait((going,))
@@ -326,7 +326,7 @@ async def test_error_that_nobody_waits_for_any_more_is_told_to_nobody() -> None:
 
 async def test_answer_is_never_older_than_the_question() -> None:
     cloud = Cloud(30)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
     await shares.look(cloud.images, OLD_WILL_DO)
     await asyncio.sleep(5)
     cloud.held = dict.fromkeys(cloud.images, ACCEPTED)
@@ -336,7 +336,7 @@ async def test_answer_is_never_older_than_the_question() -> None:
 
 async def test_list_serves_all_for_whom_an_older_answer_will_do() -> None:
     cloud = Cloud(2000)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
     await shares.look(cloud.images[:1000], OLD_WILL_DO)
     pages = cloud.pages
 
@@ -355,7 +355,7 @@ async def test_list_serves_all_for_whom_an_older_answer_will_do() -> None:
 async def test_round_of_ten_thousand_routine_looks_costs_little_more_than_one_list() -> None:
     """As many objects look within a sixtieth of an hour."""
     cloud = Cloud(10_000)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
 
     async def one(number: int) -> None:
         await asyncio.sleep(60 * number / 10_000)
@@ -376,13 +376,13 @@ async def test_list_that_repeats_its_page_ends() -> None:
 
     cloud = Broken(PAGE + 20)
 
-    assert await Shares(cloud).look(cloud.images) == cloud.held
+    assert await MembershipLookup(cloud).look(cloud.images) == cloud.held
     assert cloud.pages < 10
 
 
 async def test_who_goes_away_takes_the_answer_from_nobody() -> None:
     cloud = Cloud(1)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
     going = asyncio.create_task(shares.look(cloud.images))
     staying = asyncio.create_task(shares.look(cloud.images))
     await asyncio.sleep(0.025)
@@ -394,7 +394,7 @@ async def test_who_goes_away_takes_the_answer_from_nobody() -> None:
 
 async def test_list_that_never_ends_is_kept_up_to_a_bound_and_the_rest_asked_singly() -> None:
     cloud = Cloud(MAX_ROWS + 3 * PAGE)
-    shares = Shares(cloud)
+    shares = MembershipLookup(cloud)
     asked = (*cloud.images[: int(BURST)], cloud.images[-1])
 
     found = await shares.look(asked, OLD_WILL_DO)

@@ -10,15 +10,15 @@ from image_share_operator.cloud.http.circuit_breaker import (
     CEILING,
     PROBE_TIME,
     THRESHOLD,
-    Circuit,
+    CircuitBreaker,
+    CircuitBreakers,
     CircuitOpenError,
-    Circuits,
 )
 from image_share_operator.cloud.http.throttle import Throttle
 
 
-def broken(clock: Clock, failures: int = THRESHOLD) -> Circuit:
-    circuit = Circuit("https://ims.test", clock.now, lambda: 1.0)
+def broken(clock: Clock, failures: int = THRESHOLD) -> CircuitBreaker:
+    circuit = CircuitBreaker("https://ims.test", clock.now, lambda: 1.0)
     for _ in range(failures):
         circuit.admit()
         circuit.failed()
@@ -128,7 +128,7 @@ def test_circuit_forgets_failures_when_one_request_succeeds() -> None:
 
 
 def test_circuits_keep_endpoints_apart() -> None:
-    circuits = Circuits(Clock().now, lambda: 1.0)
+    circuits = CircuitBreakers(Clock().now, lambda: 1.0)
     for _ in range(THRESHOLD):
         circuits.of("https://a.test").failed()
 

@@ -28,17 +28,21 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Decision, Endpoints, Membership
 from image_share_operator.cloud.http import routes
-from image_share_operator.cloud.http.circuit_breaker import THRESHOLD, CircuitOpenError, Circuits
-from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.circuit_breaker import (
+    THRESHOLD,
+    CircuitBreakers,
+    CircuitOpenError,
+)
+from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.size_limit import MAX_BODY_BYTES
-from image_share_operator.cloud.http.transport import Clients
+from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.cloud.iam.login_guard import REFUSED_FOR
-from image_share_operator.cloud.sessions import Sharing, Tenant, Tenants
+from image_share_operator.cloud.sessions import BatchSettings, CloudSession, Sessions
 
 pytestmark = pytest.mark.looptime
 PASSWORD = PasswordCredentials(user_name="u", password="hunter2-marked", domain_name="d")
 FRESH = timedelta()
-SHARING = Sharing(window=timedelta(), images=50)
+SHARING = BatchSettings(window=timedelta(), images=50)
 MEMBER = {"status": "pending"}
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -69,14 +73,14 @@ class Cloud:
             json={"token": {"expires_at": expires}},
         )
 
-    def tenant(self, credentials: Credentials = PASSWORD) -> Tenant:
+    def tenant(self, credentials: Credentials = PASSWORD) -> CloudSession:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        caller = Caller(
+        caller = CloudHttpClient(
             client=client,
             timeout=timedelta(seconds=1),
-            circuits=Circuits(self.clock.now, lambda: 1.0),
+            circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
         )
-        return Tenants(caller, self.clock.now, SHARING).tenant(
+        return Sessions(caller, self.clock.now, SHARING).tenant(
             Identity(
                 credentials=credentials,
                 project_id=PROJECT,
@@ -334,7 +338,9 @@ async def test_identities_with_another_password_share_no_token() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     client = httpx.AsyncClient(transport=httpx.MockTransport(cloud))
-    tenants = Tenants(Caller(client=client, timeout=timedelta(seconds=1)), clock.now, SHARING)
+    tenants = Sessions(
+        CloudHttpClient(client=client, timeout=timedelta(seconds=1)), clock.now, SHARING
+    )
     endpoints = Endpoints(iam="https://iam.test", ims="https://ims.test")
     for password in ("one", "two"):
         credentials = PasswordCredentials(user_id="u", password=password)
@@ -365,15 +371,15 @@ async def rude_server(
         yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
 
 
-def real_caller(client: httpx.AsyncClient) -> Caller:
-    return Caller(client=client, timeout=timedelta(seconds=1))
+def real_caller(client: httpx.AsyncClient) -> CloudHttpClient:
+    return CloudHttpClient(client=client, timeout=timedelta(seconds=1))
 
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: str) -> None:
     second = timedelta(seconds=1)
-    clients = Clients.with_timeouts(connect=second, read=second)
+    clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     async with rude_server(b"") as (url, seen), clients:
         with pytest.raises(RetryableError, match="the connection broke"):
@@ -391,11 +397,11 @@ async def test_body_over_the_bound_of_its_route_is_refused_while_it_arrives(
     route: str, most: int
 ) -> None:
     second = timedelta(seconds=5)
-    clients = Clients.with_timeouts(connect=second, read=second)
+    clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     async with clients:
-        caller = Caller(client=client, timeout=second)
+        caller = CloudHttpClient(client=client, timeout=second)
         async with rude_server(head + b"x" * most) as (url, _):
             request = client.build_request("GET", url, extensions={"route": route})
             assert len((await caller.send(request)).content) == most
@@ -409,7 +415,7 @@ async def test_body_over_the_bound_of_its_route_is_refused_while_it_arrives(
 async def test_compressed_body_is_refused() -> None:
     """Nobody asked for one: ten megabytes may unfold to ten gigabytes."""
     second = timedelta(seconds=5)
-    clients = Clients.with_timeouts(connect=second, read=second)
+    clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     body = gzip.compress(b'{"status": "pending"}')
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -421,7 +427,7 @@ async def test_compressed_body_is_refused() -> None:
 @pytest.mark.timeout(10)
 async def test_refused_connection_is_no_unknown_outcome() -> None:
     second = timedelta(seconds=1)
-    clients = Clients.with_timeouts(connect=second, read=second)
+    clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     async with clients:
         with pytest.raises(RetryableError, match="no connection") as caught:
@@ -433,7 +439,7 @@ async def test_refused_connection_is_no_unknown_outcome() -> None:
 @pytest.mark.timeout(10)
 async def test_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
     second = timedelta(seconds=1)
-    clients = Clients.with_timeouts(connect=second, read=second)
+    clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     answer = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nSet-Cookie: a=b\r\nConnection: close\r\n\r\n"
     async with rude_server(answer) as (url, seen), clients:
@@ -451,10 +457,10 @@ async def test_tenant_without_the_authority_opens_no_circuit_for_one_that_has_it
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     second = timedelta(seconds=1)
-    clients = Clients.with_timeouts(connect=second, read=second)
+    clients = HttpClients.with_timeouts(connect=second, read=second)
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with rude_server(answer, tls) as (url, _), clients:
-        without = Caller(client=clients.get(), timeout=second, clients=clients.get)
+        without = CloudHttpClient(client=clients.get(), timeout=second, clients=clients.get)
         having = without.trusting(authority.cert_pem.bytes().decode())
         for _ in range(THRESHOLD):
             with pytest.raises(RetryableError, match=r"ca\.crt"):

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
-from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.telemetry import context, metrics, tracing
 
 ROUTE = "/v1/cloudimages/members"
@@ -23,7 +23,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 async def send(answer: Handler, method: str = "PUT") -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        caller = Caller(client=client, timeout=timedelta(seconds=1))
+        caller = CloudHttpClient(client=client, timeout=timedelta(seconds=1))
         return await caller.send(
             client.build_request(
                 method, f"https://ims.test{ROUTE}", extensions={"route": f"{method} {ROUTE}"}
@@ -125,7 +125,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 async def test_trace_shows_the_exchange_within_the_pass(spans: InMemorySpanExporter) -> None:
-    here = context.Scope(namespace="demo", name="web")
+    here = context.ReconcileContext(namespace="demo", name="web")
     with tracing.span("reconcile", here.attributes):
         running = tracing.trace_id()
         await send(answering(503))

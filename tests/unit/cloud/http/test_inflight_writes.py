@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from image_share_operator.api.errors import LostLeadError, OutcomeUnknownError
-from image_share_operator.cloud.http.client import Caller
-from image_share_operator.cloud.http.inflight_writes import Writes
-from image_share_operator.flowcontrol.limiter import Gates, Limits
+from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.inflight_writes import InflightWrites
+from image_share_operator.flowcontrol.limiter import Limiters, Limits
 
 pytestmark = pytest.mark.looptime
 URL = "https://ims.test/v1/cloudimages/members"
@@ -21,11 +21,11 @@ class Cloud:
     def __init__(self, takes_s: float = 60) -> None:
         self.takes_s = takes_s
         self.arrived: list[str] = []
-        self.writes = Writes()
-        self.caller = Caller(
+        self.writes = InflightWrites()
+        self.caller = CloudHttpClient(
             client=httpx.AsyncClient(transport=httpx.MockTransport(self.answer)),
             timeout=timedelta(seconds=30),
-            gates=Gates(Limits(at_once=1, per_second=1000)),
+            gates=Limiters(Limits(at_once=1, per_second=1000)),
             writes=self.writes,
         )
 

@@ -10,7 +10,7 @@ import aiohttp
 import httpx
 import pytest
 
-from image_share_operator.cloud.http.transport import Clients
+from image_share_operator.cloud.http.transport import HttpClients
 
 SECOND = timedelta(seconds=1)
 SILENT = 200
@@ -55,7 +55,7 @@ async def test_names_whose_servers_are_silent_keep_no_other_waiting() -> None:
     )
     at = ":".join(map(str, transport.get_extra_info("sockname")))
     resolver = aiohttp.AsyncResolver(nameservers=[at])
-    clients = Clients.with_timeouts(connect=SECOND, read=SECOND, resolver=resolver)
+    clients = HttpClients.with_timeouts(connect=SECOND, read=SECOND, resolver=resolver)
     client = clients.get()
     server = await asyncio.start_server(serve_once, "127.0.0.1", 0)
     async with server, clients:
@@ -78,7 +78,7 @@ async def test_names_whose_servers_are_silent_keep_no_other_waiting() -> None:
 
 async def test_lookup_takes_no_thread() -> None:
     """A pool of them, whatever its size, is full at some time, and holds up the end."""
-    clients = Clients.with_timeouts(connect=SECOND, read=SECOND)
+    clients = HttpClients.with_timeouts(connect=SECOND, read=SECOND)
     async with clients:
         client = clients.get()
         asking = asyncio.create_task(client.get("https://nobody.invalid"))

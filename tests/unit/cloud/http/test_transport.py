@@ -12,8 +12,8 @@ import httpx
 import pytest
 import trustme
 
-from image_share_operator.cloud.http.ca_bundle import Authorities, authorities
-from image_share_operator.cloud.http.transport import MAX_AUTHORITIES, Clients
+from image_share_operator.cloud.http.ca_bundle import CaBundle, bundle
+from image_share_operator.cloud.http.transport import MAX_AUTHORITIES, HttpClients
 
 URL = "https://ims.test"
 SECOND = timedelta(seconds=1)
@@ -27,13 +27,13 @@ class Wire:
         self.closed = 0
         self.answer = asyncio.Event()
         self.answer.set()
-        self.clients = Clients(self._build, httpx.Timeout(1))
+        self.clients = HttpClients(self._build, httpx.Timeout(1))
 
     @property
     def held(self) -> int:
         return len(self.opened) - self.closed
 
-    def _build(self, trusted: Authorities | None) -> httpx.AsyncBaseTransport:
+    def _build(self, trusted: CaBundle | None) -> httpx.AsyncBaseTransport:
         self.opened.append(None if trusted is None else trusted.data)
         return _Transport(self)
 
@@ -138,9 +138,9 @@ def test_order_comments_and_line_ends_make_no_other_authority(pems: tuple[str, s
         one + two + one,
     }
 
-    assert len({authorities(text).key for text in variants}) == 1
-    assert authorities(one).key != authorities(two).key
-    assert authorities(one).key != authorities(one + two).key
+    assert len({bundle(text).key for text in variants}) == 1
+    assert bundle(one).key != bundle(two).key
+    assert bundle(one).key != bundle(one + two).key
 
 
 FORGED = {
@@ -157,17 +157,17 @@ def test_key_is_made_of_what_is_trusted(pems: tuple[str, str], form: str) -> Non
     ours, theirs = pems
     body = theirs.split("-----BEGIN CERTIFICATE-----\n")[1]
 
-    read = authorities(form.format(ours=ours, theirs=theirs, body=body))
+    read = bundle(form.format(ours=ours, theirs=theirs, body=body))
 
     made_of = read.data.encode() if isinstance(read.data, str) else read.data
     assert hashlib.sha256(made_of).hexdigest() == read.key
-    assert read.key != authorities(theirs).key
+    assert read.key != bundle(theirs).key
 
 
 def test_certificates_are_trusted_as_they_are_read(pems: tuple[str, str]) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    tls.load_verify_locations(cadata=authorities("".join(pems)).data)
+    tls.load_verify_locations(cadata=bundle("".join(pems)).data)
 
     assert set(tls.get_ca_certs(binary_form=True)) == {ssl.PEM_cert_to_DER_cert(p) for p in pems}
 

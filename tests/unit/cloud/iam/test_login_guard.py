@@ -11,7 +11,12 @@ import httpx
 import pytest
 from drive import Clock
 
-from image_share_operator.api.credentials import Credentials, Doubt, Identity, PasswordCredentials
+from image_share_operator.api.credentials import (
+    Credentials,
+    Identity,
+    PasswordCredentials,
+    RefusedLogin,
+)
 from image_share_operator.api.errors import (
     CloudError,
     RetryableError,
@@ -20,11 +25,11 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Endpoints, Membership
-from image_share_operator.cloud.http.circuit_breaker import Circuits
-from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
+from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.throttle import MAX_QUIET
 from image_share_operator.cloud.iam.login_guard import REFUSED_FOR
-from image_share_operator.cloud.sessions import Sharing, Tenants
+from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
 pytestmark = pytest.mark.looptime
 WRONG = PasswordCredentials(user_name="u", password="wrong", domain_name="d")
@@ -64,14 +69,14 @@ class Cloud:
         self.answer: Answer = self.token
         self.logins: list[str] = []
         self.dead: set[str] = set()
-        self.tenants = Tenants(
-            Caller(
+        self.tenants = Sessions(
+            CloudHttpClient(
                 client=httpx.AsyncClient(transport=httpx.MockTransport(self._serve)),
                 timeout=timedelta(seconds=60),
-                circuits=Circuits(self.clock.now, lambda: 1.0),
+                circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
             ),
             self.clock.now,
-            Sharing(window=timedelta(), images=50),
+            BatchSettings(window=timedelta(), images=50),
             **most,
         )
 
@@ -330,17 +335,17 @@ async def test_crowd_of_other_identities_does_not_make_it_forget_a_refusal() -> 
     assert len(cloud.logins) == 12
 
 
-TWO = Doubt(locked=False, of_project=False, of_all=True)
-ONE = Doubt(locked=False, of_project=False, of_all=False)
-OWN = Doubt(locked=False, of_project=True, of_all=False)
-LOCK = Doubt(locked=True, of_project=False, of_all=True)
+TWO = RefusedLogin(locked=False, of_project=False, of_all=True)
+ONE = RefusedLogin(locked=False, of_project=False, of_all=False)
+OWN = RefusedLogin(locked=False, of_project=True, of_all=False)
+LOCK = RefusedLogin(locked=True, of_project=False, of_all=True)
 
 
 @pytest.mark.parametrize(
     ("doubt", "reason"), [(TWO, Reason.CREDENTIALS_INVALID), (LOCK, Reason.ACCOUNT_LOCKED)]
 )
 async def test_what_an_earlier_process_found_out_is_not_tried_for_a_while(
-    doubt: Doubt, reason: Reason
+    doubt: RefusedLogin, reason: Reason
 ) -> None:
     cloud = Cloud()
     cloud.tenants.doubt(cloud.identity(PROJECTS[0]), doubt)

@@ -8,9 +8,9 @@ from drive import PROJECT, Clock
 
 from image_share_operator.api.credentials import Identity, PasswordCredentials
 from image_share_operator.api.types import Endpoints
-from image_share_operator.cloud.http.client import Caller
+from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.iam.tokens import LEAST_LIFE
-from image_share_operator.cloud.sessions import Sharing, Tenants
+from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
 pytestmark = pytest.mark.looptime
 DAY = timedelta(days=1)
@@ -26,10 +26,10 @@ class Cloud:
         self._life = life
         self._tells_issue = tells_issue
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
-        self.tenant = Tenants(
-            Caller(client=client, timeout=timedelta(seconds=1)),
+        self.tenant = Sessions(
+            CloudHttpClient(client=client, timeout=timedelta(seconds=1)),
             self.clock.now,
-            Sharing(window=timedelta(), images=50),
+            BatchSettings(window=timedelta(), images=50),
         ).tenant(
             Identity(
                 credentials=PasswordCredentials(user_id="u", password="p"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from served import Answer, served
 
 from image_share_operator.api.types import Key
-from image_share_operator.kube.watch.event_filter import News, response_class
+from image_share_operator.kube.watch.event_filter import EventFilter, response_class
 
 KEY, UID = Key("demo", "web"), "6bfffb37-73b8-48a3-ae43-9f0b74505e17"
 
@@ -66,7 +66,7 @@ class Clock:
 
 @pytest.mark.parametrize("version", [6, 7])
 def test_what_is_known_is_no_news(version: int) -> None:
-    assert not News(known, Clock()).of(line(version))
+    assert not EventFilter(known, Clock()).of(line(version))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_what_is_known_is_no_news(version: int) -> None:
     ],
 )
 def test_anything_else_is_passed_on(news: bytes) -> None:
-    assert News(known, Clock()).of(news)
+    assert EventFilter(known, Clock()).of(news)
 
 
 def test_others_change_their_objects_without_us() -> None:
-    assert not News(known, Clock()).of(line(99, namespace="foreign"))
+    assert not EventFilter(known, Clock()).of(line(99, namespace="foreign"))
 
 
 @pytest.mark.parametrize("where", ["labels", "annotations"])
@@ -94,14 +94,16 @@ def test_no_label_passes_for_the_metadata(where: str) -> None:
     """They come before it, and users choose their names."""
     looks = {"name": "web", "namespace": "demo", "resourceVersion": "1", "uid": UID}
 
-    assert News(known, Clock()).of(line(8, more={where: looks}))
-    assert News(known, Clock()).of(line(8, more={where: {"a": json.dumps(looks) + '},"spec":{'}}))
-    assert not News(known, Clock()).of(line(7, more={where: looks}))
+    assert EventFilter(known, Clock()).of(line(8, more={where: looks}))
+    assert EventFilter(known, Clock()).of(
+        line(8, more={where: {"a": json.dumps(looks) + '},"spec":{'}})
+    )
+    assert not EventFilter(known, Clock()).of(line(7, more={where: looks}))
 
 
 def test_now_and_then_a_line_is_passed_on_for_its_version() -> None:
     clock = Clock()
-    news = News(known, clock)
+    news = EventFilter(known, clock)
     passed: list[float] = []
     while clock.now < 3.5:
         if news.of(line()):

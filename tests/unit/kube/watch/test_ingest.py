@@ -10,10 +10,10 @@ from drive import START, Drive, told
 from image_share_operator.api import status_json
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import FINALIZER, RECONCILE_AT, Key
-from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
-from image_share_operator.kube.watch.ingest import Intake
-from image_share_operator.kube.watch.watch_state import Streams
+from image_share_operator.kube.watch.ingest import Ingest
+from image_share_operator.kube.watch.watch_state import WatchState
 from image_share_operator.sharding import Shard
 
 OWN, FOREIGN = "own", "foreign"
@@ -41,10 +41,10 @@ class World:
     """An intake of one part of two, and what it brought."""
 
     def __init__(self) -> None:
-        self.store = Store(lambda: START)
+        self.store = ObjectStore(lambda: START)
         self.queue = WorkQueue()
-        self.streams = Streams(())
-        self.intake = Intake(
+        self.streams = WatchState(())
+        self.intake = Ingest(
             self.store,
             self.queue,
             shard=Shard(index=1, count=2),

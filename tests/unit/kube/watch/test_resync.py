@@ -8,10 +8,10 @@ from drive import spec
 
 from image_share_operator.api.errors import KubeRetryableError
 from image_share_operator.api.types import Key
-from image_share_operator.controller.object_store import Store
+from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.kube.client import ApiServer
-from image_share_operator.kube.watch.resync import EVERY, Census
+from image_share_operator.kube.watch.resync import EVERY, Resync
 
 pytestmark = pytest.mark.looptime
 
@@ -20,7 +20,7 @@ class Cluster:
     """Objects by namespace and name, listed three at a time."""
 
     def __init__(self) -> None:
-        self.store, self.queue = Store(), WorkQueue()
+        self.store, self.queue = ObjectStore(), WorkQueue()
         self.version = 0
         self.there: list[dict[str, Any]] = []
         self.lists = 0
@@ -62,8 +62,8 @@ class Cluster:
             "metadata": metadata,
         }
 
-    def census(self, *namespaces: str) -> Census:
-        return Census(cast("ApiServer", self), namespaces, self.store, self.queue)
+    def census(self, *namespaces: str) -> Resync:
+        return Resync(cast("ApiServer", self), namespaces, self.store, self.queue)
 
     def known(self) -> set[str]:
         return {entry.key.name for entry in self.store}

@@ -9,7 +9,7 @@ import pytest
 
 from image_share_operator.api.errors import KubeRetryableError
 from image_share_operator.kube.client import ApiServer
-from image_share_operator.kube.watch.sync_check import DEAF, LATER, Readiness
+from image_share_operator.kube.watch.sync_check import DEAF, LATER, SyncCheck
 
 pytestmark = pytest.mark.looptime
 
@@ -48,8 +48,8 @@ class Cluster:
         self.known = sum(self.there.values())
 
     @contextlib.asynccontextmanager
-    async def readiness(self, *namespaces: str) -> AsyncGenerator[Readiness]:
-        made = Readiness(
+    async def readiness(self, *namespaces: str) -> AsyncGenerator[SyncCheck]:
+        made = SyncCheck(
             cast("ApiServer", self),
             namespaces,
             known=lambda: self.known,

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from served import served
 
-from image_share_operator.kube.watch.watch_state import Streams
+from image_share_operator.kube.watch.watch_state import WatchState
 
 ALL = "/apis/ims.otc.dev/v1alpha1/imageshareacceptances"
 ONE = "/apis/ims.otc.dev/v1alpha1/namespaces/a/imageshareacceptances"
@@ -21,7 +21,7 @@ def event(kind: str | None, uid: str, namespace: str = "a") -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def asking(streams: Streams, status: int = 200) -> AsyncGenerator[aiohttp.ClientSession]:
+async def asking(streams: WatchState, status: int = 200) -> AsyncGenerator[aiohttp.ClientSession]:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status)
 
@@ -33,7 +33,7 @@ async def asking(streams: Streams, status: int = 200) -> AsyncGenerator[aiohttp.
 
 
 async def test_stream_is_open_from_its_answer_to_the_next_request() -> None:
-    streams = Streams(())
+    streams = WatchState(())
     async with asking(streams) as session:
         await session.get(ALL + "?limit=500")
         assert not streams.are_open
@@ -46,7 +46,7 @@ async def test_stream_is_open_from_its_answer_to_the_next_request() -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 410, 429, 500])
 async def test_refused_stream_is_not_open(status: int) -> None:
-    streams = Streams(())
+    streams = WatchState(())
     async with asking(streams, status) as session:
         await session.get(ALL + WATCH)
 
@@ -54,7 +54,7 @@ async def test_refused_stream_is_not_open(status: int) -> None:
 
 
 async def test_stream_that_nobody_answers_is_not_open() -> None:
-    streams = Streams(())
+    streams = WatchState(())
     async with asking(streams) as session:
         await session.get(ALL + WATCH)
         with pytest.raises(aiohttp.ClientConnectionError):
@@ -64,7 +64,7 @@ async def test_stream_that_nobody_answers_is_not_open() -> None:
 
 
 async def test_all_namespaces_must_be_watched() -> None:
-    streams = Streams(("a", "b"))
+    streams = WatchState(("a", "b"))
     async with asking(streams) as session:
         await session.get(ONE + WATCH)
         await session.get("/apis/other" + WATCH)
@@ -75,7 +75,7 @@ async def test_all_namespaces_must_be_watched() -> None:
 
 
 async def test_objects_of_the_latest_list_count_and_what_came_after_it() -> None:
-    streams = Streams(())
+    streams = WatchState(())
     async with asking(streams) as session:
         await session.get(ALL + "?limit=500")
         for number in range(3):
@@ -91,7 +91,7 @@ async def test_objects_of_the_latest_list_count_and_what_came_after_it() -> None
 
 
 async def test_lists_of_namespaces_are_their_own() -> None:
-    streams = Streams(("a", "b"))
+    streams = WatchState(("a", "b"))
     async with asking(streams) as session:
         streams.brought(event(None, "u1", "a"))
         streams.brought(event(None, "u2", "b"))
