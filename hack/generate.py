@@ -138,8 +138,8 @@ def _table() -> Iterator[tuple[str, ...]]:
     for job_words, job, extra in _jobs():
         for member_words, members in _members():
             asked = job is not None and members is not None
-            for words, desired, facts in _circumstances(job, members, asked=asked):
-                step = planner.next_step(desired, replace(facts, **extra), NOW, Policy())
+            for words, desired, observation in _circumstances(job, members, asked=asked):
+                step = planner.next_step(desired, replace(observation, **extra), NOW, Policy())
                 yield (job_words, member_words, words, *_told(step))
 
 
@@ -155,10 +155,10 @@ def _jobs() -> Iterator[tuple[str, Job | None, dict[str, Any]]]:
     yield "SUCCESS two minutes ago", replace(JOB, state=JobState.SUCCESS), past
     fail = replace(JOB, state=JobState.FAIL, error_code="IMG.0061")
     named = BatchPeers(shared=False, named=True)
-    yield "FAIL, naming A", fail, {"failed_rows": {A: "FAIL"}, "company": named}
+    yield "FAIL, naming A", fail, {"failed_rows": {A: "FAIL"}, "batch_peers": named}
     yield "FAIL, naming none", fail, {}
-    yield "FAIL, naming none, with images of others", fail, {"company": BatchPeers()}
-    yield "FAIL, naming others'", fail, {"company": BatchPeers(named=True)}
+    yield "FAIL, naming none, with images of others", fail, {"batch_peers": BatchPeers()}
+    yield "FAIL, naming others'", fail, {"batch_peers": BatchPeers(named=True)}
     yield "FAIL, the whole request", fail, {"divisible": False}
     yield "FAIL, may pass by itself", fail, {"retryable": True}
     yield "FAIL, may pass by itself, tried 6 times", fail, {"retryable": True, "failures": 6}
@@ -179,20 +179,20 @@ def _circumstances(
     job: Job | None, members: dict[str, Membership] | None, *, asked: bool
 ) -> Iterator[tuple[str, Desired, Observation]]:
     status = Status(observed_generation=2, job=job, images=ROWS if job else ())
-    facts = Observation(status=status, job_asked=asked, members=members)
-    yield "", DESIRED, facts
+    observation = Observation(status=status, job_asked=asked, members=members)
+    yield "", DESIRED, observation
     if job is None and members is None:
-        yield "suspended", replace(DESIRED, suspend=True), facts
+        yield "suspended", replace(DESIRED, suspend=True), observation
     if job is None and members is not None and Membership.PENDING in members.values():
         done = tuple(replace(row, membership=Membership.ACCEPTED, job_id=None) for row in ROWS)
-        was = replace(facts, status=replace(status, images=done))
+        was = replace(observation, status=replace(status, images=done))
         yield "both were accepted before", DESIRED, was
         failed = tuple(replace(row, job_id=None, message="failed") for row in ROWS)
-        held = replace(facts, status=replace(status, images=failed))
+        held = replace(observation, status=replace(status, images=failed))
         yield "both failed before", DESIRED, held
         yield "both failed before; a retry is due", DESIRED, replace(held, retry_at=NOW)
     if job is None and members is not None:
-        sent = replace(facts, status=replace(status, images=ROWS))
+        sent = replace(observation, status=replace(status, images=ROWS))
         for words, batch in _unanswered():
             told = replace(sent, status=replace(sent.status, unanswered=batch))
             yield words, DESIRED, told
@@ -217,15 +217,17 @@ def _told(step: Step) -> tuple[str, ...]:
         case Submit(images=images):
             sent = " and ".join(image.removeprefix("image-").upper() for image in images)
             return f"**send {sent}**", "False `JobRunning`", "True `JobRunning`", "", "1 s"
-        case Report(standing=standing, again=again):
-            moving = standing.outlook is Progress.MOVING
-            stalled = standing.outlook is Progress.STALLED
+        case Report(ready_summary=ready_summary, requeue_after=requeue_after):
+            reconciling_reason = ready_summary.progress is Progress.RECONCILING
+            stalled = ready_summary.progress is Progress.STALLED
             return (
                 "say so",
-                f"{standing.ready} `{standing.reason}`",
-                f"True `{standing.moving or standing.reason}`" if moving else "",
-                f"True `{standing.reason}`" if stalled else "",
-                "a change" if again is None else _span(again),
+                f"{ready_summary.ready} `{ready_summary.reason}`",
+                f"True `{ready_summary.reconciling_reason or ready_summary.reason}`"
+                if reconciling_reason
+                else "",
+                f"True `{ready_summary.reason}`" if stalled else "",
+                "a change" if requeue_after is None else _span(requeue_after),
             )
 
 

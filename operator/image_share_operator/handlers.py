@@ -14,7 +14,7 @@ from image_share_operator.kube.watch.ingest import Ingest
 from image_share_operator.kube.watch.watch_state import WatchState
 
 
-def registry(intake: Ingest, streams: WatchState) -> kopf.OperatorRegistry:
+def registry(ingest: Ingest, watch_state: WatchState) -> kopf.OperatorRegistry:
     """Make the handlers. `on.event` alone writes nothing of its own into the objects."""
     handlers = kopf.OperatorRegistry()
 
@@ -22,12 +22,14 @@ def registry(intake: Ingest, streams: WatchState) -> kopf.OperatorRegistry:
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
         found = kopf.login_with_service_account(**kwargs)
         if found is not None:
-            return connection.for_kopf(connection.by_address(found, os.environ), streams, intake)
+            return connection.for_kopf(
+                connection.by_address(found, os.environ), watch_state, ingest
+            )
         found = kopf.login_with_kubeconfig(**kwargs)
-        return None if found is None else connection.for_kopf(found, streams, intake)
+        return None if found is None else connection.for_kopf(found, watch_state, ingest)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
     async def seen(event: kopf.RawEvent, **_: Any) -> None:
-        intake.event(event)
+        ingest.event(event)
 
     return handlers

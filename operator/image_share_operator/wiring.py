@@ -14,7 +14,7 @@ from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
 from image_share_operator.cloud.http.client import CloudHttpClient, begin_counting
 from image_share_operator.cloud.http.inflight_writes import InflightWrites
 from image_share_operator.cloud.http.transport import HttpClients
-from image_share_operator.cloud.sessions import BatchSettings, Sessions, failure_class
+from image_share_operator.cloud.sessions import BatchSettings, Sessions, classify_failure
 from image_share_operator.controller.credential_cache import CredentialStore
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
@@ -72,7 +72,7 @@ class Operator:
         self._writes = InflightWrites()
         self._tenants = self._build_tenants(may_write)
         reconciler = self._build_reconciler(ObjectClient(api, may_write=may_write))
-        self._ending = Shutdown(writes=self._writes, save=reconciler.keeper.save_all)
+        self._ending = Shutdown(writes=self._writes, save=reconciler.status_writer.save_all)
         self._workers = Workers(self._queue, reconciler.reconcile, settings.workers)
         self._watcher = Watcher(
             self._store,
@@ -143,7 +143,7 @@ class Operator:
         caller = CloudHttpClient(
             client=self._clients.get(),
             timeout=settings.request_timeout,
-            gates=Limiters(limits),
+            limiters=Limiters(limits),
             circuits=self._circuits,
             clients=self._clients.get,
             may_write=may_write,
@@ -160,7 +160,7 @@ class Operator:
             credentials=CredentialStore(kube, now=_now, ttl=settings.secret_poll),
             kube=kube,
             emit=self._recorder.emit,
-            blame=failure_class,
+            classify_failure=classify_failure,
             now=_now,
             policy=Policy(
                 batch_images=settings.batch_images,

@@ -29,7 +29,7 @@ from image_share_operator.cloud.coalescing.batcher import Batcher
 from image_share_operator.cloud.coalescing.job_poller import JobPoller
 from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
 from image_share_operator.cloud.ims.codec import SharePage
-from image_share_operator.cloud.sessions import failure_class
+from image_share_operator.cloud.sessions import classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
@@ -61,13 +61,13 @@ class Cloud:
         """The images of a project, by their membership."""
         return self._shares.setdefault(project, {one: {} for one in (PENDING, ACCEPTED, REJECTED)})
 
-    def tenant(self, identity: Identity) -> "Tenant":
+    def session(self, identity: Identity) -> "Tenant":
         """One tenant for each identity."""
         if identity not in self._tenants:
             self._tenants[identity] = Tenant(self, identity.project_id)
         return self._tenants[identity]
 
-    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
+    def note_refused_login(self, identity: Identity, doubt: RefusedLogin) -> None:
         """Here no Secret is ever refused."""
         raise AssertionError(identity, doubt)
 
@@ -85,19 +85,19 @@ class Tenant:
         self._sent = 0
 
     @property
-    def typical(self) -> timedelta:
+    def typical_duration(self) -> timedelta:
         """As `cloud.tenants.Tenant`."""
-        return self._jobs.typical
+        return self._jobs.typical_duration
 
     async def submit(
         self,
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: RetryGroup | None,
+        retry_group: RetryGroup | None,
     ) -> str:
         """As `cloud.tenants.Tenant`."""
-        return await self._batches.submit(decision, vault_id, images, leftover)
+        return await self._batches.submit(decision, vault_id, images, retry_group)
 
     async def job(self, job_id: str) -> JobReport:
         """As `cloud.tenants.Tenant`."""
@@ -180,7 +180,7 @@ class Cluster:
         """Not met here."""
         raise NotImplementedError(key, uid)
 
-    async def namespace_goes(self, namespace: str) -> bool:
+    async def namespace_terminating(self, namespace: str) -> bool:
         """Not met here."""
         raise NotImplementedError(namespace)
 
@@ -195,10 +195,10 @@ class Secrets:
 
 
 def _object(number: int, version: int) -> dict[str, Any]:
-    tenant = number % NAMESPACES
+    session = number % NAMESPACES
     return {
         "metadata": {
-            "namespace": f"tenant-{tenant}",
+            "namespace": f"tenant-{session}",
             "name": f"web-{number}",
             "uid": str(number),
             "resourceVersion": str(version),
@@ -206,7 +206,7 @@ def _object(number: int, version: int) -> dict[str, Any]:
         },
         "spec": {
             "images": [f"{number:08x}-0000-4000-8000-000000000000"],
-            "projectID": f"{tenant:032x}",
+            "projectID": f"{session:032x}",
             "decision": "Accept",
             "credentialsSecretRef": {"name": "otc"},
             "region": "eu-de",
@@ -224,7 +224,7 @@ async def _run(objects: int) -> dict[str, float]:
         credentials=Secrets(),
         kube=cluster,
         emit=lambda _: None,
-        blame=failure_class,
+        classify_failure=classify_failure,
         now=lambda: datetime.now(UTC),
         policy=Policy(),
         rng=random.Random(7),  # noqa: S311 - jitter

@@ -30,7 +30,7 @@ from image_share_operator.api.types import (
     Membership,
     Status,
 )
-from image_share_operator.cloud.sessions import failure_class
+from image_share_operator.cloud.sessions import classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
@@ -114,26 +114,26 @@ class FakeCloud:
     refused: frozenset[str] = frozenset()
     refusal: Exception | None = None
     inert: bool = False
-    doubts: list[RefusedLogin] = field(default_factory=list)
-    typical: timedelta = timedelta(seconds=1)
+    login_history: list[RefusedLogin] = field(default_factory=list)
+    typical_duration: timedelta = timedelta(seconds=1)
     lost: int = 0
 
-    def tenant(self, identity: Identity) -> "FakeCloud":
+    def session(self, identity: Identity) -> "FakeCloud":
         assert identity.project_id == PROJECT
         return self
 
-    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
+    def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         assert identity.project_id == PROJECT
-        self.doubts.append(doubt)
+        self.login_history.append(refused_login)
 
     async def submit(
         self,
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: RetryGroup | None,
+        retry_group: RetryGroup | None,
     ) -> str:
-        del vault_id, leftover
+        del vault_id, retry_group
         self._fail()
         self.puts.append(images)
         if self.refusal is not None and self.refused & set(images):
@@ -236,7 +236,7 @@ class FakeKube:
         self.released = True
         return self.changed()
 
-    async def namespace_goes(self, namespace: str) -> bool:
+    async def namespace_terminating(self, namespace: str) -> bool:
         assert namespace == KEY.namespace
         self.namespace_looks += 1
         return self.terminating
@@ -310,7 +310,7 @@ class Drive:
         self.events: list[Event] = []
         self.store = ObjectStore(self.clock.now)
         self.reconciler = self._reconciler()
-        self.again: timedelta | None = timedelta()
+        self.requeue_after: timedelta | None = timedelta()
         self.store.observe(self.kube.body)
 
     def _reconciler(self) -> Reconciler:
@@ -320,7 +320,7 @@ class Drive:
             credentials=self.credentials,
             kube=self.kube,
             emit=self.events.append,
-            blame=failure_class,
+            classify_failure=classify_failure,
             now=self.clock.now,
             policy=Policy(),
             rng=random.Random(7),  # noqa: S311 - repeatable jitter
@@ -331,35 +331,35 @@ class Drive:
         self.store = ObjectStore(self.clock.now)
         self.reconciler = self._reconciler()
         self.store.observe(self.kube.body)
-        self.again = timedelta()
+        self.requeue_after = timedelta()
 
     def edit(self, **changes: Any) -> None:
         """Change the spec, as a user would."""
         merged = {**self.kube.body["spec"], **changes}
         self.store.observe(self.kube.changed(spec=merged))
-        self.again = timedelta()
+        self.requeue_after = timedelta()
 
     def annotate(self, **annotations: str) -> None:
         """Set annotations; their names are completed with our group."""
         named = {f"{GROUP}/{name.replace('_', '-')}": text for name, text in annotations.items()}
         self.kube.body["metadata"]["annotations"] = named
         self.store.observe(self.kube.changed())
-        self.again = timedelta()
+        self.requeue_after = timedelta()
 
     def delete(self) -> None:
         """Ask for the object to be deleted, as `kubectl delete` does."""
         self.kube.body["metadata"]["deletionTimestamp"] = START.isoformat()
         self.kube.body["metadata"]["generation"] += 1
         self.store.observe(self.kube.changed())
-        self.again = timedelta()
+        self.requeue_after = timedelta()
 
     async def step(self) -> timedelta | None:
         """Jump to the next pass and do it."""
-        assert self.again is not None, "nothing is due"
-        self.clock.pass_by(self.again)
-        self.again = await self.reconciler.reconcile(KEY)
+        assert self.requeue_after is not None, "nothing is due"
+        self.clock.pass_by(self.requeue_after)
+        self.requeue_after = await self.reconciler.reconcile(KEY)
         self._store_is_true()
-        return self.again
+        return self.requeue_after
 
     def _store_is_true(self) -> None:
         """What is kept of a write is what a reader of it would see."""
@@ -379,10 +379,10 @@ class Drive:
     async def run_for(self, span: timedelta) -> None:
         """Do all passes of a span of time."""
         end = self.clock.at + span
-        while self.again is not None and self.clock.at + self.again <= end:
+        while self.requeue_after is not None and self.clock.at + self.requeue_after <= end:
             await self.step()
-        if self.again is not None:
-            self.again -= end - self.clock.at
+        if self.requeue_after is not None:
+            self.requeue_after -= end - self.clock.at
         self.clock.at = end
 
     @property

@@ -39,7 +39,7 @@ from image_share_operator.api.types import (
     Key,
     Membership,
 )
-from image_share_operator.cloud.sessions import failure_class
+from image_share_operator.cloud.sessions import classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
@@ -178,9 +178,9 @@ class ShakyCloud(FakeCloud):
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: RetryGroup | None,
+        retry_group: RetryGroup | None,
     ) -> str:
-        del vault_id, leftover
+        del vault_id, retry_group
         self._meet()
         self.puts.append(images)
         if self.refused & set(images):
@@ -532,7 +532,7 @@ class World:
             credentials=self.credentials,
             kube=self.kube,
             emit=lambda _: None,
-            blame=failure_class,
+            classify_failure=classify_failure,
             now=self.clock.now,
             policy=self.policy,
             rng=random.Random(self.order),  # noqa: S311 - repeatable jitter
@@ -582,19 +582,19 @@ class World:
         self._note_worked()
         began = self.store.get(KEY)
         try:
-            again = _through(self.reconciler.reconcile(KEY))
+            requeue_after = _through(self.reconciler.reconcile(KEY))
         except Killed:
             self.restart()
             return
         except KubeError:
             self.failures += 1
-            again = backoff.exponential(self.failures, jitter=0.5)
+            requeue_after = backoff.exponential(self.failures, jitter=0.5)
         else:
             self.failures = 0
-            self._check_turn(began, again)
-        self._check_end(again)
-        if again is not None:
-            wish = self.clock.at + again
+            self._check_turn(began, requeue_after)
+        self._check_end(requeue_after)
+        if requeue_after is not None:
+            wish = self.clock.at + requeue_after
             due: datetime | None = self.due  # an edit during the pass may have set it
             self.due = wish if due is None else min(due, wish)
 
@@ -720,17 +720,19 @@ class World:
         gone = (Membership.REJECTED, Membership.NOT_SHARED)
         return all(at > asked.since and membership in gone for at, membership in seen)
 
-    def _check_turn(self, began: CachedObject | None, again: timedelta | None) -> None:
+    def _check_turn(self, began: CachedObject | None, requeue_after: timedelta | None) -> None:
         """What was asked during the pass, or by an object that took the place, is served next."""
         entry = self.store.get(KEY)
         if began is None or entry is None or entry.asks == began.asks:
             return
-        if entry.is_answered or entry.memory.generation == entry.generation:
+        if entry.is_answered or entry.runtime.generation == entry.generation:
             return  # it was asked before the pass read what to work for
         due = self.due
-        assert again == timedelta() or (due is not None and due <= self.clock.at), "it waits"
+        assert requeue_after == timedelta() or (due is not None and due <= self.clock.at), (
+            "it waits"
+        )
 
-    def _check_end(self, again: timedelta | None) -> None:
+    def _check_end(self, requeue_after: timedelta | None) -> None:
         """A pass comes back while something is to be done."""
         entry = self.store.get(KEY)
         if entry is None or self.kube.gone or entry.uid != self.kube.uid:
@@ -741,8 +743,8 @@ class World:
                 self.spec_of[job.id] = entry.uid, job.generation
             if entry.known.unanswered is not None:
                 self.spec_of[self.sent[-1][1]] = entry.uid, entry.known.observed_generation
-        assert again is None or again >= timedelta(), "a delay is negative"
-        if again is not None or self.due is not None:
+        assert requeue_after is None or requeue_after >= timedelta(), "a delay is negative"
+        if requeue_after is not None or self.due is not None:
             return
         assert not entry.unsaved, "a status is left unwritten"
         asked = self._asked(entry.generation).desired

@@ -34,7 +34,7 @@ print(libc.mallinfo2().hblks - before)
 
 
 HELD_AFTER_HOLES = """
-from image_share_operator.allocator import Trimmer
+from image_share_operator.allocator import HeapTrimmer
 
 def held_mb():
     lines = open("/proc/self/status").read().splitlines()
@@ -45,7 +45,7 @@ texts = [b"x" * 100_000 for _ in range(500)]
 last = b"x" * 100_000  # behind them: the heap can't end earlier
 del texts
 if {trims}:
-    Trimmer()._trim()
+    HeapTrimmer()._trim()
 print(held_mb() - before)
 """
 

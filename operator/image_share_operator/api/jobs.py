@@ -65,7 +65,7 @@ class RetryGroup:
     """
 
     job_id: str | None
-    suspect: bool
+    candidate: bool
     retry: bool = False
 
 

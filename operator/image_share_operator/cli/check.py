@@ -181,18 +181,18 @@ def _judged(
     found: Finding, desired: Desired, members: Mapping[str, Membership], settings: Settings
 ) -> Finding:
     """What the plan says of a resource that nobody has looked at yet."""
-    facts = Observation(status=Status(), members=members, batch_limit=settings.batch_images)
+    observation = Observation(status=Status(), members=members, batch_limit=settings.batch_images)
     policy = Policy(batch_images=settings.batch_images)
-    verdicts = planner.judge(desired, facts, now(), policy)
-    step = planner.next_step(desired, facts, now(), policy)
-    missing = any(verdict.outcome is ImageState.NOT_SHARED for verdict in verdicts)
+    verdicts = planner.judge(desired, observation, now(), policy)
+    step = planner.next_step(desired, observation, now(), policy)
+    missing = any(verdict.state is ImageState.NOT_SHARED for verdict in verdicts)
     code = Exit.NOT_FINE if missing else Exit.FINE
     match step:
         case Submit():
             said = _sends(desired, verdicts, settings.batch_images)
             images = tuple(_image(verdict, desired.decision) for verdict in verdicts)
         case Report():
-            said = step.standing.message
+            said = step.ready_summary.message
             images = tuple(_image(verdict, None) for verdict in verdicts)
         case ReadMemberships() | PollJob():
             raise TypeError("the memberships are known, and there is no job")
@@ -214,15 +214,15 @@ def _sends(desired: Desired, verdicts: Sequence[Verdict], most: int) -> str:
 
 def _image(verdict: Verdict, sends: Decision | None) -> ImageFinding:
     """One image; ``sends`` is what is told to the cloud in this step, if anything is."""
-    match verdict.outcome:
+    match verdict.state:
         case ImageState.NOT_SHARED:
             action = Action.WAIT
-        case ImageState.DONE | ImageState.SETTLING | ImageState.UNANSWERED | ImageState.FAILED:
+        case ImageState.DONE | ImageState.SETTLING | ImageState.IN_DOUBT | ImageState.FAILED:
             action = Action.NOTHING
-        case ImageState.MISSING | ImageState.DRIFTED | ImageState.SUSPECT:
+        case ImageState.TO_SUBMIT | ImageState.DRIFTED | ImageState.CANDIDATE:
             action = Action(sends.lower()) if sends else Action.NOTHING
         case _:
-            assert_never(verdict.outcome)
+            assert_never(verdict.state)
     return ImageFinding(
         id=verdict.image, membership=verdict.membership, action=action, message=verdict.message
     )

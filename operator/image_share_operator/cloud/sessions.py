@@ -58,26 +58,26 @@ class Sessions:
     def oldest_token_s(self) -> float:
         """Age of the oldest token in use, in seconds."""
         now = self._now()
-        return max((tenant.tokens.age_s(now) for tenant in self._known.values()), default=0.0)
+        return max((session.tokens.age_s(now) for session in self._known.values()), default=0.0)
 
-    def tenant(self, identity: Identity) -> "CloudSession":
+    def session(self, identity: Identity) -> "CloudSession":
         """The one `Tenant` of this identity."""
-        tenant = self._known.get(identity)
-        if tenant is None:
-            caller = replace(self._caller.trusting(identity.ca), tenant=identity.namespace)
+        session = self._known.get(identity)
+        if session is None:
+            caller = replace(self._caller.trusting(identity.ca), session=identity.namespace)
             tokens = TokenSource(identity, caller, self._now, self._guards)
             throttle = Throttle(self._now)
             ims = ImsClient(identity=identity, caller=caller, tokens=tokens, throttle=throttle)
-            tenant = CloudSession(ims, self._sharing)
-            self._known[identity] = tenant
+            session = CloudSession(ims, self._sharing)
+            self._known[identity] = session
         self._known.move_to_end(identity)
         while len(self._known) > self._most:
             self._known.popitem(last=False)
-        return tenant
+        return session
 
-    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
+    def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         """Take note of what an earlier process found out about these credentials."""
-        self._guards.of(identity).doubt(identity, doubt)
+        self._guards.of(identity).note_refused_login(identity, refused_login)
 
 
 class CloudSession:
@@ -90,19 +90,19 @@ class CloudSession:
         self._shares = MembershipLookup(ims)
 
     @property
-    def typical(self) -> timedelta:
+    def typical_duration(self) -> timedelta:
         """How long the quicker ones of the latest jobs took."""
-        return self._jobs.typical
+        return self._jobs.typical_duration
 
     async def submit(
         self,
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: RetryGroup | None,
+        retry_group: RetryGroup | None,
     ) -> str:
         """Send the images, all in one batch, perhaps with those of others; return its job's id."""
-        return await self._batches.submit(decision, vault_id, images, leftover)
+        return await self._batches.submit(decision, vault_id, images, retry_group)
 
     async def job(self, job_id: str) -> JobReport:
         """Ask for a job."""
@@ -115,7 +115,7 @@ class CloudSession:
         return await self._shares.look(images, max_age)
 
 
-def failure_class(error_code: str | None) -> FailureClass:
+def classify_failure(error_code: str | None) -> FailureClass:
     """Judge the error code of a failed job.
 
     An unknown code may mean anything: a smaller batch is tried, the same one is not.

@@ -13,11 +13,11 @@ from image_share_operator.controller.plan_executor import Session
 class Cloud(Protocol):
     """The cloud, as far as this room needs it."""
 
-    def tenant(self, identity: Identity) -> Session:
+    def session(self, identity: Identity) -> Session:
         """The cloud as this identity sees it."""
         ...
 
-    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
+    def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         """Take note of what an earlier process found out about these credentials."""
         ...
 
@@ -40,13 +40,13 @@ class CloudAccess:
 
     credentials: CredentialSource
     cloud: Cloud
-    doubts: LoginHistory
+    login_history: LoginHistory
     key: Key
     desired: Desired
     version: str | None = None
     _tenant: Session | None = None
 
-    async def tenant(self) -> Session:
+    async def session(self) -> Session:
         """The cloud, with the credentials of the object's own namespace."""
         if self._tenant is None:
             held = await self.credentials.get(self.key.namespace, self.desired.secret_name)
@@ -58,8 +58,8 @@ class CloudAccess:
                 ca=held.ca,
                 namespace=self.key.namespace,
             )
-            doubt = self.doubts.of(self.key.namespace, self.desired, held.version)
-            if doubt is not None:
-                self.cloud.doubt(identity, doubt)
-            self._tenant = self.cloud.tenant(identity)
+            refused_login = self.login_history.of(self.key.namespace, self.desired, held.version)
+            if refused_login is not None:
+                self.cloud.note_refused_login(identity, refused_login)
+            self._tenant = self.cloud.session(identity)
         return self._tenant

@@ -82,7 +82,7 @@ def leaving(desired: Desired) -> Desired:
 class NamespaceReader(Protocol):
     """Kubernetes, as far as this room needs it."""
 
-    async def namespace_goes(self, namespace: str) -> bool:
+    async def namespace_terminating(self, namespace: str) -> bool:
         """Whether the whole namespace is being deleted. Raises `KubeError`."""
         ...
 
@@ -97,7 +97,7 @@ class _NamespaceSlot:
 
 
 @dataclass(slots=True, kw_only=True)
-class Orphans:
+class StuckDeletions:
     """Looks at a namespace at most once each ``ttl``, for all resources in it.
 
     Attributes:
@@ -138,7 +138,7 @@ class Orphans:
         slot = self._slots.setdefault(namespace, _NamespaceSlot())
         async with slot.lock:
             if slot.until is None or self.now() >= slot.until:
-                slot.goes = await self.namespaces.namespace_goes(namespace)
+                slot.goes = await self.namespaces.namespace_terminating(namespace)
                 slot.until = self.now() + self.ttl
         return slot.goes
 

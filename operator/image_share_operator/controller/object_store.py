@@ -41,12 +41,12 @@ class RuntimeState:
     """
 
     generation: int = -1
-    look_at: datetime | None = None
+    next_check_at: datetime | None = None
     secret_version: str | None = None
     retry_at: datetime | None = None
     settled_at: datetime | None = None
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
-    company: BatchPeers = UNKNOWN_PEERS
+    batch_peers: BatchPeers = UNKNOWN_PEERS
     began_at: datetime | None = None
     errors: int = 0
     tries: int = 0
@@ -84,9 +84,9 @@ class CachedObject:
     reconcile_at: str | None = None
     unsaved: bool = False
     overwritten: bool = False
-    mended_at: datetime | None = None
+    restored_at: datetime | None = None
     seen_at: datetime
-    memory: RuntimeState = field(default_factory=RuntimeState)
+    runtime: RuntimeState = field(default_factory=RuntimeState)
 
     @property
     def is_ready(self) -> bool:
@@ -127,7 +127,7 @@ class ObjectStore:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
-        self.doubts = LoginHistory()
+        self.login_history = LoginHistory()
         self._entries: dict[Key, CachedObject] = {}
 
     def __len__(self) -> int:
@@ -165,7 +165,7 @@ class ObjectStore:
         if old is None or old.uid != seen.uid:
             self._entries[seen.key] = seen
             if isinstance(seen.desired, Desired):
-                self.doubts.note(seen.key.namespace, seen.desired, seen.known)
+                self.login_history.note(seen.key.namespace, seen.desired, seen.known)
             return seen.key
         # The process is ahead of the API server in what it knows of the status, never behind.
         new = _taken_over(old, seen)
@@ -179,10 +179,10 @@ class ObjectStore:
             del self._entries[key]
 
     def remember(
-        self, entry: CachedObject, *, known: Status, memory: RuntimeState, unsaved: bool
+        self, entry: CachedObject, *, known: Status, runtime: RuntimeState, unsaved: bool
     ) -> None:
         """Keep what a pass over ``entry`` found out."""
-        self._update(entry, known=known, memory=memory, unsaved=unsaved)
+        self._update(entry, known=known, runtime=runtime, unsaved=unsaved)
 
     def is_echo(self, key: Key, uid: str, version: int) -> bool:
         """Whether this version of the object is known. May be asked from any thread."""
@@ -210,9 +210,9 @@ class ObjectStore:
         seen = {"written": written, "overwritten": False, **_of_metadata(metadata)}
         self._entries[entry.key] = replace(current, unsaved=False, **(seen if newer else {}))
 
-    def mended(self, entry: CachedObject) -> None:
+    def restored(self, entry: CachedObject) -> None:
         """Note that the status was put right just now."""
-        self._update(entry, mended_at=self._now())
+        self._update(entry, restored_at=self._now())
 
     def _is_old(self, key: Key, version: int) -> bool:
         """Whether something as new is known of that name, be it of another object."""
@@ -240,9 +240,9 @@ def _taken_over(old: CachedObject, seen: CachedObject) -> CachedObject:
         known=old.known,
         unsaved=old.unsaved,
         overwritten=overwritten,
-        mended_at=old.mended_at,
+        restored_at=old.restored_at,
         seen_at=old.seen_at if seen.generation == old.generation else seen.seen_at,
-        memory=old.memory,
+        runtime=old.runtime,
     )
 
 

@@ -41,26 +41,26 @@ class PassResult:
         trouble: why the pass broke off, also when no status tells; ``None`` when it did not.
     """
 
-    standing: ReadySummary | None
+    ready_summary: ReadySummary | None
     known: Status
-    memory: RuntimeState
-    again: timedelta | None
+    runtime: RuntimeState
+    requeue_after: timedelta | None
     events: tuple[kube_events.Event, ...] = ()
     finished: bool = False
     drifted: int = 0
-    trouble: Reason | None = None
+    error_reason: Reason | None = None
 
 
-def memory_for(entry: CachedObject) -> RuntimeState:
+def runtime_for(entry: CachedObject) -> RuntimeState:
     """What is remembered of this very spec; a changed spec starts anew, its job does not."""
-    if entry.memory.generation == entry.generation:
-        return entry.memory
-    return RuntimeState(generation=entry.generation, settled_at=entry.memory.settled_at)
+    if entry.runtime.generation == entry.generation:
+        return entry.runtime
+    return RuntimeState(generation=entry.generation, settled_at=entry.runtime.settled_at)
 
 
 def began(entry: CachedObject, now: datetime) -> datetime:
     """Since when the resource is not Ready as its spec asks; ``now`` when it was until now."""
-    since = memory_for(entry).began_at
+    since = runtime_for(entry).began_at
     if since is not None:
         return since
     return now if entry.is_ready else entry.seen_at
@@ -69,10 +69,10 @@ def began(entry: CachedObject, now: datetime) -> datetime:
 def of_invalid_spec(entry: CachedObject, error: InvalidSpecError) -> PassResult:
     """The spec can't be served: only another one helps."""
     return PassResult(
-        standing=messages.invalid_spec(error),
+        ready_summary=messages.invalid_spec(error),
         known=entry.known,
-        memory=RuntimeState(generation=entry.generation),
-        again=None,
+        runtime=RuntimeState(generation=entry.generation),
+        requeue_after=None,
     )
 
 
@@ -84,82 +84,84 @@ class PassResultBuilder:
     desired: Desired
     policy: Policy
 
-    def of_walk(
-        self, walk: PlanExecutor, said: Report, *, now: datetime, version: str | None
+    def of_execution(
+        self, executor: PlanExecutor, said: Report, *, now: datetime, version: str | None
     ) -> PassResult:
         """The walk ended with something to say."""
-        before = memory_for(self.entry)
-        status = walk.facts.status
-        job = None if walk.facts.job_unknown else status.job
-        images = self._rows(walk.facts) if said.images is None else said.images
+        before = runtime_for(self.entry)
+        status = executor.observation.status
+        job = None if executor.observation.job_unknown else status.job
+        images = self._rows(executor.observation) if said.images is None else said.images
         # A job that is overdue has nothing to do with the Secret, and is looked at often anyway.
-        overdue = said.standing.reason is Reason.JOB_TIMEOUT
-        stalled = said.standing.outlook is Progress.STALLED and not overdue and version is not None
+        overdue = said.ready_summary.reason is Reason.JOB_TIMEOUT
+        stalled = (
+            said.ready_summary.progress is Progress.STALLED and not overdue and version is not None
+        )
         tried = before.retry_at is not None and before.retry_at <= now
-        memory = RuntimeState(
+        runtime = RuntimeState(
             generation=self.entry.generation,
-            look_at=None if said.again is None else now + said.again,
+            next_check_at=None if said.requeue_after is None else now + said.requeue_after,
             secret_version=version if stalled else None,
             retry_at=said.retry_at,
-            settled_at=walk.facts.settled_at,
-            failed_rows=walk.facts.failed_rows,
-            company=walk.facts.company,
-            began_at=None if said.standing.ready == "True" else began(self.entry, now),
+            settled_at=executor.observation.settled_at,
+            failed_rows=executor.observation.failed_rows,
+            batch_peers=executor.observation.batch_peers,
+            began_at=None if said.ready_summary.ready == "True" else began(self.entry, now),
             errors=0 if status.unanswered is None else before.errors,
-            tries=0 if said.standing.ready == "True" else before.tries + tried,
+            tries=0 if said.ready_summary.ready == "True" else before.tries + tried,
         )
         return PassResult(
-            standing=said.standing,
+            ready_summary=said.ready_summary,
             known=replace(status, job=job, images=images),
-            memory=memory,
-            again=self._sooner(said.again) if stalled else said.again,
-            events=self._events(walk, images),
+            runtime=runtime,
+            requeue_after=self._sooner(said.requeue_after) if stalled else said.requeue_after,
+            events=self._events(executor, images),
             finished=said.finished,
-            drifted=len(walk.drifted),
+            drifted=len(executor.drifted),
         )
 
     def of_error(
-        self, facts: Observation, error: OperatorError, *, now: datetime, version: str | None
+        self, observation: Observation, error: OperatorError, *, now: datetime, version: str | None
     ) -> PassResult:
         """The walk broke off: come back soon, later, or when something changed."""
-        known = replace(facts.status, images=self._rows(facts))
-        before = memory_for(self.entry)
-        memory = replace(
+        known = replace(observation.status, images=self._rows(observation))
+        before = runtime_for(self.entry)
+        runtime = replace(
             before,
             errors=before.errors + 1,
-            settled_at=facts.settled_at,
-            failed_rows=facts.failed_rows,
-            company=facts.company,
+            settled_at=observation.settled_at,
+            failed_rows=observation.failed_rows,
+            batch_peers=observation.batch_peers,
             began_at=began(self.entry, now),
         )
         failed = messages.failed_pass(error)
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
-            delay = _retry_delay(error, memory.errors, facts.jitter)
-            hiccup = memory.errors < QUIET_FAILURES and delay < QUIET_WAIT
+            delay = _retry_delay(error, runtime.errors, observation.jitter)
+            hiccup = runtime.errors < QUIET_FAILURES and delay < QUIET_WAIT
             sent = isinstance(error, OutcomeUnknownError)
             return PassResult(
-                standing=self._first_words(sent=sent) if hiccup else self._same_words(failed),
-                known=facts.status if hiccup and not sent else known,
-                memory=replace(memory, look_at=now + delay, secret_version=None),
-                again=delay,
-                trouble=failed.reason,
+                ready_summary=self._first_words(sent=sent) if hiccup else self._same_words(failed),
+                known=observation.status if hiccup and not sent else known,
+                runtime=replace(runtime, next_check_at=now + delay, secret_version=None),
+                requeue_after=delay,
+                error_reason=failed.reason,
             )
-        delay = backoff.spread(self.policy.slow_retry, facts.jitter)
+        delay = backoff.spread(self.policy.slow_retry, observation.jitter)
         if isinstance(error, UnusableSecretError):
             version = error.version
         return PassResult(
-            standing=failed,
+            ready_summary=failed,
             known=known,
-            memory=replace(memory, look_at=now + delay, secret_version=version),
-            again=self._sooner(delay),
-            trouble=failed.reason,
+            runtime=replace(runtime, next_check_at=now + delay, secret_version=version),
+            requeue_after=self._sooner(delay),
+            error_reason=failed.reason,
         )
 
     def _first_words(self, *, sent: bool) -> ReadySummary | None:
         """What to say of a hiccup: nothing, unless a batch was sent: it must not be forgotten."""
         return messages.outcome_unknown(self.desired.decision) if sent else None
 
-    def _same_words(self, standing: ReadySummary) -> ReadySummary:
+    def _same_words(self, ready_summary: ReadySummary) -> ReadySummary:
         """Keep the words of the same trouble.
 
         Each request fails in its own words, and new words are a status write.
@@ -167,36 +169,36 @@ class PassResultBuilder:
         said = self.entry.known.condition(ConditionType.READY)
         if (
             said is None
-            or said.reason is not standing.reason
+            or said.reason is not ready_summary.reason
             or said.observed_generation != self.entry.generation
         ):
-            return standing
-        return replace(standing, message=said.message)
+            return ready_summary
+        return replace(ready_summary, message=said.message)
 
-    def _sooner(self, again: timedelta | None) -> timedelta:
+    def _sooner(self, requeue_after: timedelta | None) -> timedelta:
         poll = self.policy.secret_poll
-        return poll if again is None else min(again, poll)
+        return poll if requeue_after is None else min(requeue_after, poll)
 
     def _events(
-        self, walk: PlanExecutor, images: tuple[ImageStatus, ...]
+        self, executor: PlanExecutor, images: tuple[ImageStatus, ...]
     ) -> tuple[kube_events.Event, ...]:
-        key, uid, job = self.entry.key, self.entry.uid, walk.sent
+        key, uid, job = self.entry.key, self.entry.uid, executor.sent
         if job is None:
             return ()
         carried = sum(row.job_id == job.id for row in images)
         sent = kube_events.submitted(key, uid, job, carried)
-        if not walk.drifted:
+        if not executor.drifted:
             return (sent,)
-        return kube_events.drifted(key, uid, self.entry.generation, walk.drifted), sent
+        return kube_events.drifted(key, uid, self.entry.generation, executor.drifted), sent
 
-    def _rows(self, facts: Observation) -> tuple[ImageStatus, ...]:
+    def _rows(self, observation: Observation) -> tuple[ImageStatus, ...]:
         """The known rows for the images of this spec, with what was seen meanwhile.
 
         Messages are of one spec: a changed spec tries again what failed before.
         """
-        known = {row.id: row for row in facts.status.images}
-        seen = facts.members or {}
-        same = facts.status.observed_generation == self.entry.generation
+        known = {row.id: row for row in observation.status.images}
+        seen = observation.members or {}
+        same = observation.status.observed_generation == self.entry.generation
         wanted = self.desired.decision.wanted
 
         def row(image: str) -> ImageStatus:

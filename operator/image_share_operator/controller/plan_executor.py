@@ -36,14 +36,14 @@ from image_share_operator.planning.model import (
 )
 from image_share_operator.planning.requeue import Policy
 
-REFUSED = RetryGroup(job_id=None, suspect=True)
+REFUSED = RetryGroup(job_id=None, candidate=True)
 
 
 class Session(Protocol):
     """The cloud as one identity sees it. All methods raise `CloudError`."""
 
     @property
-    def typical(self) -> timedelta:
+    def typical_duration(self) -> timedelta:
         """How long jobs of late took to settle."""
         ...
 
@@ -52,7 +52,7 @@ class Session(Protocol):
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: RetryGroup | None,
+        retry_group: RetryGroup | None,
     ) -> str:
         """Send the images, all in one batch, perhaps with those of others; return its job's id."""
         ...
@@ -84,9 +84,9 @@ class PlanExecutor:
     """
 
     desired: Desired
-    facts: Observation
-    tenant: Callable[[], Awaitable[Session]]
-    blame: Callable[[str | None], FailureClass]
+    observation: Observation
+    session: Callable[[], Awaitable[Session]]
+    classify_failure: Callable[[str | None], FailureClass]
     now: Callable[[], datetime]
     policy: Policy
     believe_unknown: bool = True
@@ -104,14 +104,14 @@ class PlanExecutor:
             KubeError: the credentials could not be read.
         """
         while True:
-            step = planner.next_step(self.desired, self.facts, self.now(), self.policy)
+            step = planner.next_step(self.desired, self.observation, self.now(), self.policy)
             match step:
                 case PollJob(job=job):
                     await self._follow(job)
                 case ReadMemberships(images=images):
                     members = await self._look(images)
-                    self.facts = replace(self.facts, members=members)
-                    self._look_at_unanswered()
+                    self.observation = replace(self.observation, members=members)
+                    self._check_in_doubt()
                 case Submit():
                     sent = await self._submit(step)
                     if sent is not None:
@@ -124,21 +124,21 @@ class PlanExecutor:
 
     async def _look(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
         """Look; an answer that may be old is good for no news only."""
-        tenant = await self.tenant()
+        session = await self.session()
         wanted = self.desired.decision.wanted
-        members = await tenant.members(images, self.max_age)
+        members = await session.members(images, self.max_age)
         if self.max_age and any(one is not wanted for one in members.values()):
-            return await tenant.members(images, timedelta())
+            return await session.members(images, timedelta())
         return members
 
     async def _follow(self, job: Job) -> None:
-        tenant = await self.tenant()
+        session = await self.session()
         try:
-            said = await tenant.job(job.id)
+            said = await session.job(job.id)
         except JobUnknownError:
             if not self.believe_unknown:
                 raise
-            self.facts = replace(self.facts, job_unknown=True, retryable=True)
+            self.observation = replace(self.observation, job_unknown=True, retryable=True)
             return
         known = replace(
             job,
@@ -150,38 +150,40 @@ class PlanExecutor:
             error_code=said.error_code,
             fail_reason=said.fail_reason,
         )
-        carried = {row.id for row in self.facts.status.images if row.job_id == job.id}
+        carried = {row.id for row in self.observation.status.images if row.job_id == job.id}
         ours = {i: said.failed_rows[i] for i in said.failed_rows if i in carried}
-        self.facts = replace(
-            self.facts,
-            status=replace(self.facts.status, job=known),
+        self.observation = replace(
+            self.observation,
+            status=replace(self.observation.status, job=known),
             job_asked=True,
-            typical=tenant.typical,
+            typical_duration=session.typical_duration,
             failed_rows=ours,
-            company=batch_peers(
+            batch_peers=batch_peers(
                 shared=said.shared, named=bool(said.failed_rows if said.shared else ours)
             ),
             settled_at=self.now() if said.state.settled else None,
         )
-        self.look_at_blame()
+        self.read_failure_class()
 
-    def look_at_blame(self) -> None:
+    def read_failure_class(self) -> None:
         """Read from the code of a failed job whether trying again may help."""
-        job = self.facts.status.job
+        job = self.observation.status.job
         if job is not None and job.state is JobState.FAIL:
-            said = self.blame(job.error_code)
-            self.facts = replace(self.facts, retryable=said.retryable, divisible=said.divisible)
+            said = self.classify_failure(job.error_code)
+            self.observation = replace(
+                self.observation, retryable=said.retryable, divisible=said.divisible
+            )
 
     async def _submit(self, step: Submit) -> Report | None:
         """Send the batch; ``None`` when the cloud refused it because of an image."""
-        tenant = await self.tenant()
+        session = await self.session()
         desired = self.desired
         try:
-            job_id = await tenant.submit(
+            job_id = await session.submit(
                 desired.decision,
                 desired.vault_id,
                 step.images,
-                REFUSED if self.refused else step.leftover,
+                REFUSED if self.refused else step.retry_group,
             )
         except ImagesRefusedError as exc:
             self._narrow(step.images, exc)
@@ -193,8 +195,8 @@ class PlanExecutor:
             return None
         except OutcomeUnknownError as exc:
             unanswered = self._unanswered(step.images, exc)
-            status = replace(self.facts.status, unanswered=unanswered)
-            self.facts = replace(self.facts, status=status)
+            status = replace(self.observation.status, unanswered=unanswered)
+            self.observation = replace(self.observation, status=status)
             raise
         job = Job(
             id=job_id,
@@ -203,9 +205,9 @@ class PlanExecutor:
             state=JobState.INIT,
             submitted_at=_in_millis(self.now()),
         )
-        before = self.facts.status
-        self.facts = replace(
-            self.facts,
+        before = self.observation.status
+        self.observation = replace(
+            self.observation,
             status=replace(before, job=job, unanswered=_less(before.unanswered, step.images)),
             job_unknown=False,
             settled_at=None,
@@ -215,9 +217,11 @@ class PlanExecutor:
         self.sent = job
         self.drifted = step.drifted
         return Report(
-            standing=messages.submitted(desired, len(step.images)),
-            again=requeue.poll_after(timedelta(), tenant.typical),
-            images=_carried(messages.rows(step.verdicts, self.facts.status), step.images, job),
+            ready_summary=messages.submitted(desired, len(step.images)),
+            requeue_after=requeue.poll_after(timedelta(), session.typical_duration),
+            images=_carried(
+                messages.rows(step.verdicts, self.observation.status), step.images, job
+            ),
         )
 
     def _unanswered(self, images: tuple[str, ...], why: OutcomeUnknownError) -> InDoubtBatch:
@@ -227,21 +231,22 @@ class PlanExecutor:
             decision=self.desired.decision, images=images, since=now, until=now + span
         )
 
-    def _look_at_unanswered(self) -> None:
+    def _check_in_doubt(self) -> None:
         """Take out of the batch without an answer what is known by now.
 
         No job that we know carried it last: the batch did, or what is sent next will.
         """
-        before = self.facts.status.unanswered
-        left = planner.still_unanswered(self.desired, self.facts, self.now(), self.policy)
+        before = self.observation.status.unanswered
+        left = planner.still_in_doubt(self.desired, self.observation, self.now(), self.policy)
         if before is None or left == before:
             return
         over = frozenset(before.images) - frozenset(left.images if left else ())
         rows = tuple(
-            replace(row, job_id=None) if row.id in over else row for row in self.facts.status.images
+            replace(row, job_id=None) if row.id in over else row
+            for row in self.observation.status.images
         )
-        self.facts = replace(
-            self.facts, status=replace(self.facts.status, unanswered=left, images=rows)
+        self.observation = replace(
+            self.observation, status=replace(self.observation.status, unanswered=left, images=rows)
         )
 
     def _narrow(self, images: tuple[str, ...], why: CloudError) -> None:
@@ -251,25 +256,25 @@ class PlanExecutor:
         images were refused alone, the fewer of the rest at once.
         """
         if isinstance(why, BatchTooLargeError) and why.most is not None and why.most < len(images):
-            self.facts = replace(self.facts, batch_limit=why.most)
+            self.observation = replace(self.observation, batch_limit=why.most)
             return
         self.refused = True
         first, *rest = images
         if rest:
-            self.facts = replace(self.facts, batch_limit=len(images) // 2)
+            self.observation = replace(self.observation, batch_limit=len(images) // 2)
             return
         if isinstance(why, RefusedForNowError):
             self.passing[first] = why
-        refused = {**self.facts.refused, first: str(why)}
-        self.facts = replace(
-            self.facts,
+        refused = {**self.observation.refused, first: str(why)}
+        self.observation = replace(
+            self.observation,
             refused=refused,
             batch_limit=max(1, self.policy.batch_images >> len(refused)),
         )
 
     def _doubt(self) -> None:
         """Blame no image where all were refused alone for what may pass: that is the cloud."""
-        if self.passing and self.passing.keys() == self.facts.refused.keys():
+        if self.passing and self.passing.keys() == self.observation.refused.keys():
             raise next(reversed(self.passing.values()))
 
 

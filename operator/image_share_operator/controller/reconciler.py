@@ -16,7 +16,7 @@ from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Desired, Key
 from image_share_operator.controller import finalizer, pass_result
 from image_share_operator.controller.cloud_access import Cloud, CloudAccess, CredentialSource
-from image_share_operator.controller.finalizer import FinalizerAction, Orphans
+from image_share_operator.controller.finalizer import FinalizerAction, StuckDeletions
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.controller.pass_result import PassResult
 from image_share_operator.controller.plan_executor import PlanExecutor
@@ -46,18 +46,20 @@ class Reconciler:
     credentials: CredentialSource
     kube: ResourceWriter
     emit: Callable[[events.Event], None]
-    blame: Callable[[str | None], FailureClass]
+    classify_failure: Callable[[str | None], FailureClass]
     now: Callable[[], datetime]
     policy: Policy
     allow_insecure_endpoints: bool = False
     rng: random.Random = field(default_factory=random.Random)
     due: Schedule = field(init=False)
-    keeper: StatusWriter = field(init=False)
-    orphans: Orphans = field(init=False)
+    status_writer: StatusWriter = field(init=False)
+    stuck_deletions: StuckDeletions = field(init=False)
 
     def __post_init__(self) -> None:
         """Make the parts: who knows when, who writes, who lets go."""
-        self.keeper = StatusWriter(store=self.store, kube=self.kube, emit=self.emit, now=self.now)
+        self.status_writer = StatusWriter(
+            store=self.store, kube=self.kube, emit=self.emit, now=self.now
+        )
         self.due = Schedule(
             store=self.store,
             credentials=self.credentials,
@@ -65,7 +67,7 @@ class Reconciler:
             now=self.now,
             rng=self.rng,
         )
-        self.orphans = Orphans(
+        self.stuck_deletions = StuckDeletions(
             namespaces=self.kube,
             credentials=self.credentials,
             now=self.now,
@@ -83,23 +85,25 @@ class Reconciler:
         mend_in: timedelta | None = None
         refused: KubeInvalidError | None = None
         if entry is not None and entry.unsaved:
-            refused = await self.keeper.save_first(entry)
+            refused = await self.status_writer.save_first(entry)
             entry = self.store.get(key)
         elif entry is not None and entry.overwritten:
-            mend_in = await self.keeper.mend(entry)
+            mend_in = await self.status_writer.mend(entry)
             entry = self.store.get(key)
         if entry is None:
             return None
         context.works_on(entry.generation)
-        again = await self._reconcile(entry)
-        again = min((wait for wait in (again, mend_in) if wait is not None), default=None)
+        requeue_after = await self._reconcile(entry)
+        requeue_after = min(
+            (wait for wait in (requeue_after, mend_in) if wait is not None), default=None
+        )
         current = self.store.get(key)
         if refused is not None and current is not None and current.unsaved:
             raise refused  # nothing new was said
         if current is not None and current.asks != entry.asks:
             # The answer to a write may be the first to show an edit; its event is then old news.
             return NOW
-        return again
+        return requeue_after
 
     async def _reconcile(self, entry: CachedObject) -> timedelta | None:
         desired = self._admitted(entry)
@@ -107,7 +111,7 @@ class Reconciler:
             case FinalizerAction.GONE:
                 return None
             case FinalizerAction.PUT_ON:
-                body = await self.keeper.written(entry, self.kube.hold(entry.key, entry.uid))
+                body = await self.status_writer.written(entry, self.kube.hold(entry.key, entry.uid))
                 if body is not None:
                     self.store.saved(entry, body)
                 return NOW
@@ -117,16 +121,20 @@ class Reconciler:
                 pass
         if not finalizer.helpless(entry, desired):
             return await self._work(entry, desired)
-        if await self.orphans.includes(entry, desired):
+        if await self.stuck_deletions.includes(entry, desired):
             return await self._release(entry)
-        again = await self._work(entry, desired)
-        return self.orphans.ttl if again is None else min(again, self.orphans.ttl)
+        requeue_after = await self._work(entry, desired)
+        return (
+            self.stuck_deletions.ttl
+            if requeue_after is None
+            else min(requeue_after, self.stuck_deletions.ttl)
+        )
 
     async def _work(
         self, entry: CachedObject, desired: Desired | InvalidSpecError
     ) -> timedelta | None:
         if isinstance(desired, InvalidSpecError):
-            return await self.keeper.conclude(
+            return await self.status_writer.conclude(
                 entry, None, pass_result.of_invalid_spec(entry, desired)
             )
         return await self._pass(entry, finalizer.leaving(desired) if entry.deleting else desired)
@@ -139,18 +147,20 @@ class Reconciler:
         if current is None or current.asks != entry.asks:
             return NOW  # it changed while its Secret was read
         entry = current
-        done = await self._walk(entry, desired)
+        done = await self._execute_plan(entry, desired)
         if desired.leaving and (done.finished or await self._hopeless(entry, desired, done)):
             return await self._release(entry)
-        return await self.keeper.conclude(entry, desired, done)
+        return await self.status_writer.conclude(entry, desired, done)
 
     async def _hopeless(self, entry: CachedObject, desired: Desired, done: PassResult) -> bool:
         """Whether the Secret was just found missing, and the namespace goes too."""
-        reason = None if done.standing is None else done.standing.reason
-        return reason is Reason.SECRET_NOT_FOUND and await self.orphans.includes(entry, desired)
+        reason = None if done.ready_summary is None else done.ready_summary.reason
+        return reason is Reason.SECRET_NOT_FOUND and await self.stuck_deletions.includes(
+            entry, desired
+        )
 
     async def _release(self, entry: CachedObject) -> timedelta | None:
-        body = await self.keeper.written(entry, self.kube.release(entry.key, entry.uid))
+        body = await self.status_writer.written(entry, self.kube.release(entry.key, entry.uid))
         if body is None:
             return None
         self.store.saved(entry, body)
@@ -169,39 +179,41 @@ class Reconciler:
                 )
         return desired
 
-    async def _walk(self, entry: CachedObject, desired: Desired) -> PassResult:
+    async def _execute_plan(self, entry: CachedObject, desired: Desired) -> PassResult:
         """Ask the plan and the cloud until there is something to say."""
-        before = pass_result.memory_for(entry)
+        before = pass_result.runtime_for(entry)
         job = entry.known.job
         settled = job is not None and job.state.settled
-        facts = Observation(
+        observation = Observation(
             status=entry.known,
             settled_at=before.settled_at or (self.now() if settled else None),
             failed_rows=before.failed_rows,
-            company=before.company,
+            batch_peers=before.batch_peers,
             retry_at=before.retry_at,
             failures=before.tries,
             batch_limit=self.policy.batch_images,
             jitter=self.rng.random(),
         )
-        access = CloudAccess(self.credentials, self.cloud, self.store.doubts, entry.key, desired)
-        walk = PlanExecutor(
+        access = CloudAccess(
+            self.credentials, self.cloud, self.store.login_history, entry.key, desired
+        )
+        executor = PlanExecutor(
             desired=desired,
-            facts=facts,
-            tenant=access.tenant,
-            blame=self.blame,
+            observation=observation,
+            session=access.session,
+            classify_failure=self.classify_failure,
             now=self.now,
             policy=self.policy,
             believe_unknown=before.errors >= UNKNOWN_JOB_PASSES,
             max_age=desired.interval * requeue.FRESH_ENOUGH if _routine(entry) else NOW,
         )
-        walk.look_at_blame()
+        executor.read_failure_class()
         judge = pass_result.PassResultBuilder(entry, desired, self.policy)
         try:
-            said = await walk.run()
+            said = await executor.run()
         except OperatorError as exc:
-            return judge.of_error(walk.facts, exc, now=self.now(), version=access.version)
-        return judge.of_walk(walk, said, now=self.now(), version=access.version)
+            return judge.of_error(executor.observation, exc, now=self.now(), version=access.version)
+        return judge.of_execution(executor, said, now=self.now(), version=access.version)
 
 
 def _routine(entry: CachedObject) -> bool:

@@ -27,29 +27,29 @@ class Schedule:
 
     async def after(self, entry: CachedObject, desired: Desired) -> timedelta | None:
         """How long to wait; zero for not at all, ``None`` for until something changes."""
-        memory = entry.memory
-        if memory.generation != entry.generation:
+        runtime = entry.runtime
+        if runtime.generation != entry.generation:
             restored = self._after_restart(entry, desired)
             if restored is None:
                 return NOW
-            memory = restored
-            self._remember(entry, memory)
+            runtime = restored
+            self._remember(entry, runtime)
         now = self.now()
         if entry.reconcile_at not in (None, entry.known.handled_reconcile_at):
-            self._remember(entry, replace(memory, retry_at=now))
+            self._remember(entry, replace(runtime, retry_at=now))
             return NOW
-        if memory.look_at is not None and now >= memory.look_at:
+        if runtime.next_check_at is not None and now >= runtime.next_check_at:
             return NOW
-        wait = None if memory.look_at is None else memory.look_at - now
-        if memory.secret_version is None:
+        wait = None if runtime.next_check_at is None else runtime.next_check_at - now
+        if runtime.secret_version is None:
             return wait
-        if await self._secret_version(entry, desired) != memory.secret_version:
-            self._remember(entry, replace(memory, retry_at=now, secret_version=None))
+        if await self._secret_version(entry, desired) != runtime.secret_version:
+            self._remember(entry, replace(runtime, retry_at=now, secret_version=None))
             return NOW
         return min(filter(None, (wait, self.policy.secret_poll)))
 
-    def _remember(self, entry: CachedObject, memory: RuntimeState) -> None:
-        self.store.remember(entry, known=entry.known, memory=memory, unsaved=False)
+    def _remember(self, entry: CachedObject, runtime: RuntimeState) -> None:
+        self.store.remember(entry, known=entry.known, runtime=runtime, unsaved=False)
 
     def _after_restart(self, entry: CachedObject, desired: Desired) -> RuntimeState | None:
         """When to look at an object that another process left settled; ``None`` for at once.
@@ -60,18 +60,20 @@ class Schedule:
         """
         known = entry.known
         ready = known.condition(ConditionType.READY)
-        if entry.memory.generation != -1 or known.observed_generation != entry.generation:
+        if entry.runtime.generation != -1 or known.observed_generation != entry.generation:
             return None
         unsettled = known.job is not None and not known.job.state.settled
         if ready is None or (unsettled and not known.secret_version):
             return None
         if known.unanswered is not None:
             return None
-        look_at = self._spread(desired, settled=ready.status == "True")
+        next_check_at = self._spread(desired, settled=ready.status == "True")
         if known.secret_version is not None:
-            look_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry
+            next_check_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry
         return RuntimeState(
-            generation=entry.generation, look_at=look_at, secret_version=known.secret_version
+            generation=entry.generation,
+            next_check_at=next_check_at,
+            secret_version=known.secret_version,
         )
 
     def _spread(self, desired: Desired, *, settled: bool) -> datetime | None:

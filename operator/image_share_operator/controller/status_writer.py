@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 PAUSE_S = 0.1
 """Between two tries to save what must be saved before the process ends."""
-MEND_EVERY = timedelta(minutes=1)
+RESTORE_EVERY = timedelta(minutes=1)
 """Between two writes over the same resource's status that someone else keeps writing."""
 UNUSUAL = frozenset({Reason.CLOUD_UNAVAILABLE, Reason.THROTTLED, Reason.PARTIALLY_FAILED})
 """Reasons of Ready False that are tried again and that nobody should see often."""
@@ -48,7 +48,7 @@ class ResourceWriter(Protocol):
         """Take our finalizer off the object; return the object as it is then."""
         ...
 
-    async def namespace_goes(self, namespace: str) -> bool:
+    async def namespace_terminating(self, namespace: str) -> bool:
         """Whether the whole namespace is being deleted."""
         ...
 
@@ -84,12 +84,12 @@ class StatusWriter:
         if conditions.as_written(entry.known) == entry.written:
             return None
         wait = timedelta()
-        if entry.mended_at is not None:
-            wait = entry.mended_at + MEND_EVERY - self.now()
+        if entry.restored_at is not None:
+            wait = entry.restored_at + RESTORE_EVERY - self.now()
         if wait > timedelta():
             return wait
         log.warning("%s: the status was changed by someone else; written again", entry.key)
-        self.store.mended(entry)
+        self.store.restored(entry)
         await self.save(entry, entry.known)
         return None
 
@@ -104,17 +104,17 @@ class StatusWriter:
         new = self._rendered(entry, desired, done, now)
         worth = conditions.says_something_new(new, current.written, now)
         self._count(entry, new, done, now)
-        self.store.remember(entry, known=new, memory=done.memory, unsaved=worth)
+        self.store.remember(entry, known=new, runtime=done.runtime, unsaved=worth)
         for event in done.events:
             self.emit(event)  # they tell what was done, whether or not the status can be written
         if worth:
             await self.save(current, new)
-        return done.again
+        return done.requeue_after
 
     def _count(self, entry: CachedObject, new: Status, done: PassResult, now: datetime) -> None:
         metrics.DRIFTS.inc(done.drifted)
-        if done.trouble is not None:
-            metrics.RETRIES.labels(done.trouble).inc()
+        if done.error_reason is not None:
+            metrics.RETRIES.labels(done.error_reason).inc()
         ready = new.condition(ConditionType.READY)
         if ready is not None and ready.status == "True" and not entry.is_ready:
             began = pass_result.began(entry, now)
@@ -125,10 +125,10 @@ class StatusWriter:
     ) -> Status:
         """The status after the pass; conditions stay as they are when it has nothing to say."""
         new = done.known
-        if done.standing is not None:
+        if done.ready_summary is not None:
             leaving = desired is not None and desired.leaving
             new = conditions.render(
-                messages.leaving(done.standing) if leaving else done.standing,
+                messages.leaving(done.ready_summary) if leaving else done.ready_summary,
                 old=entry.known,
                 job=new.job,
                 images=new.images,
@@ -140,7 +140,7 @@ class StatusWriter:
             new,
             unanswered=done.known.unanswered,
             handled_reconcile_at=entry.reconcile_at or entry.known.handled_reconcile_at,
-            secret_version=done.memory.secret_version,
+            secret_version=done.runtime.secret_version,
         )
 
     async def written(

@@ -116,22 +116,22 @@ class Workers:
         self._free.release()
 
     async def _work(self, key: Key) -> None:
-        again: timedelta | None = None
+        requeue_after: timedelta | None = None
         here = context.enter(key.namespace, key.name)
         began = time.perf_counter()
         try:
             with tracing.span("reconcile", here.attributes) as span:
-                again = await self._pass(key)
+                requeue_after = await self._pass(key)
                 span.set_attribute("reconcile.generation", here.generation or 0)
         finally:
             took = time.perf_counter() - began
             metrics.PASSES.observe(took)
-            log.debug("%s: a pass of %.3f s; the next in %s", key, took, again)
-            self._queue.done(key, again)
+            log.debug("%s: a pass of %.3f s; the next in %s", key, took, requeue_after)
+            self._queue.done(key, requeue_after)
 
     async def _pass(self, key: Key) -> timedelta | None:
         try:
-            again = await self._reconcile(key)
+            requeue_after = await self._reconcile(key)
         except KubeError as exc:
             level = logging.DEBUG if isinstance(exc, KubeRetryableError) else logging.ERROR
             log.log(level, "%s: %s", key, exc)
@@ -144,7 +144,7 @@ class Workers:
             log.exception("%s: the pass broke off; this is a fault of the operator", key)
             return self._delay(key, exc)
         self._failures.pop(key, None)
-        return again
+        return requeue_after
 
     def _delay(self, key: Key, exc: Exception) -> timedelta:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

@@ -75,12 +75,12 @@ class WorkQueue:
             self._ready.give_back(namespace)
         return None
 
-    def done(self, key: Key, again: timedelta | None) -> None:
+    def done(self, key: Key, requeue_after: timedelta | None) -> None:
         """End a pass; come back after ``again``, or sooner if someone asked meanwhile."""
         wish = self._busy.pop(key, None)
         loop = asyncio.get_running_loop()
-        if again is not None:
-            due = loop.time() + max(again.total_seconds(), 0.0)
+        if requeue_after is not None:
+            due = loop.time() + max(requeue_after.total_seconds(), 0.0)
             wish = due if wish is None else min(due, wish)
         if wish is not None:
             self._schedule(key, wish, loop)

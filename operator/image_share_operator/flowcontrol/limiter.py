@@ -44,9 +44,9 @@ class _Limiter:
         self._last_at = float("-inf")  # when the last one began, had there never been a pause
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, tenant: str) -> None:
+    async def enter(self, session: str) -> None:
         waiting = asyncio.get_running_loop().create_future()
-        self._turns.put(tenant, waiting)
+        self._turns.put(session, waiting)
         self._let_in()
         if waiting.done():
             return
@@ -54,11 +54,11 @@ class _Limiter:
             await waiting
         except asyncio.CancelledError:
             if not waiting.cancelled():  # it was let in at this very moment
-                self.leave(tenant)
+                self.leave(session)
             raise
 
-    def leave(self, tenant: str) -> None:
-        self._turns.give_back(tenant)
+    def leave(self, session: str) -> None:
+        self._turns.give_back(session)
         self._let_in()
 
     def unused(self) -> None:
@@ -82,9 +82,9 @@ class _Limiter:
             turn = self._turns.take()
             if turn is None:
                 return
-            tenant, waiting = turn
+            session, waiting = turn
             if waiting.done():  # it went away
-                self._turns.give_back(tenant)
+                self._turns.give_back(session)
                 continue
             self._last_at = begins_at
             waiting.set_result(None)
@@ -99,9 +99,9 @@ class Permit:
 
     __slots__ = ("_gate", "_tenant")
 
-    def __init__(self, gate: _Limiter, tenant: str) -> None:
+    def __init__(self, gate: _Limiter, session: str) -> None:
         self._gate = gate
-        self._tenant = tenant
+        self._tenant = session
 
     async def __aenter__(self) -> Self:
         """Wait for it."""
@@ -124,7 +124,7 @@ class Limiters:
         self._limits = limits
         self._known: OrderedDict[str, _Limiter] = OrderedDict()
 
-    def of(self, origin: str, tenant: str = "") -> Permit:
+    def of(self, origin: str, session: str = "") -> Permit:
         """A place at this endpoint (scheme, host, port), where tenants take turns."""
         gate = self._known.get(origin)
         if gate is None:
@@ -132,4 +132,4 @@ class Limiters:
         self._known.move_to_end(origin)
         while len(self._known) > MAX_ENDPOINTS:
             self._known.popitem(last=False)
-        return Permit(gate, tenant)
+        return Permit(gate, session)

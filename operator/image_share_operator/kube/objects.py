@@ -125,7 +125,7 @@ class ObjectClient:
         )
         return cast("Mapping[str, Any]", held)
 
-    async def namespace_goes(self, namespace: str) -> bool:
+    async def namespace_terminating(self, namespace: str) -> bool:
         """Whether the whole namespace is being deleted."""
         try:
             found = await self._call(

@@ -21,7 +21,7 @@ done before a person has looked (documented samples take 0.6-2.5 s)."""
 
 
 def render(  # noqa: PLR0913 - the parts of one status
-    standing: ReadySummary,
+    ready_summary: ReadySummary,
     *,
     old: Status,
     job: Job | None,
@@ -35,7 +35,7 @@ def render(  # noqa: PLR0913 - the parts of one status
     Args:
         desired: ``None`` when the spec can't be read; the summary is then left out.
     """
-    wanted = tuple(_conditions(standing, generation, now))
+    wanted = tuple(_conditions(ready_summary, generation, now))
     return Status(
         observed_generation=generation,
         conditions=tuple(merge(old.condition(row.type), row) for row in wanted),
@@ -74,8 +74,8 @@ def says_something_new(new: Status, written: Status, now: datetime) -> bool:
     return not (young and replace(new, job=written.job) == written)
 
 
-def _conditions(standing: ReadySummary, generation: int, now: datetime) -> list[Condition]:
-    message = intern(standing.message)
+def _conditions(ready_summary: ReadySummary, generation: int, now: datetime) -> list[Condition]:
+    message = intern(ready_summary.message)
 
     def condition(kind: ConditionType, status: str, reason: Reason) -> Condition:
         return Condition(
@@ -87,15 +87,15 @@ def _conditions(standing: ReadySummary, generation: int, now: datetime) -> list[
             last_transition_time=now.replace(microsecond=0),
         )
 
-    ready = condition(ConditionType.READY, standing.ready, standing.reason)
-    match standing.outlook:
+    ready = condition(ConditionType.READY, ready_summary.ready, ready_summary.reason)
+    match ready_summary.progress:
         case Progress.SETTLED:
             return [ready]
-        case Progress.MOVING:
-            reason = standing.moving or standing.reason
+        case Progress.RECONCILING:
+            reason = ready_summary.reconciling_reason or ready_summary.reason
             return [ready, condition(ConditionType.RECONCILING, "True", reason)]
         case Progress.STALLED:
-            return [ready, condition(ConditionType.STALLED, "True", standing.reason)]
+            return [ready, condition(ConditionType.STALLED, "True", ready_summary.reason)]
 
 
 def _summary(desired: Desired, images: tuple[ImageStatus, ...]) -> str:

@@ -34,24 +34,26 @@ from image_share_operator.planning.model import (
 from image_share_operator.planning.requeue import Policy
 
 
-def suspended(desired: Desired, facts: Observation) -> Report:
+def suspended(desired: Desired, observation: Observation) -> Report:
     """Keep the last known value; True only if it is known of what this spec asks for."""
-    said = facts.status.condition(ConditionType.READY)
-    if _all_known(desired, facts):
+    said = observation.status.condition(ConditionType.READY)
+    if _all_known(desired, observation):
         ready, reason = "True", _answered(desired.decision)
     elif said is not None and said.status == "False":
         ready, reason = "False", said.reason
     else:
         ready, reason = "Unknown", Reason.PROGRESSING
     message = "Suspended: nothing is sent to the cloud while spec.suspend is true."
-    standing = ReadySummary(ready=ready, reason=reason, message=message, outlook=Progress.SETTLED)
-    return Report(standing=standing, again=None)
+    ready_summary = ReadySummary(
+        ready=ready, reason=reason, message=message, progress=Progress.SETTLED
+    )
+    return Report(ready_summary=ready_summary, requeue_after=None)
 
 
-def _all_known(desired: Desired, facts: Observation) -> bool:
+def _all_known(desired: Desired, observation: Observation) -> bool:
     """Whether all images are known to be as wanted, and no job is about to change that."""
-    known = {row.id: row for row in facts.status.images}
-    job, batch = facts.job, facts.status.unanswered
+    known = {row.id: row for row in observation.status.images}
+    job, batch = observation.job, observation.status.unanswered
     if batch is not None and batch.decision is not desired.decision:
         return False
     return all(
@@ -69,29 +71,29 @@ def submitted(desired: Desired, images: int) -> ReadySummary:
         ready="False",
         reason=Reason.JOB_RUNNING,
         message=f"Waiting for the job that was asked to {what} {_count(images)}.",
-        outlook=Progress.MOVING,
+        progress=Progress.RECONCILING,
     )
 
 
-def running(desired: Desired, job: Job, facts: Observation, now: datetime) -> Report:
+def running(desired: Desired, job: Job, observation: Observation, now: datetime) -> Report:
     """Say that the job has not settled, and when to ask again."""
-    carried = sum(row.job_id == job.id for row in facts.status.images)
+    carried = sum(row.job_id == job.id for row in observation.status.images)
     return Report(
-        standing=submitted(desired, carried),
-        again=requeue.poll_after(now - job.submitted_at, facts.typical),
+        ready_summary=submitted(desired, carried),
+        requeue_after=requeue.poll_after(now - job.submitted_at, observation.typical_duration),
     )
 
 
-def overdue(desired: Desired, job: Job, facts: Observation, policy: Policy) -> Report:
+def overdue(desired: Desired, job: Job, observation: Observation, policy: Policy) -> Report:
     """Report a job past its timeout; the members may tell better news than the job."""
     images = tuple(
-        _row(image, (facts.members or {})[image], facts.status, message=None)
+        _row(image, (observation.members or {})[image], observation.status, message=None)
         for image in desired.images
     )
     if all(_as_wanted(row.membership, desired) for row in images):
         return Report(
-            standing=_done(desired),
-            again=policy.overdue_poll,
+            ready_summary=_done(desired),
+            requeue_after=policy.overdue_poll,
             images=images,
             finished=desired.leaving,
         )
@@ -100,10 +102,10 @@ def overdue(desired: Desired, job: Job, facts: Observation, policy: Policy) -> R
         f"{_words(desired.timeout)}: raise the timeout, change the spec to send a new job, or "
         "ask the cloud's support about this one."
     )
-    standing = ReadySummary(
-        ready="False", reason=Reason.JOB_TIMEOUT, message=message, outlook=Progress.STALLED
+    ready_summary = ReadySummary(
+        ready="False", reason=Reason.JOB_TIMEOUT, message=message, progress=Progress.STALLED
     )
-    return Report(standing=standing, again=policy.overdue_poll, images=images)
+    return Report(ready_summary=ready_summary, requeue_after=policy.overdue_poll, images=images)
 
 
 def _as_wanted(membership: Membership, desired: Desired) -> bool:
@@ -115,41 +117,51 @@ def _as_wanted(membership: Membership, desired: Desired) -> bool:
 
 def judged(
     desired: Desired,
-    facts: Observation,
+    observation: Observation,
     verdicts: tuple[Verdict, ...],
     now: datetime,
     policy: Policy,
 ) -> Report:
     """Fold the verdicts of all images into one report; there is nothing to send."""
-    images = rows(verdicts, facts.status)
-    found = {v.outcome for v in verdicts}
+    images = rows(verdicts, observation.status)
+    found = {v.state for v in verdicts}
     if ImageState.SETTLING in found:
-        age = now - (facts.settled_at or now)
+        age = now - (observation.settled_at or now)
         return Report(
-            standing=submitted(desired, sum(v.outcome is ImageState.SETTLING for v in verdicts)),
-            again=requeue.settle_after(age),
+            ready_summary=submitted(desired, sum(v.state is ImageState.SETTLING for v in verdicts)),
+            requeue_after=requeue.settle_after(age),
             images=images,
         )
-    if ImageState.UNANSWERED in found:
-        return _in_doubt(desired, facts, images, now)
+    if ImageState.IN_DOUBT in found:
+        return _in_doubt(desired, observation, images, now)
     share_again = requeue.share_after(
-        _waited(facts.status, now), first=policy.share_poll, most=desired.interval
+        _waited(observation.status, now), first=policy.share_poll, most=desired.interval
     )
     if ImageState.FAILED in found:
-        retry_at = _retry_at(facts, now, policy)
+        retry_at = _retry_at(observation, now, policy)
         waiting = ImageState.NOT_SHARED in found
-        again = min(retry_at - now, share_again) if waiting else retry_at - now
-        standing = _failed(facts, verdicts, waiting=waiting)
-        return Report(standing=standing, again=again, images=images, retry_at=retry_at)
+        requeue_after = min(retry_at - now, share_again) if waiting else retry_at - now
+        ready_summary = _failed(observation, verdicts, waiting=waiting)
+        return Report(
+            ready_summary=ready_summary,
+            requeue_after=requeue_after,
+            images=images,
+            retry_at=retry_at,
+        )
     if ImageState.NOT_SHARED in found:
-        return Report(standing=_not_shared(desired, verdicts), again=share_again, images=images)
+        return Report(
+            ready_summary=_not_shared(desired, verdicts), requeue_after=share_again, images=images
+        )
     drift_look = (
-        requeue.next_round(now, desired.interval, desired.project_id, facts.jitter)
+        requeue.next_round(now, desired.interval, desired.project_id, observation.jitter)
         if desired.interval
         else None
     )
     return Report(
-        standing=_done(desired), again=drift_look, images=images, finished=desired.leaving
+        ready_summary=_done(desired),
+        requeue_after=drift_look,
+        images=images,
+        finished=desired.leaving,
     )
 
 
@@ -162,60 +174,62 @@ def outcome_unknown(decision: Decision) -> ReadySummary:
             f"A batch was sent to {decision.lower()} images, and its answer was lost: looking "
             "whether it was done before anything else is sent, for a minute at most."
         ),
-        outlook=Progress.MOVING,
+        progress=Progress.RECONCILING,
     )
 
 
 def _in_doubt(
-    desired: Desired, facts: Observation, images: tuple[ImageStatus, ...], now: datetime
+    desired: Desired, observation: Observation, images: tuple[ImageStatus, ...], now: datetime
 ) -> Report:
     """Look again; the words stay those in which the trouble was told."""
-    batch, said = facts.status.unanswered, facts.status.condition(ConditionType.READY)
-    standing = outcome_unknown(batch.decision if batch else desired.decision)
+    batch, said = observation.status.unanswered, observation.status.condition(ConditionType.READY)
+    ready_summary = outcome_unknown(batch.decision if batch else desired.decision)
     if (
         said is not None
         and said.observed_generation == desired.generation
         and said.reason is Reason.CLOUD_UNAVAILABLE
     ):
-        standing = replace(standing, reason=said.reason, message=said.message)
+        ready_summary = replace(ready_summary, reason=said.reason, message=said.message)
     age = now - batch.since if batch else timedelta()
-    return Report(standing=standing, again=requeue.settle_after(age), images=images)
+    return Report(
+        ready_summary=ready_summary, requeue_after=requeue.settle_after(age), images=images
+    )
 
 
 def failed_pass(error: OperatorError) -> ReadySummary:
     """What to say when a pass ended in an error."""
     if isinstance(error, TerminalError):
         return ReadySummary(
-            ready="False", reason=error.reason, message=str(error), outlook=Progress.STALLED
+            ready="False", reason=error.reason, message=str(error), progress=Progress.STALLED
         )
     reason = error.reason if isinstance(error, RetryableError) else Reason.CLOUD_UNAVAILABLE
     return ReadySummary(
         ready="False",
         reason=reason,
         message=f"{error}; tried again by itself.",
-        outlook=Progress.MOVING,
+        progress=Progress.RECONCILING,
     )
 
 
-def leaving(standing: ReadySummary) -> ReadySummary:
+def leaving(ready_summary: ReadySummary) -> ReadySummary:
     """The same, of a resource that is being deleted and rejects its shares first."""
     held = ""
-    if standing.outlook is not Progress.MOVING:
-        end = "" if standing.message.endswith(".") else "."
+    if ready_summary.progress is not Progress.RECONCILING:
+        end = "" if ready_summary.message.endswith(".") else "."
         way = f'kubectl annotate {PLURAL} NAME {SKIP_REJECT}="true"'
         held = f"{end} To let it go all the same: {way}."
     return replace(
-        standing,
+        ready_summary,
         ready="False",
         reason=Reason.REJECTING,
-        message=f"Rejecting the shares before the resource goes: {standing.message}{held}",
+        message=f"Rejecting the shares before the resource goes: {ready_summary.message}{held}",
     )
 
 
 def invalid_spec(error: OperatorError) -> ReadySummary:
     """What to say of a spec that can't be served."""
     return ReadySummary(
-        ready="False", reason=Reason.INVALID_REQUEST, message=str(error), outlook=Progress.STALLED
+        ready="False", reason=Reason.INVALID_REQUEST, message=str(error), progress=Progress.STALLED
     )
 
 
@@ -230,7 +244,7 @@ def rows(verdicts: tuple[Verdict, ...], status: Status) -> tuple[ImageStatus, ..
 
 def _told(verdict: Verdict) -> str | None:
     """The message of a row: a suspect is not yet guilty."""
-    return None if verdict.outcome is ImageState.SUSPECT else verdict.message
+    return None if verdict.state is ImageState.CANDIDATE else verdict.message
 
 
 def _row(image: str, membership: Membership, status: Status, *, message: str | None) -> ImageStatus:
@@ -238,24 +252,26 @@ def _row(image: str, membership: Membership, status: Status, *, message: str | N
     return ImageStatus(id=image, membership=membership, job_id=job, message=message)
 
 
-def _retry_at(facts: Observation, now: datetime, policy: Policy) -> datetime:
-    if facts.retry_at is not None and facts.retry_at > now:
-        return facts.retry_at
-    jitter = _jitter(facts)
-    if _may_pass(facts) and facts.failures < backoff.MAX_QUICK_RETRIES:
-        return now + backoff.exponential(facts.failures + 1, jitter=jitter)
+def _retry_at(observation: Observation, now: datetime, policy: Policy) -> datetime:
+    if observation.retry_at is not None and observation.retry_at > now:
+        return observation.retry_at
+    jitter = _jitter(observation)
+    if _may_pass(observation) and observation.failures < backoff.MAX_QUICK_RETRIES:
+        return now + backoff.exponential(observation.failures + 1, jitter=jitter)
     return now + backoff.spread(policy.slow_retry, jitter)
 
 
-def _jitter(facts: Observation) -> float:
+def _jitter(observation: Observation) -> float:
     """The same for all whom the job carried: they come back together, and share a batch again."""
-    job = facts.status.job
-    return facts.jitter if job is None or facts.refused else crc32(job.id.encode()) / 2**32
+    job = observation.status.job
+    return (
+        observation.jitter if job is None or observation.refused else crc32(job.id.encode()) / 2**32
+    )
 
 
-def _may_pass(facts: Observation) -> bool:
+def _may_pass(observation: Observation) -> bool:
     """Whether the failure may pass by itself; a PUT that was just refused will be again."""
-    return facts.retryable and not facts.refused
+    return observation.retryable and not observation.refused
 
 
 def _waited(status: Status, now: datetime) -> timedelta:
@@ -266,14 +282,20 @@ def _waited(status: Status, now: datetime) -> timedelta:
     return now - said.last_transition_time
 
 
-def _failed(facts: Observation, verdicts: tuple[Verdict, ...], *, waiting: bool) -> ReadySummary:
-    bad = [v for v in verdicts if v.outcome is ImageState.FAILED]
-    moving = _may_pass(facts) or waiting
+def _failed(
+    observation: Observation, verdicts: tuple[Verdict, ...], *, waiting: bool
+) -> ReadySummary:
+    bad = [v for v in verdicts if v.state is ImageState.FAILED]
+    reconciling_reason = _may_pass(observation) or waiting
     if len(bad) < len(verdicts):
         reason = Reason.PARTIALLY_FAILED
     else:
-        reason = Reason.CLOUD_UNAVAILABLE if _may_pass(facts) else Reason.INVALID_REQUEST
-    remedy = "tried again by itself" if moving else "mend the cause, then change spec or Secret"
+        reason = Reason.CLOUD_UNAVAILABLE if _may_pass(observation) else Reason.INVALID_REQUEST
+    remedy = (
+        "tried again by itself"
+        if reconciling_reason
+        else "mend the cause, then change spec or Secret"
+    )
     return ReadySummary(
         ready="False",
         reason=reason,
@@ -281,13 +303,13 @@ def _failed(facts: Observation, verdicts: tuple[Verdict, ...], *, waiting: bool)
             f"{len(bad)} of {_count(len(verdicts))} failed, first {bad[0].image}: "
             f"{bad[0].message}; {remedy} (all in status.images)."
         ),
-        outlook=Progress.MOVING if moving else Progress.STALLED,
-        moving=Reason.WAITING_FOR_SHARE if waiting else None,
+        progress=Progress.RECONCILING if reconciling_reason else Progress.STALLED,
+        reconciling_reason=Reason.WAITING_FOR_SHARE if waiting else None,
     )
 
 
 def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> ReadySummary:
-    absent = [v.image for v in verdicts if v.outcome is ImageState.NOT_SHARED]
+    absent = [v.image for v in verdicts if v.state is ImageState.NOT_SHARED]
     others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
     verb = "are" if others else "is"
     return ReadySummary(
@@ -297,8 +319,8 @@ def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> ReadySummary
             f"Image {absent[0]}{others} {verb} not shared with project {desired.project_id}: ask "
             "the owner to share, or take it off spec.images; looked at again by itself."
         ),
-        outlook=Progress.MOVING,
-        moving=Reason.WAITING_FOR_SHARE,
+        progress=Progress.RECONCILING,
+        reconciling_reason=Reason.WAITING_FOR_SHARE,
     )
 
 
@@ -309,7 +331,7 @@ def _done(desired: Desired) -> ReadySummary:
         ready="True",
         reason=reason,
         message=f"{images} {reason.lower()} in project {desired.project_id}.",
-        outlook=Progress.SETTLED,
+        progress=Progress.SETTLED,
     )
 
 

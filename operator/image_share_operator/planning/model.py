@@ -37,7 +37,7 @@ class Observation:
     job_asked: bool = False
     job_unknown: bool = False
     failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
-    company: BatchPeers = NO_PEERS
+    batch_peers: BatchPeers = NO_PEERS
     retryable: bool = False
     divisible: bool = True
     members: Mapping[str, Membership] | None = None
@@ -46,7 +46,7 @@ class Observation:
     retry_at: datetime | None = None
     failures: int = 0
     batch_limit: int = 50
-    typical: timedelta = timedelta(seconds=1)
+    typical_duration: timedelta = timedelta(seconds=1)
     jitter: float = 0.5
 
     @property
@@ -62,15 +62,15 @@ class ImageState(Enum):
     """It has the wanted membership."""
     NOT_SHARED = auto()
     """There is no share to answer (yet)."""
-    MISSING = auto()
+    TO_SUBMIT = auto()
     """It must be sent."""
     DRIFTED = auto()
     """It was done, and someone changed it: it must be sent again."""
     SETTLING = auto()
     """Its job succeeded; the membership may show a little later."""
-    UNANSWERED = auto()
+    IN_DOUBT = auto()
     """It was sent and no answer came: it may have been taken, and show a little later."""
-    SUSPECT = auto()
+    CANDIDATE = auto()
     """Its job failed without naming the culprit: it may be innocent."""
     FAILED = auto()
     """It was sent and did not come true; a person or a later try must help."""
@@ -86,10 +86,10 @@ class Verdict:
     """
 
     image: str
-    outcome: ImageState
+    state: ImageState
     membership: Membership
     message: str | None = None
-    leftover_of: str | None = None
+    failed_job_id: str | None = None
 
 
 class Progress(Enum):
@@ -97,7 +97,7 @@ class Progress(Enum):
 
     SETTLED = auto()
     """Nothing is left to do."""
-    MOVING = auto()
+    RECONCILING = auto()
     """The operator goes on by itself."""
     STALLED = auto()
     """Someone must change the spec, the Secret or the cloud."""
@@ -115,8 +115,8 @@ class ReadySummary:
     ready: str
     reason: Reason
     message: str
-    outlook: Progress
-    moving: Reason | None = None
+    progress: Progress
+    reconciling_reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +144,12 @@ class Submit:
 
     images: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
-    leftover: RetryGroup | None = None
+    retry_group: RetryGroup | None = None
 
     @property
     def drifted(self) -> tuple[str, ...]:
         """The images that someone changed behind the operator's back."""
-        return tuple(v.image for v in self.verdicts if v.outcome is ImageState.DRIFTED)
+        return tuple(v.image for v in self.verdicts if v.state is ImageState.DRIFTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +163,8 @@ class Report:
         finished: whether a resource that is being deleted may go.
     """
 
-    standing: ReadySummary
-    again: timedelta | None
+    ready_summary: ReadySummary
+    requeue_after: timedelta | None
     images: tuple[ImageStatus, ...] | None = None
     retry_at: datetime | None = None
     finished: bool = False

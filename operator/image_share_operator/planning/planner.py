@@ -31,76 +31,78 @@ from image_share_operator.planning.model import (
 from image_share_operator.planning.requeue import Policy
 
 
-def next_step(desired: Desired, facts: Observation, now: datetime, policy: Policy) -> Step:
+def next_step(desired: Desired, observation: Observation, now: datetime, policy: Policy) -> Step:
     """Say what to do next so that the memberships move towards ``desired``.
 
     Args:
         now: aware UTC time; passed in so that tests own the clock.
     """
     if desired.suspend:
-        return messages.suspended(desired, facts)
-    job = facts.job
+        return messages.suspended(desired, observation)
+    job = observation.job
     if job is not None and not job.state.settled:
-        if not facts.job_asked:
+        if not observation.job_asked:
             return PollJob(job)
         if now < job.submitted_at + desired.timeout:
-            return messages.running(desired, job, facts, now)
-        if facts.members is None:
+            return messages.running(desired, job, observation, now)
+        if observation.members is None:
             return ReadMemberships(desired.images)
         if job.generation == desired.generation:
-            return messages.overdue(desired, job, facts, policy)
+            return messages.overdue(desired, job, observation, policy)
         # The spec changed after the job got stuck: the job is history, the members are not.
-    if facts.members is None:
+    if observation.members is None:
         return ReadMemberships(desired.images)
-    verdicts = judge(desired, facts, now, policy)
-    return _submit(verdicts, facts, now) or messages.judged(desired, facts, verdicts, now, policy)
+    verdicts = judge(desired, observation, now, policy)
+    return _submit(verdicts, observation, now) or messages.judged(
+        desired, observation, verdicts, now, policy
+    )
 
 
 def judge(
-    desired: Desired, facts: Observation, now: datetime, policy: Policy
+    desired: Desired, observation: Observation, now: datetime, policy: Policy
 ) -> tuple[Verdict, ...]:
     """Say where each image of the spec stands, in its order, given fresh memberships."""
-    judge_image = _ImageJudge(desired, facts, now, policy)
-    known = {row.id: row for row in facts.status.images}
-    members: Mapping[str, Membership] = facts.members or {}
+    judge_image = _ImageJudge(desired, observation, now, policy)
+    known = {row.id: row for row in observation.status.images}
+    members: Mapping[str, Membership] = observation.members or {}
     verdicts = tuple(
         judge_image(image, members.get(image, Membership.NOT_SHARED), known.get(image))
         for image in desired.images
     )
-    suspects = [v for v in verdicts if v.outcome is ImageState.SUSPECT]
-    if _divisible(facts) and (len(suspects) > 1 or facts.company.shared):
+    candidates = [v for v in verdicts if v.state is ImageState.CANDIDATE]
+    if _divisible(observation) and (len(candidates) > 1 or observation.batch_peers.shared):
         return verdicts
     return tuple(
-        replace(v, outcome=ImageState.FAILED) if v.outcome is ImageState.SUSPECT else v
+        replace(v, state=ImageState.FAILED) if v.state is ImageState.CANDIDATE else v
         for v in verdicts
     )
 
 
-def still_unanswered(
-    desired: Desired, facts: Observation, now: datetime, policy: Policy
+def still_in_doubt(
+    desired: Desired, observation: Observation, now: datetime, policy: Policy
 ) -> InDoubtBatch | None:
     """What is left of the batch without an answer once its images were looked at."""
-    batch = facts.status.unanswered
-    if batch is None or facts.members is None:
+    batch = observation.status.unanswered
+    if batch is None or observation.members is None:
         return batch
-    judge_image = _ImageJudge(desired, facts, now, policy)
-    known = {row.id: row for row in facts.status.images}
+    judge_image = _ImageJudge(desired, observation, now, policy)
+    known = {row.id: row for row in observation.status.images}
     left = tuple(
         image
         for image in batch.images
-        if image in facts.members
-        and judge_image.still_unanswered(batch, image, facts.members[image], known.get(image))
+        if image in observation.members
+        and judge_image.still_in_doubt(batch, image, observation.members[image], known.get(image))
     )
     return replace(batch, images=left) if left else None
 
 
-def _divisible(facts: Observation) -> bool:
+def _divisible(observation: Observation) -> bool:
     """Whether it is worth to find out which image spoils it: what may pass has its time first."""
-    return facts.divisible and (not facts.retryable or _tried_enough(facts))
+    return observation.divisible and (not observation.retryable or _tried_enough(observation))
 
 
-def _tried_enough(facts: Observation) -> bool:
-    return facts.failures >= backoff.MAX_QUICK_RETRIES
+def _tried_enough(observation: Observation) -> bool:
+    return observation.failures >= backoff.MAX_QUICK_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,21 @@ class _ImageJudge:
     """The judgement of one image; holds what is the same for all images of a spec."""
 
     desired: Desired
-    facts: Observation
+    observation: Observation
     now: datetime
     policy: Policy
 
     def __call__(self, image: str, membership: Membership, known: ImageStatus | None) -> Verdict:
         """Judge in this order: what the cloud shows, what was found out, what a job said."""
-        outcome, message = self._outcome(image, membership, known)
-        same = self.facts.status.observed_generation == self.desired.generation
-        left = known.job_id if known and same and outcome is ImageState.MISSING else None
+        state, message = self._outcome(image, membership, known)
+        same = self.observation.status.observed_generation == self.desired.generation
+        left = known.job_id if known and same and state is ImageState.TO_SUBMIT else None
         return Verdict(
             image=image,
-            outcome=outcome,
+            state=state,
             membership=membership,
             message=message,
-            leftover_of=left,
+            failed_job_id=left,
         )
 
     def _outcome(
@@ -133,17 +135,17 @@ class _ImageJudge:
             return self._not_shared()
         # However the image looks, after an order of the other decision only our own one is final.
         undone = job is not None and self._undoes(job)
-        batch = self.facts.status.unanswered
-        if batch is not None and self.still_unanswered(batch, image, membership, known):
+        batch = self.observation.status.unanswered
+        if batch is not None and self.still_in_doubt(batch, image, membership, known):
             if self._looked_for(batch):
-                return ImageState.UNANSWERED, None
+                return ImageState.IN_DOUBT, None
             undone = True
         if membership is self.desired.decision.wanted and not undone:
             return ImageState.DONE, None
-        if image in self.facts.refused:
-            return ImageState.FAILED, self.facts.refused[image]
+        if image in self.observation.refused:
+            return ImageState.FAILED, self.observation.refused[image]
         if undone or known is None:
-            return ImageState.MISSING, None
+            return ImageState.TO_SUBMIT, None
         return self._known_outcome(known, job)
 
     def _known_outcome(self, known: ImageStatus, job: Job | None) -> tuple[ImageState, str | None]:
@@ -152,17 +154,17 @@ class _ImageJudge:
             return ImageState.DRIFTED, None
         if job is not None and known.message is None and self._settles(known.id, job):
             return ImageState.SETTLING, None  # before any retry, which would send it twice
-        if self.facts.retry_at is not None and self.now >= self.facts.retry_at:
-            return ImageState.MISSING, None
+        if self.observation.retry_at is not None and self.now >= self.observation.retry_at:
+            return ImageState.TO_SUBMIT, None
         if self._failed_before(known):
             return ImageState.FAILED, known.message
         if self._lost(known):
             return ImageState.FAILED, f"the cloud does not know job {known.job_id} any more"
         if job is None:
-            return ImageState.MISSING, None
+            return ImageState.TO_SUBMIT, None
         return self._by_job(known.id, job)
 
-    def still_unanswered(
+    def still_in_doubt(
         self, batch: InDoubtBatch, image: str, membership: Membership, known: ImageStatus | None
     ) -> bool:
         """Whether the image's part in a batch without an answer is still unknown.
@@ -195,14 +197,17 @@ class _ImageJudge:
 
         It had settled before a batch went out after it, whatever a new process thinks.
         """
-        settled_at, batch = self.facts.settled_at or self.now, self.facts.status.unanswered
+        settled_at, batch = (
+            self.observation.settled_at or self.now,
+            self.observation.status.unanswered,
+        )
         if batch is not None:
             settled_at = min(settled_at, batch.since)
         return self.now < settled_at + self.policy.lag
 
     def _settles(self, image: str, job: Job) -> bool:
         """Whether the job did what it was told, and that may still show."""
-        done = job.state is JobState.SUCCESS and image not in self.facts.failed_rows
+        done = job.state is JobState.SUCCESS and image not in self.observation.failed_rows
         return done and self._may_show_late()
 
     def _not_shared(self) -> tuple[ImageState, str | None]:
@@ -216,16 +221,16 @@ class _ImageJudge:
 
         A share that was withdrawn and came back is a new one: no job of ours carried it.
         """
-        job = self.facts.job
+        job = self.observation.job
         if job is None or known is None or known.membership is Membership.NOT_SHARED:
             return None
         return job if known.job_id == job.id else None
 
     def _lost(self, known: ImageStatus) -> bool:
         """Whether the job that carried the image for this spec vanished without doing it."""
-        gone = self.facts.status.job
+        gone = self.observation.status.job
         return (
-            self.facts.job_unknown
+            self.observation.job_unknown
             and gone is not None
             and known.job_id == gone.id
             and gone.generation == self.desired.generation
@@ -236,36 +241,38 @@ class _ImageJudge:
         return (
             known.message is not None
             and known.membership is not Membership.NOT_SHARED
-            and self.facts.status.observed_generation == self.desired.generation
+            and self.observation.status.observed_generation == self.desired.generation
         )
 
     def _by_job(self, image: str, job: Job) -> tuple[ImageState, str | None]:
         """Judge an image that the latest job carried and that is not as wanted."""
-        row = self.facts.failed_rows.get(image)
+        row = self.observation.failed_rows.get(image)
         match job.state:
             case JobState.INIT | JobState.RUNNING:
-                return ImageState.MISSING, None  # stuck, and the spec changed since
+                return ImageState.TO_SUBMIT, None  # stuck, and the spec changed since
             case JobState.SUCCESS:
                 if row is not None:
                     return ImageState.FAILED, f"job {job.id}: {row}"
                 if self._may_show_late():
                     return ImageState.SETTLING, None
                 if job.generation != self.desired.generation:
-                    return ImageState.MISSING, None
+                    return ImageState.TO_SUBMIT, None
                 said = "reported success, but the membership did not change"
                 return ImageState.FAILED, f"job {job.id} {said}"
             case JobState.FAIL:
                 if job.generation != self.desired.generation:
-                    return ImageState.MISSING, None
+                    return ImageState.TO_SUBMIT, None
                 words = " ".join(filter(None, (job.error_code, job.fail_reason, row)))
-                if row is None and self.facts.company.named:
-                    return ImageState.MISSING, None  # the job named others
-                blamed = ImageState.SUSPECT if row is None else ImageState.FAILED
+                if row is None and self.observation.batch_peers.named:
+                    return ImageState.TO_SUBMIT, None  # the job named others
+                blamed = ImageState.CANDIDATE if row is None else ImageState.FAILED
                 return blamed, f"job {job.id} failed: {words or 'no reason given'}"
         assert_never(job.state)
 
 
-def _submit(verdicts: tuple[Verdict, ...], facts: Observation, now: datetime) -> Submit | None:
+def _submit(
+    verdicts: tuple[Verdict, ...], observation: Observation, now: datetime
+) -> Submit | None:
     """Choose what the next PUT carries; ``None`` when there is nothing to send.
 
     Nothing is sent while a membership may still show: the new job would take the place of the
@@ -274,36 +281,47 @@ def _submit(verdicts: tuple[Verdict, ...], facts: Observation, now: datetime) ->
     where all of it is known. What is left over from a failed job is not mixed with others: it may
     hold the next culprit.
     """
-    unsettled = (ImageState.SETTLING, ImageState.UNANSWERED)
-    if any(v.outcome in unsettled for v in verdicts) or _tried_again_first(verdicts, facts):
+    unsettled = (ImageState.SETTLING, ImageState.IN_DOUBT)
+    if any(v.state in unsettled for v in verdicts) or _tried_again_first(verdicts, observation):
         return None
-    suspects = tuple(v.image for v in verdicts if v.outcome is ImageState.SUSPECT)
-    if suspects and facts.job is not None:
-        size = len(suspects) if facts.company.shared else len(suspects) // 2
+    candidates = tuple(v.image for v in verdicts if v.state is ImageState.CANDIDATE)
+    if candidates and observation.job is not None:
+        size = len(candidates) if observation.batch_peers.shared else len(candidates) // 2
         return Submit(
-            images=suspects[: min(facts.batch_limit, size)],
+            images=candidates[: min(observation.batch_limit, size)],
             verdicts=verdicts,
-            leftover=RetryGroup(job_id=facts.job.id, suspect=True),
+            retry_group=RetryGroup(job_id=observation.job.id, candidate=True),
         )
-    wanted = [v for v in verdicts if v.outcome in (ImageState.MISSING, ImageState.DRIFTED)]
+    wanted = [v for v in verdicts if v.state in (ImageState.TO_SUBMIT, ImageState.DRIFTED)]
     if not wanted:
         return None
-    origins = [v.leftover_of for v in wanted]
-    latest = None if facts.status.job is None else facts.status.job.id
+    origins = [v.failed_job_id for v in wanted]
+    latest = None if observation.status.job is None else observation.status.job.id
     origin = latest if latest in origins else origins[0]
-    retry = facts.retry_at is not None and now >= facts.retry_at
+    retry = observation.retry_at is not None and now >= observation.retry_at
     return Submit(
-        images=tuple(v.image for v in wanted if v.leftover_of == origin)[: facts.batch_limit],
+        images=tuple(v.image for v in wanted if v.failed_job_id == origin)[
+            : observation.batch_limit
+        ],
         verdicts=verdicts,
-        leftover=None if origin is None else RetryGroup(job_id=origin, suspect=False, retry=retry),
+        retry_group=None
+        if origin is None
+        else RetryGroup(job_id=origin, candidate=False, retry=retry),
     )
 
 
-def _tried_again_first(verdicts: tuple[Verdict, ...], facts: Observation) -> bool:
+def _tried_again_first(verdicts: tuple[Verdict, ...], observation: Observation) -> bool:
     """Whether the latest job failed in a way that may pass, and whom for nobody knows yet."""
-    job = facts.status.job
-    if job is None or not facts.retryable or facts.company.named or _tried_enough(facts):
+    job = observation.status.job
+    if (
+        job is None
+        or not observation.retryable
+        or observation.batch_peers.named
+        or _tried_enough(observation)
+    ):
         return False
-    carried = {row.id for row in facts.status.images if row.job_id == job.id}
-    waiting = {v.image for v in verdicts if v.outcome is ImageState.FAILED} - facts.refused.keys()
+    carried = {row.id for row in observation.status.images if row.job_id == job.id}
+    waiting = {
+        v.image for v in verdicts if v.state is ImageState.FAILED
+    } - observation.refused.keys()
     return bool(carried & waiting)

@@ -10,7 +10,7 @@ from image_share_operator.api.types import FINALIZER, Membership
 from image_share_operator.controller.credential_cache import UnusableSecretError
 
 ACCEPTED, REJECTED = Membership.ACCEPTED, Membership.REJECTED
-MISSING = UnusableSecretError("Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version="")
+TO_SUBMIT = UnusableSecretError("Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version="")
 
 
 def rejecting() -> Drive:
@@ -22,9 +22,9 @@ async def test_retain_puts_no_finalizer_on_and_sends_nothing_at_the_end() -> Non
     await drive.until("Accepted")
 
     drive.delete()
-    again = await drive.step()
+    requeue_after = await drive.step()
 
-    assert again is None
+    assert requeue_after is None
     assert "finalizers" not in drive.kube.body["metadata"]
     assert len(drive.cloud.puts) == 1
 
@@ -47,7 +47,7 @@ async def test_reject_rejects_the_shares_and_then_lets_the_resource_go() -> None
     await drive.step()
     assert drive.reason == "Rejecting"
     assert not drive.kube.released
-    while drive.again is not None:
+    while drive.requeue_after is not None:
         await drive.step()
 
     assert drive.cloud.shares[IMAGES[0]] is REJECTED
@@ -102,7 +102,7 @@ async def let_go(drive: Drive, within: timedelta = timedelta(minutes=1)) -> bool
 async def test_missing_secret_holds_a_resource_while_its_namespace_stays() -> None:
     drive = rejecting()
     await drive.until("Accepted")
-    drive.credentials.error = MISSING
+    drive.credentials.error = TO_SUBMIT
     drive.delete()
 
     assert not await let_go(drive, within=timedelta(hours=2))
@@ -114,7 +114,7 @@ async def test_missing_secret_holds_a_resource_while_its_namespace_stays() -> No
 async def test_resource_that_lost_its_secret_first_goes_with_its_namespace() -> None:
     drive = rejecting()
     await drive.until("Accepted")
-    drive.credentials.error = MISSING
+    drive.credentials.error = TO_SUBMIT
     drive.delete()
     assert not await let_go(drive)
 
@@ -126,7 +126,7 @@ async def test_resource_that_lost_its_secret_first_goes_with_its_namespace() -> 
 async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> None:
     """It is Stalled already when it and the namespace are deleted together."""
     drive = rejecting()
-    drive.credentials.error = MISSING
+    drive.credentials.error = TO_SUBMIT
     await drive.until("SecretNotFound")
 
     drive.kube.terminating = True
@@ -138,7 +138,7 @@ async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> Non
 async def test_next_process_lets_it_go_with_its_namespace_too() -> None:
     drive = rejecting()
     await drive.until("Accepted")
-    drive.credentials.error = MISSING
+    drive.credentials.error = TO_SUBMIT
     drive.delete()
     assert not await let_go(drive)
 
@@ -157,7 +157,7 @@ async def test_resource_that_the_cloud_refused_goes_when_namespace_and_secret_do
     drive.delete()
     assert not await let_go(drive)
 
-    drive.credentials.error = MISSING
+    drive.credentials.error = TO_SUBMIT
 
     assert await let_go(drive)
 
@@ -186,7 +186,7 @@ async def test_suspended_resource_goes_when_namespace_and_secret_do() -> None:
     drive.kube.terminating = True
     assert not await let_go(drive), "while there is a Secret, somebody may go on"
 
-    drive.credentials.error = MISSING
+    drive.credentials.error = TO_SUBMIT
 
     assert await let_go(drive)
     assert len(drive.cloud.puts) == 1
@@ -208,7 +208,7 @@ async def test_resource_that_can_not_be_served_goes_with_its_namespace() -> None
 async def test_namespace_is_looked_at_rarely_while_it_stays() -> None:
     drive = rejecting()
     await drive.until("Accepted")
-    drive.credentials.error = MISSING
+    drive.credentials.error = TO_SUBMIT
     drive.delete()
 
     await drive.run_for(timedelta(minutes=10))
@@ -268,7 +268,7 @@ async def test_zero_interval_never_looks_again() -> None:
 
     await drive.until("Accepted")
 
-    assert drive.again is None
+    assert drive.requeue_after is None
 
 
 async def test_interval_says_how_often_drift_is_looked_for() -> None:

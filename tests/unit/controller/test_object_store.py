@@ -61,7 +61,7 @@ def test_store_keeps_what_it_knows_of_the_status_when_an_older_one_comes() -> No
     entry = store.get(KEY)
     assert entry is not None
     known = status_json.read({"observedGeneration": 1, "summary": "1/1"})
-    store.remember(entry, known=known, memory=RuntimeState(generation=1), unsaved=True)
+    store.remember(entry, known=known, runtime=RuntimeState(generation=1), unsaved=True)
 
     store.observe(body(2, metadata={"generation": 2}))
 
@@ -75,12 +75,12 @@ def test_store_starts_anew_when_the_object_was_replaced() -> None:
     store.observe(body(5))
     entry = store.get(KEY)
     assert entry is not None
-    store.remember(entry, known=entry.known, memory=RuntimeState(generation=1), unsaved=False)
+    store.remember(entry, known=entry.known, runtime=RuntimeState(generation=1), unsaved=False)
 
     assert store.observe(body(6, metadata={"uid": "u2"})) == KEY
     new = store.get(KEY)
     assert new is not None
-    assert new.memory == RuntimeState()
+    assert new.runtime == RuntimeState()
 
 
 def test_store_takes_no_object_back_that_had_the_name_before() -> None:

@@ -23,7 +23,7 @@ from image_share_operator.api.credentials import PasswordCredentials
 from image_share_operator.api.types import API_VERSION, KIND, Key
 from image_share_operator.cloud.http.circuit_breaker import CEILING, THRESHOLD, CircuitBreakers
 from image_share_operator.cloud.http.client import CloudHttpClient
-from image_share_operator.cloud.sessions import BatchSettings, Sessions, failure_class
+from image_share_operator.cloud.sessions import BatchSettings, Sessions, classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
@@ -206,7 +206,7 @@ class Cluster:
     async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
         raise AssertionError(key, uid)
 
-    async def namespace_goes(self, namespace: str) -> bool:
+    async def namespace_terminating(self, namespace: str) -> bool:
         raise AssertionError(namespace)
 
     def reasons(self) -> Counter[str | None]:
@@ -279,7 +279,7 @@ async def scene() -> AsyncIterator[Scene]:
     caller = CloudHttpClient(
         client=client,
         timeout=TIMEOUT,
-        gates=Limiters(Limits(at_once=AT_ONCE, per_second=100)),
+        limiters=Limiters(Limits(at_once=AT_ONCE, per_second=100)),
         circuits=CircuitBreakers(now, dice.random),
     )
     reconciler = Reconciler(
@@ -288,7 +288,7 @@ async def scene() -> AsyncIterator[Scene]:
         credentials=cluster,
         kube=cluster,
         emit=lambda _: None,
-        blame=failure_class,
+        classify_failure=classify_failure,
         now=now,
         policy=Policy(),
         rng=dice,

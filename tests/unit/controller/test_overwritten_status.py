@@ -17,13 +17,13 @@ def overwrite(drive: Drive, **changes: Any) -> None:
     """Write the status by hand, as `kubectl edit --subresource=status` does."""
     drive.kube.changed(status={**drive.status, **changes})
     if drive.store.observe(drive.kube.body) == KEY:
-        drive.again = timedelta()
+        drive.requeue_after = timedelta()
 
 
 async def in_vain(drive: Drive, passes: int) -> None:
     """Do passes whose status is refused."""
     for _ in range(passes):
-        drive.again = timedelta(minutes=1)
+        drive.requeue_after = timedelta(minutes=1)
         with pytest.raises(KubeInvalidError):
             await drive.step()
 
@@ -48,7 +48,7 @@ async def test_status_that_is_gone_comes_back() -> None:
 
     drive.kube.body = {key: part for key, part in drive.kube.body.items() if key != "status"}
     drive.store.observe(drive.kube.changed())
-    drive.again = timedelta()
+    drive.requeue_after = timedelta()
     await drive.step()
 
     assert drive.status == right
@@ -97,7 +97,7 @@ async def test_own_write_whose_answer_was_lost_is_not_taken_for_another_s() -> N
     entry = drive.store.get(KEY)
     assert entry is not None
     assert not entry.overwritten
-    drive.again = timedelta()
+    drive.requeue_after = timedelta()
     await drive.run_for(timedelta(minutes=5))
 
     summaries = [row["summary"] for row in drive.kube.writes]

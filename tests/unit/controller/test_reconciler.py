@@ -84,7 +84,7 @@ async def test_reconciler_writes_the_job_again_when_the_first_write_failed() -> 
 
     with pytest.raises(KubeRetryableError):
         await drive.step()
-    drive.again = timedelta()
+    drive.requeue_after = timedelta()
     await drive.step()
 
     assert drive.cloud.polls == 0
@@ -101,8 +101,8 @@ async def test_reconciler_does_nothing_for_settled_objects_after_a_restart() -> 
     drive.restart()
     await drive.step()
 
-    assert drive.again is not None
-    assert timedelta() < drive.again <= timedelta(hours=1)
+    assert drive.requeue_after is not None
+    assert timedelta() < drive.requeue_after <= timedelta(hours=1)
     assert (drive.cloud.looks, len(drive.kube.writes)) == (looks, writes)
 
 
@@ -469,8 +469,8 @@ async def test_reconciler_obeys_retry_after() -> None:
     await drive.step()
 
     assert drive.reason == "Throttled"
-    assert drive.again is not None
-    assert drive.again >= timedelta(seconds=90)
+    assert drive.requeue_after is not None
+    assert drive.requeue_after >= timedelta(seconds=90)
 
 
 async def test_reconciler_does_not_write_the_same_trouble_again() -> None:
@@ -538,7 +538,7 @@ async def test_reconciler_sends_nothing_while_suspended() -> None:
     assert drive.cloud.looks == 0
     assert drive.credentials.reads == 0
     assert "uspended" in drive.ready["message"]
-    assert drive.again is None
+    assert drive.requeue_after is None
     drive.edit(suspend=False)
     await drive.until("Accepted")
 
@@ -702,7 +702,7 @@ async def test_reconciler_resends_what_vanished_jobs_carried_ever_more_rarely() 
     drive.cloud.inert = True
     for _ in range(600):
         drive.cloud.jobs.clear()
-        if drive.again is None or drive.clock.at > Drive().clock.at + timedelta(hours=1):
+        if drive.requeue_after is None or drive.clock.at > Drive().clock.at + timedelta(hours=1):
             break
         await drive.step()
 

@@ -85,7 +85,7 @@ async def test_new_process_doubts_what_it_is_asked_to_try_again() -> None:
     drive.annotate(reconcile_at="now")
     await drive.step()
 
-    assert drive.cloud.doubts == [RefusedLogin(locked=False, of_project=True, of_all=False)]
+    assert drive.cloud.login_history == [RefusedLogin(locked=False, of_project=True, of_all=False)]
 
 
 async def test_changed_secret_is_not_doubted() -> None:
@@ -96,19 +96,19 @@ async def test_changed_secret_is_not_doubted() -> None:
     drive.credentials.version = "2"
     await drive.run_for(timedelta(minutes=1))
 
-    assert drive.cloud.doubts == []
+    assert drive.cloud.login_history == []
 
 
 def desired(project: str = PROJECT, **changes: object) -> Desired:
     return Desired.parse({**spec(IMAGES[:1], **changes), "projectID": project}, 1)
 
 
-def doubt(statuses: dict[str, Status], project: str = PROJECT) -> RefusedLogin | None:
+def refused_login(statuses: dict[str, Status], project: str = PROJECT) -> RefusedLogin | None:
     """What a process that found these statuses, by project, fears of version 7."""
-    doubts = LoginHistory()
+    login_history = LoginHistory()
     for one, status in statuses.items():
-        doubts.note(KEY.namespace, desired(one), status)
-    return doubts.of(KEY.namespace, desired(project), "7")
+        login_history.note(KEY.namespace, desired(one), status)
+    return login_history.of(KEY.namespace, desired(project), "7")
 
 
 INVALID, LOCKED = told(Reason.CREDENTIALS_INVALID), told(Reason.ACCOUNT_LOCKED)
@@ -149,12 +149,12 @@ READY = told(Reason.ACCEPTED, version=None)
     ],
 )
 def test_doubts_of_a_secret(statuses: dict[str, Status], expected: RefusedLogin | None) -> None:
-    assert doubt(statuses) == expected
+    assert refused_login(statuses) == expected
 
 
 def test_doubts_of_another_iam_or_another_namespace_are_none() -> None:
-    doubts = LoginHistory()
-    doubts.note(KEY.namespace, desired(), INVALID)
+    login_history = LoginHistory()
+    login_history.note(KEY.namespace, desired(), INVALID)
 
-    assert doubts.of("elsewhere", desired(), "7") is None
-    assert doubts.of(KEY.namespace, desired(region="eu-nl"), "7") is None
+    assert login_history.of("elsewhere", desired(), "7") is None
+    assert login_history.of(KEY.namespace, desired(region="eu-nl"), "7") is None

@@ -26,7 +26,7 @@ from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, JobState, Key, Membership
 from image_share_operator.cloud.http import error_mapping
 from image_share_operator.cloud.ims.codec import SharePage
-from image_share_operator.cloud.sessions import BatchSettings, CloudSession, failure_class
+from image_share_operator.cloud.sessions import BatchSettings, CloudSession, classify_failure
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
@@ -185,15 +185,15 @@ def refusal(status: int, code: str | None) -> Exception:
 class Access:
     """The cloud of `Reconciler`: one identity."""
 
-    def __init__(self, tenant: CloudSession) -> None:
-        self._tenant = tenant
+    def __init__(self, session: CloudSession) -> None:
+        self._tenant = session
 
-    def tenant(self, identity: Identity) -> CloudSession:
+    def session(self, identity: Identity) -> CloudSession:
         del identity
         return self._tenant
 
-    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
-        raise AssertionError(identity, doubt)
+    def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
+        raise AssertionError(identity, refused_login)
 
 
 class Cluster:
@@ -245,7 +245,7 @@ class Cluster:
     async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
         raise NotImplementedError(key, uid)
 
-    async def namespace_goes(self, namespace: str) -> bool:
+    async def namespace_terminating(self, namespace: str) -> bool:
         raise NotImplementedError(namespace)
 
 
@@ -262,7 +262,7 @@ class Life:
             credentials=FakeCredentials(),
             kube=cluster,
             emit=lambda _: None,
-            blame=failure_class,
+            classify_failure=classify_failure,
             now=lambda: EPOCH + timedelta(seconds=loop.time()),
             policy=Policy(batch_images=story.most),
             rng=random.Random(7),  # noqa: S311 - repeatable jitter

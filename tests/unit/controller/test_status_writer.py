@@ -40,7 +40,7 @@ class ToReady:
 
 async def test_time_to_ready_begins_when_the_spec_is_seen() -> None:
     drive, measured = Drive(), ToReady()
-    drive.again = timedelta(seconds=40)  # it waits for its turn
+    drive.requeue_after = timedelta(seconds=40)  # it waits for its turn
 
     await drive.until("Accepted")
 
@@ -50,7 +50,7 @@ async def test_time_to_ready_begins_when_the_spec_is_seen() -> None:
 async def test_time_to_ready_counts_where_no_job_is_needed() -> None:
     drive, measured = Drive(), ToReady()
     drive.cloud.shares[IMAGES[0]] = Membership.ACCEPTED
-    drive.again = timedelta(seconds=5)
+    drive.requeue_after = timedelta(seconds=5)
 
     await drive.step()
 
@@ -64,7 +64,7 @@ async def test_time_to_ready_of_a_changed_spec_begins_with_the_change() -> None:
     measured = ToReady()
 
     drive.edit(images=list(IMAGES[:2]))
-    drive.again = timedelta(seconds=3)
+    drive.requeue_after = timedelta(seconds=3)
     await drive.until("Accepted")
 
     assert measured.seconds == pytest.approx(4, abs=1)

@@ -249,7 +249,7 @@ async def test_batch_is_put_on_record_although_the_first_write_of_it_fails(
     with pytest.raises(KubeRetryableError):
         await drive.step()
 
-    await drive.reconciler.keeper.save_all()
+    await drive.reconciler.status_writer.save_all()
 
     assert drive.status["unanswered"]["images"] == [IMAGES[0]]
     assert drive.cloud.polls == 0

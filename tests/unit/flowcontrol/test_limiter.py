@@ -27,13 +27,16 @@ IMS = "https://ims.test"
 
 
 async def send(
-    gates: Limiters, count: int, origin: str = IMS, tenants: Sequence[str] = string.ascii_letters
+    limiters: Limiters,
+    count: int,
+    origin: str = IMS,
+    sessions: Sequence[str] = string.ascii_letters,
 ) -> list[float]:
     """When each of ``count`` requests of a second began; the tenants send them in turn."""
     began: list[float] = []
 
     async def one(number: int) -> None:
-        async with gates.of(origin, tenants[number % len(tenants)]):
+        async with limiters.of(origin, sessions[number % len(sessions)]):
             began.append(asyncio.get_running_loop().time())
             await asyncio.sleep(1)
 
@@ -55,20 +58,20 @@ async def test_requests_are_paced_after_a_burst() -> None:
 
 
 async def test_pause_does_not_save_up_more_than_one_burst() -> None:
-    gates = Limiters(Limits(at_once=5, per_second=1))
+    limiters = Limiters(Limits(at_once=5, per_second=1))
     await asyncio.sleep(3600)
 
-    began = await send(gates, 10)
+    began = await send(limiters, 10)
 
     assert began[-1] - began[0] == pytest.approx(5, abs=0.2)
 
 
 async def test_endpoints_do_not_wait_for_each_other() -> None:
-    gates = Limiters(Limits(at_once=1, per_second=1000))
-    slow = asyncio.create_task(send(gates, 10, "https://slow.test"))
+    limiters = Limiters(Limits(at_once=1, per_second=1000))
+    slow = asyncio.create_task(send(limiters, 10, "https://slow.test"))
     await asyncio.sleep(0)
 
-    (began,) = await send(gates, 1, "https://other.test")
+    (began,) = await send(limiters, 1, "https://other.test")
 
     assert began == 0
     slow.cancel()
@@ -76,50 +79,50 @@ async def test_endpoints_do_not_wait_for_each_other() -> None:
 
 async def test_tenants_take_turns() -> None:
     """One request of another does not wait behind hundreds."""
-    gates = Limiters(Limits(at_once=10, per_second=100))
-    crowd = asyncio.create_task(send(gates, 500, tenants=("crowd",)))
+    limiters = Limiters(Limits(at_once=10, per_second=100))
+    crowd = asyncio.create_task(send(limiters, 500, sessions=("crowd",)))
     await asyncio.sleep(0.5)
     now = asyncio.get_running_loop().time()
 
-    (began,) = await send(gates, 1, tenants=("lone",))
+    (began,) = await send(limiters, 1, sessions=("lone",))
 
     assert began <= now + 0.01
     crowd.cancel()
 
 
 async def test_tenant_whose_requests_hang_leaves_places_to_others() -> None:
-    gates = Limiters(Limits(at_once=32, per_second=1000))
+    limiters = Limiters(Limits(at_once=32, per_second=1000))
     hung = [
-        asyncio.create_task(hold(gates, f"hung-{number % 10}"), name=str(number))
+        asyncio.create_task(hold(limiters, f"hung-{number % 10}"), name=str(number))
         for number in range(100)
     ]
     await asyncio.sleep(1)
     now = asyncio.get_running_loop().time()
 
-    (began,) = await send(gates, 1, tenants=("lone",))
+    (began,) = await send(limiters, 1, sessions=("lone",))
 
     assert began == now
     for task in hung:
         task.cancel()
 
 
-async def hold(gates: Limiters, tenant: str) -> None:
-    async with gates.of(IMS, tenant):
+async def hold(limiters: Limiters, session: str) -> None:
+    async with limiters.of(IMS, session):
         await asyncio.Event().wait()
 
 
 async def test_tenant_alone_may_have_three_quarters_of_the_places() -> None:
-    began = await send(Limiters(Limits(at_once=32, per_second=1000)), 48, tenants=("a",))
+    began = await send(Limiters(Limits(at_once=32, per_second=1000)), 48, sessions=("a",))
 
     assert sum(at < 0.1 for at in began) == 24
 
 
 @pytest.mark.parametrize("let_in", [False, True], ids=["while it waits", "as it is let in"])
 async def test_place_of_one_that_goes_away_is_free_again(let_in: bool) -> None:
-    gates = Limiters(Limits(at_once=1, per_second=1000))
-    first = asyncio.create_task(hold(gates, "a"))
+    limiters = Limiters(Limits(at_once=1, per_second=1000))
+    first = asyncio.create_task(hold(limiters, "a"))
     await asyncio.sleep(1)
-    second = asyncio.create_task(hold(gates, "b"))
+    second = asyncio.create_task(hold(limiters, "b"))
     await asyncio.sleep(1)
 
     if let_in:
@@ -129,7 +132,7 @@ async def test_place_of_one_that_goes_away_is_free_again(let_in: bool) -> None:
     else:
         second.cancel()
         first.cancel()
-    began = await asyncio.wait_for(send(gates, 1), 10)
+    began = await asyncio.wait_for(send(limiters, 1), 10)
 
     assert len(began) == 1
     assert second.cancelled()
@@ -137,18 +140,18 @@ async def test_place_of_one_that_goes_away_is_free_again(let_in: bool) -> None:
 
 async def test_what_is_not_sent_does_not_count() -> None:
     """Thousands that wait at an endpoint that is given up are told at once."""
-    gates = Limiters(Limits(at_once=10, per_second=10))
-    crowd = [asyncio.create_task(give_up(gates)) for _ in range(1000)]
+    limiters = Limiters(Limits(at_once=10, per_second=10))
+    crowd = [asyncio.create_task(give_up(limiters)) for _ in range(1000)]
 
     await asyncio.gather(*crowd)
 
     assert asyncio.get_running_loop().time() < 0.1
-    began = await send(gates, 10)
+    began = await send(limiters, 10)
     assert sum(at < 0.2 for at in began) == 10
 
 
-async def give_up(gates: Limiters) -> None:
-    async with gates.of(IMS, "a") as place:
+async def give_up(limiters: Limiters) -> None:
+    async with limiters.of(IMS, "a") as place:
         place.unused()
         await asyncio.sleep(0)
 
@@ -170,7 +173,7 @@ def caller(client: httpx.AsyncClient, *, at_once: int, per_second: float) -> Clo
     return CloudHttpClient(
         client=client,
         timeout=timedelta(seconds=TIMEOUT_S),
-        gates=Limiters(Limits(at_once=at_once, per_second=per_second)),
+        limiters=Limiters(Limits(at_once=at_once, per_second=per_second)),
         circuits=CircuitBreakers(now, lambda: 1.0),
     )
 
@@ -198,7 +201,7 @@ async def test_nobody_waits_at_an_endpoint_that_is_left_alone() -> None:
         hanging = [asyncio.create_task(ask(made, "/hangs")) for _ in range(8)]
         await asyncio.sleep(1)
         for _ in range(THRESHOLD):
-            await ask(replace(made, tenant="other"), "/fails")
+            await ask(replace(made, session="other"), "/fails")
         began = asyncio.get_running_loop().time()
 
         with pytest.raises(CircuitOpenError):

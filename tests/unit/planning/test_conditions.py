@@ -115,21 +115,23 @@ def test_merge_moves_the_transition_time_on_a_flip_only(status: str, expected: o
 
 
 @pytest.mark.parametrize(
-    ("outlook", "types"),
+    ("progress", "types"),
     [
         (Progress.SETTLED, ["Ready"]),
-        (Progress.MOVING, ["Ready", "Reconciling"]),
+        (Progress.RECONCILING, ["Ready", "Reconciling"]),
         (Progress.STALLED, ["Ready", "Stalled"]),
     ],
     ids=["settled", "moving", "stalled"],
 )
 def test_render_writes_abnormal_conditions_only_when_true(
-    outlook: Progress, types: list[str]
+    progress: Progress, types: list[str]
 ) -> None:
-    standing = ReadySummary(ready="False", reason=Reason.NOT_SHARED, message="m", outlook=outlook)
+    ready_summary = ReadySummary(
+        ready="False", reason=Reason.NOT_SHARED, message="m", progress=progress
+    )
 
     status = conditions.render(
-        standing, old=STATUS, job=None, images=(), desired=None, generation=4, now=START
+        ready_summary, old=STATUS, job=None, images=(), desired=None, generation=4, now=START
     )
 
     assert [row.type.value for row in status.conditions] == types

@@ -103,7 +103,7 @@ class Case:
     want: ImageState
     member: Membership = PENDING
     status: Status = NEVER_SEEN
-    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    observation: Mapping[str, object] = field(default_factory=dict[str, object])
     asked: Desired = field(default_factory=desired)
     after: timedelta = SECOND
 
@@ -115,15 +115,15 @@ JUDGED = {
     # what the cloud shows
     "an image that is as wanted is done": Case(member=ACCEPTED, want=ImageState.DONE),
     "an image without a share waits for its owner": Case(member=ABSENT, want=ImageState.NOT_SHARED),
-    "an image that is pending and was never sent is missing": Case(want=ImageState.MISSING),
+    "an image that is pending and was never sent is missing": Case(want=ImageState.TO_SUBMIT),
     "an image that is rejected and was never sent is missing": Case(
-        member=REJECTED, want=ImageState.MISSING
+        member=REJECTED, want=ImageState.TO_SUBMIT
     ),
     "a resource that goes has nothing to reject where nothing is shared": Case(
         member=ABSENT, asked=desired(decision=Decision.REJECT, leaving=True), want=ImageState.DONE
     ),
     "no share comes before a refusal": Case(
-        member=ABSENT, facts={"refused": {A: "IMG.0027"}}, want=ImageState.NOT_SHARED
+        member=ABSENT, observation={"refused": {A: "IMG.0027"}}, want=ImageState.NOT_SHARED
     ),
     "no share comes before the other order": Case(
         member=ABSENT,
@@ -134,19 +134,19 @@ JUDGED = {
     "what the latest job was told to undo is sent, however it looks": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        want=ImageState.MISSING,
+        want=ImageState.TO_SUBMIT,
     ),
     "what a job was told to undo is sent, as long as that may show": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        facts=CARRIED,
+        observation=CARRIED,
         after=POLICY.lag - SECOND,
-        want=ImageState.MISSING,
+        want=ImageState.TO_SUBMIT,
     ),
     "what a job was told to undo and somebody did is done": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        facts=CARRIED,
+        observation=CARRIED,
         after=LATE,
         want=ImageState.DONE,
     ),
@@ -154,7 +154,7 @@ JUDGED = {
         member=ACCEPTED,
         status=known(replace(RUNNING, decision=Decision.REJECT, generation=OLD), row()),
         after=LATE,
-        want=ImageState.MISSING,
+        want=ImageState.TO_SUBMIT,
     ),
     "another job's order does not matter": Case(
         member=ACCEPTED,
@@ -163,25 +163,25 @@ JUDGED = {
     ),
     # a refusal in this pass
     "an image whose own PUT was refused has failed": Case(
-        facts={"refused": {A: "IMG.0027"}}, want=ImageState.FAILED
+        observation={"refused": {A: "IMG.0027"}}, want=ImageState.FAILED
     ),
     "an image that is as wanted is done, refused or not": Case(
-        member=ACCEPTED, facts={"refused": {A: "IMG.0027"}}, want=ImageState.DONE
+        member=ACCEPTED, observation={"refused": {A: "IMG.0027"}}, want=ImageState.DONE
     ),
     "a refusal comes before drift": Case(
         member=REJECTED,
         status=known(SUCCESS, row(membership=ACCEPTED)),
-        facts={"refused": {A: "IMG.0027"}},
+        observation={"refused": {A: "IMG.0027"}},
         want=ImageState.FAILED,
     ),
     "a refusal of what a job was told to undo is final, however the image looks": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        facts={"refused": {A: "IMG.0027"}},
+        observation={"refused": {A: "IMG.0027"}},
         want=ImageState.FAILED,
     ),
     "a refusal comes before a retry that is due": Case(
-        facts={"refused": {A: "IMG.0027"}, "retry_at": START}, want=ImageState.FAILED
+        observation={"refused": {A: "IMG.0027"}, "retry_at": START}, want=ImageState.FAILED
     ),
     # drift
     "an image that was seen as wanted and is not any more has drifted": Case(
@@ -194,9 +194,9 @@ JUDGED = {
     ),
     "a share that was withdrawn and came back was never sent": Case(
         status=known(SUCCESS, row(membership=ABSENT, message="not shared")),
-        facts=CARRIED,
+        observation=CARRIED,
         after=LATE,
-        want=ImageState.MISSING,
+        want=ImageState.TO_SUBMIT,
     ),
     # what failed before
     "an image that failed for this spec stays failed": Case(
@@ -206,128 +206,133 @@ JUDGED = {
         status=known(
             replace(FAIL, generation=OLD), row(message="failed", job_id="j0"), generation=OLD
         ),
-        want=ImageState.MISSING,
+        want=ImageState.TO_SUBMIT,
     ),
     "a failed image is missing from the moment its retry is due": Case(
         status=known(FAIL, row(message="failed")),
-        facts={"retry_at": START + SECOND},
-        want=ImageState.MISSING,
+        observation={"retry_at": START + SECOND},
+        want=ImageState.TO_SUBMIT,
     ),
     "a failed image waits until its retry is due": Case(
         status=known(FAIL, row(message="failed")),
-        facts={"retry_at": START + 2 * SECOND},
+        observation={"retry_at": START + 2 * SECOND},
         want=ImageState.FAILED,
     ),
     # the latest job
     "an image that the latest job did not carry is missing": Case(
-        status=known(SUCCESS, row(job_id="j0")), facts=CARRIED, want=ImageState.MISSING
+        status=known(SUCCESS, row(job_id="j0")), observation=CARRIED, want=ImageState.TO_SUBMIT
     ),
     "an image of a stuck job of an older spec is missing": Case(
-        status=known(replace(RUNNING, generation=OLD), row()), want=ImageState.MISSING
+        status=known(replace(RUNNING, generation=OLD), row()), want=ImageState.TO_SUBMIT
     ),
     "an image whose job has just succeeded may show later, retry or not": Case(
-        status=known(SUCCESS, row()), facts={**CARRIED, "retry_at": START}, want=ImageState.SETTLING
+        status=known(SUCCESS, row()),
+        observation={**CARRIED, "retry_at": START},
+        want=ImageState.SETTLING,
     ),
     "an image that the job named as failed is tried again when it is time": Case(
         status=known(SUCCESS, row()),
-        facts={**CARRIED, "retry_at": START, "failed_rows": {A: "odd"}},
-        want=ImageState.MISSING,
+        observation={**CARRIED, "retry_at": START, "failed_rows": {A: "odd"}},
+        want=ImageState.TO_SUBMIT,
     ),
     "an image that is known to have failed does not settle again after a restart": Case(
-        status=known(SUCCESS, row(message="failed")), facts=CARRIED, want=ImageState.FAILED
+        status=known(SUCCESS, row(message="failed")), observation=CARRIED, want=ImageState.FAILED
     ),
     "an image whose job has just succeeded may show later": Case(
-        status=known(SUCCESS, row()), facts=CARRIED, want=ImageState.SETTLING
+        status=known(SUCCESS, row()), observation=CARRIED, want=ImageState.SETTLING
     ),
     "the lag is waited for to its last moment": Case(
         status=known(SUCCESS, row()),
-        facts=CARRIED,
+        observation=CARRIED,
         after=POLICY.lag - timedelta(microseconds=1),
         want=ImageState.SETTLING,
     ),
     "an image whose job succeeded and that never showed has failed": Case(
-        status=known(SUCCESS, row()), facts=CARRIED, after=POLICY.lag, want=ImageState.FAILED
+        status=known(SUCCESS, row()), observation=CARRIED, after=POLICY.lag, want=ImageState.FAILED
     ),
     "an image that never showed is sent again when the spec has changed": Case(
         status=known(replace(SUCCESS, generation=OLD), row(), generation=OLD),
-        facts=CARRIED,
+        observation=CARRIED,
         after=LATE,
-        want=ImageState.MISSING,
+        want=ImageState.TO_SUBMIT,
     ),
     "an image that a successful job names as failed has failed at once": Case(
         status=known(SUCCESS, row()),
-        facts={**CARRIED, "failed_rows": {A: "FAIL"}},
+        observation={**CARRIED, "failed_rows": {A: "FAIL"}},
         want=ImageState.FAILED,
     ),
     "an image that a failed job names has failed": Case(
-        status=known(FAIL, row()), facts={"failed_rows": {A: "FAIL"}}, want=ImageState.FAILED
+        status=known(FAIL, row()), observation={"failed_rows": {A: "FAIL"}}, want=ImageState.FAILED
     ),
     "an image of a failed job that names others is missing": Case(
         status=known(FAIL, row()),
-        facts={"company": BatchPeers(shared=True, named=True)},
-        want=ImageState.MISSING,
+        observation={"batch_peers": BatchPeers(shared=True, named=True)},
+        want=ImageState.TO_SUBMIT,
     ),
     "the only image of a failed job that names none has failed": Case(
         status=known(FAIL, row()), want=ImageState.FAILED
     ),
     "the only image of a failed job that carried others' too is suspect": Case(
-        status=known(FAIL, row()), facts={"company": BatchPeers()}, want=ImageState.SUSPECT
+        status=known(FAIL, row()),
+        observation={"batch_peers": BatchPeers()},
+        want=ImageState.CANDIDATE,
     ),
     "an image of a shared job that may fail only for now has failed for now": Case(
         status=known(FAIL, row()),
-        facts={"company": BatchPeers(), "retryable": True, "failures": 5},
+        observation={"batch_peers": BatchPeers(), "retryable": True, "failures": 5},
         want=ImageState.FAILED,
     ),
     "an image of a shared job that should have passed by now is suspect": Case(
         status=known(FAIL, row()),
-        facts={"company": BatchPeers(), "retryable": True, "failures": 6},
-        want=ImageState.SUSPECT,
+        observation={"batch_peers": BatchPeers(), "retryable": True, "failures": 6},
+        want=ImageState.CANDIDATE,
     ),
     "an image of a failed job of an older spec is missing": Case(
-        status=known(replace(FAIL, generation=OLD), row(), generation=OLD), want=ImageState.MISSING
+        status=known(replace(FAIL, generation=OLD), row(), generation=OLD),
+        want=ImageState.TO_SUBMIT,
     ),
     "an image that is as wanted is done, whatever its job says": Case(
         member=ACCEPTED, status=known(FAIL, row()), want=ImageState.DONE
     ),
     # a job that the cloud does not know
     "an image whose job vanished has failed": Case(
-        status=known(RUNNING, row()), facts={"job_unknown": True}, want=ImageState.FAILED
+        status=known(RUNNING, row()), observation={"job_unknown": True}, want=ImageState.FAILED
     ),
     "an image whose job of an older spec vanished is missing": Case(
         status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
-        facts={"job_unknown": True},
-        want=ImageState.MISSING,
+        observation={"job_unknown": True},
+        want=ImageState.TO_SUBMIT,
     ),
     "an image that a vanished job did not carry is missing": Case(
         status=known(RUNNING, row(job_id="j0")),
-        facts={"job_unknown": True},
-        want=ImageState.MISSING,
+        observation={"job_unknown": True},
+        want=ImageState.TO_SUBMIT,
     ),
 }
 
 
 def given(case: Case) -> Observation:
-    facts = Observation(status=case.status, members={A: case.member})
-    return replace(facts, **case.facts)  # type: ignore[arg-type]  # field names come with the table
+    observation = Observation(status=case.status, members={A: case.member})
+    return replace(observation, **case.observation)  # type: ignore[arg-type]  # field names come with the table
 
 
 @pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED.keys())
 def test_judge_says_where_an_image_stands(case: Case) -> None:
     (verdict,) = planner.judge(case.asked, given(case), START + case.after, POLICY)
 
-    assert verdict.outcome is case.want
+    assert verdict.state is case.want
     assert verdict.membership is case.member
 
 
 def test_judge_keeps_the_order_of_the_spec() -> None:
-    facts = Observation(status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT})
+    observation = Observation(status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT})
 
-    verdicts = planner.judge(desired(C, A, B), facts, START, POLICY)
+    verdicts = planner.judge(desired(C, A, B), observation, START, POLICY)
 
     assert [v.image for v in verdicts] == [C, A, B]
-    assert [v.outcome for v in verdicts] == [
+    assert [v.state for v in verdicts] == [
         ImageState.NOT_SHARED,
-        ImageState.MISSING,
+        ImageState.TO_SUBMIT,
         ImageState.DONE,
     ]
 
@@ -335,33 +340,35 @@ def test_judge_keeps_the_order_of_the_spec() -> None:
 def test_judge_takes_an_image_that_nobody_looked_at_as_not_shared() -> None:
     (verdict,) = planner.judge(desired(), Observation(status=NEVER_SEEN, members={}), START, POLICY)
 
-    assert verdict.outcome is ImageState.NOT_SHARED
+    assert verdict.state is ImageState.NOT_SHARED
 
 
 @pytest.mark.parametrize(
-    ("divisible", "outcome"),
-    [(True, ImageState.SUSPECT), (False, ImageState.FAILED)],
+    ("divisible", "state"),
+    [(True, ImageState.CANDIDATE), (False, ImageState.FAILED)],
     ids=["are suspects where a smaller batch may do", "have failed where it may not"],
 )
 def test_judge_several_images_of_a_failed_job_that_names_none(
-    *, divisible: bool, outcome: ImageState
+    *, divisible: bool, state: ImageState
 ) -> None:
-    facts = Observation(
+    observation = Observation(
         status=known(FAIL, row(A), row(B)),
         members={A: PENDING, B: PENDING},
         divisible=divisible,
     )
 
-    verdicts = planner.judge(desired(A, B), facts, START, POLICY)
+    verdicts = planner.judge(desired(A, B), observation, START, POLICY)
 
-    assert [v.outcome for v in verdicts] == [outcome, outcome]
+    assert [v.state for v in verdicts] == [state, state]
 
 
 def test_judge_tells_what_a_failed_job_said() -> None:
     told = replace(FAIL, error_code="IMG.0098", fail_reason="broken")
-    facts = Observation(status=known(told, row()), members={A: PENDING}, failed_rows={A: "FAIL"})
+    observation = Observation(
+        status=known(told, row()), members={A: PENDING}, failed_rows={A: "FAIL"}
+    )
 
-    (verdict,) = planner.judge(desired(), facts, START, POLICY)
+    (verdict,) = planner.judge(desired(), observation, START, POLICY)
 
     assert verdict.message == "job j1 failed: IMG.0098 broken FAIL"
 
@@ -372,7 +379,7 @@ class Next:
 
     want: Step | type[Report] | Reason
     status: Status = NEVER_SEEN
-    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    observation: Mapping[str, object] = field(default_factory=dict[str, object])
     asked: Desired = field(default_factory=desired)
     after: timedelta = SECOND
 
@@ -388,7 +395,7 @@ STEPS = {
         status=known(RUNNING, row()), want=PollJob(RUNNING)
     ),
     "a job is asked for before its memberships are looked at": Next(
-        status=known(INIT, row()), facts=SEEN, want=PollJob(INIT)
+        status=known(INIT, row()), observation=SEEN, want=PollJob(INIT)
     ),
     "a job of an older spec is asked for, too": Next(
         status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
@@ -401,88 +408,90 @@ STEPS = {
         status=known(SUCCESS, row()), want=ReadMemberships((A,))
     ),
     "a running job is waited for": Next(
-        status=known(RUNNING, row()), facts=ASKED, want=Reason.JOB_RUNNING
+        status=known(RUNNING, row()), observation=ASKED, want=Reason.JOB_RUNNING
     ),
     "a running job of an older spec is waited for, too": Next(
         status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
-        facts={**ASKED, **SEEN},
+        observation={**ASKED, **SEEN},
         want=Reason.JOB_RUNNING,
     ),
     "a running job is waited for to the last moment of its timeout": Next(
         status=known(RUNNING, row()),
-        facts=ASKED,
+        observation=ASKED,
         after=TIMEOUT - timedelta(microseconds=1),
         want=Reason.JOB_RUNNING,
     ),
     "an overdue job is not believed before its memberships were looked at": Next(
-        status=known(RUNNING, row()), facts=ASKED, after=TIMEOUT, want=ReadMemberships((A,))
+        status=known(RUNNING, row()), observation=ASKED, after=TIMEOUT, want=ReadMemberships((A,))
     ),
     "an overdue job is reported": Next(
         status=known(RUNNING, row()),
-        facts={**ASKED, **SEEN},
+        observation={**ASKED, **SEEN},
         after=TIMEOUT,
         want=Reason.JOB_TIMEOUT,
     ),
     "an overdue job whose images are as wanted is good enough": Next(
         status=known(RUNNING, row()),
-        facts={**ASKED, "members": {A: ACCEPTED}},
+        observation={**ASKED, "members": {A: ACCEPTED}},
         after=TIMEOUT,
         want=Reason.ACCEPTED,
     ),
     "an overdue job of a resource that goes is waited for": Next(
         asked=GOING,
         status=known(replace(RUNNING, decision=Decision.REJECT), row()),
-        facts={**ASKED, "members": {A: PENDING}},
+        observation={**ASKED, "members": {A: PENDING}},
         after=TIMEOUT,
         want=Reason.JOB_TIMEOUT,
     ),
     "an overdue job of an older spec is history": Next(
         status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
-        facts={**ASKED, **SEEN},
+        observation={**ASKED, **SEEN},
         after=TIMEOUT,
         want=Submit(images=(A,), verdicts=()),
     ),
     "a job that the cloud does not know is not asked for again": Next(
-        status=known(RUNNING, row()), facts={"job_unknown": True}, want=ReadMemberships((A,))
+        status=known(RUNNING, row()), observation={"job_unknown": True}, want=ReadMemberships((A,))
     ),
     "memberships are looked at before anything is sent": Next(want=ReadMemberships((A,))),
-    "what is missing is sent": Next(facts=SEEN, want=Submit(images=(A,), verdicts=())),
+    "what is missing is sent": Next(observation=SEEN, want=Submit(images=(A,), verdicts=())),
     "where all is as wanted nothing is sent": Next(
-        facts={"members": {A: ACCEPTED}}, want=Reason.ACCEPTED
+        observation={"members": {A: ACCEPTED}}, want=Reason.ACCEPTED
     ),
     "what is rejected as wanted is Rejected": Next(
         asked=desired(decision=Decision.REJECT),
-        facts={"members": {A: REJECTED}},
+        observation={"members": {A: REJECTED}},
         want=Reason.REJECTED,
     ),
     "a share that is not there is waited for": Next(
-        facts={"members": {A: ABSENT}}, want=Reason.NOT_SHARED
+        observation={"members": {A: ABSENT}}, want=Reason.NOT_SHARED
     ),
     "a membership that may still show is waited for": Next(
-        status=known(SUCCESS, row()), facts={**CARRIED, **SEEN}, want=Reason.JOB_RUNNING
+        status=known(SUCCESS, row()), observation={**CARRIED, **SEEN}, want=Reason.JOB_RUNNING
     ),
     "what failed as a whole stalls": Next(
-        status=known(FAIL, row()), facts=SEEN, want=Reason.INVALID_REQUEST
+        status=known(FAIL, row()), observation=SEEN, want=Reason.INVALID_REQUEST
     ),
     "what failed and may pass by itself is the cloud's trouble": Next(
-        status=known(FAIL, row()), facts={**SEEN, "retryable": True}, want=Reason.CLOUD_UNAVAILABLE
+        status=known(FAIL, row()),
+        observation={**SEEN, "retryable": True},
+        want=Reason.CLOUD_UNAVAILABLE,
     ),
     "what failed in part is told in part": Next(
         asked=desired(A, B),
         status=known(FAIL, row()),
-        facts={"members": {A: PENDING, B: ACCEPTED}},
+        observation={"members": {A: PENDING, B: ACCEPTED}},
         want=Reason.PARTIALLY_FAILED,
     ),
     "a failure comes before a share that is not there": Next(
         asked=desired(A, B),
         status=known(FAIL, row()),
-        facts={"members": {A: PENDING, B: ABSENT}},
+        observation={"members": {A: PENDING, B: ABSENT}},
         want=Reason.PARTIALLY_FAILED,
     ),
     "what may still show comes before a failure": Next(
         asked=desired(A, B),
         status=known(SUCCESS, row(), row(B, message="failed", job_id="j0")),
-        facts={**CARRIED, "members": {A: PENDING, B: PENDING}},
+        observation={**CARRIED, "members": {A: PENDING, B: PENDING}},
         want=Reason.JOB_RUNNING,
     ),
 }
@@ -490,14 +499,14 @@ STEPS = {
 
 @pytest.mark.parametrize("case", STEPS.values(), ids=STEPS.keys())
 def test_next_step(case: Next) -> None:
-    facts = Observation(status=case.status)
-    facts = replace(facts, **case.facts)  # type: ignore[arg-type]  # names come with the table
+    observation = Observation(status=case.status)
+    observation = replace(observation, **case.observation)  # type: ignore[arg-type]  # names come with the table
 
-    step = planner.next_step(case.asked, facts, START + case.after, POLICY)
+    step = planner.next_step(case.asked, observation, START + case.after, POLICY)
 
     match step:
         case Report():
-            assert step.standing.reason is case.want
+            assert step.ready_summary.reason is case.want
         case Submit():
             assert isinstance(case.want, Submit)
             assert step.images == case.want.images
@@ -513,7 +522,7 @@ class Batch:
     asked: tuple[str, ...] = (A, B, C, D)
     status: Status = NEVER_SEEN
     members: Mapping[str, Membership] = field(default_factory=dict[str, Membership])
-    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+    observation: Mapping[str, object] = field(default_factory=dict[str, object])
     limit: int = 50
 
 
@@ -525,14 +534,14 @@ BATCHES = {
     "what drifted goes with what is missing": Batch(
         status=known(SUCCESS, row(A, ACCEPTED)),
         members={A: REJECTED},
-        facts={"settled_at": START - LATE},
+        observation={"settled_at": START - LATE},
         want=(A, B, C, D),
     ),
     "what failed stays behind": Batch(
         status=known(FAIL, row(A, message="failed", job_id="j0")), want=(B, C, D)
     ),
     "nothing is sent while something may still show": Batch(
-        status=known(SUCCESS, row(A)), facts=CARRIED, want=()
+        status=known(SUCCESS, row(A)), observation=CARRIED, want=()
     ),
     "several suspects are halved": Batch(status=known(FAIL, *map(row, (A, B, C, D))), want=(A, B)),
     "of three suspects one goes": Batch(
@@ -544,47 +553,54 @@ BATCHES = {
     ),
     "what is left over from a failed job is not mixed with others": Batch(
         status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j0")),
-        facts=CARRIED,
+        observation=CARRIED,
         want=(A, B),
     ),
     "leftovers of two failed jobs are not mixed": Batch(
         asked=(A, B, C),
         status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j9"), row(C, job_id="j0")),
-        facts=CARRIED,
+        observation=CARRIED,
         want=(A, C),
     ),
     "leftovers of an older spec are sent together": Batch(
         asked=(A, B),
         status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j9"), generation=OLD),
-        facts=CARRIED,
+        observation=CARRIED,
         want=(A, B),
     ),
     "what may pass is not halved at first": Batch(
-        asked=(A, B), status=known(FAIL, row(A), row(B)), facts={"retryable": True}, want=()
+        asked=(A, B), status=known(FAIL, row(A), row(B)), observation={"retryable": True}, want=()
     ),
     "what failed for now is tried again before anything else is sent": Batch(
-        asked=(A, B, C), status=known(FAIL, row(A), row(B)), facts={"retryable": True}, want=()
+        asked=(A, B, C),
+        status=known(FAIL, row(A), row(B)),
+        observation={"retryable": True},
+        want=(),
     ),
     "what failed for now goes first when it is time": Batch(
         asked=(A, B, C),
         status=known(FAIL, row(B, message="failed"), row(C, message="failed")),
-        facts={"retryable": True, "retry_at": START},
+        observation={"retryable": True, "retry_at": START},
         want=(B, C),
     ),
     "what a job names as failed for now keeps nothing back": Batch(
         asked=(A, B),
         status=known(FAIL, row(A)),
-        facts={"retryable": True, "failed_rows": {A: "FAIL"}, "company": BatchPeers(named=True)},
+        observation={
+            "retryable": True,
+            "failed_rows": {A: "FAIL"},
+            "batch_peers": BatchPeers(named=True),
+        },
         want=(B,),
     ),
     "what should have passed by now is halved": Batch(
         asked=(A, B),
         status=known(FAIL, row(A), row(B)),
-        facts={"retryable": True, "failures": 6},
+        observation={"retryable": True, "failures": 6},
         want=(A,),
     ),
     "where a smaller batch does not help nothing is sent": Batch(
-        asked=(A, B), status=known(FAIL, row(A), row(B)), facts={"divisible": False}, want=()
+        asked=(A, B), status=known(FAIL, row(A), row(B)), observation={"divisible": False}, want=()
     ),
 }
 
@@ -592,22 +608,22 @@ BATCHES = {
 @pytest.mark.parametrize("case", BATCHES.values(), ids=BATCHES.keys())
 def test_a_batch_carries(case: Batch) -> None:
     members = {**dict.fromkeys(case.asked, PENDING), **case.members}
-    facts = Observation(status=case.status, members=members, batch_limit=case.limit)
-    facts = replace(facts, **case.facts)  # type: ignore[arg-type]  # names come with the table
+    observation = Observation(status=case.status, members=members, batch_limit=case.limit)
+    observation = replace(observation, **case.observation)  # type: ignore[arg-type]  # names come with the table
 
-    step = planner.next_step(desired(*case.asked), facts, START + SECOND, POLICY)
+    step = planner.next_step(desired(*case.asked), observation, START + SECOND, POLICY)
 
     assert (step.images if isinstance(step, Submit) else ()) == case.want
 
 
-@pytest.mark.parametrize("facts", [{"retryable": True}, {}], ids=["soon", "late"])
+@pytest.mark.parametrize("observation", [{"retryable": True}, {}], ids=["soon", "late"])
 def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
-    facts: Mapping[str, object],
+    observation: Mapping[str, object],
 ) -> None:
     def retry_at(job_id: str, jitter: float) -> object:
         failed = known(replace(FAIL, id=job_id), row(job_id=job_id))
         one = Observation(status=failed, members={A: PENDING}, jitter=jitter)
-        one = replace(one, **facts)  # type: ignore[arg-type]  # names come with the table
+        one = replace(one, **observation)  # type: ignore[arg-type]  # names come with the table
         step = planner.next_step(desired(), one, START + SECOND, POLICY)
         assert isinstance(step, Report)
         return step.retry_at
@@ -618,18 +634,22 @@ def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
 
 def test_a_batch_that_is_tried_again_says_so() -> None:
     rows = row(A, message="failed"), row(B, message="failed")
-    facts = Observation(status=known(FAIL, *rows), members={A: PENDING, B: PENDING}, retry_at=START)
+    observation = Observation(
+        status=known(FAIL, *rows), members={A: PENDING, B: PENDING}, retry_at=START
+    )
 
-    step = planner.next_step(desired(A, B), facts, START, POLICY)
+    step = planner.next_step(desired(A, B), observation, START, POLICY)
 
     assert isinstance(step, Submit)
-    assert step.leftover == RetryGroup(job_id="j1", suspect=False, retry=True)
+    assert step.retry_group == RetryGroup(job_id="j1", candidate=False, retry=True)
 
 
 def test_a_batch_tells_which_of_its_images_drifted() -> None:
-    facts = Observation(status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING})
+    observation = Observation(
+        status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING}
+    )
 
-    step = planner.next_step(desired(A, B), facts, START, POLICY)
+    step = planner.next_step(desired(A, B), observation, START, POLICY)
 
     assert isinstance(step, Submit)
     assert step.drifted == (A,)
@@ -637,9 +657,9 @@ def test_a_batch_tells_which_of_its_images_drifted() -> None:
 
 def test_a_resource_that_goes_may_go_when_nothing_is_left_to_reject() -> None:
     going = desired(A, B, decision=Decision.REJECT, leaving=True)
-    facts = Observation(status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
+    observation = Observation(status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
 
-    step = planner.next_step(going, facts, START, POLICY)
+    step = planner.next_step(going, observation, START, POLICY)
 
     assert isinstance(step, Report)
     assert step.finished
@@ -654,9 +674,9 @@ def test_a_resource_that_goes_needs_no_end_of_a_job_that_is_overdue(
     """The memberships tell that it is done, or that it is not."""
     going = desired(A, B, decision=Decision.REJECT, leaving=True)
     stuck = known(replace(RUNNING, decision=Decision.REJECT), row(), row(B))
-    facts = Observation(status=stuck, members={A: REJECTED, B: other}, job_asked=True)
+    observation = Observation(status=stuck, members={A: REJECTED, B: other}, job_asked=True)
 
-    step = planner.next_step(going, facts, START + TIMEOUT, POLICY)
+    step = planner.next_step(going, observation, START + TIMEOUT, POLICY)
 
     assert isinstance(step, Report)
     assert step.finished is finished

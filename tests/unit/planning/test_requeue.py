@@ -31,7 +31,7 @@ def test_backoff_never_undercuts_what_the_cloud_asked_for(jitter: float) -> None
 
 
 @pytest.mark.parametrize(
-    ("age", "typical", "expected"),
+    ("age", "typical_duration", "expected"),
     [
         (0, 1, 1),
         (0.9, 1, 0.2),
@@ -49,8 +49,10 @@ def test_backoff_never_undercuts_what_the_cloud_asked_for(jitter: float) -> None
         "then as the job ages there too",
     ],
 )
-def test_poll_after_follows_the_age_of_the_job(age: float, typical: float, expected: float) -> None:
-    assert requeue.poll_after(s(age), s(typical)) == s(expected)
+def test_poll_after_follows_the_age_of_the_job(
+    age: float, typical_duration: float, expected: float
+) -> None:
+    assert requeue.poll_after(s(age), s(typical_duration)) == s(expected)
 
 
 @pytest.mark.parametrize(

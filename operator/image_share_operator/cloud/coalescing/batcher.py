@@ -99,7 +99,7 @@ class Batcher:
         decision: Decision,
         vault_id: str | None,
         images: tuple[str, ...],
-        leftover: RetryGroup | None,
+        retry_group: RetryGroup | None,
     ) -> str:
         """Send the images, all in one batch, perhaps with those of others; return its job's id.
 
@@ -110,12 +110,12 @@ class Batcher:
         """
         if len(images) > self._limit.now():
             raise self._too_many()
-        narrowing = leftover is not None and leftover.job_id is None
+        narrowing = retry_group is not None and retry_group.job_id is None
         request = _Request(images, asyncio.get_running_loop().create_future(), narrowing)
         if narrowing:
             self._start(_Line(decision, vault_id, None), [request])
         else:
-            self._join(request, decision, vault_id, leftover)
+            self._join(request, decision, vault_id, retry_group)
         return await request.job_id
 
     def told(self, job_id: str, report: JobReport) -> JobReport:
@@ -123,12 +123,12 @@ class Batcher:
 
         Nobody knows that of jobs of another process: they may have been shared.
         """
-        company = self._companies.of(job_id)
-        if company is None:
+        batch_peers = self._companies.of(job_id)
+        if batch_peers is None:
             return replace(report, shared=True)
-        carried = company.images
+        carried = batch_peers.images
         ours = {image: why for image, why in report.failed_rows.items() if image in carried}
-        return replace(report, shared=len(company.parts) > 1, failed_rows=ours)
+        return replace(report, shared=len(batch_peers.parts) > 1, failed_rows=ours)
 
     def _too_many(self) -> BatchTooLargeError:
         most = self._limit.most
@@ -139,9 +139,9 @@ class Batcher:
         request: _Request,
         decision: Decision,
         vault_id: str | None,
-        leftover: RetryGroup | None,
+        retry_group: RetryGroup | None,
     ) -> None:
-        origin, expected = self._origin(request, leftover)
+        origin, expected = self._origin(request, retry_group)
         line = _Line(decision, vault_id, origin)
         most = self._limit.now()
         batch = self._open.get(line)
@@ -156,7 +156,7 @@ class Batcher:
             self._flush(line)
 
     def _origin(
-        self, request: _Request, leftover: RetryGroup | None
+        self, request: _Request, retry_group: RetryGroup | None
     ) -> tuple[tuple[str, int] | None, int | None]:
         """Which part of a failed batch the request belongs to, and how many others do.
 
@@ -164,23 +164,23 @@ class Batcher:
         that a culprit stands alone after as many rounds as the batch can be halved. What a job
         that named its culprits left over is one part; so are all of it when it is time to retry.
         """
-        if leftover is None or leftover.job_id is None:
+        if retry_group is None or retry_group.job_id is None:
             return None, None
-        company = self._companies.of(leftover.job_id)
-        if company is None:
-            return (leftover.job_id, 0), None
-        if not leftover.suspect:
-            return (leftover.job_id, 0), len(company.parts) if leftover.retry else None
-        if not company.divided and len(company.images) > 1:
-            company.divided = True
+        batch_peers = self._companies.of(retry_group.job_id)
+        if batch_peers is None:
+            return (retry_group.job_id, 0), None
+        if not retry_group.candidate:
+            return (retry_group.job_id, 0), len(batch_peers.parts) if retry_group.retry else None
+        if not batch_peers.divided and len(batch_peers.images) > 1:
+            batch_peers.divided = True
             metrics.SPLITS.inc()
-        first = (len(company.parts) + 1) // 2
+        first = (len(batch_peers.parts) + 1) // 2
         mine = frozenset(request.images)
-        parts = enumerate(company.parts)
+        parts = enumerate(batch_peers.parts)
         place = next((n for n, images in parts if not mine.isdisjoint(images)), 0)
         if place < first:
-            return (leftover.job_id, 1), first
-        return (leftover.job_id, 2), len(company.parts) - first
+            return (retry_group.job_id, 1), first
+        return (retry_group.job_id, 2), len(batch_peers.parts) - first
 
     def _batch(self, line: _Line, expected: int | None) -> _Batch:
         wait = self._window

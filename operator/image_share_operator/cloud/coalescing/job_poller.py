@@ -57,7 +57,7 @@ class JobPoller:
         self._took: deque[timedelta] = deque(maxlen=LEARNED_FROM)
 
     @property
-    def typical(self) -> timedelta:
+    def typical_duration(self) -> timedelta:
         """How long the quicker ones of the latest jobs took, by the cloud's own clock.
 
         Ours would tell how long they took to be noticed, and the next would be asked for later.

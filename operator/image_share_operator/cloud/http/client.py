@@ -61,12 +61,14 @@ class CloudHttpClient:
 
     client: httpx.AsyncClient
     timeout: timedelta
-    gates: Limiters = field(default_factory=lambda: Limiters(Limits(at_once=32, per_second=1000.0)))
+    limiters: Limiters = field(
+        default_factory=lambda: Limiters(Limits(at_once=32, per_second=1000.0))
+    )
     circuits: CircuitBreakers = field(default_factory=lambda: CircuitBreakers(_utc_now))
     clients: Callable[[str], httpx.AsyncClient] | None = None
     trust: str = ""
     may_write: Callable[[], None] = _always
-    tenant: str = ""
+    session: str = ""
     writes: InflightWrites = field(default_factory=InflightWrites)
 
     def trusting(self, ca: str | None) -> "CloudHttpClient":
@@ -87,7 +89,7 @@ class CloudHttpClient:
         origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
         circuit = self.circuits.of(origin, self.trust)
         circuit.check()  # nobody waits for a place at an endpoint that is being left alone
-        async with self.gates.of(origin, self.tenant) as place:
+        async with self.limiters.of(origin, self.session) as place:
             try:
                 return await self._exchange(request, circuit)
             except CircuitOpenError:

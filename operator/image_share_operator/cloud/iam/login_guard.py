@@ -63,8 +63,8 @@ class LoginGuard:
         now = self._now()
         holds = (*self._of_one.values(), *filter(None, (self._of_all,)))
         remembers = self._throttle.quiet or any(now < hold.until for hold in holds)
-        suspects = self._suspect_until is not None and now < self._suspect_until
-        return not (self._users or remembers or suspects)
+        candidates = self._suspect_until is not None and now < self._suspect_until
+        return not (self._users or remembers or candidates)
 
     def admit(self, identity: Identity) -> None:
         """Let a try pass.
@@ -102,22 +102,26 @@ class LoginGuard:
         """Remember what is known to fail without a login."""
         self._of_one[identity] = _Block(error, self._now() + REFUSED_FOR)
 
-    def doubt(self, identity: Identity, doubt: RefusedLogin) -> None:
+    def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         """Take note of what an earlier process found out; it counts in the first minutes only."""
         if self._now() >= self._doubtful_until:
             return
-        words = "the account was locked" if doubt.locked else "IAM refused these credentials"
+        words = (
+            "the account was locked" if refused_login.locked else "IAM refused these credentials"
+        )
         hold = _Block(
             TerminalError(
                 f"IAM login: not tried, since {words} before the operator started, and the "
                 "Secret has not changed; correct it",
-                reason=Reason.ACCOUNT_LOCKED if doubt.locked else Reason.CREDENTIALS_INVALID,
+                reason=Reason.ACCOUNT_LOCKED
+                if refused_login.locked
+                else Reason.CREDENTIALS_INVALID,
             ),
             self._doubtful_until,
         )
-        if doubt.of_project:
+        if refused_login.of_project:
             self._of_one.setdefault(identity, hold)
-        if doubt.of_all and not self._proven:
+        if refused_login.of_all and not self._proven:
             self._of_all = self._of_all or hold
         if not self._proven:
             self._suspect_until = self._suspect_until or self._doubtful_until

@@ -12,7 +12,7 @@ from image_share_operator.kube.watch.watch_state import WatchState
 
 
 def for_kopf(
-    found: kopf.ConnectionInfo, streams: WatchState, intake: Ingest
+    found: kopf.ConnectionInfo, watch_state: WatchState, ingest: Ingest
 ) -> kopf.AiohttpSession:
     """As kopf would make it, and it tells its requests. kopf closes it."""
     return kopf.AiohttpSession(
@@ -24,8 +24,8 @@ def for_kopf(
             headers=found.as_http_headers(),
             proxy=found.proxy_url,
             trust_env=found.trust_env,
-            trace_configs=[streams.trace()],
-            response_class=response_class(intake.is_known, intake.page),
+            trace_configs=[watch_state.trace()],
+            response_class=response_class(ingest.is_known, ingest.page),
         ),
     )
 

@@ -56,13 +56,13 @@ class Ingest:
         queue: WorkQueue,
         *,
         shard: Shard,
-        streams: WatchState,
+        watch_state: WatchState,
         home: asyncio.AbstractEventLoop,
     ) -> None:
         self._store = store
         self._queue = queue
         self._shard = shard
-        self._streams = streams
+        self._streams = watch_state
         self._home = home
 
     def event(self, event: Mapping[str, Any]) -> None:

@@ -140,10 +140,10 @@ class Watcher:
         beating = loop.create_task(self._keep_beating())
         self._runs += 1
         self._streams = WatchState(self._namespaces)
-        intake = self._intake(streams=self._streams, home=home)
+        ingest = self._intake(watch_state=self._streams, home=home)
         try:
             await kopf.operator(
-                registry=self._handlers(intake, self._streams),
+                registry=self._handlers(ingest, self._streams),
                 settings=kopf_settings.settings(self._request_timeout_s, scan=not self._namespaces),
                 memories=kopf_settings.NoMemories(),
                 clusterwide=not self._namespaces,

@@ -268,7 +268,7 @@ async def test_what_one_object_has_left_of_a_refused_batch_goes_alone_and_at_onc
 
     await asyncio.gather(
         batcher.submit(ACCEPT, None, ("fresh",), None),
-        batcher.submit(ACCEPT, None, ("suspect",), RetryGroup(job_id=None, suspect=True)),
+        batcher.submit(ACCEPT, None, ("suspect",), RetryGroup(job_id=None, candidate=True)),
     )
 
     assert cloud.puts == [("suspect",), ("fresh",)]
@@ -380,7 +380,7 @@ async def test_failed_job_of_many_is_halved_between_its_objects() -> None:
 
     jobs = await asyncio.gather(
         *(
-            batcher.submit(ACCEPT, None, (image,), RetryGroup(job_id="job-1", suspect=True))
+            batcher.submit(ACCEPT, None, (image,), RetryGroup(job_id="job-1", candidate=True))
             for image in images
         )
     )
@@ -400,7 +400,7 @@ async def test_retry_of_a_failed_job_shares_a_batch_again() -> None:
 
     async def retry(place: int) -> str:
         await asyncio.sleep(0.1 * place)
-        again = RetryGroup(job_id="job-1", suspect=False, retry=True)
+        again = RetryGroup(job_id="job-1", candidate=False, retry=True)
         return await batcher.submit(ACCEPT, None, (images[place],), again)
 
     jobs = await asyncio.gather(*map(retry, range(8)))
@@ -417,7 +417,7 @@ async def test_division_of_a_failed_job_is_counted_once() -> None:
     before = splits()
 
     for image in names(8):
-        await batcher.submit(ACCEPT, None, (image,), RetryGroup(job_id="job-1", suspect=True))
+        await batcher.submit(ACCEPT, None, (image,), RetryGroup(job_id="job-1", candidate=True))
 
     assert splits() == before + 1
 
@@ -432,7 +432,7 @@ async def test_half_of_a_failed_job_does_not_wait_for_ever_for_an_object_that_is
     await submit_each(batcher, names(8))
     came_back = clock()
 
-    await batcher.submit(ACCEPT, None, ("image-0",), RetryGroup(job_id="job-1", suspect=True))
+    await batcher.submit(ACCEPT, None, ("image-0",), RetryGroup(job_id="job-1", candidate=True))
 
     assert clock() - came_back == pytest.approx(FELLOWS_WAIT.total_seconds() + 0.01)
 
@@ -449,7 +449,7 @@ async def test_culprit_of_a_failed_job_is_found_in_few_rounds() -> None:
         jobs = await asyncio.gather(
             *(
                 batcher.submit(
-                    ACCEPT, None, (image,), RetryGroup(job_id=job, suspect=True) if job else None
+                    ACCEPT, None, (image,), RetryGroup(job_id=job, candidate=True) if job else None
                 )
                 for image, job in waiting.items()
             )
@@ -472,8 +472,8 @@ async def test_left_overs_do_not_mix_with_fresh_images() -> None:
 
     await asyncio.gather(
         batcher.submit(ACCEPT, None, ("fresh",), None),
-        batcher.submit(ACCEPT, None, ("left-1",), RetryGroup(job_id="old", suspect=False)),
-        batcher.submit(ACCEPT, None, ("left-2",), RetryGroup(job_id="old", suspect=False)),
+        batcher.submit(ACCEPT, None, ("left-1",), RetryGroup(job_id="old", candidate=False)),
+        batcher.submit(ACCEPT, None, ("left-2",), RetryGroup(job_id="old", candidate=False)),
     )
 
     assert sorted(cloud.puts) == [("fresh",), ("left-1", "left-2")]

@@ -101,7 +101,7 @@ async def told(cloud: Cloud, jobs: JobPoller, *took_s: float) -> float:
     for seconds in took_s:
         cloud.report = done(seconds)
         await jobs.report(f"{cloud.asked}")
-    return jobs.typical.total_seconds()
+    return jobs.typical_duration.total_seconds()
 
 
 async def test_what_is_typical_is_a_second_where_nothing_is_known() -> None:
@@ -109,7 +109,7 @@ async def test_what_is_typical_is_a_second_where_nothing_is_known() -> None:
     jobs = JobPoller(cloud.job)
     await jobs.report("j")
 
-    assert jobs.typical == timedelta(seconds=1)
+    assert jobs.typical_duration == timedelta(seconds=1)
 
 
 async def test_quicker_ones_of_the_latest_jobs_are_typical() -> None:
@@ -130,4 +130,4 @@ async def test_job_is_learned_from_once_however_many_wait_for_it() -> None:
 
     await asyncio.gather(*(jobs.report("slow") for _ in range(50)))
 
-    assert jobs.typical == timedelta(seconds=2)
+    assert jobs.typical_duration == timedelta(seconds=2)

@@ -73,14 +73,14 @@ class Cloud:
             json={"token": {"expires_at": expires}},
         )
 
-    def tenant(self, credentials: Credentials = PASSWORD) -> CloudSession:
+    def session(self, credentials: Credentials = PASSWORD) -> CloudSession:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
         caller = CloudHttpClient(
             client=client,
             timeout=timedelta(seconds=1),
             circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
         )
-        return Sessions(caller, self.clock.now, SHARING).tenant(
+        return Sessions(caller, self.clock.now, SHARING).session(
             Identity(
                 credentials=credentials,
                 project_id=PROJECT,
@@ -100,9 +100,9 @@ def refused(_: httpx.Request) -> httpx.Response:
 
 async def test_many_who_wait_share_one_login() -> None:
     cloud = Cloud(Clock(), pending)
-    tenant = cloud.tenant()
+    session = cloud.session()
 
-    await asyncio.gather(*(tenant.members((f"i{n}",), FRESH) for n in range(50)))
+    await asyncio.gather(*(session.members((f"i{n}",), FRESH) for n in range(50)))
 
     assert cloud.logins == 1
 
@@ -110,14 +110,14 @@ async def test_many_who_wait_share_one_login() -> None:
 async def test_token_is_renewed_shortly_before_it_ends() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
-    tenant = cloud.tenant()
-    await tenant.members(("i",), FRESH)
+    session = cloud.session()
+    await session.members(("i",), FRESH)
 
     clock.pass_by(timedelta(hours=23, minutes=40))
-    await tenant.members(("i",), FRESH)
+    await session.members(("i",), FRESH)
     assert cloud.logins == 1
     clock.pass_by(timedelta(minutes=6))
-    await tenant.members(("i",), FRESH)
+    await session.members(("i",), FRESH)
 
     assert cloud.logins == 2
 
@@ -125,14 +125,14 @@ async def test_token_is_renewed_shortly_before_it_ends() -> None:
 async def test_token_of_a_short_life_is_used_for_three_quarters_of_it() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending, life_s=60)
-    tenant = cloud.tenant()
-    await tenant.members(("i",), FRESH)
+    session = cloud.session()
+    await session.members(("i",), FRESH)
 
     clock.pass_by(timedelta(seconds=44))
-    await tenant.members(("i",), FRESH)
+    await session.members(("i",), FRESH)
     assert cloud.logins == 1
     clock.pass_by(timedelta(seconds=2))
-    await tenant.members(("i",), FRESH)
+    await session.members(("i",), FRESH)
 
     assert cloud.logins == 2
 
@@ -140,12 +140,12 @@ async def test_token_of_a_short_life_is_used_for_three_quarters_of_it() -> None:
 async def test_old_token_serves_on_when_its_early_renewal_fails() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
-    tenant = cloud.tenant()
-    await tenant.members(("i",), FRESH)
+    session = cloud.session()
+    await session.members(("i",), FRESH)
     cloud.login_status = 503
 
     clock.pass_by(timedelta(hours=23, minutes=50))
-    members = await tenant.members(("i",), FRESH)
+    members = await session.members(("i",), FRESH)
 
     assert members == {"i": Membership.PENDING}
     assert cloud.calls[-1].headers["X-Auth-Token"] == "token-1"
@@ -159,7 +159,7 @@ async def test_refused_token_is_renewed_once_and_the_call_repeated() -> None:
 
     cloud = Cloud(Clock(), in_turn)
 
-    members = await cloud.tenant().members(("i",), FRESH)
+    members = await cloud.session().members(("i",), FRESH)
 
     assert members == {"i": Membership.PENDING}
     assert [call.headers["X-Auth-Token"] for call in cloud.calls] == ["token-1", "token-2"]
@@ -167,11 +167,11 @@ async def test_refused_token_is_renewed_once_and_the_call_repeated() -> None:
 
 async def test_refusal_that_never_ends_costs_two_logins_however_many_ask() -> None:
     cloud = Cloud(Clock(), refused)
-    tenant = cloud.tenant()
+    session = cloud.session()
 
     for _ in range(20):
         with pytest.raises(TerminalError) as caught:
-            await tenant.members(("i",), FRESH)
+            await session.members(("i",), FRESH)
         assert caught.value.reason is Reason.CREDENTIALS_INVALID
 
     assert cloud.logins == 2
@@ -182,12 +182,12 @@ async def test_token_that_works_for_one_call_only_is_renewed_five_times_at_most(
         return pending(request) if request.method == "GET" else refused(request)
 
     cloud = Cloud(Clock(), picky)
-    tenant = cloud.tenant()
+    session = cloud.session()
 
     for _ in range(20):
-        await tenant.members(("i",), FRESH)
+        await session.members(("i",), FRESH)
         with pytest.raises(TerminalError):
-            await tenant.submit(Decision.ACCEPT, None, ("i",), None)
+            await session.submit(Decision.ACCEPT, None, ("i",), None)
 
     assert cloud.logins == 6
 
@@ -196,18 +196,18 @@ async def test_refused_login_is_remembered_for_all_and_tried_again_late() -> Non
     clock = Clock()
     cloud = Cloud(clock, pending)
     cloud.login_status = 401
-    tenant = cloud.tenant()
+    session = cloud.session()
 
     words = set[str]()
     for _ in range(20):
         with pytest.raises(TerminalError) as caught:
-            await tenant.members(("i",), FRESH)
+            await session.members(("i",), FRESH)
         words.add(str(caught.value))
         clock.pass_by(timedelta(seconds=50))
     assert cloud.logins == 1
     clock.pass_by(REFUSED_FOR)
     cloud.login_status = 201
-    await tenant.members(("i",), FRESH)
+    await session.members(("i",), FRESH)
 
     assert cloud.logins == 2
     assert len(words) == 1
@@ -218,14 +218,14 @@ async def test_login_without_an_answer_is_shared_for_a_moment_only() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     cloud.login_status = 503
-    tenant = cloud.tenant()
+    session = cloud.session()
 
     results = await asyncio.gather(
-        *(tenant.members(("i",), FRESH) for _ in range(20)), return_exceptions=True
+        *(session.members(("i",), FRESH) for _ in range(20)), return_exceptions=True
     )
     clock.pass_by(timedelta(seconds=2))
     cloud.login_status = 201
-    await tenant.members(("i",), FRESH)
+    await session.members(("i",), FRESH)
 
     assert all(isinstance(result, RetryableError) for result in results)
     assert cloud.logins == 2
@@ -233,11 +233,11 @@ async def test_login_without_an_answer_is_shared_for_a_moment_only() -> None:
 
 async def test_given_token_never_logs_in_and_is_not_used_again_once_refused() -> None:
     cloud = Cloud(Clock(), refused)
-    tenant = cloud.tenant(TokenCredentials(token="given"))
+    session = cloud.session(TokenCredentials(token="given"))
 
     for _ in range(5):
         with pytest.raises(TerminalError, match="fresh token"):
-            await tenant.members(("i",), FRESH)
+            await session.members(("i",), FRESH)
 
     assert cloud.logins == 0
     assert len(cloud.calls) == 1
@@ -288,7 +288,7 @@ async def test_job_is_asked_at_both_endpoints_before_it_counts_as_unknown(
     cloud = Cloud(Clock(), lambda _: left.pop(0) if left else good)
 
     with contextlib.nullcontext() if expected is None else pytest.raises(expected):
-        await cloud.tenant().job("j")
+        await cloud.session().job("j")
 
     assert cloud.calls[0].url.path == f"/v1/{PROJECT}/jobs/j"
 
@@ -296,7 +296,7 @@ async def test_job_is_asked_at_both_endpoints_before_it_counts_as_unknown(
 async def test_member_that_is_not_there_is_not_shared() -> None:
     cloud = Cloud(Clock(), lambda _: httpx.Response(404))
 
-    assert await cloud.tenant().members(("i",), FRESH) == {"i": Membership.NOT_SHARED}
+    assert await cloud.session().members(("i",), FRESH) == {"i": Membership.NOT_SHARED}
 
 
 async def test_members_that_can_not_all_be_told_are_not_told_at_all() -> None:
@@ -306,7 +306,7 @@ async def test_members_that_can_not_all_be_told_are_not_told_at_all() -> None:
     cloud = Cloud(Clock(), half)
 
     with pytest.raises(RetryableError):
-        await cloud.tenant().members(("good", "bad", "better"), FRESH)
+        await cloud.session().members(("good", "bad", "better"), FRESH)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
@@ -314,23 +314,23 @@ async def test_put_with_a_server_error_has_an_unknown_outcome(status: int) -> No
     cloud = Cloud(Clock(), lambda _: httpx.Response(status))
 
     with pytest.raises(OutcomeUnknownError):
-        await cloud.tenant().submit(Decision.ACCEPT, None, ("i",), None)
+        await cloud.session().submit(Decision.ACCEPT, None, ("i",), None)
 
 
 async def test_throttled_identity_asks_nothing_before_its_time() -> None:
     clock = Clock()
     busy = httpx.Response(429, headers={"Retry-After": "9"})
     cloud = Cloud(clock, lambda _: busy)
-    tenant = cloud.tenant()
+    session = cloud.session()
 
     for _ in range(5):
         with pytest.raises(ThrottledError):
-            await tenant.members(("i",), FRESH)
+            await session.members(("i",), FRESH)
 
     assert len(cloud.calls) == 1
     clock.pass_by(timedelta(seconds=9))
     with pytest.raises(ThrottledError):
-        await tenant.members(("i",), FRESH)
+        await session.members(("i",), FRESH)
     assert len(cloud.calls) == 2
 
 
@@ -338,16 +338,16 @@ async def test_identities_with_another_password_share_no_token() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     client = httpx.AsyncClient(transport=httpx.MockTransport(cloud))
-    tenants = Sessions(
+    sessions = Sessions(
         CloudHttpClient(client=client, timeout=timedelta(seconds=1)), clock.now, SHARING
     )
     endpoints = Endpoints(iam="https://iam.test", ims="https://ims.test")
     for password in ("one", "two"):
         credentials = PasswordCredentials(user_id="u", password=password)
-        tenant = tenants.tenant(
+        session = sessions.session(
             Identity(credentials=credentials, project_id=PROJECT, endpoints=endpoints)
         )
-        await tenant.members(("i",), FRESH)
+        await session.members(("i",), FRESH)
 
     assert cloud.logins == 2
 

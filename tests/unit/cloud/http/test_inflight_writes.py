@@ -25,7 +25,7 @@ class Cloud:
         self.caller = CloudHttpClient(
             client=httpx.AsyncClient(transport=httpx.MockTransport(self.answer)),
             timeout=timedelta(seconds=30),
-            gates=Limiters(Limits(at_once=1, per_second=1000)),
+            limiters=Limiters(Limits(at_once=1, per_second=1000)),
             writes=self.writes,
         )
 

@@ -69,7 +69,7 @@ class Cloud:
         self.answer: Answer = self.token
         self.logins: list[str] = []
         self.dead: set[str] = set()
-        self.tenants = Sessions(
+        self.sessions = Sessions(
             CloudHttpClient(
                 client=httpx.AsyncClient(transport=httpx.MockTransport(self._serve)),
                 timeout=timedelta(seconds=60),
@@ -110,7 +110,7 @@ class Cloud:
     async def look(self, identity: Identity) -> CloudError | None:
         """Look at a share; return the error, if any."""
         try:
-            found = await self.tenants.tenant(identity).members(("i",), timedelta())
+            found = await self.sessions.session(identity).members(("i",), timedelta())
         except CloudError as exc:
             return exc
         assert found == {"i": Membership.PENDING}
@@ -345,15 +345,15 @@ LOCK = RefusedLogin(locked=True, of_project=False, of_all=True)
     ("doubt", "reason"), [(TWO, Reason.CREDENTIALS_INVALID), (LOCK, Reason.ACCOUNT_LOCKED)]
 )
 async def test_what_an_earlier_process_found_out_is_not_tried_for_a_while(
-    doubt: RefusedLogin, reason: Reason
+    refused_login: RefusedLogin, reason: Reason
 ) -> None:
     cloud = Cloud()
-    cloud.tenants.doubt(cloud.identity(PROJECTS[0]), doubt)
+    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), refused_login)
 
     assert reasons(await cloud.look_at_all()) == {reason}
     assert cloud.logins == []
     cloud.clock.pass_by(REFUSED_FOR)
-    cloud.tenants.doubt(cloud.identity(PROJECTS[0]), doubt)
+    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), refused_login)
 
     assert await cloud.look_at_all() == [None] * len(PROJECTS)
 
@@ -361,7 +361,7 @@ async def test_what_an_earlier_process_found_out_is_not_tried_for_a_while(
 async def test_one_refusal_of_an_earlier_process_leaves_one_try() -> None:
     cloud = Cloud()
     cloud.answer = refuses
-    cloud.tenants.doubt(cloud.identity(PROJECTS[0]), ONE)
+    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), ONE)
 
     assert reasons(await cloud.look_at_all()) == {Reason.CREDENTIALS_INVALID}
     assert len(cloud.logins) == 1
@@ -369,7 +369,7 @@ async def test_one_refusal_of_an_earlier_process_leaves_one_try() -> None:
 
 async def test_project_that_an_earlier_process_was_refused_is_the_only_one_held() -> None:
     cloud = Cloud()
-    cloud.tenants.doubt(cloud.identity(PROJECTS[0]), OWN)
+    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), OWN)
 
     errors = await cloud.look_at_all()
 
@@ -381,6 +381,6 @@ async def test_login_that_worked_is_not_doubted_afterwards() -> None:
     cloud = Cloud()
     await cloud.look(cloud.identity(PROJECTS[0]))
 
-    cloud.tenants.doubt(cloud.identity(PROJECTS[1]), TWO)
+    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[1]), TWO)
 
     assert await cloud.look_at_all() == [None] * len(PROJECTS)

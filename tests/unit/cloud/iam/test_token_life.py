@@ -26,11 +26,11 @@ class Cloud:
         self._life = life
         self._tells_issue = tells_issue
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
-        self.tenant = Sessions(
+        self.session = Sessions(
             CloudHttpClient(client=client, timeout=timedelta(seconds=1)),
             self.clock.now,
             BatchSettings(window=timedelta(), images=50),
-        ).tenant(
+        ).session(
             Identity(
                 credentials=PasswordCredentials(user_id="u", password="p"),
                 project_id=PROJECT,
@@ -53,7 +53,7 @@ class Cloud:
         """Look again and again; return how many logins that cost."""
         before, end = self.logins, self.clock.at + span
         while self.clock.at < end:
-            await self.tenant.members(("i",), timedelta())
+            await self.session.members(("i",), timedelta())
             self.clock.pass_by(every)
         return self.logins - before
 

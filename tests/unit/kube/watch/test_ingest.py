@@ -43,19 +43,19 @@ class World:
     def __init__(self) -> None:
         self.store = ObjectStore(lambda: START)
         self.queue = WorkQueue()
-        self.streams = WatchState(())
-        self.intake = Ingest(
+        self.watch_state = WatchState(())
+        self.ingest = Ingest(
             self.store,
             self.queue,
             shard=Shard(index=1, count=2),
-            streams=self.streams,
+            watch_state=self.watch_state,
             home=asyncio.get_running_loop(),
         )
 
     def left(self, *bodies: Any) -> list[Any]:
         """What kopf is left to carry of a page with these objects."""
         page = {"kind": LIST, "metadata": {"resourceVersion": "9"}, "items": [*bodies]}
-        found = self.intake.page(page)
+        found = self.ingest.page(page)
         assert {**found, "items": None} == {**page, "items": None}
         items: list[Any] = found["items"]
         return items
@@ -88,7 +88,7 @@ async def test_what_was_counted_is_in_the_store_a_turn_later() -> None:
     world = World()
     world.left(*(body(f"web-{number}") for number in range(3)))
 
-    assert (world.streams.objects, len(world.store)) == (3, 0)
+    assert (world.watch_state.objects, len(world.store)) == (3, 0)
     await asyncio.sleep(0)
     assert len(world.store) == 3
 
@@ -112,7 +112,7 @@ async def test_object_with_something_to_do_is_left_to_the_handler(todo: Any) -> 
     await asyncio.sleep(0)
 
     assert set(world.known) == {"first", "last"}
-    assert world.streams.objects == 2
+    assert world.watch_state.objects == 2
     assert "managedFields" not in todo["metadata"]
 
 
@@ -139,7 +139,7 @@ async def test_list_that_is_read_again_brings_what_is_newer(ready: bool) -> None
     await asyncio.sleep(0)
 
     assert world.known == {"web": 6 if ready else 5}
-    assert world.streams.objects == 1
+    assert world.watch_state.objects == 1
 
 
 async def test_list_shows_the_object_that_took_the_name() -> None:
@@ -157,7 +157,7 @@ async def test_objects_of_other_parts_are_counted_and_no_more() -> None:
     assert world.left(*(body(ready=ready, namespace=FOREIGN) for ready in (True, False))) == []
     await asyncio.sleep(0)
 
-    assert (len(world.store), len(world.queue), world.streams.objects) == (0, 0, 1)
+    assert (len(world.store), len(world.queue), world.watch_state.objects) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ async def test_objects_of_other_parts_are_counted_and_no_more() -> None:
 async def test_any_other_answer_is_left_as_it_is(answer: Any) -> None:
     world = World()
 
-    assert world.intake.page(answer) is answer
-    assert world.streams.objects == 0
+    assert world.ingest.page(answer) is answer
+    assert world.watch_state.objects == 0
 
 
 @pytest.mark.parametrize("ready", [True, False])
@@ -183,7 +183,7 @@ async def test_change_is_taken_in_and_little_is_left_of_it(ready: bool) -> None:
     world = World()
     event = {"type": "MODIFIED", "object": body(ready=ready)}
 
-    world.intake.event(event)
+    world.ingest.event(event)
     await asyncio.sleep(0)
 
     entry = world.store.get(Key(OWN, "web"))
@@ -199,19 +199,19 @@ async def test_deleted_object_is_forgotten_and_asked_for_no_more() -> None:
     world = World()
     world.left(body())
 
-    world.intake.event({"type": "DELETED", "object": body(version=8)})
+    world.ingest.event({"type": "DELETED", "object": body(version=8)})
     await asyncio.sleep(0)
 
-    assert (len(world.store), len(world.queue), world.streams.objects) == (0, 0, 0)
+    assert (len(world.store), len(world.queue), world.watch_state.objects) == (0, 0, 0)
 
 
 async def test_events_of_other_parts_are_counted_and_no_more() -> None:
     world = World()
 
-    world.intake.event({"type": "ADDED", "object": body(namespace=FOREIGN)})
+    world.ingest.event({"type": "ADDED", "object": body(namespace=FOREIGN)})
     await asyncio.sleep(0)
 
-    assert (len(world.store), world.streams.objects) == (0, 1)
+    assert (len(world.store), world.watch_state.objects) == (0, 1)
 
 
 def test_nothing_is_handed_to_a_loop_that_has_ended() -> None:
@@ -221,5 +221,5 @@ def test_nothing_is_handed_to_a_loop_that_has_ended() -> None:
     world = asyncio.run(build())
 
     assert world.left(body()) == []
-    world.intake.event({"type": "ADDED", "object": body("two")})
+    world.ingest.event({"type": "ADDED", "object": body("two")})
     assert len(world.store) == 0

@@ -62,7 +62,7 @@ class Cluster:
             "metadata": metadata,
         }
 
-    def census(self, *namespaces: str) -> Resync:
+    def resync(self, *namespaces: str) -> Resync:
         return Resync(cast("ApiServer", self), namespaces, self.store, self.queue)
 
     def known(self) -> set[str]:
@@ -75,7 +75,7 @@ async def test_object_that_no_list_names_is_forgotten_and_its_pass_too() -> None
         cluster.add(f"web-{number}")
     cluster.lose("web-4")
 
-    await cluster.census().take()
+    await cluster.resync().take()
 
     assert cluster.known() == {f"web-{number}" for number in range(8) if number != 4}
     assert cluster.lists == 3
@@ -86,13 +86,13 @@ async def test_object_that_no_list_names_is_forgotten_and_its_pass_too() -> None
 async def test_object_that_came_after_the_list_is_kept() -> None:
     cluster = Cluster()
     cluster.add("old")
-    census = cluster.census()
+    resync = cluster.resync()
     rows = list(cluster.there)
     cluster.add("new")
     cluster.there = rows
     cluster.version -= 1
 
-    await census.take()
+    await resync.take()
 
     assert cluster.known() == {"old", "new"}
 
@@ -103,7 +103,7 @@ async def test_new_object_of_the_same_name_is_kept() -> None:
     cluster.lose("web")
     cluster.add("web")
 
-    await cluster.census().take()
+    await cluster.resync().take()
 
     assert cluster.store.get(Key("demo", "web")) is not None
 
@@ -114,7 +114,7 @@ async def test_each_watched_namespace_is_listed() -> None:
     cluster.add("b", "two")
     cluster.lose("b")
 
-    await cluster.census("one", "two").take()
+    await cluster.resync("one", "two").take()
 
     assert cluster.known() == {"a"}
 
@@ -123,7 +123,7 @@ async def test_census_goes_on_after_one_that_failed() -> None:
     cluster = Cluster()
     cluster.add("web")
     cluster.away = True
-    running = asyncio.create_task(cluster.census().run())
+    running = asyncio.create_task(cluster.resync().run())
     await asyncio.sleep(EVERY.total_seconds() + 1)
     assert cluster.known() == {"web"}
 

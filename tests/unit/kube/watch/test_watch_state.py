@@ -21,81 +21,83 @@ def event(kind: str | None, uid: str, namespace: str = "a") -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def asking(streams: WatchState, status: int = 200) -> AsyncGenerator[aiohttp.ClientSession]:
+async def asking(
+    watch_state: WatchState, status: int = 200
+) -> AsyncGenerator[aiohttp.ClientSession]:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status)
 
     async with (
         served(answer) as url,
-        aiohttp.ClientSession(url, trace_configs=[streams.trace()]) as session,
+        aiohttp.ClientSession(url, trace_configs=[watch_state.trace()]) as session,
     ):
         yield session
 
 
 async def test_stream_is_open_from_its_answer_to_the_next_request() -> None:
-    streams = WatchState(())
-    async with asking(streams) as session:
+    watch_state = WatchState(())
+    async with asking(watch_state) as session:
         await session.get(ALL + "?limit=500")
-        assert not streams.are_open
+        assert not watch_state.are_open
         await session.get(ALL + WATCH)
-        assert streams.are_open
+        assert watch_state.are_open
 
         await session.get(ALL + "?limit=500")
-        assert not streams.are_open
+        assert not watch_state.are_open
 
 
 @pytest.mark.parametrize("status", [401, 403, 410, 429, 500])
 async def test_refused_stream_is_not_open(status: int) -> None:
-    streams = WatchState(())
-    async with asking(streams, status) as session:
+    watch_state = WatchState(())
+    async with asking(watch_state, status) as session:
         await session.get(ALL + WATCH)
 
-        assert not streams.are_open
+        assert not watch_state.are_open
 
 
 async def test_stream_that_nobody_answers_is_not_open() -> None:
-    streams = WatchState(())
-    async with asking(streams) as session:
+    watch_state = WatchState(())
+    async with asking(watch_state) as session:
         await session.get(ALL + WATCH)
         with pytest.raises(aiohttp.ClientConnectionError):
             await session.get("http://127.0.0.1:1" + ALL + WATCH)
 
-        assert not streams.are_open
+        assert not watch_state.are_open
 
 
 async def test_all_namespaces_must_be_watched() -> None:
-    streams = WatchState(("a", "b"))
-    async with asking(streams) as session:
+    watch_state = WatchState(("a", "b"))
+    async with asking(watch_state) as session:
         await session.get(ONE + WATCH)
         await session.get("/apis/other" + WATCH)
-        assert not streams.are_open
+        assert not watch_state.are_open
 
         await session.get(ONE.replace("/a/", "/b/") + WATCH)
-        assert streams.are_open
+        assert watch_state.are_open
 
 
 async def test_objects_of_the_latest_list_count_and_what_came_after_it() -> None:
-    streams = WatchState(())
-    async with asking(streams) as session:
+    watch_state = WatchState(())
+    async with asking(watch_state) as session:
         await session.get(ALL + "?limit=500")
         for number in range(3):
-            streams.brought(event(None, f"u{number}"))
+            watch_state.brought(event(None, f"u{number}"))
         await session.get(ALL + "?limit=500&continue=x")
-        streams.brought(event("ADDED", "u3", "b"))
-        streams.brought(event("MODIFIED", "u3", "b"))
-        streams.brought(event("DELETED", "u0"))
-        assert (streams.lists, streams.objects) == (1, 3)
+        watch_state.brought(event("ADDED", "u3", "b"))
+        watch_state.brought(event("MODIFIED", "u3", "b"))
+        watch_state.brought(event("DELETED", "u0"))
+        assert (watch_state.lists, watch_state.objects) == (1, 3)
 
         await session.get(ALL + "?limit=500")
-        assert (streams.lists, streams.objects) == (2, 0)
+        assert (watch_state.lists, watch_state.objects) == (2, 0)
 
 
 async def test_lists_of_namespaces_are_their_own() -> None:
-    streams = WatchState(("a", "b"))
-    async with asking(streams) as session:
-        streams.brought(event(None, "u1", "a"))
-        streams.brought(event(None, "u2", "b"))
-        streams.brought(event(None, "u3", "c"))
+    watch_state = WatchState(("a", "b"))
+    async with asking(watch_state) as session:
+        watch_state.brought(event(None, "u1", "a"))
+        watch_state.brought(event(None, "u2", "b"))
+        watch_state.brought(event(None, "u3", "c"))
         await session.get(ONE)
 
-        assert streams.objects == 1
+        assert watch_state.objects == 1
