@@ -298,7 +298,7 @@ def _applied(name: str, version: str, status: Json) -> Json:
 
 def _waiting(image: str, job: str) -> Json:
     """The operator's first status of an object, as it is."""
-    told = ("JobRunning", "Waiting for the job that was asked to accept 1 image.")
+    told = ("JobRunning", "Waiting for the job that accepts 1 image.")
     return {
         "conditions": [
             _condition("Ready", "False", *told),

@@ -9,11 +9,11 @@ from image_share_operator.api.types import JobState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
-    """What the cloud says of a job.
+    """A job as the cloud reports it.
 
     Attributes:
         odd_status: the status word when it is none of `JobState`; such a job counts as running.
-        failed_rows: images that the settled job names as not done, with its words.
+        failed_rows: images that the settled job reports as failed, with its message for each.
         shared: whether the batch carried images of other resources, or may have.
     """
 
@@ -30,12 +30,11 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPeers:
-    """What is known of a failed job beyond its state.
+    """Whether a failed job carried images of other resources.
 
     Attributes:
-        shared: whether it carried images of other resources, or may have: an only suspect is not
-            guilty then.
-        named: whether it named culprits, ours or others'.
+        shared: whether it did, or may have: a single candidate need not be the failing image then.
+        named: whether the job named failing images, of this resource or of others.
     """
 
     shared: bool = True
@@ -44,23 +43,23 @@ class BatchPeers:
 
 NO_PEERS = BatchPeers(shared=False)
 UNKNOWN_PEERS = BatchPeers()
-"""As after a restart: nobody knows."""
+"""As after a restart: not known."""
 
 
 @functools.cache
 def batch_peers(*, shared: bool, named: bool) -> BatchPeers:
-    """One of the four that there are: each object keeps one for good."""
+    """One of the four values, shared by all objects that keep it."""
     return BatchPeers(shared=shared, named=named)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryGroup:
-    """Images that did not get through in a batch: they travel apart from others.
+    """Images of a failed batch: they are not mixed with others.
 
     Attributes:
-        job_id: the failed job that carried them; ``None`` when the batch was refused, and what
-            is left of it is sent alone.
-        suspect: whether each of them may be what spoiled the batch.
+        job_id: the failed job that carried them; ``None`` when the batch was refused and
+            its images are sent alone.
+        candidate: whether each of them may be the failing image.
         retry: whether it is time to try all of the batch again.
     """
 
@@ -71,10 +70,10 @@ class RetryGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureClass:
-    """What the error code of a failed job says about trying again.
+    """What the error code of a failed job means for retries.
 
     Attributes:
-        retryable: the failure may pass by itself.
+        retryable: the failure is transient.
         divisible: a smaller batch may succeed.
     """
 

@@ -122,7 +122,7 @@ class Desired:
         images: canonical lower-case UUIDs, no doubles, in the order of the spec.
         interval: between two looks at settled shares; zero turns them off.
         timeout: the longest wait for one job.
-        leaving: whether the resource is being deleted and its shares are rejected first.
+        being_deleted: whether the resource is being deleted and its shares are rejected first.
     """
 
     generation: int
@@ -136,7 +136,7 @@ class Desired:
     interval: timedelta = DEFAULT_INTERVAL
     suspend: bool = False
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
-    leaving: bool = False
+    being_deleted: bool = False
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any], generation: int) -> Self:

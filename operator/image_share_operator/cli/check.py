@@ -183,7 +183,7 @@ def _judged(
     """What the plan says of a resource that nobody has looked at yet."""
     observation = Observation(status=Status(), members=members, batch_limit=settings.batch_images)
     policy = Policy(batch_images=settings.batch_images)
-    verdicts = planner.judge(desired, observation, now(), policy)
+    verdicts = planner.image_verdicts(desired, observation, now(), policy)
     step = planner.next_step(desired, observation, now(), policy)
     missing = any(verdict.state is ImageState.NOT_SHARED for verdict in verdicts)
     code = Exit.NOT_FINE if missing else Exit.FINE

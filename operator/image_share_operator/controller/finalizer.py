@@ -74,9 +74,9 @@ def helpless(entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
     return entry.known.secret_version == ""  # there was no Secret
 
 
-def leaving(desired: Desired) -> Desired:
+def while_deleting(desired: Desired) -> Desired:
     """What a resource that is being deleted asks for: everything rejected, then it may go."""
-    return replace(desired, decision=Decision.REJECT, vault_id=None, leaving=True)
+    return replace(desired, decision=Decision.REJECT, vault_id=None, being_deleted=True)
 
 
 class NamespaceReader(Protocol):

@@ -134,7 +134,7 @@ class PassResultBuilder:
             batch_peers=observation.batch_peers,
             began_at=began(self.entry, now),
         )
-        failed = messages.failed_pass(error)
+        failed = messages.reconcile_failed(error)
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, runtime.errors, observation.jitter)
             hiccup = runtime.errors < QUIET_FAILURES and delay < QUIET_WAIT

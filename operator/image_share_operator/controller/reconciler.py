@@ -137,7 +137,9 @@ class Reconciler:
             return await self.status_writer.conclude(
                 entry, None, pass_result.of_invalid_spec(entry, desired)
             )
-        return await self._pass(entry, finalizer.leaving(desired) if entry.deleting else desired)
+        return await self._pass(
+            entry, finalizer.while_deleting(desired) if entry.deleting else desired
+        )
 
     async def _pass(self, entry: CachedObject, desired: Desired) -> timedelta | None:
         due = await self.due.after(entry, desired)
@@ -148,7 +150,7 @@ class Reconciler:
             return NOW  # it changed while its Secret was read
         entry = current
         done = await self._execute_plan(entry, desired)
-        if desired.leaving and (done.finished or await self._hopeless(entry, desired, done)):
+        if desired.being_deleted and (done.finished or await self._hopeless(entry, desired, done)):
             return await self._release(entry)
         return await self.status_writer.conclude(entry, desired, done)
 

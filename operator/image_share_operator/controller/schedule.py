@@ -82,7 +82,7 @@ class Schedule:
             return now + self.policy.secret_poll * jitter
         if not desired.interval:
             return None
-        return now + requeue.next_round(now, desired.interval, desired.project_id, jitter)
+        return now + requeue.next_drift_check(now, desired.interval, desired.project_id, jitter)
 
     async def _secret_version(self, entry: CachedObject, desired: Desired) -> str:
         try:

@@ -102,7 +102,7 @@ class StatusWriter:
             return None
         now = self.now()
         new = self._rendered(entry, desired, done, now)
-        worth = conditions.says_something_new(new, current.written, now)
+        worth = conditions.is_worth_a_write(new, current.written, now)
         self._count(entry, new, done, now)
         self.store.remember(entry, known=new, runtime=done.runtime, unsaved=worth)
         for event in done.events:
@@ -126,9 +126,11 @@ class StatusWriter:
         """The status after the pass; conditions stay as they are when it has nothing to say."""
         new = done.known
         if done.ready_summary is not None:
-            leaving = desired is not None and desired.leaving
+            summary = done.ready_summary
+            if desired is not None and desired.being_deleted:
+                summary = messages.while_deleting(summary, entry.key)
             new = conditions.render(
-                messages.leaving(done.ready_summary) if leaving else done.ready_summary,
+                summary,
                 old=entry.known,
                 job=new.job,
                 images=new.images,

@@ -16,8 +16,8 @@ from image_share_operator.api.types import (
 from image_share_operator.planning.model import Progress, ReadySummary
 
 PROGRESS_AFTER = timedelta(seconds=10)
-"""Below this age of a job its way from INIT to RUNNING is not worth a write: most jobs are
-done before a person has looked (documented samples take 0.6-2.5 s)."""
+"""Younger jobs are not worth a status write for INIT -> RUNNING: most settle earlier (documented
+samples take 0.6-2.5 s)."""
 
 
 def render(  # noqa: PLR0913 - the parts of one status
@@ -30,7 +30,7 @@ def render(  # noqa: PLR0913 - the parts of one status
     generation: int,
     now: datetime,
 ) -> Status:
-    """Say it in the words of the contract.
+    """Build the status with its conditions.
 
     Args:
         desired: ``None`` when the spec can't be read; the summary is then left out.
@@ -57,14 +57,14 @@ def merge(old: Condition | None, new: Condition) -> Condition:
 
 
 def as_written(status: Status) -> Status:
-    """The status as it would be read back: one thing is not in the JSON."""
+    """The status as it is read back: ``odd_status`` is not in the JSON."""
     if status.job is None or status.job.odd_status is None:
         return status
     return replace(status, job=replace(status.job, odd_status=None))
 
 
-def says_something_new(new: Status, written: Status, now: datetime) -> bool:
-    """Whether ``new`` is worth a write: not for the first steps of a young job."""
+def is_worth_a_write(new: Status, written: Status, now: datetime) -> bool:
+    """Whether ``new`` is worth a status write: not for the first states of a young job."""
     new = as_written(new)
     if new == written:
         return False

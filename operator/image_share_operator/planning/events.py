@@ -1,4 +1,4 @@
-"""What is told as a Kubernetes Event, on change only. No I/O."""
+"""Which Kubernetes Events a change is worth. No I/O."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +8,7 @@ from image_share_operator.api.types import ConditionType, Job, Key, Status
 
 
 class EventType(StrEnum):
-    """The two types that Kubernetes knows."""
+    """The two types of Kubernetes Events."""
 
     NORMAL = "Normal"
     WARNING = "Warning"
@@ -19,7 +19,7 @@ class Event:
     """One Event about one object.
 
     Attributes:
-        generation: of the spec that it is about.
+        generation: the generation of the spec that the Event reports on.
     """
 
     key: Key
@@ -49,7 +49,7 @@ _BAD = frozenset(
 
 
 def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, ...]:
-    """The Events that the way from one written status to the next is worth."""
+    """The Events for a change from one written status to the next; zero or one."""
     ready = new.condition(ConditionType.READY)
     before = old.condition(ConditionType.READY)
     if ready is None or (before is not None and before.reason is ready.reason):
@@ -73,7 +73,7 @@ def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, .
 
 
 def submitted(key: Key, uid: str, job: Job, images: int) -> Event:
-    """A batch went out."""
+    """A batch was sent."""
     note = f"Sent {images} image{'s' if images != 1 else ''}: {job.decision}, job {job.id}."
     return Event(
         key=key,
@@ -87,10 +87,10 @@ def submitted(key: Key, uid: str, job: Job, images: int) -> Event:
 
 
 def drifted(key: Key, uid: str, generation: int, images: tuple[str, ...]) -> Event:
-    """Someone changed a membership that was as the spec wants it."""
+    """Another client changed a membership that was as the spec wants it."""
     first, *rest = images
     more = f" and {len(rest)} more" if rest else ""
-    note = f"Membership of image {first}{more} was changed by someone else; sent again."
+    note = f"Another client changed the membership of image {first}{more}; sent again."
     return Event(
         key=key,
         uid=uid,

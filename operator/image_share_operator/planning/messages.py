@@ -1,7 +1,7 @@
-"""What to say of a resource, and when to look again: one function per situation.
+"""What the conditions report and when to requeue: one function per situation.
 
-The rows of the table in `docs/spec.md`, "Conditions". No I/O, no clock, no log. Messages are the
-same as long as the situation is: a message that changes is a status write.
+The rows of the table in `docs/spec.md`, "Conditions". No I/O, no clock, no log. A message stays the
+same while the situation does: each change of a message is a status write.
 """
 
 from dataclasses import replace
@@ -18,6 +18,7 @@ from image_share_operator.api.types import (
     Desired,
     ImageStatus,
     Job,
+    Key,
     Membership,
     Status,
 )
@@ -33,17 +34,19 @@ from image_share_operator.planning.model import (
 )
 from image_share_operator.planning.requeue import Policy
 
+RETRIES = "The operator retries automatically."
+
 
 def suspended(desired: Desired, observation: Observation) -> Report:
-    """Keep the last known value; True only if it is known of what this spec asks for."""
-    said = observation.status.condition(ConditionType.READY)
+    """Keep the last known value; True only where all images are known to be as wanted."""
+    before = observation.status.condition(ConditionType.READY)
     if _all_known(desired, observation):
-        ready, reason = "True", _answered(desired.decision)
-    elif said is not None and said.status == "False":
-        ready, reason = "False", said.reason
+        ready, reason = "True", _reason_of(desired.decision)
+    elif before is not None and before.status == "False":
+        ready, reason = "False", before.reason
     else:
         ready, reason = "Unknown", Reason.PROGRESSING
-    message = "Suspended: nothing is sent to the cloud while spec.suspend is true."
+    message = "Suspended: the operator sends nothing to the cloud while spec.suspend is true."
     ready_summary = ReadySummary(
         ready=ready, reason=reason, message=message, progress=Progress.SETTLED
     )
@@ -51,7 +54,7 @@ def suspended(desired: Desired, observation: Observation) -> Report:
 
 
 def _all_known(desired: Desired, observation: Observation) -> bool:
-    """Whether all images are known to be as wanted, and no job is about to change that."""
+    """Whether all images are known to be as wanted and no job may change that."""
     known = {row.id: row for row in observation.status.images}
     job, batch = observation.job, observation.status.unanswered
     if batch is not None and batch.decision is not desired.decision:
@@ -65,18 +68,17 @@ def _all_known(desired: Desired, observation: Observation) -> bool:
 
 
 def submitted(desired: Desired, images: int) -> ReadySummary:
-    """Say that a job is under way."""
-    what = "accept" if desired.decision is Decision.ACCEPT else "reject"
+    """Report that a job is running."""
     return ReadySummary(
         ready="False",
         reason=Reason.JOB_RUNNING,
-        message=f"Waiting for the job that was asked to {what} {_count(images)}.",
+        message=f"Waiting for the job that {desired.decision.lower()}s {_count(images)}.",
         progress=Progress.RECONCILING,
     )
 
 
-def running(desired: Desired, job: Job, observation: Observation, now: datetime) -> Report:
-    """Say that the job has not settled, and when to ask again."""
+def job_running(desired: Desired, job: Job, observation: Observation, now: datetime) -> Report:
+    """Report that the job has not settled, and when to poll it again."""
     carried = sum(row.job_id == job.id for row in observation.status.images)
     return Report(
         ready_summary=submitted(desired, carried),
@@ -84,8 +86,8 @@ def running(desired: Desired, job: Job, observation: Observation, now: datetime)
     )
 
 
-def overdue(desired: Desired, job: Job, observation: Observation, policy: Policy) -> Report:
-    """Report a job past its timeout; the members may tell better news than the job."""
+def job_timeout(desired: Desired, job: Job, observation: Observation, policy: Policy) -> Report:
+    """Report a job past its timeout, or Ready where the memberships are as wanted."""
     images = tuple(
         _row(image, (observation.members or {})[image], observation.status, message=None)
         for image in desired.images
@@ -95,12 +97,12 @@ def overdue(desired: Desired, job: Job, observation: Observation, policy: Policy
             ready_summary=_done(desired),
             requeue_after=policy.overdue_poll,
             images=images,
-            finished=desired.leaving,
+            finished=desired.being_deleted,
         )
     message = (
         f"Job {job.id} is still {job.odd_status or job.state} after spec.timeout of "
-        f"{_words(desired.timeout)}: raise the timeout, change the spec to send a new job, or "
-        "ask the cloud's support about this one."
+        f"{_duration(desired.timeout)}. Increase spec.timeout, change the spec to send a new job, "
+        "or ask the support of the cloud about this job."
     )
     ready_summary = ReadySummary(
         ready="False", reason=Reason.JOB_TIMEOUT, message=message, progress=Progress.STALLED
@@ -109,20 +111,20 @@ def overdue(desired: Desired, job: Job, observation: Observation, policy: Policy
 
 
 def _as_wanted(membership: Membership, desired: Desired) -> bool:
-    """Whether this is what the spec asks for; a resource that goes leaves no share unanswered."""
-    if desired.leaving and membership is Membership.NOT_SHARED:
+    """Whether the spec is fulfilled; without a share, a deleted resource has nothing to reject."""
+    if desired.being_deleted and membership is Membership.NOT_SHARED:
         return True
     return membership is desired.decision.wanted
 
 
-def judged(
+def from_verdicts(
     desired: Desired,
     observation: Observation,
     verdicts: tuple[Verdict, ...],
     now: datetime,
     policy: Policy,
 ) -> Report:
-    """Fold the verdicts of all images into one report; there is nothing to send."""
+    """Fold the states of all images into one report; there is nothing to send."""
     images = rows(verdicts, observation.status)
     found = {v.state for v in verdicts}
     if ImageState.SETTLING in found:
@@ -152,27 +154,27 @@ def judged(
         return Report(
             ready_summary=_not_shared(desired, verdicts), requeue_after=share_again, images=images
         )
-    drift_look = (
-        requeue.next_round(now, desired.interval, desired.project_id, observation.jitter)
+    drift_check = (
+        requeue.next_drift_check(now, desired.interval, desired.project_id, observation.jitter)
         if desired.interval
         else None
     )
     return Report(
         ready_summary=_done(desired),
-        requeue_after=drift_look,
+        requeue_after=drift_check,
         images=images,
-        finished=desired.leaving,
+        finished=desired.being_deleted,
     )
 
 
 def outcome_unknown(decision: Decision) -> ReadySummary:
-    """Say that a batch was sent, and that nobody knows whether it was taken."""
+    """Report that a batch was sent and its outcome is unknown."""
     return ReadySummary(
         ready="False",
         reason=Reason.JOB_RUNNING,
         message=(
-            f"A batch was sent to {decision.lower()} images, and its answer was lost: looking "
-            "whether it was done before anything else is sent, for a minute at most."
+            f"No response to a batch that {decision.lower()}s images: its outcome is unknown. The "
+            "operator checks the memberships for up to a minute before it sends anything else."
         ),
         progress=Progress.RECONCILING,
     )
@@ -181,23 +183,23 @@ def outcome_unknown(decision: Decision) -> ReadySummary:
 def _in_doubt(
     desired: Desired, observation: Observation, images: tuple[ImageStatus, ...], now: datetime
 ) -> Report:
-    """Look again; the words stay those in which the trouble was told."""
-    batch, said = observation.status.unanswered, observation.status.condition(ConditionType.READY)
+    """Check again; a message that named the cause of the lost response stays."""
+    batch, before = observation.status.unanswered, observation.status.condition(ConditionType.READY)
     ready_summary = outcome_unknown(batch.decision if batch else desired.decision)
     if (
-        said is not None
-        and said.observed_generation == desired.generation
-        and said.reason is Reason.CLOUD_UNAVAILABLE
+        before is not None
+        and before.observed_generation == desired.generation
+        and before.reason is Reason.CLOUD_UNAVAILABLE
     ):
-        ready_summary = replace(ready_summary, reason=said.reason, message=said.message)
+        ready_summary = replace(ready_summary, reason=before.reason, message=before.message)
     age = now - batch.since if batch else timedelta()
     return Report(
         ready_summary=ready_summary, requeue_after=requeue.settle_after(age), images=images
     )
 
 
-def failed_pass(error: OperatorError) -> ReadySummary:
-    """What to say when a pass ended in an error."""
+def reconcile_failed(error: OperatorError) -> ReadySummary:
+    """Report the error that ended a reconcile."""
     if isinstance(error, TerminalError):
         return ReadySummary(
             ready="False", reason=error.reason, message=str(error), progress=Progress.STALLED
@@ -206,44 +208,40 @@ def failed_pass(error: OperatorError) -> ReadySummary:
     return ReadySummary(
         ready="False",
         reason=reason,
-        message=f"{error}; tried again by itself.",
+        message=_sentence(f"{error}", RETRIES),
         progress=Progress.RECONCILING,
     )
 
 
-def leaving(ready_summary: ReadySummary) -> ReadySummary:
-    """The same, of a resource that is being deleted and rejects its shares first."""
-    held = ""
+def while_deleting(ready_summary: ReadySummary, key: Key) -> ReadySummary:
+    """The same for a resource that is being deleted and rejects its shares first."""
+    message = f"Rejecting the shares before the resource is deleted: {ready_summary.message}"
     if ready_summary.progress is not Progress.RECONCILING:
-        end = "" if ready_summary.message.endswith(".") else "."
-        way = f'kubectl annotate {PLURAL} NAME {SKIP_REJECT}="true"'
-        held = f"{end} To let it go all the same: {way}."
-    return replace(
-        ready_summary,
-        ready="False",
-        reason=Reason.REJECTING,
-        message=f"Rejecting the shares before the resource goes: {ready_summary.message}{held}",
-    )
+        command = f'kubectl annotate -n {key.namespace} {PLURAL} {key.name} {SKIP_REJECT}="true"'
+        message = _sentence(message, f"To delete it without rejecting: {command}")
+    return replace(ready_summary, ready="False", reason=Reason.REJECTING, message=message)
 
 
 def invalid_spec(error: OperatorError) -> ReadySummary:
-    """What to say of a spec that can't be served."""
+    """Report a spec that can't be served."""
     return ReadySummary(
         ready="False", reason=Reason.INVALID_REQUEST, message=str(error), progress=Progress.STALLED
     )
 
 
 def rows(verdicts: tuple[Verdict, ...], status: Status) -> tuple[ImageStatus, ...]:
-    """The rows of `status.images` for these verdicts; each keeps the job that carried it."""
+    """The rows of `status.images`, in the order of the verdicts; each keeps its job."""
     jobs = {row.id: row.job_id for row in status.images}
     return tuple(
-        ImageStatus(id=v.image, membership=v.membership, job_id=jobs.get(v.image), message=_told(v))
+        ImageStatus(
+            id=v.image, membership=v.membership, job_id=jobs.get(v.image), message=_row_message(v)
+        )
         for v in verdicts
     )
 
 
-def _told(verdict: Verdict) -> str | None:
-    """The message of a row: a suspect is not yet guilty."""
+def _row_message(verdict: Verdict) -> str | None:
+    """The message of a row; none for a candidate, which may not be the failing image."""
     return None if verdict.state is ImageState.CANDIDATE else verdict.message
 
 
@@ -256,54 +254,52 @@ def _retry_at(observation: Observation, now: datetime, policy: Policy) -> dateti
     if observation.retry_at is not None and observation.retry_at > now:
         return observation.retry_at
     jitter = _jitter(observation)
-    if _may_pass(observation) and observation.failures < backoff.MAX_QUICK_RETRIES:
+    if _is_transient(observation) and observation.failures < backoff.MAX_QUICK_RETRIES:
         return now + backoff.exponential(observation.failures + 1, jitter=jitter)
     return now + backoff.spread(policy.slow_retry, jitter)
 
 
 def _jitter(observation: Observation) -> float:
-    """The same for all whom the job carried: they come back together, and share a batch again."""
+    """The same for all images of a job: they are retried together and share a batch again."""
     job = observation.status.job
     return (
         observation.jitter if job is None or observation.refused else crc32(job.id.encode()) / 2**32
     )
 
 
-def _may_pass(observation: Observation) -> bool:
-    """Whether the failure may pass by itself; a PUT that was just refused will be again."""
+def _is_transient(observation: Observation) -> bool:
+    """Whether a retry may succeed without a change; a PUT that was just refused fails again."""
     return observation.retryable and not observation.refused
 
 
 def _waited(status: Status, now: datetime) -> timedelta:
-    """For how long the resource has been waiting for a share."""
-    said = status.condition(ConditionType.RECONCILING)
-    if said is None or said.reason is not Reason.WAITING_FOR_SHARE:
+    """How long the resource has been waiting for a share."""
+    before = status.condition(ConditionType.RECONCILING)
+    if before is None or before.reason is not Reason.WAITING_FOR_SHARE:
         return timedelta()
-    return now - said.last_transition_time
+    return now - before.last_transition_time
 
 
 def _failed(
     observation: Observation, verdicts: tuple[Verdict, ...], *, waiting: bool
 ) -> ReadySummary:
-    bad = [v for v in verdicts if v.state is ImageState.FAILED]
-    reconciling_reason = _may_pass(observation) or waiting
-    if len(bad) < len(verdicts):
+    failed = [v for v in verdicts if v.state is ImageState.FAILED]
+    retries = _is_transient(observation) or waiting
+    if len(failed) < len(verdicts):
         reason = Reason.PARTIALLY_FAILED
     else:
-        reason = Reason.CLOUD_UNAVAILABLE if _may_pass(observation) else Reason.INVALID_REQUEST
-    remedy = (
-        "tried again by itself"
-        if reconciling_reason
-        else "mend the cause, then change spec or Secret"
-    )
+        reason = Reason.CLOUD_UNAVAILABLE if _is_transient(observation) else Reason.INVALID_REQUEST
+    remedy = RETRIES if retries else "Fix the cause, then change the spec or the Secret."
+    first = failed[0]
     return ReadySummary(
         ready="False",
         reason=reason,
-        message=(
-            f"{len(bad)} of {_count(len(verdicts))} failed, first {bad[0].image}: "
-            f"{bad[0].message}; {remedy} (all in status.images)."
+        message=_sentence(
+            f"{len(failed)} of {_count(len(verdicts))} failed, first {first.image}: "
+            f"{first.message}",
+            f"{remedy} See status.images for each image.",
         ),
-        progress=Progress.RECONCILING if reconciling_reason else Progress.STALLED,
+        progress=Progress.RECONCILING if retries else Progress.STALLED,
         reconciling_reason=Reason.WAITING_FOR_SHARE if waiting else None,
     )
 
@@ -316,8 +312,9 @@ def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> ReadySummary
         ready="False",
         reason=Reason.NOT_SHARED,
         message=(
-            f"Image {absent[0]}{others} {verb} not shared with project {desired.project_id}: ask "
-            "the owner to share, or take it off spec.images; looked at again by itself."
+            f"Image {absent[0]}{others} {verb} not shared with project {desired.project_id}. Check "
+            "the image ID and the region, or ask the image owner to share it. "
+            "The operator checks again automatically."
         ),
         progress=Progress.RECONCILING,
         reconciling_reason=Reason.WAITING_FOR_SHARE,
@@ -325,7 +322,7 @@ def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> ReadySummary
 
 
 def _done(desired: Desired) -> ReadySummary:
-    reason = _answered(desired.decision)
+    reason = _reason_of(desired.decision)
     images = _count(len(desired.images))
     return ReadySummary(
         ready="True",
@@ -335,15 +332,20 @@ def _done(desired: Desired) -> ReadySummary:
     )
 
 
-def _answered(decision: Decision) -> Reason:
+def _reason_of(decision: Decision) -> Reason:
     return Reason.ACCEPTED if decision is Decision.ACCEPT else Reason.REJECTED
+
+
+def _sentence(cause: str, remedy: str) -> str:
+    """The cause, which may end without a full stop, and what follows from it."""
+    return f"{cause.rstrip('.')}. {remedy}"
 
 
 def _count(images: int) -> str:
     return "1 image" if images == 1 else f"{images} images"
 
 
-def _words(span: timedelta) -> str:
+def _duration(span: timedelta) -> str:
     """A duration as users write it: 10m, 1h30m, 45s."""
     hours, rest = divmod(int(span.total_seconds()), 3600)
     minutes, left = divmod(rest, 60)

@@ -1,4 +1,4 @@
-"""What a pass knows and what it may do next, as data. The decisions are in `planner.py`."""
+"""What a reconcile has observed and which steps there are, as data. `planner.py` decides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,25 +12,25 @@ from image_share_operator.api.types import ImageStatus, Job, Membership, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """All that a pass knows so far.
+    """All that a reconcile knows so far.
 
     Attributes:
         status: the last known status, whether written or not.
-        job_asked: whether ``status.job`` was asked of the cloud in this pass.
-        job_unknown: whether the cloud said that it does not know this job.
-        failed_rows: images that the settled job itself reported as failed, with its words.
-        company: who else the failed job may have failed for.
-        retryable: whether the failure of the job may pass by itself.
+        job_asked: whether ``status.job`` was polled in this reconcile.
+        job_unknown: whether the cloud answered that it does not know this job.
+        failed_rows: images that the settled job reported as failed, with its message for each.
+        batch_peers: whether the failed job carried images of other resources.
+        retryable: whether the failure of the job is transient.
         divisible: whether a smaller batch may succeed where the failed job did not.
-        members: fresh memberships of all images of the spec; ``None`` before they were looked at.
-        refused: images whose own PUT the cloud refused in this pass, with its words.
+        members: memberships of all images of the spec; ``None`` before they were read.
+        refused: images whose own PUT the cloud refused in this reconcile, with its message.
         settled_at: when the job was first seen settled; ``None`` when it was not, or before a
             restart.
-        retry_at: when failed images may be sent again; ``None`` when nobody decided yet.
-        failures: tries in a row that came to nothing, this pass not counted.
+        retry_at: when failed images may be sent again; ``None`` when not yet decided.
+        failures: failed reconciles in a row, this one not counted.
         batch_limit: images that the next PUT may carry.
-        typical: how long jobs of late took to settle.
-        jitter: 0-1, drawn once for the pass.
+        typical_duration: how long recent jobs took to settle.
+        jitter: 0-1, drawn once per reconcile.
     """
 
     status: Status
@@ -51,38 +51,38 @@ class Observation:
 
     @property
     def job(self) -> Job | None:
-        """The latest job, unless the cloud does not know it any more."""
+        """The latest job; ``None`` when the cloud no longer knows it."""
         return None if self.job_unknown else self.status.job
 
 
 class ImageState(Enum):
-    """Where one image stands."""
+    """The state of one image; the rules are in `planner.py`."""
 
     DONE = auto()
     """It has the wanted membership."""
     NOT_SHARED = auto()
-    """There is no share to answer (yet)."""
+    """There is no share to accept or reject."""
     TO_SUBMIT = auto()
-    """It must be sent."""
+    """It is sent with the next batch."""
     DRIFTED = auto()
-    """It was done, and someone changed it: it must be sent again."""
+    """It was done and another client changed it: it is sent again."""
     SETTLING = auto()
-    """Its job succeeded; the membership may show a little later."""
+    """Its job succeeded; the membership may follow a little later."""
     IN_DOUBT = auto()
-    """It was sent and no answer came: it may have been taken, and show a little later."""
+    """It was sent and no response came: the batch may still take effect."""
     CANDIDATE = auto()
-    """Its job failed without naming the culprit: it may be innocent."""
+    """Its job failed without naming the failing image: it may be this one."""
     FAILED = auto()
-    """It was sent and did not come true; a person or a later try must help."""
+    """It was sent without effect; a person or a later retry must help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The judgement of one image.
+    """The state of one image and why.
 
     Attributes:
-        message: why it failed or is waited for.
-        leftover_of: the failed job that carried it, when it is left over from its division.
+        message: why it failed or what it waits for.
+        failed_job_id: the failed job that carried it, when bisection of that job is not finished.
     """
 
     image: str
@@ -93,23 +93,23 @@ class Verdict:
 
 
 class Progress(Enum):
-    """What happens if nobody does anything."""
+    """What happens without a change from outside."""
 
     SETTLED = auto()
     """Nothing is left to do."""
     RECONCILING = auto()
-    """The operator goes on by itself."""
+    """The operator continues automatically."""
     STALLED = auto()
     """Someone must change the spec, the Secret or the cloud."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadySummary:
-    """What the conditions shall say.
+    """What the conditions report.
 
     Attributes:
         ready: the status of the Ready condition: True, False or Unknown.
-        moving: the reason of Reconciling where it is not ``reason``.
+        reconciling_reason: the reason of Reconciling where it is not ``reason``.
     """
 
     ready: str
@@ -121,25 +121,25 @@ class ReadySummary:
 
 @dataclass(frozen=True, slots=True)
 class PollJob:
-    """Ask the cloud for the job."""
+    """Poll the job."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class ReadMemberships:
-    """Ask the cloud for the memberships of these images."""
+    """Read the memberships of these images."""
 
     images: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
-    """Send one batch: at most `Observation.batch_limit` images of the spec.
+    """Send one batch: up to `Observation.batch_limit` images of the spec.
 
     Attributes:
         verdicts: of all images of the spec, in its order.
-        leftover: where they come from when they are left over from another batch.
+        retry_group: set for images of a failed batch, which are not mixed with others.
     """
 
     images: tuple[str, ...]
@@ -148,19 +148,19 @@ class Submit:
 
     @property
     def drifted(self) -> tuple[str, ...]:
-        """The images that someone changed behind the operator's back."""
+        """The images whose membership another client changed."""
         return tuple(v.image for v in self.verdicts if v.state is ImageState.DRIFTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Say where things stand and come back later.
+    """Report the conditions and requeue.
 
     Attributes:
-        images: the rows to report; ``None`` leaves the known ones as they are.
-        again: until the next pass; ``None`` for none without a change.
+        images: the rows to report; ``None`` keeps the known ones.
+        requeue_after: until the next reconcile; ``None`` for not before a change.
         retry_at: see `Observation.retry_at`.
-        finished: whether a resource that is being deleted may go.
+        finished: whether the finalizer may be removed from a resource that is being deleted.
     """
 
     ready_summary: ReadySummary

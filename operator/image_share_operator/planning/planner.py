@@ -1,6 +1,54 @@
-"""What to do next: from the desired state, the facts and the time to one step.
+"""From the desired state, the observation and the time to the next step.
 
-No I/O, no clock, no randomness, no log. `docs/state-machine.md` is printed from here.
+Theory of operation
+-------------------
+
+Two rules hold. All decisions are made in this package; `controller` carries out the step that
+`next_step` returns and adds the result to the `Observation`. This package does no I/O, reads no
+clock and draws no random numbers: time and jitter are arguments.
+
+One reconcile calls `next_step` until the step is a `Report`:
+
+    PollJob (if a job runs)  ->  ReadMemberships  ->  Submit (if there is something to send)
+                                                  ->  Report: conditions, rows, requeue time
+
+**States of one image.** `image_verdicts` compares the membership that the cloud returned in this
+reconcile with what is known from before. The first rule that matches decides:
+
+     1  the image is not shared               NOT_SHARED (DONE while the resource is being deleted)
+     2  a batch with unknown outcome carried  IN_DOUBT until ``InDoubtBatch.until``
+        it, and its effect is not visible
+     3  the membership is as wanted           DONE, unless an earlier order of the opposite
+                                              decision may still take effect
+     4  its PUT was refused just now          FAILED
+     5  it is new, or the opposite order of   TO_SUBMIT
+        rule 3 may still take effect
+     6  it was as wanted at the last check    DRIFTED
+     7  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
+     8  the retry time has come               TO_SUBMIT
+     9  it failed before, for this spec       FAILED
+    10  the cloud no longer knows its job     FAILED
+    11  the latest job did not carry it       TO_SUBMIT
+    12  the job succeeded, without effect     FAILED
+    13  the job failed and named the image    FAILED
+    14  the job failed and named others       TO_SUBMIT
+    15  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
+                                              when it is the only one left, or division can't help
+
+**States of one resource.** The images decide together; the first line that matches wins:
+
+    spec.suspend              Report: the last known value stays, nothing is sent
+    the job runs              Report JobRunning; after ``spec.timeout``: JobTimeout, or Ready where
+                              the memberships are as wanted
+    any SETTLING or IN_DOUBT  Report JobRunning: nothing is sent while an effect may become visible
+    any CANDIDATE             Submit half of them: bisection finds the failing image
+    any TO_SUBMIT or DRIFTED  Submit, up to ``batch_limit`` images
+    any FAILED                Report PartiallyFailed, InvalidRequest or CloudUnavailable, with the
+                              retry time: quick retries for transient errors, else a slow retry
+    any NOT_SHARED            Report NotShared: a quarter of the time waited until the next check
+    all DONE                  Report Accepted or Rejected; the next drift check by ``spec.interval``
+
+`docs/state-machine.md` is generated from this module.
 """
 
 from collections.abc import Mapping
@@ -32,7 +80,7 @@ from image_share_operator.planning.requeue import Policy
 
 
 def next_step(desired: Desired, observation: Observation, now: datetime, policy: Policy) -> Step:
-    """Say what to do next so that the memberships move towards ``desired``.
+    """Return the next step towards ``desired``.
 
     Args:
         now: aware UTC time; passed in so that tests own the clock.
@@ -44,29 +92,29 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
         if not observation.job_asked:
             return PollJob(job)
         if now < job.submitted_at + desired.timeout:
-            return messages.running(desired, job, observation, now)
+            return messages.job_running(desired, job, observation, now)
         if observation.members is None:
             return ReadMemberships(desired.images)
         if job.generation == desired.generation:
-            return messages.overdue(desired, job, observation, policy)
-        # The spec changed after the job got stuck: the job is history, the members are not.
+            return messages.job_timeout(desired, job, observation, policy)
+        # The spec changed after the job got stuck: only the memberships count.
     if observation.members is None:
         return ReadMemberships(desired.images)
-    verdicts = judge(desired, observation, now, policy)
-    return _submit(verdicts, observation, now) or messages.judged(
+    verdicts = image_verdicts(desired, observation, now, policy)
+    return _next_batch(verdicts, observation, now) or messages.from_verdicts(
         desired, observation, verdicts, now, policy
     )
 
 
-def judge(
+def image_verdicts(
     desired: Desired, observation: Observation, now: datetime, policy: Policy
 ) -> tuple[Verdict, ...]:
-    """Say where each image of the spec stands, in its order, given fresh memberships."""
-    judge_image = _ImageJudge(desired, observation, now, policy)
+    """Return the state of each image of the spec, in the order of the spec."""
+    evaluator = _ImageEvaluator(desired, observation, now, policy)
     known = {row.id: row for row in observation.status.images}
     members: Mapping[str, Membership] = observation.members or {}
     verdicts = tuple(
-        judge_image(image, members.get(image, Membership.NOT_SHARED), known.get(image))
+        evaluator.verdict(image, members.get(image, Membership.NOT_SHARED), known.get(image))
         for image in desired.images
     )
     candidates = [v for v in verdicts if v.state is ImageState.CANDIDATE]
@@ -81,42 +129,49 @@ def judge(
 def still_in_doubt(
     desired: Desired, observation: Observation, now: datetime, policy: Policy
 ) -> InDoubtBatch | None:
-    """What is left of the batch without an answer once its images were looked at."""
+    """Return the part of the batch whose outcome is still unknown; ``None`` for nothing."""
     batch = observation.status.unanswered
     if batch is None or observation.members is None:
         return batch
-    judge_image = _ImageJudge(desired, observation, now, policy)
+    evaluator = _ImageEvaluator(desired, observation, now, policy)
     known = {row.id: row for row in observation.status.images}
     left = tuple(
         image
         for image in batch.images
         if image in observation.members
-        and judge_image.still_in_doubt(batch, image, observation.members[image], known.get(image))
+        and evaluator.still_in_doubt(batch, image, observation.members[image], known.get(image))
     )
     return replace(batch, images=left) if left else None
 
 
 def _divisible(observation: Observation) -> bool:
-    """Whether it is worth to find out which image spoils it: what may pass has its time first."""
-    return observation.divisible and (not observation.retryable or _tried_enough(observation))
+    """Whether bisection is due: transient errors get their quick retries first."""
+    return observation.divisible and (
+        not observation.retryable or _quick_retries_spent(observation)
+    )
 
 
-def _tried_enough(observation: Observation) -> bool:
+def _quick_retries_spent(observation: Observation) -> bool:
     return observation.failures >= backoff.MAX_QUICK_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
-class _ImageJudge:
-    """The judgement of one image; holds what is the same for all images of a spec."""
+class _ImageEvaluator:
+    """Finds the state of one image; holds what is the same for all images of a spec."""
 
     desired: Desired
     observation: Observation
     now: datetime
     policy: Policy
 
-    def __call__(self, image: str, membership: Membership, known: ImageStatus | None) -> Verdict:
-        """Judge in this order: what the cloud shows, what was found out, what a job said."""
-        state, message = self._outcome(image, membership, known)
+    def verdict(self, image: str, membership: Membership, known: ImageStatus | None) -> Verdict:
+        """Return the state of the image, by the rules of the module's docstring.
+
+        Args:
+            membership: as the cloud returned it in this reconcile.
+            known: the row of the last status; ``None`` for an image that is new in the spec.
+        """
+        state, message = self._state(image, membership, known)
         same = self.observation.status.observed_generation == self.desired.generation
         left = known.job_id if known and same and state is ImageState.TO_SUBMIT else None
         return Verdict(
@@ -127,75 +182,78 @@ class _ImageJudge:
             failed_job_id=left,
         )
 
-    def _outcome(
+    def _state(
         self, image: str, membership: Membership, known: ImageStatus | None
     ) -> tuple[ImageState, str | None]:
-        job = self._carrier(known)
+        job = self._job_of(known)
         if membership is Membership.NOT_SHARED:
             return self._not_shared()
-        # However the image looks, after an order of the other decision only our own one is final.
-        undone = job is not None and self._undoes(job)
+        # After an order of the opposite decision, only a newer order of our own is final.
+        opposed = job is not None and self._opposes(job)
         batch = self.observation.status.unanswered
         if batch is not None and self.still_in_doubt(batch, image, membership, known):
-            if self._looked_for(batch):
+            if self._effect_awaited(batch):
                 return ImageState.IN_DOUBT, None
-            undone = True
-        if membership is self.desired.decision.wanted and not undone:
+            opposed = True
+        if membership is self.desired.decision.wanted and not opposed:
             return ImageState.DONE, None
         if image in self.observation.refused:
             return ImageState.FAILED, self.observation.refused[image]
-        if undone or known is None:
+        if opposed or known is None:
             return ImageState.TO_SUBMIT, None
-        return self._known_outcome(known, job)
+        return self._state_of_known(known, job)
 
-    def _known_outcome(self, known: ImageStatus, job: Job | None) -> tuple[ImageState, str | None]:
-        """Judge an image that is not as wanted, by what was found out about it before."""
+    def _state_of_known(self, known: ImageStatus, job: Job | None) -> tuple[ImageState, str | None]:
+        """Return the state of an image that is not as wanted and has a row in the status."""
         if known.membership is self.desired.decision.wanted:
             return ImageState.DRIFTED, None
-        if job is not None and known.message is None and self._settles(known.id, job):
+        if job is not None and known.message is None and self._awaits_membership(known.id, job):
             return ImageState.SETTLING, None  # before any retry, which would send it twice
         if self.observation.retry_at is not None and self.now >= self.observation.retry_at:
             return ImageState.TO_SUBMIT, None
         if self._failed_before(known):
             return ImageState.FAILED, known.message
-        if self._lost(known):
-            return ImageState.FAILED, f"the cloud does not know job {known.job_id} any more"
+        if self._job_lost(known):
+            return ImageState.FAILED, f"IMS no longer knows job {known.job_id}"
         if job is None:
             return ImageState.TO_SUBMIT, None
-        return self._by_job(known.id, job)
+        return self._state_by_job(known.id, job)
 
     def still_in_doubt(
         self, batch: InDoubtBatch, image: str, membership: Membership, known: ImageStatus | None
     ) -> bool:
-        """Whether the image's part in a batch without an answer is still unknown.
+        """Whether the outcome of the batch is still unknown for this image.
 
-        A batch of the other decision has come true when the membership changed to what it asks
-        for. Else it may do so at any time, until we send an order of our own.
+        A batch of the opposite decision has taken effect when the membership changed to what the
+        batch asked for. Until then it may take effect at any time, unless a newer order follows.
         """
         if image not in batch.images or membership is Membership.NOT_SHARED:
             return False
         if batch.decision is not self.desired.decision:
             before = Membership.UNKNOWN if known is None else known.membership
             return membership is before or membership is not batch.decision.wanted
-        job = self._carrier(known)
-        undone = job is not None and self._undoes(job)
-        came_true = membership is batch.decision.wanted and not undone
-        return not came_true and self._looked_for(batch)
+        job = self._job_of(known)
+        opposed = job is not None and self._opposes(job)
+        took_effect = membership is batch.decision.wanted and not opposed
+        return not took_effect and self._effect_awaited(batch)
 
-    def _looked_for(self, batch: InDoubtBatch) -> bool:
-        """Whether nothing is sent yet; a time out of all bounds is of a clock that was wrong."""
+    def _effect_awaited(self, batch: InDoubtBatch) -> bool:
+        """Whether the batch may still take effect, so that nothing is sent.
+
+        An ``until`` in the far future was written by a process whose clock was wrong.
+        """
         return timedelta() < batch.until - self.now < 2 * self.policy.lag
 
-    def _undoes(self, job: Job) -> bool:
-        """Whether what the job was told, the opposite of the spec, may still show."""
+    def _opposes(self, job: Job) -> bool:
+        """Whether a job of the opposite decision may still take effect."""
         if job.decision is self.desired.decision:
             return False
-        return not job.state.settled or self._may_show_late()
+        return not job.state.settled or self._membership_may_lag()
 
-    def _may_show_late(self) -> bool:
-        """Whether the memberships may still be those of before the job settled.
+    def _membership_may_lag(self) -> bool:
+        """Whether the memberships may still be those from before the job settled.
 
-        It had settled before a batch went out after it, whatever a new process thinks.
+        A job settled before the batch that was sent after it, also where a restart forgot when.
         """
         settled_at, batch = (
             self.observation.settled_at or self.now,
@@ -205,29 +263,29 @@ class _ImageJudge:
             settled_at = min(settled_at, batch.since)
         return self.now < settled_at + self.policy.lag
 
-    def _settles(self, image: str, job: Job) -> bool:
-        """Whether the job did what it was told, and that may still show."""
+    def _awaits_membership(self, image: str, job: Job) -> bool:
+        """Whether the job succeeded for the image and the membership may follow."""
         done = job.state is JobState.SUCCESS and image not in self.observation.failed_rows
-        return done and self._may_show_late()
+        return done and self._membership_may_lag()
 
     def _not_shared(self) -> tuple[ImageState, str | None]:
-        if self.desired.leaving:
+        if self.desired.being_deleted:
             return ImageState.DONE, None  # there is nothing left to reject
         project = self.desired.project_id
         return ImageState.NOT_SHARED, f"not shared with project {project}; its owner must share it"
 
-    def _carrier(self, known: ImageStatus | None) -> Job | None:
-        """The latest job, if it carried the image.
+    def _job_of(self, known: ImageStatus | None) -> Job | None:
+        """The latest job, if it carried the image; ``None`` otherwise.
 
-        A share that was withdrawn and came back is a new one: no job of ours carried it.
+        A share that was withdrawn and created again is a new share: no job carried it.
         """
         job = self.observation.job
         if job is None or known is None or known.membership is Membership.NOT_SHARED:
             return None
         return job if known.job_id == job.id else None
 
-    def _lost(self, known: ImageStatus) -> bool:
-        """Whether the job that carried the image for this spec vanished without doing it."""
+    def _job_lost(self, known: ImageStatus) -> bool:
+        """Whether the cloud lost the job that carried the image for this spec."""
         gone = self.observation.status.job
         return (
             self.observation.job_unknown
@@ -237,15 +295,15 @@ class _ImageJudge:
         )
 
     def _failed_before(self, known: ImageStatus) -> bool:
-        """Whether a try for this very spec is known to have failed."""
+        """Whether the status reports a failure of this image for the present spec."""
         return (
             known.message is not None
             and known.membership is not Membership.NOT_SHARED
             and self.observation.status.observed_generation == self.desired.generation
         )
 
-    def _by_job(self, image: str, job: Job) -> tuple[ImageState, str | None]:
-        """Judge an image that the latest job carried and that is not as wanted."""
+    def _state_by_job(self, image: str, job: Job) -> tuple[ImageState, str | None]:
+        """Return the state of an image that the latest job carried and that is not as wanted."""
         row = self.observation.failed_rows.get(image)
         match job.state:
             case JobState.INIT | JobState.RUNNING:
@@ -253,36 +311,37 @@ class _ImageJudge:
             case JobState.SUCCESS:
                 if row is not None:
                     return ImageState.FAILED, f"job {job.id}: {row}"
-                if self._may_show_late():
+                if self._membership_may_lag():
                     return ImageState.SETTLING, None
                 if job.generation != self.desired.generation:
                     return ImageState.TO_SUBMIT, None
-                said = "reported success, but the membership did not change"
-                return ImageState.FAILED, f"job {job.id} {said}"
+                return (
+                    ImageState.FAILED,
+                    f"job {job.id} reported success, but the membership did not change",
+                )
             case JobState.FAIL:
                 if job.generation != self.desired.generation:
                     return ImageState.TO_SUBMIT, None
-                words = " ".join(filter(None, (job.error_code, job.fail_reason, row)))
                 if row is None and self.observation.batch_peers.named:
                     return ImageState.TO_SUBMIT, None  # the job named others
-                blamed = ImageState.CANDIDATE if row is None else ImageState.FAILED
-                return blamed, f"job {job.id} failed: {words or 'no reason given'}"
+                state = ImageState.CANDIDATE if row is None else ImageState.FAILED
+                cause = " ".join(filter(None, (job.error_code, job.fail_reason, row)))
+                return state, f"job {job.id} failed: {cause or 'no reason given'}"
         assert_never(job.state)
 
 
-def _submit(
+def _next_batch(
     verdicts: tuple[Verdict, ...], observation: Observation, now: datetime
 ) -> Submit | None:
-    """Choose what the next PUT carries; ``None`` when there is nothing to send.
+    """Choose the images of the next PUT; ``None`` when there is nothing to send.
 
-    Nothing is sent while a membership may still show: the new job would take the place of the
-    one that promised it, or of the one whose failure may pass. Several suspects are halved until
-    the culprit stands alone, before anything else is sent; those of a shared batch are divided
-    where all of it is known. What is left over from a failed job is not mixed with others: it may
-    hold the next culprit.
+    Nothing is sent while a membership may still change: the new job would replace the one that
+    is waited for in the status. Candidates go first, in halves until the failing image is alone;
+    a batch that carried images of other resources is divided by the batcher, which knows all of
+    it. Images of a failed job are not mixed with others: one of them may fail the next batch too.
     """
     unsettled = (ImageState.SETTLING, ImageState.IN_DOUBT)
-    if any(v.state in unsettled for v in verdicts) or _tried_again_first(verdicts, observation):
+    if any(v.state in unsettled for v in verdicts) or _retry_comes_first(verdicts, observation):
         return None
     candidates = tuple(v.image for v in verdicts if v.state is ImageState.CANDIDATE)
     if candidates and observation.job is not None:
@@ -310,14 +369,14 @@ def _submit(
     )
 
 
-def _tried_again_first(verdicts: tuple[Verdict, ...], observation: Observation) -> bool:
-    """Whether the latest job failed in a way that may pass, and whom for nobody knows yet."""
+def _retry_comes_first(verdicts: tuple[Verdict, ...], observation: Observation) -> bool:
+    """Whether the latest job failed with a transient error and all of it is retried first."""
     job = observation.status.job
     if (
         job is None
         or not observation.retryable
         or observation.batch_peers.named
-        or _tried_enough(observation)
+        or _quick_retries_spent(observation)
     ):
         return False
     carried = {row.id for row in observation.status.images if row.job_id == job.id}

@@ -37,7 +37,7 @@ async def test_lost_answer_is_told_in_the_status() -> None:
     }
     assert drive.status["observedGeneration"] == 1
     assert drive.reason == "JobRunning"
-    assert "answer was lost" in drive.ready["message"]
+    assert "its outcome is unknown" in drive.ready["message"]
     assert "job" not in drive.status
 
 

@@ -157,9 +157,9 @@ def test_render_writes_abnormal_conditions_only_when_true(
         "something else changed",
     ],
 )
-def test_says_something_new_is_quiet_about_the_first_steps_of_a_job(
+def test_is_worth_a_write_is_quiet_about_the_first_steps_of_a_job(
     new: Status, age: int, *, expected: bool
 ) -> None:
     now = START + timedelta(seconds=age)
 
-    assert conditions.says_something_new(new, STATUS, now) is expected
+    assert conditions.is_worth_a_write(new, STATUS, now) is expected

@@ -110,7 +110,7 @@ class Case:
 
 LATE = POLICY.lag + SECOND
 CARRIED = {"settled_at": START}
-GOING = desired(decision=Decision.REJECT, leaving=True)
+GOING = desired(decision=Decision.REJECT, being_deleted=True)
 JUDGED = {
     # what the cloud shows
     "an image that is as wanted is done": Case(member=ACCEPTED, want=ImageState.DONE),
@@ -120,7 +120,9 @@ JUDGED = {
         member=REJECTED, want=ImageState.TO_SUBMIT
     ),
     "a resource that goes has nothing to reject where nothing is shared": Case(
-        member=ABSENT, asked=desired(decision=Decision.REJECT, leaving=True), want=ImageState.DONE
+        member=ABSENT,
+        asked=desired(decision=Decision.REJECT, being_deleted=True),
+        want=ImageState.DONE,
     ),
     "no share comes before a refusal": Case(
         member=ABSENT, observation={"refused": {A: "IMG.0027"}}, want=ImageState.NOT_SHARED
@@ -318,7 +320,7 @@ def given(case: Case) -> Observation:
 
 @pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED.keys())
 def test_judge_says_where_an_image_stands(case: Case) -> None:
-    (verdict,) = planner.judge(case.asked, given(case), START + case.after, POLICY)
+    (verdict,) = planner.image_verdicts(case.asked, given(case), START + case.after, POLICY)
 
     assert verdict.state is case.want
     assert verdict.membership is case.member
@@ -327,7 +329,7 @@ def test_judge_says_where_an_image_stands(case: Case) -> None:
 def test_judge_keeps_the_order_of_the_spec() -> None:
     observation = Observation(status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT})
 
-    verdicts = planner.judge(desired(C, A, B), observation, START, POLICY)
+    verdicts = planner.image_verdicts(desired(C, A, B), observation, START, POLICY)
 
     assert [v.image for v in verdicts] == [C, A, B]
     assert [v.state for v in verdicts] == [
@@ -338,7 +340,9 @@ def test_judge_keeps_the_order_of_the_spec() -> None:
 
 
 def test_judge_takes_an_image_that_nobody_looked_at_as_not_shared() -> None:
-    (verdict,) = planner.judge(desired(), Observation(status=NEVER_SEEN, members={}), START, POLICY)
+    (verdict,) = planner.image_verdicts(
+        desired(), Observation(status=NEVER_SEEN, members={}), START, POLICY
+    )
 
     assert verdict.state is ImageState.NOT_SHARED
 
@@ -357,7 +361,7 @@ def test_judge_several_images_of_a_failed_job_that_names_none(
         divisible=divisible,
     )
 
-    verdicts = planner.judge(desired(A, B), observation, START, POLICY)
+    verdicts = planner.image_verdicts(desired(A, B), observation, START, POLICY)
 
     assert [v.state for v in verdicts] == [state, state]
 
@@ -368,7 +372,7 @@ def test_judge_tells_what_a_failed_job_said() -> None:
         status=known(told, row()), members={A: PENDING}, failed_rows={A: "FAIL"}
     )
 
-    (verdict,) = planner.judge(desired(), observation, START, POLICY)
+    (verdict,) = planner.image_verdicts(desired(), observation, START, POLICY)
 
     assert verdict.message == "job j1 failed: IMG.0098 broken FAIL"
 
@@ -656,7 +660,7 @@ def test_a_batch_tells_which_of_its_images_drifted() -> None:
 
 
 def test_a_resource_that_goes_may_go_when_nothing_is_left_to_reject() -> None:
-    going = desired(A, B, decision=Decision.REJECT, leaving=True)
+    going = desired(A, B, decision=Decision.REJECT, being_deleted=True)
     observation = Observation(status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
 
     step = planner.next_step(going, observation, START, POLICY)
@@ -672,7 +676,7 @@ def test_a_resource_that_goes_needs_no_end_of_a_job_that_is_overdue(
     other: Membership, *, finished: bool
 ) -> None:
     """The memberships tell that it is done, or that it is not."""
-    going = desired(A, B, decision=Decision.REJECT, leaving=True)
+    going = desired(A, B, decision=Decision.REJECT, being_deleted=True)
     stuck = known(replace(RUNNING, decision=Decision.REJECT), row(), row(B))
     observation = Observation(status=stuck, members={A: REJECTED, B: other}, job_asked=True)
 
