@@ -172,11 +172,11 @@ class Cluster:
         """Not met here."""
         raise NotImplementedError(key)
 
-    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         """Not met here."""
         raise NotImplementedError(key, uid)
 
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         """Not met here."""
         raise NotImplementedError(key, uid)
 

@@ -225,12 +225,12 @@ class FakeKube:
         self.writes.append(json.loads(json.dumps(status)))
         return self.changed(status=self.writes[-1])
 
-    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         assert (key, uid) == (KEY, self.body["metadata"]["uid"])
         self.body["metadata"]["finalizers"] = [FINALIZER]
         return self.changed()
 
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         assert (key, uid) == (KEY, self.body["metadata"]["uid"])
         self.body["metadata"].pop("finalizers", None)
         self.released = True

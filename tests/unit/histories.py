@@ -339,12 +339,12 @@ class ShakyKube(FakeKube):
             raise ObjectGoneError("no such object")
         return await super().read(key)
 
-    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         self.await_point()
         self._find(key, uid)
         return self.changed(metadata={"finalizers": [FINALIZER]})
 
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         self.await_point()
         self._find(key, uid)
         self.on_release()

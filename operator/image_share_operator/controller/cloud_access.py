@@ -1,4 +1,4 @@
-"""The cloud for one pass: opened when a step needs it, with the object's own credentials."""
+"""The session of one reconcile: opened when a step needs it, with the object's credentials."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,19 +11,19 @@ from image_share_operator.controller.plan_executor import Session
 
 
 class Cloud(Protocol):
-    """The cloud, as far as this room needs it."""
+    """The calls to the cloud package that this module needs."""
 
     def session(self, identity: Identity) -> Session:
-        """The cloud as this identity sees it."""
+        """Return the session of this identity."""
         ...
 
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
-        """Take note of what an earlier process found out about these credentials."""
+        """Record a refused login of these credentials from an earlier process."""
         ...
 
 
 class CredentialSource(Protocol):
-    """Secrets, as far as this room needs them."""
+    """Where credentials come from."""
 
     async def get(self, namespace: str, name: str) -> LoadedCredentials:
         """Return the credentials of a Secret."""
@@ -32,7 +32,7 @@ class CredentialSource(Protocol):
 
 @dataclass(slots=True)
 class CloudAccess:
-    """What one pass may reach.
+    """Opens the session of one reconcile.
 
     Attributes:
         version: of the Secret that was read; ``None`` before it was.
@@ -47,7 +47,7 @@ class CloudAccess:
     _tenant: Session | None = None
 
     async def session(self) -> Session:
-        """The cloud, with the credentials of the object's own namespace."""
+        """Return the session with the credentials of the object's own namespace."""
         if self._tenant is None:
             held = await self.credentials.get(self.key.namespace, self.desired.secret_name)
             self.version = held.version

@@ -13,11 +13,11 @@ from image_share_operator.api.reasons import Reason
 from image_share_operator.api.secret import Secret
 
 NEGATIVE_TTL = timedelta(seconds=5)
-"""How long a Secret that is missing or unusable stays so without another look."""
+"""How long a missing or unusable Secret is cached as such."""
 
 
-UNANSWERED_TTL = timedelta(seconds=1)
-"""How long all who want a Secret share the news that the API server did not give it."""
+FAILED_READ_TTL = timedelta(seconds=1)
+"""How long a failed read is cached, so that all waiters share it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class LoadedCredentials:
 
 
 class SecretReader(Protocol):
-    """Kubernetes, as far as this room needs it."""
+    """The calls to Kubernetes that this module needs."""
 
     async def read_secret(self, namespace: str, name: str) -> Secret | None:
         """Return the Secret, or ``None`` when there is none."""
@@ -51,7 +51,7 @@ class UnusableSecretError(TerminalError):
 
 @dataclass(slots=True)
 class _CacheSlot:
-    """What is known of one Secret; the lock makes all who wait share one read."""
+    """The cached state of one Secret; the lock makes all waiters share one read."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     until: datetime | None = None
@@ -59,7 +59,7 @@ class _CacheSlot:
 
 
 class CredentialStore:
-    """Credentials by Secret, read again after a while so that a rotation is noticed."""
+    """Credentials by Secret; a cached value is used up to ``ttl``."""
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class CredentialStore:
         self._slots: dict[tuple[str, str], _CacheSlot] = {}
 
     async def get(self, namespace: str, name: str) -> LoadedCredentials:
-        """Return the credentials of the Secret, at most ``ttl`` old.
+        """Return the credentials of the Secret, up to ``ttl`` old.
 
         Raises:
             UnusableSecretError: there is no such Secret, or a key is missing.
             KubeError: the Secret could not be read.
         """
         if len(self._slots) >= self._most:
-            self._slots.clear()  # cheaper than order: each costs one read again
+            self._slots.clear()  # simpler than an order; costs one more read for each Secret
         slot = self._slots.setdefault((namespace, name), _CacheSlot())
         async with slot.lock:
             if slot.held is None or slot.until is None or self._now() >= slot.until:
@@ -96,12 +96,12 @@ class CredentialStore:
     def _good_for(
         self, found: LoadedCredentials | UnusableSecretError | KubeRetryableError
     ) -> timedelta:
-        """How long nobody looks again; all who ask meanwhile get the same answer."""
+        """How long the result of a read is cached."""
         if isinstance(found, LoadedCredentials):
             return self._ttl
         if isinstance(found, UnusableSecretError):
             return min(NEGATIVE_TTL, self._ttl)
-        return found.retry_after or UNANSWERED_TTL
+        return found.retry_after or FAILED_READ_TTL
 
     async def _read(
         self, namespace: str, name: str
@@ -112,8 +112,8 @@ class CredentialStore:
             return exc
         if found is None:
             message = (
-                f"Secret {name} not found in namespace {namespace}: create it, or correct "
-                "spec.credentialsSecretRef.name"
+                f"Secret {name} not found in namespace {namespace}. Create it, or correct "
+                "spec.credentialsSecretRef.name."
             )
             return UnusableSecretError(message, reason=Reason.SECRET_NOT_FOUND, version="")
         try:

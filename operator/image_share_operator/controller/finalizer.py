@@ -1,7 +1,7 @@
 """When a resource keeps our finalizer and when the finalizer is removed.
 
-The decisions are pure. `Orphans` reads the namespace: it finds resources whose deletion can never
-finish, because their namespace is being deleted and their Secret is deleted already.
+The decisions are pure. `StuckDeletions` reads the namespace: it finds resources whose deletion can
+never finish, because their namespace is being deleted and their Secret is deleted already.
 """
 
 import asyncio
@@ -22,50 +22,48 @@ from image_share_operator.controller.object_store import CachedObject
 log = logging.getLogger(__name__)
 
 MOST = 1_000
-"""Namespaces that are remembered."""
+"""Namespaces whose state is cached."""
 
 
 class FinalizerAction(Enum):
-    """What to do about the finalizer before anything else."""
+    """What to do with the finalizer before anything else."""
 
     NOTHING = auto()
-    """It is as it should be: go on."""
-    PUT_ON = auto()
-    """The shares are to be rejected at the end: hold the resource before they are accepted."""
-    TAKE_OFF = auto()
-    """Nothing is to be done at the end (any more)."""
-    GONE = auto()
-    """The resource goes, and not by us."""
+    """The finalizer is as it should be."""
+    ADD = auto()
+    """The shares are rejected at deletion: add it before they are accepted."""
+    REMOVE = auto()
+    """Nothing is left to do at deletion."""
+    DELETED = auto()
+    """The resource is being deleted and does not have our finalizer."""
 
 
-def hold(entry: CachedObject, desired: Desired | InvalidSpecError) -> FinalizerAction:
-    """Compare the finalizer with what the spec asks for.
+def action(entry: CachedObject, desired: Desired | InvalidSpecError) -> FinalizerAction:
+    """Compare the finalizer with what the spec needs.
 
-    A spec that can't be served changes nothing: it may be corrected, and the skip annotation
-    always helps.
+    A spec that can't be served changes nothing: users can correct it or set the skip-reject
+    annotation.
     """
     rejects = (
-        entry.held
+        entry.has_finalizer
         if isinstance(desired, InvalidSpecError)
         else desired.deletion_policy is DeletionPolicy.REJECT
     )
     if entry.deleting:
-        if not entry.held:
-            return FinalizerAction.GONE
+        if not entry.has_finalizer:
+            return FinalizerAction.DELETED
         return (
-            FinalizerAction.NOTHING
-            if rejects and not entry.skip_reject
-            else FinalizerAction.TAKE_OFF
+            FinalizerAction.NOTHING if rejects and not entry.skip_reject else FinalizerAction.REMOVE
         )
-    if rejects == entry.held:
+    if rejects == entry.has_finalizer:
         return FinalizerAction.NOTHING
-    return FinalizerAction.PUT_ON if rejects else FinalizerAction.TAKE_OFF
+    return FinalizerAction.ADD if rejects else FinalizerAction.REMOVE
 
 
-def helpless(entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
-    """Whether it is held, and nothing is done to reject its shares as things are.
+def may_be_stuck(entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
+    """Whether the deletion waits for a person, as for a Secret or a valid spec.
 
-    Each may go on when a person helps; in a namespace that goes, nobody will.
+    In a namespace that is being deleted, no one can create them any more.
     """
     if not entry.deleting:
         return False
@@ -75,12 +73,12 @@ def helpless(entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
 
 
 def while_deleting(desired: Desired) -> Desired:
-    """What a resource that is being deleted asks for: everything rejected, then it may go."""
+    """The desired state of a resource that is being deleted: all its shares are rejected."""
     return replace(desired, decision=Decision.REJECT, vault_id=None, being_deleted=True)
 
 
 class NamespaceReader(Protocol):
-    """Kubernetes, as far as this room needs it."""
+    """The calls to Kubernetes that this module needs."""
 
     async def namespace_terminating(self, namespace: str) -> bool:
         """Whether the whole namespace is being deleted. Raises `KubeError`."""
@@ -89,19 +87,20 @@ class NamespaceReader(Protocol):
 
 @dataclass(slots=True)
 class _NamespaceSlot:
-    """What is known of one namespace; the lock makes all who wait share one look."""
+    """The state of one namespace; the lock makes all waiters share one read."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     until: datetime | None = None
-    goes: bool = False
+    terminating: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class StuckDeletions:
-    """Looks at a namespace at most once each ``ttl``, for all resources in it.
+    """Finds resources whose deletion can never finish.
 
     Attributes:
-        ttl: also how often a resource should be looked at that may become one.
+        ttl: how long the state of a namespace is cached, for all resources in it; also how often
+            a resource is checked that may become stuck.
     """
 
     namespaces: NamespaceReader
@@ -111,36 +110,37 @@ class StuckDeletions:
     _slots: dict[str, _NamespaceSlot] = field(default_factory=dict[str, _NamespaceSlot])
 
     async def includes(self, entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
-        """Whether nobody can ever finish the deletion of ``entry``; then it is logged.
+        """Whether the deletion of ``entry`` can never finish; then it is logged.
 
         Raises:
-            KubeError: the API server did not say.
+            KubeError: the namespace could not be read.
         """
-        if not await self._goes(entry.key.namespace):
+        if not await self._is_terminating(entry.key.namespace):
             return False
         if not isinstance(desired, InvalidSpecError) and await self._has_secret(entry, desired):
             return False
         why = (
-            "its spec can't be served"
+            "its spec is not valid"
             if isinstance(desired, InvalidSpecError)
-            else "the Secret went first"
+            else "the Secret was deleted first"
         )
         log.warning(
-            "%s: let go without rejecting its shares: its namespace is being deleted, and %s",
+            "%s: removed the finalizer without rejecting the shares: the namespace is being "
+            "deleted and %s",
             entry.key,
             why,
         )
         return True
 
-    async def _goes(self, namespace: str) -> bool:
+    async def _is_terminating(self, namespace: str) -> bool:
         if len(self._slots) >= MOST:
-            self._slots.clear()  # cheaper than order: each costs one look again
+            self._slots.clear()  # simpler than an order; costs one more read for each namespace
         slot = self._slots.setdefault(namespace, _NamespaceSlot())
         async with slot.lock:
             if slot.until is None or self.now() >= slot.until:
-                slot.goes = await self.namespaces.namespace_terminating(namespace)
+                slot.terminating = await self.namespaces.namespace_terminating(namespace)
                 slot.until = self.now() + self.ttl
-        return slot.goes
+        return slot.terminating
 
     async def _has_secret(self, entry: CachedObject, desired: Desired) -> bool:
         try:

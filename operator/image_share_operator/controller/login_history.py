@@ -1,7 +1,6 @@
-"""What earlier processes found out about Secrets, read from the statuses that they left behind.
+"""Logins that earlier processes saw refused, read from the statuses that they wrote.
 
-A process that starts knows of no refused login, and so would try again what was refused. No I/O,
-no clock.
+Without it, each restart would try the refused credentials again. No I/O, no clock.
 """
 
 from collections import defaultdict
@@ -14,14 +13,14 @@ ABOUT_LOGINS = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 
 
 class LoginHistory:
-    """By Secret, version and IAM: the projects that it was refused for."""
+    """Refused logins by Secret, version and IAM endpoint, with the projects."""
 
     def __init__(self) -> None:
         self._refused = defaultdict[tuple[str, ...], dict[str, Reason]](dict)
         self._ready = defaultdict[tuple[str, str], set[str]](set)
 
     def note(self, namespace: str, desired: Desired, status: Status) -> None:
-        """Take in the status that an object had when it was first seen."""
+        """Record the status that an object had when it was first seen."""
         ready = status.condition(ConditionType.READY)
         if ready is None or ready.observed_generation != desired.generation:
             return
@@ -32,10 +31,10 @@ class LoginHistory:
             self._refused[key][desired.project_id] = ready.reason
 
     def of(self, namespace: str, desired: Desired, version: str) -> RefusedLogin | None:
-        """What is to be feared of this version of the object's Secret; ``None`` for nothing.
+        """Return the refused login to expect with this version of the Secret; ``None`` for none.
 
-        Of a Secret that others were Ready with, one more login is risked: the refused projects
-        may be wrong ones, which some clouds answer as they answer wrong passwords.
+        When other resources are Ready with the Secret, one more login is tried: the refused
+        projects may be wrong, which some clouds report in the same way as a wrong password.
         """
         refused = self._refused.get(_key(namespace, desired, version))
         if refused is None:

@@ -1,4 +1,4 @@
-"""The latest known object per key, and what the process remembers about it. No I/O."""
+"""The latest known version of each object, and what this process knows about it. No I/O."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,20 +24,20 @@ from image_share_operator.planning import conditions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeState:
-    """What is good to know and may be lost: everything that must survive is in the status.
+    """What a process may lose in a restart; everything that must survive is in the status.
 
     Attributes:
-        generation: of the spec that the last pass worked for; -1 before the first pass.
-        look_at: nothing is asked of the cloud before; ``None`` for not without a change.
-        secret_version: of the Secret that the last pass used, where only a change of it (or of
-            the spec) helps; ``None`` where it does not matter.
+        generation: the spec of the last reconcile; -1 before the first one.
+        next_check_at: no request is sent to the cloud before; ``None`` for not before a change.
+        secret_version: the Secret of the last reconcile, where only a change of it (or of the
+            spec) helps; ``None`` where it does not matter.
         retry_at: when failed images may be sent again.
         settled_at: when the latest job was first seen settled.
-        failed_rows: images that this job named as failed, with its words.
-        company: who else this job may have failed for.
+        failed_rows: images that this job reported as failed, with its message for each.
+        batch_peers: whether this job carried images of other resources.
         began_at: when its spec was first seen, or Ready was lost; ``None`` while it is Ready.
-        errors: passes in a row that ended in an error.
-        tries: jobs in a row that failed although they might have worked.
+        errors: reconciles in a row that ended in an error.
+        tries: retried jobs in a row that failed.
     """
 
     generation: int = -1
@@ -54,21 +54,21 @@ class RuntimeState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedObject:
-    """One object.
+    """One object as it was last seen, with its runtime state.
 
     Attributes:
         version: its resourceVersion, as a number; newer is greater.
         desired: its spec, or why it can't be served.
-        known: the status as this process knows it; ahead of ``written`` until it is saved.
+        known: the status as this process knows it; newer than ``written`` until it is saved.
         written: the status as the API server has it.
-        unsaved: whether the last try to save ``known`` failed.
-        overwritten: whether someone else wrote the status since.
-        mended_at: when that was last put right.
+        unsaved: whether the last write of ``known`` failed.
+        overwritten: whether another client wrote the status since.
+        restored_at: when the status was last restored.
         seen_at: when this spec was first seen.
-        deleting: whether it goes as soon as nothing holds it.
-        held: whether our finalizer holds it.
-        skip_reject: whether it may go although its shares could not be rejected.
-        reconcile_at: the value of the annotation that asks for a pass.
+        deleting: whether it has a deletion timestamp.
+        has_finalizer: whether it has our finalizer.
+        skip_reject: whether the annotation allows the deletion without rejecting the shares.
+        reconcile_at: the value of the annotation that requests a reconcile.
     """
 
     key: Key
@@ -79,7 +79,7 @@ class CachedObject:
     known: Status
     written: Status
     deleting: bool = False
-    held: bool = False
+    has_finalizer: bool = False
     skip_reject: bool = False
     reconcile_at: str | None = None
     unsaved: bool = False
@@ -100,12 +100,12 @@ class CachedObject:
 
     @property
     def asks(self) -> tuple[object, ...]:
-        """What users can change that matters here; another object of the same name asks anew."""
+        """What users can change and a reconcile depends on, with the uid."""
         return self.uid, self.generation, self.deleting, self.skip_reject, self.reconcile_at
 
     @property
     def is_answered(self) -> bool:
-        """Whether ``known`` speaks about what users ask for now."""
+        """Whether ``known`` reports on what users request now."""
         return (
             self.known.observed_generation == self.generation
             and self.reconcile_at in (None, self.known.handled_reconcile_at)
@@ -114,15 +114,15 @@ class CachedObject:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is to be done but to look again one day."""
+        """Whether nothing is left but the next drift check."""
         return self.is_ready and self.is_answered and not self.deleting
 
 
 class ObjectStore:
-    """All objects that the watch has shown and not taken away.
+    """All objects that the watch reported and that are not deleted.
 
     Attributes:
-        doubts: what the statuses told that they had when they were first seen.
+        login_history: refused logins, from the statuses as they were first seen.
     """
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -137,28 +137,28 @@ class ObjectStore:
         return iter(tuple(self._entries.values()))
 
     def get(self, key: Key) -> CachedObject | None:
-        """The object, or ``None`` when it is gone."""
+        """The object; ``None`` when there is none."""
         return self._entries.get(key)
 
     def observe(self, body: Mapping[str, Any]) -> Key | None:
-        """Take in an object as the API server showed it.
+        """Store an object as the API server returned it.
 
         Returns:
-            The key when the object needs a pass; ``None`` for what is already known, such as the
-            echo of an own status write, and for an object that had the name before.
+            The key when the object needs a reconcile; ``None`` for what is already known, such as
+            an own status update, and for an older object of the same name.
         """
         metadata: Mapping[str, Any] = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         if self._is_old(key, int(metadata["resourceVersion"])):
-            return None  # two of three events are echoes: they are not worth reading
+            return None  # two of three events are own status updates: not worth parsing
         return self.admit(self.read(body))
 
     def read(self, body: Mapping[str, Any]) -> CachedObject:
-        """Read an object, and take in nothing. May be called from any thread."""
+        """Parse an object without storing it. May be called from any thread."""
         return _parse(body, self._now())
 
     def admit(self, seen: CachedObject) -> Key | None:
-        """Take in an object that was read; returns what `observe` does."""
+        """Store an object that was parsed; returns what `observe` does."""
         if self._is_old(seen.key, seen.version):
             return None
         old = self._entries.get(seen.key)
@@ -167,13 +167,13 @@ class ObjectStore:
             if isinstance(seen.desired, Desired):
                 self.login_history.note(seen.key.namespace, seen.desired, seen.known)
             return seen.key
-        # The process is ahead of the API server in what it knows of the status, never behind.
+        # What this process knows of the status is never older than what the API server has.
         new = _taken_over(old, seen)
         self._entries[seen.key] = new
         return None if new.asks == old.asks and new.written == old.written else seen.key
 
     def forget(self, key: Key, uid: str) -> None:
-        """Drop an object that is gone, unless a new one has taken its name."""
+        """Remove a deleted object, unless a new one has its name."""
         entry = self._entries.get(key)
         if entry is not None and entry.uid == uid:
             del self._entries[key]
@@ -181,22 +181,22 @@ class ObjectStore:
     def remember(
         self, entry: CachedObject, *, known: Status, runtime: RuntimeState, unsaved: bool
     ) -> None:
-        """Keep what a pass over ``entry`` found out."""
+        """Store the result of a reconcile of ``entry``."""
         self._update(entry, known=known, runtime=runtime, unsaved=unsaved)
 
     def is_echo(self, key: Key, uid: str, version: int) -> bool:
-        """Whether this version of the object is known. May be asked from any thread."""
+        """Whether this version of the object is known. May be called from any thread."""
         known = self._entries.get(key)
         return known is not None and known.uid == uid and version <= known.version
 
     def saved(
         self, entry: CachedObject, body: Mapping[str, Any], written: Status | None = None
     ) -> None:
-        """Take in the answer to a write: all older watch events are history.
+        """Store the response to a write; all watch events of older versions are ignored then.
 
         Args:
-            written: the status that was written; ``None`` when something else was. Nobody else
-                writes it onto the same version, so it need not be read again.
+            written: the status that was written, which need not be parsed again: the write was
+                conditional on the version. ``None`` when something else was written.
         """
         metadata: Mapping[str, Any] = body["metadata"]
         current = self._entries.get(entry.key)
@@ -211,11 +211,11 @@ class ObjectStore:
         self._entries[entry.key] = replace(current, unsaved=False, **(seen if newer else {}))
 
     def restored(self, entry: CachedObject) -> None:
-        """Note that the status was put right just now."""
+        """Record that the status was restored just now."""
         self._update(entry, restored_at=self._now())
 
     def _is_old(self, key: Key, version: int) -> bool:
-        """Whether something as new is known of that name, be it of another object."""
+        """Whether an equally new object of that name is known, also one with another uid."""
         known = self._entries.get(key)
         return known is not None and version <= known.version
 
@@ -230,10 +230,10 @@ class ObjectStore:
 
 
 def _taken_over(old: CachedObject, seen: CachedObject) -> CachedObject:
-    """The object as it is seen, with what is known of it."""
+    """The new version of the object with the runtime state of the old one."""
     overwritten = old.overwritten
     if seen.written != old.written:
-        # Also our own write is first seen here, when its answer was lost.
+        # An own write whose response was lost is first seen here too.
         overwritten = seen.written != conditions.as_written(old.known)
     return replace(
         seen,
@@ -267,12 +267,12 @@ def _parse(body: Mapping[str, Any], now: datetime) -> CachedObject:
 
 
 def _of_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What may change although the spec does not."""
+    """What may change without a change of the spec."""
     annotations: Mapping[str, str] = metadata.get("annotations") or {}
     return {
         "version": int(metadata["resourceVersion"]),
         "deleting": metadata.get("deletionTimestamp") is not None,
-        "held": FINALIZER in metadata.get("finalizers", ()),
+        "has_finalizer": FINALIZER in metadata.get("finalizers", ()),
         "skip_reject": annotations.get(SKIP_REJECT) == "true",
         "reconcile_at": annotations.get(RECONCILE_AT),
     }

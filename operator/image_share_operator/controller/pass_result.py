@@ -1,4 +1,4 @@
-"""What a pass leaves behind: what to say, what to remember, when to come back. No I/O, no clock."""
+"""The result of one reconcile: conditions, runtime state, requeue time. No I/O, no clock."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,21 +24,22 @@ from image_share_operator.planning.model import Observation, Progress, ReadySumm
 from image_share_operator.planning.requeue import Policy
 
 QUIET_FAILURES = 2
-"""Failed passes in a row from which the resource says so: one hiccup is nobody's business…"""
+"""Failed reconciles in a row from which the status reports the error: most errors occur once."""
 QUIET_WAIT = timedelta(seconds=5)
-"""…unless the next try is further off than this."""
+"""The first error is reported too when the next retry is later than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassResult:
-    """What a pass leaves behind.
+    """The result of one reconcile.
 
     Attributes:
-        standing: what the conditions shall say; ``None`` leaves them as they are.
+        ready_summary: what the conditions report; ``None`` leaves them as they are.
         known: job and images as they are now; its conditions are the old ones.
-        finished: whether a resource that is being deleted may go.
-        drifted: images that were sent because someone had changed them.
-        trouble: why the pass broke off, also when no status tells; ``None`` when it did not.
+        finished: whether the finalizer may be removed from a resource that is being deleted.
+        drifted: number of images that were sent because another client changed them.
+        error_reason: why the reconcile failed, also when the status does not report it; ``None``
+            when it did not fail.
     """
 
     ready_summary: ReadySummary | None
@@ -52,14 +53,14 @@ class PassResult:
 
 
 def runtime_for(entry: CachedObject) -> RuntimeState:
-    """What is remembered of this very spec; a changed spec starts anew, its job does not."""
+    """The runtime state of this generation; a new generation keeps the time of the job only."""
     if entry.runtime.generation == entry.generation:
         return entry.runtime
     return RuntimeState(generation=entry.generation, settled_at=entry.runtime.settled_at)
 
 
 def began(entry: CachedObject, now: datetime) -> datetime:
-    """Since when the resource is not Ready as its spec asks; ``now`` when it was until now."""
+    """Since when the resource is not Ready; ``now`` when it was Ready until now."""
     since = runtime_for(entry).began_at
     if since is not None:
         return since
@@ -67,7 +68,7 @@ def began(entry: CachedObject, now: datetime) -> datetime:
 
 
 def of_invalid_spec(entry: CachedObject, error: InvalidSpecError) -> PassResult:
-    """The spec can't be served: only another one helps."""
+    """The result for a spec that can't be served: no requeue before a change."""
     return PassResult(
         ready_summary=messages.invalid_spec(error),
         known=entry.known,
@@ -78,52 +79,54 @@ def of_invalid_spec(entry: CachedObject, error: InvalidSpecError) -> PassResult:
 
 @dataclass(frozen=True, slots=True)
 class PassResultBuilder:
-    """Turns the end of a walk into what is left behind; holds what is the same either way."""
+    """Makes the result of a reconcile from a report or an error."""
 
     entry: CachedObject
     desired: Desired
     policy: Policy
 
     def of_execution(
-        self, executor: PlanExecutor, said: Report, *, now: datetime, version: str | None
+        self, executor: PlanExecutor, report: Report, *, now: datetime, version: str | None
     ) -> PassResult:
-        """The walk ended with something to say."""
+        """The result of a plan that ended with a report."""
         before = runtime_for(self.entry)
         status = executor.observation.status
         job = None if executor.observation.job_unknown else status.job
-        images = self._rows(executor.observation) if said.images is None else said.images
-        # A job that is overdue has nothing to do with the Secret, and is looked at often anyway.
-        overdue = said.ready_summary.reason is Reason.JOB_TIMEOUT
+        images = self._rows(executor.observation) if report.images is None else report.images
+        # A job past its timeout does not depend on the Secret, and it is polled anyway.
+        overdue = report.ready_summary.reason is Reason.JOB_TIMEOUT
         stalled = (
-            said.ready_summary.progress is Progress.STALLED and not overdue and version is not None
+            report.ready_summary.progress is Progress.STALLED
+            and not overdue
+            and version is not None
         )
         tried = before.retry_at is not None and before.retry_at <= now
         runtime = RuntimeState(
             generation=self.entry.generation,
-            next_check_at=None if said.requeue_after is None else now + said.requeue_after,
+            next_check_at=None if report.requeue_after is None else now + report.requeue_after,
             secret_version=version if stalled else None,
-            retry_at=said.retry_at,
+            retry_at=report.retry_at,
             settled_at=executor.observation.settled_at,
             failed_rows=executor.observation.failed_rows,
             batch_peers=executor.observation.batch_peers,
-            began_at=None if said.ready_summary.ready == "True" else began(self.entry, now),
+            began_at=None if report.ready_summary.ready == "True" else began(self.entry, now),
             errors=0 if status.unanswered is None else before.errors,
-            tries=0 if said.ready_summary.ready == "True" else before.tries + tried,
+            tries=0 if report.ready_summary.ready == "True" else before.tries + tried,
         )
         return PassResult(
-            ready_summary=said.ready_summary,
+            ready_summary=report.ready_summary,
             known=replace(status, job=job, images=images),
             runtime=runtime,
-            requeue_after=self._sooner(said.requeue_after) if stalled else said.requeue_after,
+            requeue_after=self._sooner(report.requeue_after) if stalled else report.requeue_after,
             events=self._events(executor, images),
-            finished=said.finished,
+            finished=report.finished,
             drifted=len(executor.drifted),
         )
 
     def of_error(
         self, observation: Observation, error: OperatorError, *, now: datetime, version: str | None
     ) -> PassResult:
-        """The walk broke off: come back soon, later, or when something changed."""
+        """The result of a plan that ended in an error: a requeue soon, later or after a change."""
         known = replace(observation.status, images=self._rows(observation))
         before = runtime_for(self.entry)
         runtime = replace(
@@ -137,11 +140,13 @@ class PassResultBuilder:
         failed = messages.reconcile_failed(error)
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, runtime.errors, observation.jitter)
-            hiccup = runtime.errors < QUIET_FAILURES and delay < QUIET_WAIT
+            quiet = runtime.errors < QUIET_FAILURES and delay < QUIET_WAIT
             sent = isinstance(error, OutcomeUnknownError)
             return PassResult(
-                ready_summary=self._first_words(sent=sent) if hiccup else self._same_words(failed),
-                known=observation.status if hiccup and not sent else known,
+                ready_summary=self._quiet_summary(sent=sent)
+                if quiet
+                else self._keep_message(failed),
+                known=observation.status if quiet and not sent else known,
                 runtime=replace(runtime, next_check_at=now + delay, secret_version=None),
                 requeue_after=delay,
                 error_reason=failed.reason,
@@ -157,23 +162,23 @@ class PassResultBuilder:
             error_reason=failed.reason,
         )
 
-    def _first_words(self, *, sent: bool) -> ReadySummary | None:
-        """What to say of a hiccup: nothing, unless a batch was sent: it must not be forgotten."""
+    def _quiet_summary(self, *, sent: bool) -> ReadySummary | None:
+        """What the first error reports: nothing, unless a batch with unknown outcome was sent."""
         return messages.outcome_unknown(self.desired.decision) if sent else None
 
-    def _same_words(self, ready_summary: ReadySummary) -> ReadySummary:
-        """Keep the words of the same trouble.
+    def _keep_message(self, ready_summary: ReadySummary) -> ReadySummary:
+        """Keep the message of an error with the same reason.
 
-        Each request fails in its own words, and new words are a status write.
+        The messages of repeated errors differ in details, and each new message is a status write.
         """
-        said = self.entry.known.condition(ConditionType.READY)
+        condition = self.entry.known.condition(ConditionType.READY)
         if (
-            said is None
-            or said.reason is not ready_summary.reason
-            or said.observed_generation != self.entry.generation
+            condition is None
+            or condition.reason is not ready_summary.reason
+            or condition.observed_generation != self.entry.generation
         ):
             return ready_summary
-        return replace(ready_summary, message=said.message)
+        return replace(ready_summary, message=condition.message)
 
     def _sooner(self, requeue_after: timedelta | None) -> timedelta:
         poll = self.policy.secret_poll
@@ -192,9 +197,9 @@ class PassResultBuilder:
         return kube_events.drifted(key, uid, self.entry.generation, executor.drifted), sent
 
     def _rows(self, observation: Observation) -> tuple[ImageStatus, ...]:
-        """The known rows for the images of this spec, with what was seen meanwhile.
+        """The known rows for the images of this spec, with the memberships that were read.
 
-        Messages are of one spec: a changed spec tries again what failed before.
+        A message belongs to one generation: a changed spec sends again what failed before.
         """
         known = {row.id: row for row in observation.status.images}
         seen = observation.members or {}
@@ -206,7 +211,7 @@ class PassResultBuilder:
             membership = seen.get(image, old.membership)
             message = old.message if same else None
             if membership is not old.membership and old.membership is wanted:
-                # Done once and changed by someone else: that is no failure of the job.
+                # Done before and changed by another client: that is no failure of the job.
                 return ImageStatus(id=image, membership=membership, message=message)
             return replace(old, membership=membership, message=message)
 

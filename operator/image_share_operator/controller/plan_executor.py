@@ -1,6 +1,6 @@
-"""One way through the plan: carry out its steps until there is something to say.
+"""Carries out the steps of the planner until one of them is a report.
 
-Knows the cloud only as the protocol below. At most one batch is accepted by the cloud in a walk.
+Knows the cloud only as the protocol below. The cloud accepts one batch at most per execution.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -44,7 +44,7 @@ class Session(Protocol):
 
     @property
     def typical_duration(self) -> timedelta:
-        """How long jobs of late took to settle."""
+        """How long recent jobs took to settle."""
         ...
 
     async def submit(
@@ -54,33 +54,33 @@ class Session(Protocol):
         images: tuple[str, ...],
         retry_group: RetryGroup | None,
     ) -> str:
-        """Send the images, all in one batch, perhaps with those of others; return its job's id."""
+        """Send the images in one batch, maybe with those of other resources; return the job ID."""
         ...
 
     async def job(self, job_id: str) -> JobReport:
-        """Ask for a job."""
+        """Poll a job."""
         ...
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta
     ) -> Mapping[str, Membership]:
-        """Look at the memberships of all ``images``, not older than ``max_age``."""
+        """Read the memberships of all ``images``, not older than ``max_age``."""
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class PlanExecutor:
-    """One pass over one object, as far as the cloud is concerned.
+    """The part of one reconcile that talks to the cloud.
 
     Attributes:
-        facts: what is known so far; worth keeping also when `run` raises.
-        tenant: gives the cloud; asked only when a step needs it.
-        believe_unknown: whether the cloud is believed when it does not know the job.
+        observation: what is known so far; valid also when `run` raises.
+        session: opens the session with the cloud; called only when a step needs it.
+        believe_unknown: whether "no such job" is believed.
         max_age: how old a membership may be that shows no change.
-        sent: the job that this walk started.
-        refused: whether the cloud refused a batch of this walk because of an image.
-        passing: images that it refused alone, for a reason that may pass.
-        drifted: images that were sent because someone had changed them.
+        sent: the job that was started.
+        refused: whether the cloud refused a batch because of an image.
+        passing: images that were refused alone with a transient error.
+        drifted: images that were sent because another client changed them.
     """
 
     desired: Desired
@@ -97,7 +97,7 @@ class PlanExecutor:
     drifted: tuple[str, ...] = field(default=())
 
     async def run(self) -> Report:
-        """Walk until there is something to say.
+        """Execute steps until one is a report.
 
         Raises:
             CloudError: the cloud did not do what a step asked.
@@ -107,9 +107,9 @@ class PlanExecutor:
             step = planner.next_step(self.desired, self.observation, self.now(), self.policy)
             match step:
                 case PollJob(job=job):
-                    await self._follow(job)
+                    await self._poll(job)
                 case ReadMemberships(images=images):
-                    members = await self._look(images)
+                    members = await self._read(images)
                     self.observation = replace(self.observation, members=members)
                     self._check_in_doubt()
                 case Submit():
@@ -117,13 +117,13 @@ class PlanExecutor:
                     if sent is not None:
                         return sent
                 case Report():
-                    self._doubt()
+                    self._raise_if_all_transient()
                     return step
                 case _:
                     assert_never(step)
 
-    async def _look(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
-        """Look; an answer that may be old is good for no news only."""
+    async def _read(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+        """Read memberships; a cached answer is used only when it shows no change."""
         session = await self.session()
         wanted = self.desired.decision.wanted
         members = await session.members(images, self.max_age)
@@ -131,7 +131,7 @@ class PlanExecutor:
             return await session.members(images, timedelta())
         return members
 
-    async def _follow(self, job: Job) -> None:
+    async def _poll(self, job: Job) -> None:
         session = await self.session()
         try:
             said = await session.job(job.id)
@@ -166,7 +166,7 @@ class PlanExecutor:
         self.read_failure_class()
 
     def read_failure_class(self) -> None:
-        """Read from the code of a failed job whether trying again may help."""
+        """Find out from the code of a failed job whether a retry may help."""
         job = self.observation.status.job
         if job is not None and job.state is JobState.FAIL:
             said = self.classify_failure(job.error_code)
@@ -194,7 +194,7 @@ class PlanExecutor:
             self._narrow(step.images, exc)
             return None
         except OutcomeUnknownError as exc:
-            unanswered = self._unanswered(step.images, exc)
+            unanswered = self._in_doubt(step.images, exc)
             status = replace(self.observation.status, unanswered=unanswered)
             self.observation = replace(self.observation, status=status)
             raise
@@ -224,7 +224,7 @@ class PlanExecutor:
             ),
         )
 
-    def _unanswered(self, images: tuple[str, ...], why: OutcomeUnknownError) -> InDoubtBatch:
+    def _in_doubt(self, images: tuple[str, ...], why: OutcomeUnknownError) -> InDoubtBatch:
         now = _in_millis(self.now())
         span = self.policy.taken_after_all if why.answered else self.policy.lag
         return InDoubtBatch(
@@ -232,9 +232,9 @@ class PlanExecutor:
         )
 
     def _check_in_doubt(self) -> None:
-        """Take out of the batch without an answer what is known by now.
+        """Remove images whose state is known now from the batch with unknown outcome.
 
-        No job that we know carried it last: the batch did, or what is sent next will.
+        No known job carried them last: the batch did, or the next one will.
         """
         before = self.observation.status.unanswered
         left = planner.still_in_doubt(self.desired, self.observation, self.now(), self.policy)
@@ -250,10 +250,10 @@ class PlanExecutor:
         )
 
     def _narrow(self, images: tuple[str, ...], why: CloudError) -> None:
-        """Halve the batch until the image that spoils it stands alone.
+        """Halve the batch until the failing image is alone.
 
-        A refused batch changed nothing, so the rest of it may be sent in the same walk; the more
-        images were refused alone, the fewer of the rest at once.
+        A refused batch changed nothing, so the rest of it may be sent in the same reconcile, in
+        smaller batches with each image that was refused alone.
         """
         if isinstance(why, BatchTooLargeError) and why.most is not None and why.most < len(images):
             self.observation = replace(self.observation, batch_limit=why.most)
@@ -272,19 +272,19 @@ class PlanExecutor:
             batch_limit=max(1, self.policy.batch_images >> len(refused)),
         )
 
-    def _doubt(self) -> None:
-        """Blame no image where all were refused alone for what may pass: that is the cloud."""
+    def _raise_if_all_transient(self) -> None:
+        """Raise the last transient error when all images were refused with one: the cloud fails."""
         if self.passing and self.passing.keys() == self.observation.refused.keys():
             raise next(reversed(self.passing.values()))
 
 
 def _in_millis(time: datetime) -> datetime:
-    """As precise as the status tells it."""
+    """With the precision of the status."""
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
 def _less(batch: InDoubtBatch | None, images: tuple[str, ...]) -> InDoubtBatch | None:
-    """What is left of a batch without an answer once these images have an order of their own."""
+    """The batch with unknown outcome without the images that a newer batch carries."""
     if batch is None:
         return None
     left = tuple(image for image in batch.images if image not in images)
@@ -294,7 +294,7 @@ def _less(batch: InDoubtBatch | None, images: tuple[str, ...]) -> InDoubtBatch |
 def _carried(
     rows: tuple[ImageStatus, ...], images: tuple[str, ...], job: Job
 ) -> tuple[ImageStatus, ...]:
-    """The rows, those of the batch marked as carried by its job."""
+    """The rows; those of the batch name its job."""
     batch = frozenset(images)
     return tuple(
         replace(row, job_id=job.id, message=None) if row.id in batch else row for row in rows

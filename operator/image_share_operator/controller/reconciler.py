@@ -1,4 +1,4 @@
-"""Observe, plan, act: one pass over one object, and what is kept of it.
+"""Observe, plan, act: one reconcile of one object.
 
 Knows the cloud and Kubernetes only as the protocols in `cloud_access.py`, `plan_executor.py`
 and `status_writer.py`.
@@ -29,13 +29,13 @@ from image_share_operator.telemetry import context
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_JOB_PASSES = 2
-"""IMG.0023 says "query failed" as well as "no such job": it is believed when it is repeated."""
+UNKNOWN_JOB_REPEATS = 2
+"""IMG.0023 means "query failed" as well as "no such job": it is believed when it is repeated."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Reconciler:
-    """Brings objects nearer to their specs, one pass at a time.
+    """Reconciles objects, one at a time for each key.
 
     Attributes:
         emit: takes an Event; must not wait.
@@ -51,16 +51,16 @@ class Reconciler:
     policy: Policy
     allow_insecure_endpoints: bool = False
     rng: random.Random = field(default_factory=random.Random)
-    due: Schedule = field(init=False)
+    schedule: Schedule = field(init=False)
     status_writer: StatusWriter = field(init=False)
     stuck_deletions: StuckDeletions = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the parts: who knows when, who writes, who lets go."""
+        """Build the parts: schedule, status writer, stuck deletions."""
         self.status_writer = StatusWriter(
             store=self.store, kube=self.kube, emit=self.emit, now=self.now
         )
-        self.due = Schedule(
+        self.schedule = Schedule(
             store=self.store,
             credentials=self.credentials,
             policy=self.policy,
@@ -75,100 +75,103 @@ class Reconciler:
         )
 
     async def reconcile(self, key: Key) -> timedelta | None:
-        """Do one pass; return when to come back, ``None`` for not without a change.
+        """Reconcile the object; return when to requeue it, ``None`` for not before a change.
 
         Raises:
-            KubeError: the API server did not take the status; it is kept and written first next
-                time.
+            KubeError: the status could not be written; it is kept and written first next time.
         """
         entry = self.store.get(key)
-        mend_in: timedelta | None = None
+        restore_in: timedelta | None = None
         refused: KubeInvalidError | None = None
         if entry is not None and entry.unsaved:
             refused = await self.status_writer.save_first(entry)
             entry = self.store.get(key)
         elif entry is not None and entry.overwritten:
-            mend_in = await self.status_writer.mend(entry)
+            restore_in = await self.status_writer.restore(entry)
             entry = self.store.get(key)
         if entry is None:
             return None
         context.works_on(entry.generation)
         requeue_after = await self._reconcile(entry)
         requeue_after = min(
-            (wait for wait in (requeue_after, mend_in) if wait is not None), default=None
+            (wait for wait in (requeue_after, restore_in) if wait is not None), default=None
         )
         current = self.store.get(key)
         if refused is not None and current is not None and current.unsaved:
-            raise refused  # nothing new was said
+            raise refused  # there was no new status
         if current is not None and current.asks != entry.asks:
-            # The answer to a write may be the first to show an edit; its event is then old news.
+            # A write may be the first to show an edit, whose event is ignored then.
             return NOW
         return requeue_after
 
     async def _reconcile(self, entry: CachedObject) -> timedelta | None:
-        desired = self._admitted(entry)
-        match finalizer.hold(entry, desired):
-            case FinalizerAction.GONE:
+        desired = self._allowed_spec(entry)
+        match finalizer.action(entry, desired):
+            case FinalizerAction.DELETED:
                 return None
-            case FinalizerAction.PUT_ON:
-                body = await self.status_writer.written(entry, self.kube.hold(entry.key, entry.uid))
+            case FinalizerAction.ADD:
+                body = await self.status_writer.written(
+                    entry, self.kube.add_finalizer(entry.key, entry.uid)
+                )
                 if body is not None:
                     self.store.saved(entry, body)
                 return NOW
-            case FinalizerAction.TAKE_OFF:
-                return await self._release(entry)
+            case FinalizerAction.REMOVE:
+                return await self._remove_finalizer(entry)
             case FinalizerAction.NOTHING:
                 pass
-        if not finalizer.helpless(entry, desired):
-            return await self._work(entry, desired)
+        if not finalizer.may_be_stuck(entry, desired):
+            return await self._reconcile_spec(entry, desired)
         if await self.stuck_deletions.includes(entry, desired):
-            return await self._release(entry)
-        requeue_after = await self._work(entry, desired)
+            return await self._remove_finalizer(entry)
+        requeue_after = await self._reconcile_spec(entry, desired)
         return (
             self.stuck_deletions.ttl
             if requeue_after is None
             else min(requeue_after, self.stuck_deletions.ttl)
         )
 
-    async def _work(
+    async def _reconcile_spec(
         self, entry: CachedObject, desired: Desired | InvalidSpecError
     ) -> timedelta | None:
         if isinstance(desired, InvalidSpecError):
-            return await self.status_writer.conclude(
+            return await self.status_writer.finish(
                 entry, None, pass_result.of_invalid_spec(entry, desired)
             )
-        return await self._pass(
+        return await self._reconcile_when_due(
             entry, finalizer.while_deleting(desired) if entry.deleting else desired
         )
 
-    async def _pass(self, entry: CachedObject, desired: Desired) -> timedelta | None:
-        due = await self.due.after(entry, desired)
+    async def _reconcile_when_due(self, entry: CachedObject, desired: Desired) -> timedelta | None:
+        due = await self.schedule.after(entry, desired)
         if due is None or due > NOW:
             return due
         current = self.store.get(entry.key)
         if current is None or current.asks != entry.asks:
-            return NOW  # it changed while its Secret was read
+            return NOW  # it changed while the Secret was read
         entry = current
         done = await self._execute_plan(entry, desired)
-        if desired.being_deleted and (done.finished or await self._hopeless(entry, desired, done)):
-            return await self._release(entry)
-        return await self.status_writer.conclude(entry, desired, done)
+        if desired.being_deleted and (done.finished or await self._is_stuck(entry, desired, done)):
+            return await self._remove_finalizer(entry)
+        return await self.status_writer.finish(entry, desired, done)
 
-    async def _hopeless(self, entry: CachedObject, desired: Desired, done: PassResult) -> bool:
-        """Whether the Secret was just found missing, and the namespace goes too."""
+    async def _is_stuck(self, entry: CachedObject, desired: Desired, done: PassResult) -> bool:
+        """Whether the Secret was just found missing and the namespace is being deleted."""
         reason = None if done.ready_summary is None else done.ready_summary.reason
         return reason is Reason.SECRET_NOT_FOUND and await self.stuck_deletions.includes(
             entry, desired
         )
 
-    async def _release(self, entry: CachedObject) -> timedelta | None:
-        body = await self.status_writer.written(entry, self.kube.release(entry.key, entry.uid))
+    async def _remove_finalizer(self, entry: CachedObject) -> timedelta | None:
+        body = await self.status_writer.written(
+            entry, self.kube.remove_finalizer(entry.key, entry.uid)
+        )
         if body is None:
             return None
         self.store.saved(entry, body)
         return None if entry.deleting else NOW
 
-    def _admitted(self, entry: CachedObject) -> Desired | InvalidSpecError:
+    def _allowed_spec(self, entry: CachedObject) -> Desired | InvalidSpecError:
         """The spec, if this operator may serve it."""
         desired = entry.desired
         if isinstance(desired, InvalidSpecError) or self.allow_insecure_endpoints:
@@ -176,13 +179,13 @@ class Reconciler:
         for name in ("iam", "ims"):
             if not getattr(desired.endpoints, name).startswith("https://"):
                 return InvalidSpecError(
-                    f"spec.endpoints.{name} must be an https:// URL: credentials are not sent in "
-                    "the clear (the operator's --allow-insecure-endpoints is for tests)"
+                    f"spec.endpoints.{name} must be an https:// URL: credentials are not sent over "
+                    "plain HTTP (--allow-insecure-endpoints of the operator is for tests only)"
                 )
         return desired
 
     async def _execute_plan(self, entry: CachedObject, desired: Desired) -> PassResult:
-        """Ask the plan and the cloud until there is something to say."""
+        """Execute the plan until it ends with a report or an error."""
         before = pass_result.runtime_for(entry)
         job = entry.known.job
         settled = job is not None and job.state.settled
@@ -206,20 +209,22 @@ class Reconciler:
             classify_failure=self.classify_failure,
             now=self.now,
             policy=self.policy,
-            believe_unknown=before.errors >= UNKNOWN_JOB_PASSES,
-            max_age=desired.interval * requeue.FRESH_ENOUGH if _routine(entry) else NOW,
+            believe_unknown=before.errors >= UNKNOWN_JOB_REPEATS,
+            max_age=desired.interval * requeue.FRESH_ENOUGH if _is_drift_check(entry) else NOW,
         )
         executor.read_failure_class()
-        judge = pass_result.PassResultBuilder(entry, desired, self.policy)
+        builder = pass_result.PassResultBuilder(entry, desired, self.policy)
         try:
-            said = await executor.run()
+            report = await executor.run()
         except OperatorError as exc:
-            return judge.of_error(executor.observation, exc, now=self.now(), version=access.version)
-        return judge.of_execution(executor, said, now=self.now(), version=access.version)
+            return builder.of_error(
+                executor.observation, exc, now=self.now(), version=access.version
+            )
+        return builder.of_execution(executor, report, now=self.now(), version=access.version)
 
 
-def _routine(entry: CachedObject) -> bool:
-    """Whether nothing is known to be wrong, and nobody asked."""
+def _is_drift_check(entry: CachedObject) -> bool:
+    """Whether the object is Ready and no reconcile was requested."""
     return (
         entry.is_ready
         and entry.reconcile_at in (None, entry.known.handled_reconcile_at)

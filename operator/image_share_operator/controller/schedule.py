@@ -1,4 +1,4 @@
-"""When the cloud should be asked about an object: at its time, or when something makes it due."""
+"""When an object is due: at its time, or after a change of the Secret or the annotation."""
 
 import random
 from collections.abc import Callable
@@ -17,7 +17,7 @@ NOW = timedelta()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Decides without the cloud; looks at the Secret where the object waits for its change."""
+    """Decides without the cloud; reads the Secret where the object waits for a change of it."""
 
     store: ObjectStore
     credentials: CredentialSource
@@ -26,7 +26,7 @@ class Schedule:
     rng: random.Random
 
     async def after(self, entry: CachedObject, desired: Desired) -> timedelta | None:
-        """How long to wait; zero for not at all, ``None`` for until something changes."""
+        """How long to wait; zero for due now, ``None`` for not before a change."""
         runtime = entry.runtime
         if runtime.generation != entry.generation:
             restored = self._after_restart(entry, desired)
@@ -52,11 +52,11 @@ class Schedule:
         self.store.remember(entry, known=entry.known, runtime=runtime, unsaved=False)
 
     def _after_restart(self, entry: CachedObject, desired: Desired) -> RuntimeState | None:
-        """When to look at an object that another process left settled; ``None`` for at once.
+        """The state of an object that an earlier process left settled; ``None`` for due now.
 
-        Spread, so that a restart with ten thousand objects is no burst on the cloud. A Secret
-        that was found wanting is not tried again before its time, not even to ask for a job:
-        restarts lock no account.
+        Checks are spread, so that a restart with ten thousand objects is no burst on the cloud.
+        A Secret whose login was refused is not used before its time, not even to poll a job:
+        restarts must not lock an account.
         """
         known = entry.known
         ready = known.condition(ConditionType.READY)

@@ -1,4 +1,4 @@
-"""What a pass found out is kept, and said in the status if it is new."""
+"""Stores the result of a reconcile and writes the status if it changed."""
 
 import asyncio
 import logging
@@ -20,32 +20,32 @@ from image_share_operator.telemetry import metrics
 log = logging.getLogger(__name__)
 
 PAUSE_S = 0.1
-"""Between two tries to save what must be saved before the process ends."""
+"""Between two attempts to write what must be written before the process ends."""
 RESTORE_EVERY = timedelta(minutes=1)
-"""Between two writes over the same resource's status that someone else keeps writing."""
+"""Between two restores of the same status when another client keeps overwriting it."""
 UNUSUAL = frozenset({Reason.CLOUD_UNAVAILABLE, Reason.THROTTLED, Reason.PARTIALLY_FAILED})
-"""Reasons of Ready False that are tried again and that nobody should see often."""
+"""Reasons of Ready False that are retried and should be rare: logged as warnings."""
 
 
 class ResourceWriter(Protocol):
-    """Kubernetes, as far as this room needs it. All methods raise `KubeError`."""
+    """The calls to Kubernetes that this module needs. All methods raise `KubeError`."""
 
     async def write_status(
         self, key: Key, version: int, status: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Write the whole status onto this version; return the object as it is then."""
+        """Write the whole status onto this version; return the object after the write."""
         ...
 
     async def read(self, key: Key) -> Mapping[str, Any]:
-        """The object as it is."""
+        """Read the object."""
         ...
 
-    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Put our finalizer on the object; return the object as it is then."""
+    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Add our finalizer to the object; return the object after the write."""
         ...
 
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Take our finalizer off the object; return the object as it is then."""
+    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
+        """Remove our finalizer from the object; return the object after the write."""
         ...
 
     async def namespace_terminating(self, namespace: str) -> bool:
@@ -55,7 +55,7 @@ class ResourceWriter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusWriter:
-    """The one writer of statuses."""
+    """The only writer of statuses."""
 
     store: ObjectStore
     kube: ResourceWriter
@@ -63,7 +63,7 @@ class StatusWriter:
     now: Callable[[], datetime]
 
     async def save_first(self, entry: CachedObject) -> KubeInvalidError | None:
-        """Save what could not be saved, before anything else: a job id waits for nothing.
+        """Write the status that could not be written, before anything else: it may hold a job ID.
 
         Returns:
             Why it is refused as it is. The pass may go on: it may be taken as it will be then.
@@ -77,10 +77,10 @@ class StatusWriter:
             return exc
         return None
 
-    async def mend(self, entry: CachedObject) -> timedelta | None:
-        """Write over what someone else wrote into the status; return when to, if not now."""
+    async def restore(self, entry: CachedObject) -> timedelta | None:
+        """Restore a status that another client overwrote; return how long to wait, if not now."""
         if not entry.overwritten or not entry.is_answered:
-            return None  # what is to be said anew is written anyway
+            return None  # the next status is written anyway
         if conditions.as_written(entry.known) == entry.written:
             return None
         wait = timedelta()
@@ -88,15 +88,15 @@ class StatusWriter:
             wait = entry.restored_at + RESTORE_EVERY - self.now()
         if wait > timedelta():
             return wait
-        log.warning("%s: the status was changed by someone else; written again", entry.key)
+        log.warning("%s: another client changed the status; restored it", entry.key)
         self.store.restored(entry)
         await self.save(entry, entry.known)
         return None
 
-    async def conclude(
+    async def finish(
         self, entry: CachedObject, desired: Desired | None, done: PassResult
     ) -> timedelta | None:
-        """Keep what the pass found out, and say it if it is new."""
+        """Store the result of a reconcile, and write the status if it changed."""
         current = self.store.get(entry.key)
         if current is None or current.uid != entry.uid:
             return None
@@ -106,7 +106,7 @@ class StatusWriter:
         self._count(entry, new, done, now)
         self.store.remember(entry, known=new, runtime=done.runtime, unsaved=worth)
         for event in done.events:
-            self.emit(event)  # they tell what was done, whether or not the status can be written
+            self.emit(event)  # reports what was done, also when the status can't be written
         if worth:
             await self.save(current, new)
         return done.requeue_after
@@ -123,7 +123,7 @@ class StatusWriter:
     def _rendered(
         self, entry: CachedObject, desired: Desired | None, done: PassResult, now: datetime
     ) -> Status:
-        """The status after the pass; conditions stay as they are when it has nothing to say."""
+        """The status after the reconcile; conditions stay when the result has none."""
         new = done.known
         if done.ready_summary is not None:
             summary = done.ready_summary
@@ -148,7 +148,7 @@ class StatusWriter:
     async def written(
         self, entry: CachedObject, write: Awaitable[Mapping[str, Any]]
     ) -> Mapping[str, Any] | None:
-        """The object after a write; ``None`` when it is gone, which is noted.
+        """The object after a write; ``None`` when it is deleted, which is recorded.
 
         Raises:
             KubeConflictError: it has changed. What it is now is noted: try again.
@@ -163,7 +163,7 @@ class StatusWriter:
         return None
 
     async def _still_there(self, entry: CachedObject) -> bool:
-        """See what the object is now; another one may have taken its name."""
+        """Read the object again; a new object may have its name."""
         try:
             body = await self.kube.read(entry.key)
         except ObjectGoneError:
@@ -171,16 +171,16 @@ class StatusWriter:
             return False
         same = bool(body["metadata"]["uid"] == entry.uid)
         if same and self.store.get(entry.key) is None:
-            return False  # the watch told that it is gone while it was read
+            return False  # the watch reported its deletion while it was read
         self.store.observe(body)
         return same
 
     async def save_all(self) -> None:
-        """Write what could not be written before: the next process knows nothing else."""
+        """Write all statuses that could not be written: the next process knows nothing else."""
         while left := [entry for entry in self.store if entry.unsaved]:
             tried = (self.save(entry, entry.known) for entry in left)
             for failure in filter(None, await asyncio.gather(*tried, return_exceptions=True)):
-                log.debug("not written yet: %s", failure)
+                log.debug("status not written yet: %s", failure)
             await asyncio.sleep(PAUSE_S)
 
     async def save(self, entry: CachedObject, new: Status) -> None:
@@ -219,7 +219,7 @@ def _log_change(entry: CachedObject, new: Status) -> None:
 
 
 def _level(status: Status, ready: Condition) -> int:
-    """How much it matters: Stalled is where a person must act."""
+    """The log level: error for Stalled, where a person must act."""
     if status.condition(ConditionType.STALLED) is not None:
         return logging.ERROR
     return logging.WARNING if ready.reason in UNUSUAL else logging.INFO

@@ -1,4 +1,4 @@
-"""Carries keys from the queue to the reconciler, a bounded number at a time."""
+"""Takes keys from the work queue and reconciles them, a bounded number at a time."""
 
 import asyncio
 import contextlib
@@ -24,25 +24,25 @@ Reconcile = Callable[[Key], Awaitable[timedelta | None]]
 
 
 class WriteGate(Protocol):
-    """The writes to the cloud, as far as this room needs them."""
+    """The writes to the cloud that a shutdown ends."""
 
     def close(self) -> None:
-        """Let no write begin any more."""
+        """Allow no new write."""
         ...
 
     def cut(self) -> None:
-        """Let all that are under way end, as if their answers were lost."""
+        """End all writes in flight, as if their responses were lost."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shutdown:
-    """How work ends when the process is told to stop.
+    """How work ends on SIGTERM.
 
     Attributes:
-        answers: so long the answers to writes under way are waited for.
-        words: so long, after that, for all statuses to be written.
-        save: writes those that could not be written before.
+        answers: how long to wait for the responses to writes in flight.
+        words: how long to wait for all statuses to be written after that.
+        save: writes the statuses that could not be written before.
     """
 
     writes: WriteGate
@@ -52,10 +52,10 @@ class Shutdown:
 
 
 class Workers:
-    """Begins a pass for each key that is due.
+    """Starts a reconcile for each key that is due.
 
     Args:
-        most: passes under way together, of all namespaces. They mostly wait for others.
+        most: reconciles in progress, of all namespaces. Most of them wait for I/O.
     """
 
     def __init__(self, queue: WorkQueue, reconcile: Reconcile, most: int) -> None:
@@ -63,16 +63,16 @@ class Workers:
         self._reconcile = reconcile
         self._free = asyncio.Semaphore(most)
         self._failures: dict[Key, int] = {}
-        self._in_hand: set[asyncio.Task[None]] = set()
+        self._in_progress: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event, ending: Shutdown | None = None) -> None:
-        """Work until told to stop; then finish what is in hand, or hand it over by its status.
+        """Work until ``stop`` is set; then finish what is in progress.
 
         Args:
-            ending: ``None`` to cut all passes off at once.
+            ending: ``None`` to cancel all reconciles at once.
 
         Raises:
-            Exception: no work is begun any more: whatever ended that.
+            Exception: what ended the loop that starts reconciles.
         """
         beginning = asyncio.create_task(self._begin())
         stopping = asyncio.create_task(stop.wait())
@@ -84,35 +84,35 @@ class Workers:
             if ending is not None:
                 await self._finish(ending)
         finally:
-            tasks = (beginning, stopping, *self._in_hand)
+            tasks = (beginning, stopping, *self._in_progress)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _finish(self, ending: Shutdown) -> None:
-        """End all passes: first by themselves; then what is with the cloud is put on record.
+        """Let reconciles finish; then record in the statuses what was sent to the cloud.
 
-        A pass that is cut off after that loses nothing but a look.
+        A reconcile that is cancelled after that loses nothing but a read.
         """
         ending.writes.close()
-        if self._in_hand:
-            await asyncio.wait(self._in_hand, timeout=ending.answers.total_seconds())
+        if self._in_progress:
+            await asyncio.wait(self._in_progress, timeout=ending.answers.total_seconds())
         ending.writes.cut()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ending.words.total_seconds()):
-                if self._in_hand:
-                    await asyncio.wait(self._in_hand)
+                if self._in_progress:
+                    await asyncio.wait(self._in_progress)
                 await ending.save()
 
     async def _begin(self) -> None:
         while True:
             await self._free.acquire()
             task = asyncio.create_task(self._work(await self._queue.get()))
-            self._in_hand.add(task)
+            self._in_progress.add(task)
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._in_hand.discard(task)
+        self._in_progress.discard(task)
         self._free.release()
 
     async def _work(self, key: Key) -> None:
@@ -121,15 +121,15 @@ class Workers:
         began = time.perf_counter()
         try:
             with tracing.span("reconcile", here.attributes) as span:
-                requeue_after = await self._pass(key)
+                requeue_after = await self._reconcile_key(key)
                 span.set_attribute("reconcile.generation", here.generation or 0)
         finally:
             took = time.perf_counter() - began
             metrics.PASSES.observe(took)
-            log.debug("%s: a pass of %.3f s; the next in %s", key, took, requeue_after)
+            log.debug("%s: reconciled in %.3f s; next in %s", key, took, requeue_after)
             self._queue.done(key, requeue_after)
 
-    async def _pass(self, key: Key) -> timedelta | None:
+    async def _reconcile_key(self, key: Key) -> timedelta | None:
         try:
             requeue_after = await self._reconcile(key)
         except KubeError as exc:
@@ -137,11 +137,11 @@ class Workers:
             log.log(level, "%s: %s", key, exc)
             return self._delay(key, exc)
         except LostLeadError:
-            return AGAIN  # mostly the process ends before; the API server may be back just in time
+            return AGAIN  # the process ends before, unless the API server comes back in time
         except Exception as exc:
-            # The last line of defence: a fault in one object must not stop the others.
+            # An error in one object must not stop the others.
             metrics.FAULTS.inc()
-            log.exception("%s: the pass broke off; this is a fault of the operator", key)
+            log.exception("%s: the reconcile failed with a bug of the operator", key)
             return self._delay(key, exc)
         self._failures.pop(key, None)
         return requeue_after

@@ -1,7 +1,7 @@
-"""Which key is due when: one pass per key at a time, the earliest wish wins.
+"""Which key is due when: one reconcile per key at a time, the earliest request wins.
 
-Namespaces take turns, and each has a bounded number of passes under way: one with five thousand
-resources does not keep another's single one waiting, nor do any number of them whose clouds hang.
+Namespaces take turns, and each has a bounded number of reconciles in progress. A namespace with
+five thousand resources, or one whose cloud does not respond, does not delay the others.
 """
 
 import asyncio
@@ -17,18 +17,21 @@ class WorkQueue:
     """Keys with a time. Times are the event loop's, so that tests can own the clock.
 
     Args:
-        share: passes of one namespace that may be under way together.
-        most: passes of all namespaces. None has more of them under way than are left.
+        share: reconciles of one namespace in progress.
+        most: reconciles of all namespaces in progress. One namespace never has more of them than
+            are left free.
     """
 
     def __init__(self, share: int = 1024, most: int = 2048) -> None:
-        self._due: dict[Key, float] = {}  # the one wish that counts for each waiting key
-        self._later: list[tuple[float, int, Key]] = []  # heap; rows that _due denies are stale
+        self._due: dict[Key, float] = {}  # the earliest request of each waiting key
+        self._later: list[
+            tuple[float, int, Key]
+        ] = []  # heap; rows that _due does not confirm are stale
         self._ready: FairQueue[Key] = FairQueue(
             most, share=share
-        )  # keys that _due denies are stale
+        )  # keys that _due does not confirm are stale
         self._some = asyncio.Event()
-        self._busy: dict[Key, float | None] = {}  # under way, and the wish that came meanwhile
+        self._busy: dict[Key, float | None] = {}  # in progress, and the request that came meanwhile
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
@@ -37,28 +40,28 @@ class WorkQueue:
         return len(self._due)
 
     def waiting(self) -> tuple[int, float]:
-        """How many keys are due, and for how many seconds the first of them has been."""
+        """How many keys are due, and for how many seconds the first of them is."""
         now = asyncio.get_running_loop().time()
         due = [at for at in self._due.values() if at <= now]
         return len(due), now - min(due) if due else 0.0
 
     @property
     def busy(self) -> int:
-        """How many passes are under way."""
+        """How many reconciles are in progress."""
         return len(self._busy)
 
     def add(self, key: Key, delay: timedelta = timedelta()) -> None:
-        """Ask for a pass after ``delay``; a wish that is not the earliest changes nothing."""
+        """Request a reconcile after ``delay``; only the earliest request counts."""
         loop = asyncio.get_running_loop()
         due = loop.time() + max(delay.total_seconds(), 0.0)
         if key in self._busy:
-            wish = self._busy[key]
-            self._busy[key] = due if wish is None else min(due, wish)
+            requested = self._busy[key]
+            self._busy[key] = due if requested is None else min(due, requested)
         elif due < self._due.get(key, float("inf")):
             self._schedule(key, due, loop)
 
     async def get(self) -> Key:
-        """Wait for a due key and hold it until `done`."""
+        """Wait for a due key; it is in progress until `done`."""
         while True:
             key = self._next()
             if key is not None:
@@ -76,19 +79,19 @@ class WorkQueue:
         return None
 
     def done(self, key: Key, requeue_after: timedelta | None) -> None:
-        """End a pass; come back after ``again``, or sooner if someone asked meanwhile."""
-        wish = self._busy.pop(key, None)
+        """End a reconcile; requeue after ``requeue_after``, or sooner if requested meanwhile."""
+        requested = self._busy.pop(key, None)
         loop = asyncio.get_running_loop()
         if requeue_after is not None:
             due = loop.time() + max(requeue_after.total_seconds(), 0.0)
-            wish = due if wish is None else min(due, wish)
-        if wish is not None:
-            self._schedule(key, wish, loop)
+            requested = due if requested is None else min(due, requested)
+        if requested is not None:
+            self._schedule(key, requested, loop)
         self._ready.give_back(key.namespace)
         self._some.set()
 
     def forget(self, key: Key) -> None:
-        """Drop what was asked for a key; a pass under way goes on and is not repeated."""
+        """Drop the requests of a key; a reconcile in progress continues and is not repeated."""
         self._due.pop(key, None)
         if key in self._busy:
             self._busy[key] = None
@@ -111,14 +114,14 @@ class WorkQueue:
             self._timer.cancel()
             self._timer = None
         if self._later:
-            # Kept beside the timer: not each event loop's can tell when it will ring.
+            # Kept beside the timer: not every event loop's timer returns its time.
             self._rings_at = self._later[0][0]
             self._timer = loop.call_at(self._rings_at, self._move_due)
 
     def _move_due(self) -> None:
         """Move what has become due to the ready keys."""
         loop = asyncio.get_running_loop()
-        # The loop fires timers up to its clock's resolution early: what it fires for is due.
+        # The loop fires timers up to its clock's resolution early: such a key is due.
         now = max(loop.time(), self._later[0][0]) if self._later else loop.time()
         while self._later and self._later[0][0] <= now:
             due, _, key = heapq.heappop(self._later)

@@ -67,7 +67,7 @@ class ObjectClient:
         )
         return cast("Mapping[str, Any]", found)
 
-    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         """Put our finalizer on the object; return the object as it is then.
 
         By server-side apply, under a name of its own: what others put there stays.
@@ -81,7 +81,7 @@ class ObjectClient:
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
         return await self._apply(key, body, manager=FINALIZER_MANAGER)
 
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         """Take our finalizer off; an object that is being deleted may go then.
 
         Not by server-side apply: it takes finalizers along that nobody's apply put there, such as

@@ -200,10 +200,10 @@ class Cluster:
         self.bodies[key] = {**body, "metadata": metadata, "status": dict(status)}
         return self.bodies[key]
 
-    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         raise AssertionError(key, uid)
 
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         raise AssertionError(key, uid)
 
     async def namespace_terminating(self, namespace: str) -> bool:

@@ -239,10 +239,10 @@ class Cluster:
     async def read(self, key: Key) -> Mapping[str, Any]:
         return self.bodies[key]
 
-    async def hold(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         raise NotImplementedError(key, uid)
 
-    async def release(self, key: Key, uid: str) -> Mapping[str, Any]:
+    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         raise NotImplementedError(key, uid)
 
     async def namespace_terminating(self, namespace: str) -> bool:
