@@ -1,21 +1,24 @@
 """Shell blocks of the documentation that are marked as tried, and whether what they show is true.
 
-A block is marked by the line `<!-- tried -->` before its fence; `<!-- tried: fails -->` when the
-last command is meant to fail. In a block with `$ ` prompts the rest is what the commands print, in
-which `…` stands for anything; ids, times, ages and addresses may differ. A block without prompts is
-code alone.
+The line `<!-- tried -->` before its fence marks a block of commands; `<!-- tried: exit 1 -->` when
+the last command ends with that code. A block of `text` below it shows what the commands print, in
+which `…` stands for anything; IDs, times, ages and addresses may differ.
 """
 
 import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-TRIED = re.compile(r"<!-- tried(?P<fails>: fails)? -->\n```console\n(?P<text>.*?)```", re.DOTALL)
+TRIED = re.compile(
+    r"^<!-- tried(?:: exit (?P<code>\d+))? -->\n```shell\n(?P<words>.*?)^```\n"
+    r"(?:\n(?:The output[^\n]*:\n\n)?```text\n(?P<shown>.*?)^```)?",
+    re.DOTALL | re.MULTILINE,
+)
 MARK = "@@@@ shown above:"
 AFTER = f"code=$?; echo; echo '{MARK}' $code; (exit $code)"
-"""Says how a command ended, and leaves its exit code to the next."""
+"""Prints the exit code of a command, and leaves the code to the next command."""
 LOOSE = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
@@ -30,62 +33,51 @@ LOOSE = (
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a reader types, and what the page says of it.
+    """The commands of a block, and what the page says about them.
 
     Attributes:
-        fails: its exit code is not 0; the page says so, or asks for it right after.
+        code: the exit code of the last command.
     """
 
     words: str
     shown: tuple[str, ...] = ()
-    fails: bool = False
+    code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     command: Command
     code: int
-    told: str
+    output: str
 
     @property
     def missing(self) -> list[str]:
         """Lines that the page shows and the command did not print, or not in this order."""
-        told = iter(self.told.splitlines())
+        output = iter(self.output.splitlines())
         patterns = [(line, _pattern(line)) for line in self.command.shown]
         return [
             line
             for line, pattern in patterns
-            if not any(pattern.fullmatch(_plain(row)) for row in told)
+            if not any(pattern.fullmatch(_plain(row)) for row in output)
         ]
 
 
-def blocks(page: str) -> Iterator[list[Command]]:
+def blocks(page: str) -> Iterator[Command]:
     """The tried blocks of a page, from top to bottom."""
     for block in TRIED.finditer(page):
-        made = list(_commands(block["text"]))
-        asked = [one.words for one in made[1:]] + [""]
-        yield [
-            replace(one, fails=(then == "echo $?") or (bool(block["fails"]) and one is made[-1]))
-            for one, then in zip(made, asked, strict=True)
-        ]
-
-
-def _commands(text: str) -> Iterator[Command]:
-    if not text.startswith("$ "):
-        yield Command(f"set -e\n{text}set +e")
-        return
-    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-        words, *rest = re.split(r"(?<!\\)\n", part, maxsplit=1)
-        shown = [line for line in "".join(rest).splitlines() if line.strip() not in ("", "…")]
-        yield Command(words, tuple(shown))
+        shown = (block["shown"] or "").splitlines()
+        yield Command(
+            block["words"],
+            tuple(line for line in shown if line.strip() not in ("", "…")),
+            int(block["code"] or 0),
+        )
 
 
 def run(these: Sequence[Command], *, where: Path, env: Mapping[str, str]) -> Iterator[Ended]:
     """Run commands one after the other in one shell, as a reader does."""
-    script = "".join(f"{one.words}\n{AFTER}\n" for one in these)
     ended = subprocess.run(
         ["bash"],
-        input=script,
+        input="".join(_script(one) for one in these),
         capture_output=True,
         text=True,
         cwd=where,
@@ -93,9 +85,16 @@ def run(these: Sequence[Command], *, where: Path, env: Mapping[str, str]) -> Ite
         timeout=300,
         check=False,
     )
-    told = re.split(rf"^{MARK} (\d+)\n", ended.stdout, flags=re.MULTILINE)
-    for command, text, code in zip(these, told[0::2], told[1::2], strict=False):
+    output = re.split(rf"^{MARK} (\d+)\n", ended.stdout, flags=re.MULTILINE)
+    for command, text, code in zip(these, output[0::2], output[1::2], strict=False):
         yield Ended(command, int(code), text if not int(code) else text + ended.stderr)
+
+
+def _script(command: Command) -> str:
+    """Of several commands none may fail, so the shell ends when one does."""
+    lines = re.split(r"(?<!\\)\n", command.words.strip())
+    words = f"set -e\n{command.words}\nset +e" if len(lines) > 1 else command.words
+    return f"{words}\n{AFTER}\n"
 
 
 def _plain(line: str) -> str:

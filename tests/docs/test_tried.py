@@ -65,22 +65,22 @@ def desk(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("page", PAGES)
 def test_tried_blocks_do_what_the_page_shows(demo: str, page: str, desk: Path) -> None:
     assert SOURCED in demo
-    these = [one for block in blocks((ROOT / f"docs/{page}.md").read_text()) for one in block]
+    these = list(blocks((ROOT / f"docs/{page}.md").read_text()))
     assert these
 
     ended = list(run([*READY, *these], where=desk, env=os.environ))
 
     assert len(ended) == len(READY) + len(these), ended[-1]
     for one in ended:
-        assert (one.code != 0) == one.command.fails, one
+        assert one.code == one.command.code, one
         assert one.missing == [], one
 
 
 def test_page_that_shows_what_is_not_printed_is_found_out(tmp_path: Path) -> None:
-    page = "<!-- tried -->\n```console\n$ printf 'a 5s\\nb\\n'\n{}\n```\n"
+    page = "<!-- tried -->\n```shell\nprintf 'a 5s\\nb\\n'\n```\n\n```text\n{}\n```\n"
 
     def missing(shown: str) -> list[str]:
-        ((one,),) = blocks(page.format(shown))
+        (one,) = blocks(page.format(shown))
         (ended,) = run([one], where=tmp_path, env=os.environ)
         return ended.missing
 
@@ -89,15 +89,23 @@ def test_page_that_shows_what_is_not_printed_is_found_out(tmp_path: Path) -> Non
     assert missing("a 5s b") == ["a 5s b"]
 
 
-@pytest.mark.parametrize(
-    "text", ["$ false\n", "false\ntrue\n", "$ true\n$ cd /nowhere\n", "$ exit 0\n$ true\n"]
-)
-def test_command_that_fails_is_found_out(tmp_path: Path, text: str) -> None:
-    (these,) = blocks(f"<!-- tried -->\n```console\n{text}```\n")
+@pytest.mark.parametrize("text", ["false\n", "false\ntrue\n", "cd /nowhere\n", "exit 0\n"])
+@pytest.mark.parametrize("code", ["", ": exit 3"])
+def test_command_that_fails_is_found_out(tmp_path: Path, text: str, code: str) -> None:
+    these = list(blocks(f"<!-- tried{code} -->\n```shell\n{text}```\n"))
+    assert these
 
     ended = list(run(these, where=tmp_path, env=os.environ))
 
-    assert len(ended) < len(these) or any(one.code for one in ended)
+    assert len(ended) < len(these) or any(one.code != one.command.code for one in ended)
+
+
+def test_command_that_is_shown_to_fail_may_fail(tmp_path: Path) -> None:
+    (one,) = blocks("<!-- tried: exit 3 -->\n```shell\n(exit 3)\n```\n")
+
+    (ended,) = run([one], where=tmp_path, env=os.environ)
+
+    assert ended.code == one.code == 3
 
 
 def test_no_page_is_forgotten() -> None:
@@ -110,4 +118,11 @@ def test_no_page_is_forgotten() -> None:
 def test_each_mark_is_understood(page: Path) -> None:
     text = page.read_text()
 
-    assert len(MARK.findall(text)) == len(TRIED.findall(text))
+    assert len(MARK.findall(text)) == len([*TRIED.finditer(text)])
+
+
+@pytest.mark.parametrize("page", [*PAGES, "cli"])
+def test_each_shown_output_is_that_of_a_tried_block(page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text()
+
+    assert text.count("```text\n") == len([one for one in blocks(text) if one.shown])

@@ -24,7 +24,7 @@ def test_docs_say_what_to_do_about_each_reason(reason: Reason) -> None:
     _, *sections = re.split(r"^## ", TROUBLE, flags=re.MULTILINE)
     (mine,) = (text for text in sections if f"`{reason}`" in text.partition("\n")[0])
 
-    assert re.findall(r"^\*\*(\w+)\*\*: ", mine, re.MULTILINE) == ["Means", "See", "Do"]
+    assert re.findall(r"^\*\*(\w+)\*\*: ", mine, re.MULTILINE) == ["Meaning", "Check", "Fix"]
 
 
 def test_docs_list_each_setting_with_its_default() -> None:
