@@ -1,8 +1,8 @@
 """Draws docs/images/dashboard.png from a real run: `make picture`, about six minutes.
 
-Starts a control plane, the simulated cloud, two replicas and a Prometheus; plays the story; has
-Prometheus evaluate each panel's own expressions; draws. The run is kept, and drawn again without
-playing by --again.
+Starts a control plane, the simulated cloud, two replicas and a Prometheus. Runs the events of
+`story`. Prometheus then evaluates the expressions of each panel. The result is stored; `--again`
+draws the stored result without a run.
 """
 
 import argparse
@@ -32,7 +32,7 @@ JOB_SECONDS = "3"
 
 
 def main() -> int:
-    """Play, draw, say where it is."""
+    """Run, draw, print the path of the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--again", action="store_true", help="draw the last run again")
     if not parser.parse_args().again:
@@ -41,7 +41,7 @@ def main() -> int:
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE)
     with Image.open(PICTURE) as drawn:
-        # A third of the bytes. The octree keeps colours that are rare, the default does not.
+        # A third of the size. The octree keeps rare colours; the default method does not.
         few = drawn.convert("RGB").quantize(method=Image.Quantize.FASTOCTREE)
     few.save(PICTURE, optimize=True)
     print(PICTURE.relative_to(ROOT), f"{PICTURE.stat().st_size / 1000:.0f} kB")
@@ -66,7 +66,7 @@ def _record() -> Record:
 
 @contextlib.contextmanager
 def _stage(scratch: Path) -> Generator[tuple[Cast, Prometheus]]:
-    """Start everything, and stop it again whatever happens."""
+    """Start all processes, and stop them at the end, also after an error."""
     with contextlib.ExitStack() as stack:
         control_plane = stack.enter_context(ControlPlane())
         control_plane.apply_crds(ROOT / "deploy/crds")
@@ -95,7 +95,7 @@ def _replica(kubeconfig: Path, scratch: Path, port: int) -> Operator:
 
 
 def _play(cast: Cast, began: float) -> list[float]:
-    """Do what the story says, when it says so; return when it was done."""
+    """Run the events at their times; return the times at which they ran."""
     marks: list[float] = []
     for chapter in CHAPTERS:
         _wait_until(began + chapter.at_s)

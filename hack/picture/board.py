@@ -1,4 +1,4 @@
-"""The dashboard as it is shipped, read for drawing. No network, no drawing."""
+"""Reads the dashboard of the chart. No network, no drawing."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 BOARD = Path(__file__).parents[2] / "deploy/helm/image-share-operator/files/dashboard.json"
 BY_ITSELF = "__auto"
-"""What Grafana makes a legend of when none is given."""
+"""The template that Grafana uses when a query has no legend."""
 
 Json = dict[str, Any]
 
@@ -24,7 +24,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """A panel or a heading, with its place in the grid of 24 columns.
+    """A panel or a heading, with its position in the grid of 24 columns.
 
     Attributes:
         steps: values from which on a number has a colour, lowest first.
@@ -43,26 +43,26 @@ class Tile:
     asks: tuple[Ask, ...] = ()
 
     def colour(self, value: float) -> str:
-        """Name of the colour of a number."""
+        """Return the name of the colour of a number."""
         return [name for least, name in self.steps if value >= least][-1]
 
 
 def read() -> tuple[Tile, ...]:
-    """All tiles, as they stand in the file."""
+    """Return all tiles, in the order of the file."""
     return tuple(_tile(panel) for panel in json.loads(BOARD.read_text())["panels"])
 
 
 def filled(expression: str, values: Mapping[str, str]) -> str:
-    """Fill in variables, as Grafana does before it asks.
+    """Replace variables, as Grafana does before it sends a query.
 
     Raises:
-        KeyError: the expression has a variable that nobody gave a value.
+        KeyError: a variable of the expression has no value.
     """
     return re.sub(r"\$(\w+)", lambda found: values[found[1]], expression)
 
 
 def legend(template: str, labels: Mapping[str, str]) -> str:
-    """Name a line."""
+    """Return the legend of a line."""
     if template == BY_ITSELF:
         return ", ".join(labels.values())
     return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), template)

@@ -1,4 +1,4 @@
-"""Draws the panels of a run in the dashboard's own grid, in the manner of Grafana."""
+"""Draws the panels of a run in the grid of the dashboard, in the style of Grafana."""
 
 import itertools
 import math
@@ -19,12 +19,12 @@ from picture.units import written
 
 COLUMNS = 24
 COLUMN, ROW = 34.0, 24.0
-"""Size of a cell of the grid in points of the picture; it is drawn with two pixels for each."""
+"""Size of a grid cell in points of the picture; a point is two pixels."""
 GAP = 3.0
 LEFT, RIGHT, TOP, TICKS = 42.0, 8.0, 26.0, 15.0
-"""Room beside, above and below the lines of a panel."""
+"""Margins of the lines of a panel."""
 LETTER, LEGEND_LINE, SWATCH = 4.3, 11.0, 14.0
-"""Of a legend: the width of a letter, the height of a line, what comes before the letters."""
+"""Of a legend: width of a letter, height of a line, width of the colour mark."""
 DPI = 144
 MINUTE_S = 60
 PAGE, PANEL, EDGE, GRID, TEXT, FAINT = (
@@ -72,7 +72,7 @@ def picture(tiles: Sequence[Tile], record: Record) -> Figure:
     """Draw all tiles.
 
     Raises:
-        KeyError: the record knows nothing of a panel.
+        KeyError: the record has no lines for a panel.
     """
     width = COLUMNS * COLUMN + GAP
     height = max(tile.y + tile.height for tile in tiles) * ROW + GAP
@@ -84,7 +84,7 @@ def picture(tiles: Sequence[Tile], record: Record) -> Figure:
 
 
 def fitting(legends: Sequence[str], width: float) -> int:
-    """How many columns of legends fit side by side; one at least."""
+    """Return how many columns of legends fit side by side; at least one."""
     longest = max((len(legend) for legend in legends), default=0)
     return max(1, min(len(legends), int(width / (longest * LETTER + SWATCH))))
 
@@ -106,11 +106,11 @@ def _tile(figure: Figure, tile: Tile, record: Record) -> None:
             _panel(figure, box, tile.title)
             _curves(figure, box, tile, record)
         case other:
-            raise ValueError(f"{tile.title}: nobody can draw a {other}")
+            raise ValueError(f"{tile.title}: unknown kind of panel: {other}")
 
 
 def _place(figure: Figure, box: Box) -> tuple[float, float, float, float]:
-    """A rectangle as matplotlib wants it: in parts of the figure, from below."""
+    """Convert a rectangle to fractions of the figure, from the bottom, as matplotlib needs it."""
     width, height = (72 * size for size in figure.get_size_inches())
     return (
         box.x / width,
@@ -141,7 +141,7 @@ def _panel(figure: Figure, box: Box, title: str) -> None:
 
 
 def _number(figure: Figure, box: Box, tile: Tile, lines: Sequence[Line]) -> None:
-    """The last value that there is, large, in the colour that its thresholds say."""
+    """Write the last value, in the colour of its threshold."""
     value = [value for _, value in lines[0].points if not math.isnan(value)][-1]
     _write(
         figure,
@@ -188,7 +188,7 @@ def _curves(figure: Figure, box: Box, tile: Tile, record: Record) -> None:
 
 
 def _stack(axes: Axes, lines: Sequence[Line]) -> None:
-    """One upon the other; a line that has no value at a time adds nothing then."""
+    """Stack the lines; a line without a value at a time adds 0."""
     times = [at for at, _ in lines[0].points]
     heights = [[0.0 if math.isnan(value) else value for _, value in line.points] for line in lines]
     axes.stackplot(times, heights, labels=[line.legend for line in lines], alpha=0.55)
@@ -222,7 +222,7 @@ def _scales(axes: Axes, tile: Tile, record: Record) -> None:
 
 
 def _ticks(unit: str, top: float) -> Locator:
-    """Round numbers; those of bytes are round in twos, those of minutes in seconds too."""
+    """Return round numbers: powers of two for bytes, whole minutes for long times."""
     if unit == "s" and top > 2 * MINUTE_S:
         return MultipleLocator(MINUTE_S * math.ceil(top / MINUTE_S / 4))
     if unit == "bytes":
@@ -231,7 +231,7 @@ def _ticks(unit: str, top: float) -> Locator:
 
 
 def _top(lines: Sequence[Line], *, stacked: bool) -> float:
-    """Where the scale ends: a little above the highest point."""
+    """Return the end of the scale, a little above the highest point."""
     points: Points = list(itertools.chain.from_iterable(line.points for line in lines))
     if stacked:
         sums: dict[float, float] = {}

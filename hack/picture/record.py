@@ -1,4 +1,4 @@
-"""What is kept of a run: the lines of each panel, so that they can be drawn again without it."""
+"""The stored result of a run: the lines of each panel."""
 
 import json
 import math
@@ -11,23 +11,23 @@ from picture.board import Tile, filled, legend
 from prom.server import JOB, NAMESPACE, Series
 
 WINDOW_S = 15
-"""Over which rates are taken. Grafana takes four scrapes at least; these are a second apart."""
+"""The range of rates. Grafana uses four scrapes or more; the scrapes here are 1 s apart."""
 VARIABLES = {"job": JOB, "namespace": NAMESPACE, "__rate_interval": f"{WINDOW_S}s"}
 STEP_S = 1.0
 
 Points = list[tuple[float, float]]
-"""Seconds since the run began, and a value; not a number where there is none."""
+"""Seconds since the start of the run, and a value; NaN where there is none."""
 
 
 class Asked(Protocol):
-    """A Prometheus, as far as it is needed here."""
+    """The part of a Prometheus that this module uses."""
 
     def series(self, expression: str, start: float, end: float, step: float) -> Series: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a panel draws in one colour."""
+    """One line of a panel."""
 
     legend: str
     points: Points
@@ -35,20 +35,25 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run. ``marks`` are the seconds at which something was done; ``lines`` are by panel."""
+    """The result of a run.
+
+    Attributes:
+        marks: seconds at which the events ran.
+        lines: the lines of each panel, by its title.
+    """
 
     seconds: float
     marks: list[float]
     lines: Mapping[str, list[Line]]
 
     def save(self, path: Path) -> None:
-        """Write it."""
+        """Write the result to a file."""
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(asdict(self)))
 
 
 def load(path: Path) -> Record:
-    """Read what `save` wrote."""
+    """Read a file that `save` wrote."""
     raw = json.loads(path.read_text())
     lines = {
         title: [Line(row["legend"], [(at, value) for at, value in row["points"]]) for row in rows]
@@ -58,7 +63,7 @@ def load(path: Path) -> Record:
 
 
 def ask(prometheus: Asked, tile: Tile, began: float, ended: float) -> list[Line]:
-    """Have Prometheus evaluate a panel's own expressions over the run, in Unix time."""
+    """Evaluate the expressions of a panel over the run, in Unix time."""
     return [
         Line(legend(one.template, labels), _whole(points, began, ended))
         for one in tile.asks
@@ -69,7 +74,7 @@ def ask(prometheus: Asked, tile: Tile, began: float, ended: float) -> list[Line]
 
 
 def _whole(points: Points, began: float, ended: float) -> Points:
-    """One value for each step: Prometheus leaves out those at which there is none."""
+    """Return one value for each step; Prometheus omits steps without a value."""
     steps = [STEP_S * number for number in range(int((ended - began) / STEP_S) + 1)]
     known = {round((at - began) / STEP_S): value for at, value in points}
     return [(at, known.get(number, math.nan)) for number, at in enumerate(steps)]

@@ -1,4 +1,4 @@
-"""What happens in the run that the picture shows, and when."""
+"""The events of the run that the picture shows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from otc_simulator.client import Simulator
 LASTS_S = 330.0
 LIST = "GET /v2/cloudimages"
 INTERVAL = "1m"
-"""As often as a resource may want to be compared, so that a few minutes show drift."""
-OWNER_FORGOT = [f"0a1b2c3d-0000-4000-8000-{number:012x}" for number in range(24)]
+"""The shortest interval that the CRD allows, so that a run of minutes shows drift."""
+NOT_SHARED = [f"0a1b2c3d-0000-4000-8000-{number:012x}" for number in range(24)]
 NEVER_SHARED = 4
-"""The last of them: what a dashboard looks like when not all is well."""
+"""The last of them stay unshared, so that the picture shows resources that are not Ready."""
 
 
 class Cast:
-    """Three teams with a namespace, a project and a user each; a cloud; two replicas."""
+    """Three teams with a namespace, a project and a user each, a cloud, and two replicas."""
 
     def __init__(
         self, control_plane: ControlPlane, cloud: Simulator, replicas: tuple[Operator, Operator]
@@ -32,7 +32,11 @@ class Cast:
         self.images: dict[str, list[str]] = {}
 
     def apply(self, team: World, prefix: str, count: int, each: int = 1) -> None:
-        """Resources of a team, with so many images each, which are shared with it."""
+        """Apply resources of a team, with images that are shared with it.
+
+        Args:
+            each: number of images of each resource.
+        """
         images = self.cloud.add_images(count * each, shared_with=[team.project])
         self.images[prefix] = images
         for number in range(count):
@@ -42,7 +46,7 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """Something that is done at a time; the page about the dashboard has the same words."""
+    """An event at a time of the run; docs/dashboard.md has the same words."""
 
     at_s: float
     words: str
@@ -60,18 +64,18 @@ def _wrong_password(cast: Cast) -> None:
     wrong = cast.blue.password.upper()
     cast.blue.secret(username=cast.blue.user, password=wrong, domainName=cast.cloud.domain)
     cast.apply(cast.blue, "locked", 30)
-    for number, image in enumerate(OWNER_FORGOT):
+    for number, image in enumerate(NOT_SHARED):
         cast.red.apply([image], f"late-{number}", interval=INTERVAL)
 
 
-def _mend_password(cast: Cast) -> None:
+def _correct_password(cast: Cast) -> None:
     cast.blue.secret()
 
 
 def _share(cast: Cast) -> None:
     cast.cloud.seed(
-        images=[{"id": image, "owner": cast.cloud.owner_project_id} for image in OWNER_FORGOT],
-        shares=[(image, cast.red.project, "pending") for image in OWNER_FORGOT[:-NEVER_SHARED]],
+        images=[{"id": image, "owner": cast.cloud.owner_project_id} for image in NOT_SHARED],
+        shares=[(image, cast.red.project, "pending") for image in NOT_SHARED[:-NEVER_SHARED]],
     )
 
 
@@ -110,15 +114,23 @@ CHAPTERS = (
     Chapter(10, "250 resources with 400 images are applied at once", _apply),
     Chapter(
         35,
-        "30 more whose Secret has a wrong password, and 24 whose images nobody has shared",
+        "30 resources with a wrong password and 24 with images that are not shared are applied",
         _wrong_password,
     ),
-    Chapter(65, "the password is mended", _mend_password),
-    Chapter(80, "20 of the 24 are shared by their owner", _share),
+    Chapter(65, "the password is corrected", _correct_password),
+    Chapter(80, "the owner shares 20 of the 24 images", _share),
     Chapter(95, "the cloud refuses all connections", _cloud_away),
-    Chapter(130, "the cloud is back", _cloud_back),
-    Chapter(155, "somebody rejects 60 images by hand", _drift),
-    Chapter(225, "the replica at work is killed", _kill),
-    Chapter(255, "it is back, the cloud throttles, 120 more resources are applied", _busy),
-    Chapter(290, "40 more, one of them with an image that the cloud refuses", _refused),
+    Chapter(130, "the cloud accepts connections again", _cloud_back),
+    Chapter(155, "another client rejects 60 images", _drift),
+    Chapter(225, "the leader is killed", _kill),
+    Chapter(
+        255,
+        "the replica starts again, the cloud throttles, 120 more resources are applied",
+        _busy,
+    ),
+    Chapter(
+        290,
+        "40 more resources are applied; the cloud rejects one of their images",
+        _refused,
+    ),
 )
