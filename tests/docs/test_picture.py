@@ -81,7 +81,7 @@ def test_each_expression_of_each_panel_is_asked(prometheus: Answering, run: Reco
     assert all(f'job=~"{JOB}"' in asked for asked in prometheus.asked)
 
 
-def test_variable_that_nobody_knows_is_not_asked() -> None:
+def test_unknown_variable_raises_an_error() -> None:
     with pytest.raises(KeyError, match="cluster"):
         board.filled("up{cluster=~'$cluster'}", record.VARIABLES)
 
@@ -121,7 +121,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(drawn: Figure) -> None:
         assert drawn.bbox.containsx(box.x1), name
 
 
-def test_panel_that_nobody_recorded_is_found_out(run: Record) -> None:
+def test_panel_without_a_record_raises_an_error(run: Record) -> None:
     lines = {title: rows for title, rows in run.lines.items() if title != "Memory"}
 
     with pytest.raises(KeyError, match="Memory"):
