@@ -1,4 +1,4 @@
-"""docs/failure-modes.md cites tests that exist, and leaves no reason and no fault test out."""
+"""Each fault of docs/failure-modes.md has a test, and each fault test and each reason has a row."""
 
 import ast
 import functools
@@ -6,11 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from image_share_operator.api.reasons import Reason
 
 TESTS = Path(__file__).parents[2]
 PAGE = (TESTS.parent / "docs/failure-modes.md").read_text()
+TESTED: dict[str, dict[str, list[str]]] = yaml.safe_load(
+    (TESTS / "docs/failure_modes.yaml").read_text()
+)
+"""The tests for each fault, by section and fault."""
 TABLED = (
     "test_api_server",
     "test_bad_input",
@@ -23,26 +28,31 @@ TABLED = (
 """Files of `e2e/live` that are about faults: each of their tests has a row."""
 
 
-def rows() -> list[list[str]]:
-    """The cells of all rows that tell of a fault: fault, you see, the operator, test."""
-    tables = re.findall(r"^\| fault \|.*\n\| --- .*\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
-    return [
-        [cell.strip() for cell in row.strip("|").split(" | ")]
-        for table in tables
-        for row in table.splitlines()
-    ]
+def rows() -> dict[str, list[list[str]]]:
+    """The cells of all rows of faults, by section: fault, you see, the operator."""
+    _, *sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)
+    tables = {
+        section.partition("\n")[0]: re.search(
+            r"^\| fault \|.*\n\| --- .*\n((?:\|.*\n)+)", section, re.MULTILINE
+        )
+        for section in sections
+    }
+    return {
+        title: [
+            [cell.strip() for cell in row.strip("|").split(" | ")] for row in table[1].splitlines()
+        ]
+        for title, table in tables.items()
+        if table
+    }
+
+
+ROWS = [row for section in rows().values() for row in section]
 
 
 def cited() -> list[tuple[str, str]]:
-    """File and name of each test that a row cites; a name alone is of the file before it."""
-    found: list[tuple[str, str]] = []
-    for row in rows():
-        file = ""
-        for citation in re.findall(r"`([^`]+)`", row[-1]):
-            path, mark, name = citation.rpartition("::")
-            file = path if mark else file
-            found.append((file, name))
-    return found
+    """File and name of each test that is named for a fault."""
+    tests = [test for faults in TESTED.values() for named in faults.values() for test in named]
+    return [(file, name) for file, _, name in (test.partition("::") for test in tests)]
 
 
 @functools.cache
@@ -87,16 +97,23 @@ def test_failure_modes_cite_tests_that_exist() -> None:
     assert missing == []
 
 
-def test_failure_modes_have_four_cells_and_a_test_in_each_row() -> None:
-    odd = [row for row in rows() if len(row) != 4 or not all(row) or "::" not in row[-1]]
+def test_failure_modes_have_three_cells_in_each_row() -> None:
+    odd = [row for row in ROWS if len(row) != 3 or not all(row)]
 
     assert odd == []
-    assert len(rows()) >= 60
+    assert len(ROWS) >= 60
+
+
+def test_failure_modes_have_a_test_for_each_row() -> None:
+    faults = {title: [row[0] for row in section] for title, section in rows().items()}
+
+    assert {title: list(tests) for title, tests in TESTED.items()} == faults
+    assert [fault for tests in TESTED.values() for fault in tests if not tests[fault]] == []
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_failure_modes_reach_each_reason(reason: Reason) -> None:
-    assert any(f"`{reason}`" in row[1] for row in rows())
+    assert any(f"`{reason}`" in row[1] for row in ROWS)
 
 
 @pytest.mark.parametrize("file", TABLED)
