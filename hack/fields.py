@@ -1,4 +1,4 @@
-"""The reference of the resource's fields, printed from the CRD."""
+"""Generates the reference of the fields from the CRD."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,9 +9,9 @@ import yaml
 CRD = Path(__file__).parents[1] / "deploy/crds/imageshareacceptances.ims.otc.dev.yaml"
 HEAD = """# Fields
 
-All fields of ImageShareAcceptance, printed from the CRD by `hack/generate.py`; `make check` fails
-when it is out of date. What they mean together, with examples: [the resource](spec.md). At hand:
-`kubectl explain isa.spec --recursive`.
+This page lists all fields of ImageShareAcceptance. `hack/generate.py` generates it from the CRD;
+`make check` fails when it is out of date. For an overview with examples, see
+[ImageShareAcceptance](spec.md). In a terminal, run `kubectl explain isa.spec --recursive`.
 
 """
 
@@ -25,40 +25,40 @@ def render() -> str:
     parts = [HEAD + schema["description"]]
     for name in ("spec", "status"):
         top = schema["properties"][name]
-        parts.append("\n".join([f"## {name}", "", top["description"], *_refusals(top, "it")]))
+        parts.append("\n".join([f"## {name}", "", top["description"], *_refusals(top)]))
         parts.extend(_fields(name, top))
     return "\n\n".join(parts) + "\n"
 
 
 def _fields(path: str, schema: Schema) -> Iterator[str]:
-    """A section for each field, depth first."""
+    """Yield a section for each field, depth first."""
     for name, field in schema.get("properties", {}).items():
         here = f"{path}.{name}"
         lines = [f"### {here}", "", _facts(field, required=name in schema.get("required", ()))]
         lines += ["", field.get("description") or field["items"]["description"]]
-        lines += _refusals(field, "it")
-        lines += _refusals(field.get("items", {}), "each of them")
+        lines += _refusals(field)
+        lines += _refusals(field.get("items", {}), " of each item")
         yield "\n".join(lines)
         yield from _fields(here, field)
         yield from _fields(f"{here}[]", field.get("items", {}))
 
 
 def _facts(field: Schema, *, required: bool) -> str:
-    """Type, whether it must be there, default, bounds: what needs no sentence."""
-    told = [_type(field), *(["**required**"] if required else [])]
+    """List type, default and limits."""
+    facts = [_type(field), *(["**required**"] if required else [])]
     if "default" in field:
-        told.append(f"default `{_plain(field['default'])}`")
+        facts.append(f"default `{_plain(field['default'])}`")
     if "enum" in field:
-        told.append(f"one of {', '.join(f'`{value}`' for value in field['enum'])}")
+        facts.append(f"one of {', '.join(f'`{value}`' for value in field['enum'])}")
     for key, unit in (("Items", "items"), ("Length", "characters")):
         least, most = field.get(f"min{key}"), field.get(f"max{key}")
         if least is not None and most is not None:
-            told.append(f"{least} to {most} {unit}")
+            facts.append(f"{least} to {most} {unit}")
         elif most is not None:
-            told.append(f"at most {most} {unit}")
+            facts.append(f"up to {most} {unit}")
     if field.get("x-kubernetes-list-type") == "set":
-        told.append("no doubles")
-    return "; ".join(told)
+        facts.append("each item once")
+    return "; ".join(facts)
 
 
 def _type(field: Schema) -> str:
@@ -71,10 +71,10 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _refusals(schema: Schema, subject: str) -> list[str]:
-    """What the API server says when it refuses a value."""
+def _refusals(schema: Schema, subject: str = "") -> list[str]:
+    """List the messages with which the API server rejects a value."""
     rules = schema.get("x-kubernetes-validations", ())
     if not rules:
         return []
-    head = f"What the API server says when it refuses {subject}:"
+    head = f"Validation messages{subject}:"
     return ["", head, "", *(f"- {rule['message']}" for rule in rules)]

@@ -1,11 +1,11 @@
-"""Prints what is made from code, pages and the dashboard; `--check` fails when one differs."""
+"""Generates pages and the dashboard from code; `--check` fails when one is out of date."""
 
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -29,6 +29,7 @@ from image_share_operator.planning.model import (
     PollJob,
     Progress,
     ReadMemberships,
+    ReadySummary,
     Report,
     Step,
     Submit,
@@ -43,7 +44,7 @@ NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 TWO_MINUTES_S = 120
 A, B = "image-a", "image-b"
 JOB_ID = "J53871"
-"""A job whose jitter is in the middle, so that delays read well."""
+"""A job ID with medium jitter, so that the delays are easy to read."""
 DESIRED = Desired(
     generation=2,
     images=(A, B),
@@ -61,35 +62,46 @@ JOB = Job(
     state=JobState.RUNNING,
     submitted_at=NOW - timedelta(seconds=2),
 )
-HEAD = """# What the operator does next
+HEAD = """# State table
 
-Printed from `plan.next_step` by `hack/generate.py`; `make check` fails when it is out of date. All
-rows are of a spec with two images, `Accept`, generation 2. "members" is what the cloud shows for
-the two images in this pass; `?` means not looked at yet.
+This page lists the decisions of the planner (`planning/planner.py`). `hack/generate.py` generates
+it; `make check` fails when it is out of date.
 
-| job | members | what else is known | step | Ready | Reconciling | Stalled | again after |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+The example is a spec with the images A and B, `decision: Accept`, generation 2. Each section is for
+one state of the job in the status. A row has:
+
+- **memberships**: what the cloud returned for A and B in this reconcile;
+- **other facts**: what else the operator knows;
+- **next step**: `query the job` and `read the memberships` are requests, and then the planner runs
+  again. `send` submits a batch. `report` writes the status and ends the reconcile;
+- **conditions**: the conditions after the step. Absent conditions are not True;
+- **requeue after**: the time until the next reconcile; "change" means not before a change.
+"""
+TABLE = """
+| memberships | other facts | next step | conditions | requeue after |
+| --- | --- | --- | --- | --- |
 """
 
-
 SUFFIXES = {"counter": "_total", "info": "_info"}
-"""What the text format adds to a name."""
+"""The suffix that the text format adds to a name."""
 
 METRICS_HEAD = """# Metrics
 
-Served at `/metrics` on `ISA_METRICS_PORT`. Printed from `metrics.py` by `hack/generate.py`;
-`make check` fails when it is out of date. Label values are closed sets: no object, image, project,
-host or id is ever one. The `process_` ones are those that all Prometheus clients have.
+The operator serves `/metrics` on the port `ISA_METRICS_PORT`. `hack/generate.py` generates this
+page from `telemetry/metrics.py`; `make check` fails when it is out of date.
 
-| metric | type | labels | what it tells |
+Label values are closed sets. No label has the name or ID of an object, image, project or host. All
+Prometheus clients have the `process_` metrics.
+
+| metric | type | labels | meaning |
 | --- | --- | --- | --- |
 """
 
 
 def main() -> int:
-    """Write the files, or compare them."""
+    """Write the files, or check that they are up to date."""
     pages = {
-        DOCS / "state-machine.md": HEAD + _rows(_table()),
+        DOCS / "state-machine.md": HEAD + "".join(_tables()),
         DOCS / "metrics.md": METRICS_HEAD + _rows(_metrics()),
         DOCS / "fields.md": fields.render(),
         CHART / "files/dashboard.json": dashboard.render(),
@@ -108,7 +120,7 @@ def _rows(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _metrics() -> Iterator[tuple[str, ...]]:
-    """Each metric as a scrape shows it; those that are looked up, too."""
+    """Yield each metric with the name that a scrape returns."""
     views = metrics.Views(
         objects=dict,
         waiting=lambda: (0, 0.0),
@@ -118,7 +130,7 @@ def _metrics() -> Iterator[tuple[str, ...]]:
     )
     kept = {id(one): one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)}
     labels = {
-        metric.name: one._labelnames  # noqa: SLF001 - there is no other way to ask
+        metric.name: one._labelnames  # noqa: SLF001 - there is no public attribute
         for one in kept.values()
         for metric in one.describe()
     }
@@ -134,41 +146,47 @@ def _metrics() -> Iterator[tuple[str, ...]]:
         )
 
 
-def _table() -> Iterator[tuple[str, ...]]:
-    for job_words, job, extra in _jobs():
-        for member_words, members in _members():
-            asked = job is not None and members is not None
-            for words, desired, observation in _circumstances(job, members, asked=asked):
-                step = planner.next_step(desired, replace(observation, **extra), NOW, Policy())
-                yield (job_words, member_words, words, *_told(step))
+def _tables() -> Iterator[str]:
+    """Yield a section for each state of the job."""
+    for words, job, extra in _jobs():
+        yield f"\n## {words}\n{TABLE}{_rows(_table(job, extra))}"
+
+
+def _table(job: Job | None, extra: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for member_words, members in _members():
+        asked = job is not None and members is not None
+        for words, desired, observation in _circumstances(job, members, asked=asked):
+            step = planner.next_step(desired, replace(observation, **extra), NOW, Policy())
+            yield (member_words, words, *_step(step))
 
 
 def _jobs() -> Iterator[tuple[str, Job | None, dict[str, Any]]]:
     older = replace(JOB, generation=1)
     late = timedelta(minutes=11)
-    yield "none", None, {}
-    yield "running", JOB, {}
-    yield "running, past its timeout", replace(JOB, submitted_at=NOW - late), {}
-    yield "running, past its timeout, of an older spec", replace(older, submitted_at=NOW - late), {}
-    yield "SUCCESS a moment ago", replace(JOB, state=JobState.SUCCESS), {"settled_at": NOW}
+    yield "No job", None, {}
+    yield "Running", JOB, {}
+    yield "Running, timeout exceeded", replace(JOB, submitted_at=NOW - late), {}
+    older_words = "Running, timeout exceeded, older generation"
+    yield older_words, replace(older, submitted_at=NOW - late), {}
+    yield "SUCCESS, just now", replace(JOB, state=JobState.SUCCESS), {"settled_at": NOW}
     past = {"settled_at": NOW - timedelta(minutes=2)}
-    yield "SUCCESS two minutes ago", replace(JOB, state=JobState.SUCCESS), past
+    yield "SUCCESS, two minutes ago", replace(JOB, state=JobState.SUCCESS), past
     fail = replace(JOB, state=JobState.FAIL, error_code="IMG.0061")
     named = BatchPeers(shared=False, named=True)
-    yield "FAIL, naming A", fail, {"failed_rows": {A: "FAIL"}, "batch_peers": named}
-    yield "FAIL, naming none", fail, {}
-    yield "FAIL, naming none, with images of others", fail, {"batch_peers": BatchPeers()}
-    yield "FAIL, naming others'", fail, {"batch_peers": BatchPeers(named=True)}
-    yield "FAIL, the whole request", fail, {"divisible": False}
-    yield "FAIL, may pass by itself", fail, {"retryable": True}
-    yield "FAIL, may pass by itself, tried 6 times", fail, {"retryable": True, "failures": 6}
-    yield "FAIL, of an older spec", replace(fail, generation=1), {}
-    yield "not known to the cloud", JOB, {"job_unknown": True, "retryable": True}
+    yield "FAIL, names image A", fail, {"failed_rows": {A: "FAIL"}, "batch_peers": named}
+    yield "FAIL, names no image", fail, {}
+    yield "FAIL, names no image, with batch peers", fail, {"batch_peers": BatchPeers()}
+    yield "FAIL, names images of batch peers", fail, {"batch_peers": BatchPeers(named=True)}
+    yield "FAIL, for the complete request", fail, {"divisible": False}
+    yield "FAIL, transient error", fail, {"retryable": True}
+    yield "FAIL, transient error, after 6 retries", fail, {"retryable": True, "failures": 6}
+    yield "FAIL, older generation", replace(fail, generation=1), {}
+    yield "Unknown to the cloud", JOB, {"job_unknown": True, "retryable": True}
 
 
 def _members() -> Iterator[tuple[str, dict[str, Membership] | None]]:
     pending, accepted = Membership.PENDING, Membership.ACCEPTED
-    yield "?", None
+    yield "not read yet", None
     yield "both accepted", {A: accepted, B: accepted}
     yield "both pending", {A: pending, B: pending}
     yield "A pending, B accepted", {A: pending, B: accepted}
@@ -186,49 +204,53 @@ def _circumstances(
     if job is None and members is not None and Membership.PENDING in members.values():
         done = tuple(replace(row, membership=Membership.ACCEPTED, job_id=None) for row in ROWS)
         was = replace(observation, status=replace(status, images=done))
-        yield "both were accepted before", DESIRED, was
+        yield "both were accepted earlier (drift)", DESIRED, was
         failed = tuple(replace(row, job_id=None, message="failed") for row in ROWS)
         held = replace(observation, status=replace(status, images=failed))
-        yield "both failed before", DESIRED, held
-        yield "both failed before; a retry is due", DESIRED, replace(held, retry_at=NOW)
+        yield "both failed earlier", DESIRED, held
+        yield "both failed earlier, a retry is due", DESIRED, replace(held, retry_at=NOW)
     if job is None and members is not None:
         sent = replace(observation, status=replace(status, images=ROWS))
-        for words, batch in _unanswered():
-            told = replace(sent, status=replace(sent.status, unanswered=batch))
-            yield words, DESIRED, told
+        for words, batch in _in_doubt():
+            in_doubt = replace(sent.status, unanswered=batch)
+            yield words, DESIRED, replace(sent, status=in_doubt)
 
 
-def _unanswered() -> Iterator[tuple[str, InDoubtBatch]]:
+def _in_doubt() -> Iterator[tuple[str, InDoubtBatch]]:
     second, minute = timedelta(seconds=1), timedelta(minutes=1)
     for decision in Decision:
         for words, until in (("a second ago", NOW - second + minute), ("a minute ago", NOW)):
             batch = InDoubtBatch(
                 decision=decision, images=(A, B), since=until - minute, until=until
             )
-            yield f"{decision} was sent for both, its answer lost {words}", batch
+            yield f"`{decision}` sent for both {words}, outcome unknown", batch
 
 
-def _told(step: Step) -> tuple[str, ...]:
+def _step(step: Step) -> tuple[str, str, str]:
+    """Return the step, the conditions, and the time until the next reconcile."""
     match step:
         case PollJob():
-            return "ask for the job", "", "", "", ""
+            return "query the job", "", ""
         case ReadMemberships():
-            return "look at the members", "", "", "", ""
+            return "read the memberships", "", ""
         case Submit(images=images):
             sent = " and ".join(image.removeprefix("image-").upper() for image in images)
-            return f"**send {sent}**", "False `JobRunning`", "True `JobRunning`", "", "1 s"
-        case Report(ready_summary=ready_summary, requeue_after=requeue_after):
-            reconciling_reason = ready_summary.progress is Progress.RECONCILING
-            stalled = ready_summary.progress is Progress.STALLED
-            return (
-                "say so",
-                f"{ready_summary.ready} `{ready_summary.reason}`",
-                f"True `{ready_summary.reconciling_reason or ready_summary.reason}`"
-                if reconciling_reason
-                else "",
-                f"True `{ready_summary.reason}`" if stalled else "",
-                "a change" if requeue_after is None else _span(requeue_after),
-            )
+            return f"**send {sent}**", "Ready False `JobRunning`, Reconciling", "1 s"
+        case Report(ready_summary=summary, requeue_after=after):
+            ready = f"Ready {summary.ready} `{summary.reason}`{_progress(summary)}"
+            return "report", ready, "change" if after is None else _span(after)
+
+
+def _progress(summary: ReadySummary) -> str:
+    match summary.progress:
+        case Progress.SETTLED:
+            return ""
+        case Progress.RECONCILING:
+            reason = summary.reconciling_reason
+            return ", Reconciling" + (f" `{reason}`" if reason else "")
+        case Progress.STALLED:
+            return ", Stalled"
+    assert_never(summary.progress)
 
 
 def _span(span: timedelta) -> str:
