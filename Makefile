@@ -13,7 +13,7 @@ export KEEP
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test chaos check image-test bench docs picture lock format tools chart-tools metrics-tools venv clean
+.PHONY: help demo test chaos check image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -51,6 +51,9 @@ bench: $(INSTALLED) tools ## Measure throughput, writes and calls per resource
 docs: $(INSTALLED) ## Build the documentation as a site, into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --config-file hack/site/mkdocs.yml
 	@echo "site/index.html"
+
+language: $(INSTALLED) ## Check the words of the texts that people read
+	@$(BIN)/python hack/language.py
 
 picture: $(INSTALLED) tools metrics-tools ## Draw the dashboard in the docs from a real run, about 6 minutes
 	@$(BIN)/python -m picture
