@@ -27,7 +27,7 @@ NUDGE_EVERY_S = 15.0
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
 EVENTS = "/apis/events.k8s.io/v1/events"
 PAGE = 500
-FAULTS_IN_LOG = ("fault of the operator", "Traceback")
+FAULTS_IN_LOG = ("bug of the operator", "Traceback")
 
 
 @dataclass(slots=True, kw_only=True)
