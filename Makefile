@@ -70,13 +70,13 @@ COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-
   --no-header --no-annotate
 
 chart-tools: $(INSTALLED) ## Build helm and kubeconform, once
-	@$(BIN)/python hack/tools/build.py helm kubeconform > /dev/null
+	@$(BIN)/python hack/tools/install.py helm kubeconform > /dev/null
 
 metrics-tools: $(INSTALLED) ## Build Prometheus and promtool, once
-	@$(BIN)/python hack/tools/build.py promtool prometheus > /dev/null
+	@$(BIN)/python hack/tools/install.py promtool prometheus > /dev/null
 
 tools: $(INSTALLED) ## Build kube-apiserver, etcd and kubectl, once
-	@$(BIN)/python hack/tools/build.py > /dev/null
+	@$(BIN)/python hack/tools/install.py > /dev/null
 
 venv: $(INSTALLED) ## Install Python packages into .venv
 	@:

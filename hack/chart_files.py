@@ -20,7 +20,7 @@ CHART = DEPLOY / "helm/image-share-operator"
 README = CHART / "README.md"
 CRD = "imageshareacceptances.ims.otc.dev.yaml"
 KUSTOMIZE = DEPLOY / "kustomize"
-BUILD = ROOT / "hack/tools/build.py"
+INSTALL = ROOT / "hack/tools/install.py"
 BEGIN, END = "<!-- values: written by hack/chart_files.py -->", "<!-- /values -->"
 HELM_ONLY = re.compile(r"^ *(helm\.sh/chart|app\.kubernetes\.io/managed-by): .*\n", re.MULTILINE)
 SOURCE = re.compile(r"^# Source: .*\n", re.MULTILINE)
@@ -93,7 +93,10 @@ def _rows(
 def manifests() -> str:
     """Render the chart without what is Helm's own."""
     built = subprocess.run(
-        [sys.executable, str(BUILD), "helm"], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, str(INSTALL), "helm"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     helm = Path(built.stdout.splitlines()[-1]) / "helm"
     render = [str(helm), "template", "image-share-operator", str(CHART)]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CHART = Path("deploy/helm/image-share-operator")
-BUILD = ROOT / "hack/tools/build.py"
+INSTALL = ROOT / "hack/tools/install.py"
 PLACES = (
     ("pyproject.toml", r'^version = "(.+)"$'),
     ("operator/image_share_operator/__init__.py", r'^__version__ = "(.+)"$'),
@@ -111,7 +111,10 @@ def package(root: Path, image: str, source: str, directory: Path) -> Path:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or repository != repository.lower():
         raise ReleaseError(f"{image}: must be a name in small letters, @ and a digest")
     built = subprocess.run(
-        [sys.executable, str(BUILD), "helm"], stdout=subprocess.PIPE, text=True, check=True
+        [sys.executable, str(INSTALL), "helm"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     helm = Path(built.stdout.splitlines()[-1]) / "helm"
     with tempfile.TemporaryDirectory() as made:

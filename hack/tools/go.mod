@@ -1,4 +1,4 @@
-// The programs of the local control plane, pinned. Built by hack/tools/build.py, used by make demo and make test.
+// The programs of the local control plane, pinned. make demo and make test use them.
 module image-share-operator.dev/tools
 
 go 1.26.0

@@ -1,4 +1,4 @@
-"""helm and kubeconform as the tests call them: pinned, built once, blind to the user's settings."""
+"""helm and kubeconform as the tests call them: pinned, installed once, no settings of the user."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/image-share-operator"
-BUILD = ROOT / "hack/tools/build.py"
+INSTALL = ROOT / "hack/tools/install.py"
 RELEASE = "image-share-operator"
 SYSTEM = "image-share-system"
 HELM_S = 60.0
@@ -26,9 +26,9 @@ class HelmError(Exception):
 
 @cache
 def directory() -> Path:
-    """Where helm and kubeconform are; they are built when they are nowhere, with progress."""
+    """Where helm and kubeconform are; they are installed when they are nowhere, with progress."""
     call = subprocess.run(
-        [sys.executable, str(BUILD), "helm", "kubeconform"],
+        [sys.executable, str(INSTALL), "helm", "kubeconform"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from envtest.failures import ControlPlaneError
 
-BUILD = Path(__file__).parents[2] / "hack" / "tools" / "build.py"
+INSTALL = Path(__file__).parents[2] / "hack/tools/install.py"
 
 
 @cache
@@ -15,11 +15,11 @@ def directory() -> Path:
     """Return the directory of the programs; progress goes to stderr, minutes the first time.
 
     Raises:
-        ControlPlaneError: they can't be built.
+        ControlPlaneError: they can't be installed.
     """
     call = subprocess.run(
-        [sys.executable, str(BUILD)], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, str(INSTALL)], stdout=subprocess.PIPE, text=True, check=False
     )
     if call.returncode != 0:
-        raise ControlPlaneError("the control plane's programs can't be built, see above")
+        raise ControlPlaneError("the control plane's programs can't be installed, see above")
     return Path(call.stdout.splitlines()[-1])

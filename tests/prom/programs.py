@@ -1,11 +1,11 @@
-"""promtool and prometheus: pinned, built once."""
+"""promtool and prometheus: pinned, installed once."""
 
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
-BUILD = Path(__file__).parents[2] / "hack/tools/build.py"
+INSTALL = Path(__file__).parents[2] / "hack/tools/install.py"
 
 
 class PromtoolError(Exception):
@@ -14,9 +14,9 @@ class PromtoolError(Exception):
 
 @cache
 def directory() -> Path:
-    """Where the programs are; they are built when they are nowhere, with progress."""
+    """Where the programs are; they are installed when they are nowhere, with progress."""
     call = subprocess.run(
-        [sys.executable, str(BUILD), "promtool", "prometheus"],
+        [sys.executable, str(INSTALL), "promtool", "prometheus"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -25,7 +25,7 @@ def directory() -> Path:
 
 
 class Promtool:
-    """promtool as a person calls it; it is built now if it is nowhere."""
+    """promtool as a person calls it; it is installed now if it is nowhere."""
 
     def __init__(self) -> None:
         self._path = str(directory() / "promtool")

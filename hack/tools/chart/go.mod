@@ -1,4 +1,4 @@
-// The programs that check and install the chart, pinned. Built by hack/tools/build.py, used by make test.
+// The programs that check and install the chart, pinned. make test uses them.
 module image-share-operator.dev/tools/chart
 
 go 1.26.0

@@ -1,4 +1,4 @@
-// The programs that judge metrics, alerts and the dashboard, pinned. Built by hack/tools/build.py, used by make test.
+// The programs that judge metrics, alerts and the dashboard, pinned. make test uses them.
 module image-share-operator.dev/tools/metrics
 
 go 1.26.0
