@@ -1,4 +1,4 @@
-"""Which programs are built, and from which pinned modules. Standard library only.
+"""Which programs there are, and from which pinned modules they are built. Standard library only.
 
 Three modules, because one would have to build all from the same Kubernetes libraries, and Helm
 and Prometheus follow other releases of them than the API server that the tests run.
@@ -20,7 +20,14 @@ HERE = Path(__file__).resolve().parent
 
 
 class PinError(Exception):
-    """A go.mod does not say what it must."""
+    """A go.mod or archives.toml does not say what it must."""
+
+
+def platform_name() -> str:
+    """Name this machine as Go does, such as ``linux-amd64``."""
+    machine = platform.machine()
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+    return f"{platform.system().lower()}-{machine}"
 
 
 @dataclass(frozen=True)
@@ -62,10 +69,7 @@ class Module:
         mine = [program for program in PROGRAMS if program.module is self]
         flags = [f"{ldflags(program)}{program.tags}" for program in mine]
         digest.update(" ".join([*dict.fromkeys(flags), *env]).encode())
-        machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(
-            platform.machine(), platform.machine()
-        )
-        return f"{self.version()}-{digest.hexdigest()[:12]}-{platform.system().lower()}-{machine}"
+        return f"{self.version()}-{digest.hexdigest()[:12]}-{platform_name()}"
 
     def _find(self, pattern: str) -> str:
         found = re.search(rf"^{pattern}", (self.path / "go.mod").read_text(), re.MULTILINE)
