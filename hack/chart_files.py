@@ -93,7 +93,7 @@ def _rows(
 def manifests() -> str:
     """Render the chart without what is Helm's own."""
     built = subprocess.run(
-        [sys.executable, str(INSTALL), "helm"],
+        [sys.executable, str(INSTALL), "--quiet", "helm"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

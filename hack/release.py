@@ -111,7 +111,7 @@ def package(root: Path, image: str, source: str, directory: Path) -> Path:
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or repository != repository.lower():
         raise ReleaseError(f"{image}: must be a name in small letters, @ and a digest")
     built = subprocess.run(
-        [sys.executable, str(INSTALL), "helm"],
+        [sys.executable, str(INSTALL), "--quiet", "helm"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""Runs long commands and shows how far they are. Standard library only; writes to stderr only."""
+"""Shows how far a command or a download is, on stderr. Standard library only."""
 
 from __future__ import annotations
 
@@ -34,23 +34,30 @@ class Progress:
     """One moving line in a terminal, a plain line now and then in a pipe.
 
     Args:
-        done: from the count of lines on stderr to words such as ``12 of 300 packages compiled``.
+        done: from the count to words such as ``12 of 300 packages compiled``.
+        line_every_s: between the plain lines.
+
+    Attributes:
+        count: what is done: lines on stderr of a command, bytes of a download.
     """
 
-    def __init__(self, what: str, done: Callable[[int], str]) -> None:
-        self.lines = 0
+    def __init__(
+        self, what: str, done: Callable[[int], str], line_every_s: float = LINE_EVERY_S
+    ) -> None:
+        self.count = 0
         self._what = what
         self._done = done
+        self._line_every_s = line_every_s
         self._began = self._shown = time.monotonic()
         self._moving = sys.stderr.isatty()
 
     def show(self) -> None:
         """Draw the line if it is time to."""
         now = time.monotonic()
-        if now < self._shown + (DRAW_EVERY_S if self._moving else LINE_EVERY_S):
+        if now < self._shown + (DRAW_EVERY_S if self._moving else self._line_every_s):
             return
         self._shown = now
-        line = f"{self._what}: {self._done(self.lines)}, {now - self._began:.0f} s"
+        line = f"{self._what}: {self._done(self.count)}, {now - self._began:.0f} s"
         say(line, end="" if self._moving else "\n")
 
     def clear(self) -> None:
@@ -115,5 +122,5 @@ def _keep(stream: IO[str], into: list[str]) -> None:
 
 def _count(stream: IO[str], tail: deque[str], progress: Progress) -> None:
     for line in stream:
-        progress.lines += 1
+        progress.count += 1
         tail.append(line.rstrip("\n"))

@@ -28,7 +28,7 @@ class HelmError(Exception):
 def directory() -> Path:
     """Where helm and kubeconform are; they are installed when they are nowhere, with progress."""
     call = subprocess.run(
-        [sys.executable, str(INSTALL), "helm", "kubeconform"],
+        [sys.executable, str(INSTALL), "--quiet", "helm", "kubeconform"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

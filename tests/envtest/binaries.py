@@ -1,4 +1,4 @@
-"""Where kube-apiserver, etcd and kubectl are; they are built when they are nowhere."""
+"""Where kube-apiserver, etcd and kubectl are; they are installed when they are nowhere."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ def directory() -> Path:
         ControlPlaneError: they can't be installed.
     """
     call = subprocess.run(
-        [sys.executable, str(INSTALL)], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, str(INSTALL), "--quiet"], stdout=subprocess.PIPE, text=True, check=False
     )
     if call.returncode != 0:
         raise ControlPlaneError("the control plane's programs can't be installed, see above")

@@ -16,7 +16,7 @@ class PromtoolError(Exception):
 def directory() -> Path:
     """Where the programs are; they are installed when they are nowhere, with progress."""
     call = subprocess.run(
-        [sys.executable, str(INSTALL), "promtool", "prometheus"],
+        [sys.executable, str(INSTALL), "--quiet", "promtool", "prometheus"],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
