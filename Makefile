@@ -24,8 +24,9 @@ demo: welcome $(INSTALLED) tools ## See image shares being accepted (KEEP=1 leav
 .PHONY: welcome
 welcome:
 	@echo "Starts etcd, kube-apiserver, a simulated cloud and the operator on this machine, and shows"
-	@echo "resources going from nothing to Ready. The first time it takes about 7 minutes, since"
-	@echo "Kubernetes is built from source; after that about a minute. Ctrl-C ends it and cleans up."
+	@echo "resources going from nothing to Ready in about a minute. The first time it also downloads"
+	@echo "Kubernetes, or builds it from source (about 6 minutes) where nothing can be downloaded."
+	@echo "Ctrl-C ends it and cleans up."
 
 test: $(INSTALLED) tools chart-tools metrics-tools ## Run all tests: unit, contract, end-to-end on a real API server
 	@$(BIN)/python -m pytest
@@ -40,7 +41,7 @@ check: $(INSTALLED) ## Check format, lint, types, import contracts, generated fi
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@if [ -f hack/generate.py ]; then $(BIN)/python hack/generate.py --check; fi
-	@$(BIN)/python -m pytest tests/unit tests/contract tests/docs/test_site.py tests/image/test_dockerfile.py
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/tools tests/docs/test_site.py tests/image/test_dockerfile.py
 
 image-test: $(INSTALLED) tools ## Build the container image without a registry, and run it (root, Debian)
 	@$(BIN)/python -m pytest -s tests/image
@@ -69,13 +70,13 @@ lock: $(INSTALLED) ## Write the lock files anew from pyproject.toml
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate
 
-chart-tools: $(INSTALLED) ## Build helm and kubeconform, once
+chart-tools: $(INSTALLED) ## Install helm and kubeconform, once
 	@$(BIN)/python hack/tools/install.py helm kubeconform > /dev/null
 
-metrics-tools: $(INSTALLED) ## Build Prometheus and promtool, once
+metrics-tools: $(INSTALLED) ## Install Prometheus and promtool, once
 	@$(BIN)/python hack/tools/install.py promtool prometheus > /dev/null
 
-tools: $(INSTALLED) ## Build kube-apiserver, etcd and kubectl, once
+tools: $(INSTALLED) ## Install kube-apiserver, etcd and kubectl, once
 	@$(BIN)/python hack/tools/install.py > /dev/null
 
 venv: $(INSTALLED) ## Install Python packages into .venv
@@ -85,6 +86,6 @@ $(INSTALLED):
 	@hack/tools/venv.sh $(VENV) $(LOCK)
 	@touch $@
 
-clean: ## Remove .venv and all caches in this directory (built programs stay in ~/.cache)
+clean: ## Remove .venv and all caches in this directory (installed programs stay in ~/.cache)
 	@rm -rf $(VENV) .tmp .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist site
 	@find operator tests hack -type d -name __pycache__ -prune -exec rm -rf {} +

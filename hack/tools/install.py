@@ -1,6 +1,6 @@
 """Installs the programs of the local control plane and prints the directory they are in.
 
-The first of these that works is taken, and the first lines on stderr say which:
+It uses the first of these sources that works, and its first lines on stderr say which:
 
 1. the directory in KUBEBUILDER_ASSETS
 2. the user's cache
@@ -17,7 +17,7 @@ a directory of its own.
     python3 hack/tools/install.py promtool prometheus # what the tests of metrics and alerts need
 
 TOOLS_MIRROR=https://mirror.example/tools downloads https://get.helm.sh/FILE from
-https://mirror.example/tools/get.helm.sh/FILE, and likewise from the other hosts. HTTPS_PROXY and
+https://mirror.example/tools/get.helm.sh/FILE, and the same for the other hosts. HTTPS_PROXY and
 NO_PROXY are honoured.
 """
 

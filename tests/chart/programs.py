@@ -26,7 +26,7 @@ class HelmError(Exception):
 
 @cache
 def directory() -> Path:
-    """Where helm and kubeconform are; they are installed when they are nowhere, with progress."""
+    """Where helm and kubeconform are; they are installed if missing, with progress."""
     call = subprocess.run(
         [sys.executable, str(INSTALL), "--quiet", "helm", "kubeconform"],
         stdout=subprocess.PIPE,

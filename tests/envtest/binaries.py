@@ -1,4 +1,4 @@
-"""Where kube-apiserver, etcd and kubectl are; they are installed when they are nowhere."""
+"""Where kube-apiserver, etcd and kubectl are; they are installed if missing."""
 
 import subprocess
 import sys

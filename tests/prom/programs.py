@@ -14,7 +14,7 @@ class PromtoolError(Exception):
 
 @cache
 def directory() -> Path:
-    """Where the programs are; they are installed when they are nowhere, with progress."""
+    """Where the programs are; they are installed if missing, with progress."""
     call = subprocess.run(
         [sys.executable, str(INSTALL), "--quiet", "promtool", "prometheus"],
         stdout=subprocess.PIPE,
@@ -25,7 +25,7 @@ def directory() -> Path:
 
 
 class Promtool:
-    """promtool as a person calls it; it is installed now if it is nowhere."""
+    """promtool as a person calls it; it is installed now if missing."""
 
     def __init__(self) -> None:
         self._path = str(directory() / "promtool")
