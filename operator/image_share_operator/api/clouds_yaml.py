@@ -27,7 +27,7 @@ def read(text: bytes, cloud: str | None) -> Credentials:
 
 
 def read_own(cloud: str) -> Credentials:
-    """Read the credentials of one cloud of the person's own clouds.yaml, where the library looks.
+    """Read the credentials of one cloud of the user's own clouds.yaml, where the library finds it.
 
     Raises:
         ValueError: they can't be read; the message names the field, never a value.
@@ -60,7 +60,7 @@ def _credentials(auth: Mapping[str, Any], name: str) -> Credentials:
 
 
 def _checked(text: bytes, cloud: str | None) -> str:
-    """The name of the cloud, if the file may be handed to the library."""
+    """The name of the cloud, if the file is safe to pass to the library."""
     try:
         document: object = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -75,16 +75,18 @@ def _checked(text: bytes, cloud: str | None) -> str:
         raise ValueError(f"clouds.yaml has no cloud {name}")
     for field in ("profile", "cloud"):
         if "://" in str(_mapping(clouds[name]).get(field, "")):
-            # The library would fetch it: a request to wherever the Secret says.
+            # The library would fetch it: a request to a host of the tenant's choice.
             raise ValueError(f"clouds.yaml: {field} of cloud {name} must not be a URL")
     return name
 
 
 def _auth(text: bytes, name: str) -> Mapping[str, Any]:
-    # Half a second and 20 MB that only those pay who use it.
+    # Imported when needed: it costs half a second and 20 MB.
     from openstack.config.loader import OpenStackConfig  # noqa: PLC0415
 
-    memory = os.memfd_create("clouds.yaml")  # the library reads files: this one is never on disk
+    memory = os.memfd_create(
+        "clouds.yaml"
+    )  # the library reads files only; this one is never on a disk
     try:
         os.write(memory, text)
         loaded: Any = _tried(
@@ -107,7 +109,7 @@ def _auth_of(loaded: Any, name: str) -> Mapping[str, Any]:
 
 
 def _tried(step: Callable[[], Any], name: str) -> Any:
-    """The outcome of a step of the library, whose errors may quote the file."""
+    """Call the library without its error texts, which may quote the file."""
     from openstack import exceptions  # noqa: PLC0415
 
     try:

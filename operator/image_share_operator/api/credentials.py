@@ -1,4 +1,4 @@
-"""Who asks the cloud: credentials and their scope. None of these ever shows its secret."""
+"""Credentials and what they are used for. No ``repr`` shows a secret."""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ class PasswordCredentials:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCredentials:
-    """A token that somebody else keeps fresh."""
+    """A token that another program renews."""
 
     token: str = field(repr=False)
 
@@ -30,14 +30,14 @@ Credentials = PasswordCredentials | TokenCredentials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Credentials, the project they are scoped to, and the endpoints they may be shown to.
+    """Credentials, the project of their token, and the endpoints they may be sent to.
 
-    Two resources share a token, and later a batch, only when all of these are equal: whoever
-    does not know a password can't profit from another's login.
+    Two resources share a token and a batch only when all of these are equal: without the password,
+    no resource can use the login of another one.
 
     Attributes:
-        ca: certificates in PEM that the endpoints may be signed by, besides the system's.
-        namespace: where they were read: whose turn it is when many wait. Not part of who asks.
+        ca: certificates of a private authority in PEM, in addition to those of the system.
+        namespace: where the Secret is; for fairness only, not compared.
     """
 
     credentials: Credentials
@@ -49,12 +49,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedLogin:
-    """Why a login may fail: one like it did, with the same version of the Secret.
+    """A login that was refused with the same version of the Secret.
 
     Attributes:
         locked: whether the account was locked.
-        of_project: whether it was refused for this very project.
-        of_all: whether other projects would fare no better.
+        of_project: whether it was refused for this project.
+        of_all: whether it is to be expected for all projects.
     """
 
     locked: bool

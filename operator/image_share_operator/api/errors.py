@@ -1,24 +1,24 @@
-"""What can go wrong, sorted by what to do about it: retry (when), stop (why).
+"""Errors, classified by what to do about them: retry (when) or stop (why).
 
 OperatorError
 ├── CloudError
-│   ├── RetryableError          again later, perhaps not before a given time
-│   │   ├── ThrottledError      the cloud asks for fewer calls
-│   │   ├── RefusedForNowError  a batch was refused; if that does not pass, one image may be why
-│   │   └── OutcomeUnknownError a write was sent, its answer never came: look before sending again
-│   ├── TerminalError           only a change of spec or Secret helps
-│   ├── ImagesRefusedError      one image of the batch spoils it: find out which
-│   │   └── BatchTooLargeError  …or their number does
-│   └── JobUnknownError         the cloud does not know the job (any more): look at the members
-├── InvalidSpecError            the spec says something that can't be served
+│   ├── RetryableError          retry later, maybe not before a given time
+│   │   ├── ThrottledError      the cloud asks for fewer requests
+│   │   ├── RefusedForNowError  a batch was refused; if retries do not help, one image may be why
+│   │   └── OutcomeUnknownError a write without a response: read before sending again
+│   ├── TerminalError           only a change of the spec or the Secret helps
+│   ├── ImagesRefusedError      an image of the batch is refused: find out which
+│   │   └── BatchTooLargeError  the batch has too many images
+│   └── JobUnknownError         the cloud does not know the job: read the memberships
+├── InvalidSpecError            the spec has a value that can't be served
 └── KubeError
-    ├── ObjectGoneError         the object is not there (any more)
+    ├── ObjectGoneError         the object does not exist
     ├── KubeForbiddenError      a right is missing; the message names verb and resource
-    ├── KubeInvalidError        what was sent is refused: sending it again is of no use
-    └── KubeRetryableError      again later
-        └── KubeConflictError   after a look: the object is not as it was thought to be
+    ├── KubeInvalidError        the request is refused: sending it again does not help
+    └── KubeRetryableError      retry later
+        └── KubeConflictError   retry after a read: the object has changed
 
-LostLeadError is none of them: a pass must not report it, the process ends.
+LostLeadError is not an OperatorError: a reconcile must not report it, the process exits.
 """
 
 from datetime import timedelta
@@ -27,19 +27,19 @@ from image_share_operator.api.reasons import Reason
 
 
 class OperatorError(Exception):
-    """Base of all errors that a pass knows how to report."""
+    """Base of all errors that a reconcile can report."""
 
 
 class CloudError(OperatorError):
-    """The cloud did not do what was asked."""
+    """The cloud refused a request or did not respond."""
 
 
 class RetryableError(CloudError):
-    """Trying again later may help.
+    """A retry later may help.
 
     Args:
         message: one line for a person.
-        retry_after: the shortest wait that the cloud asked for; ``None`` when it did not say.
+        retry_after: the shortest wait that the cloud asked for; ``None`` when it did not.
     """
 
     reason = Reason.CLOUD_UNAVAILABLE
@@ -50,18 +50,18 @@ class RetryableError(CloudError):
 
 
 class ThrottledError(RetryableError):
-    """The cloud asks for fewer calls (429, IMG.0060, APIGW.0308)."""
+    """The cloud asks for fewer requests (429, IMG.0060, APIGW.0308)."""
 
     reason = Reason.THROTTLED
 
 
 class RefusedForNowError(RetryableError):
-    """The cloud refuses the batch for a reason that may pass; nothing was changed.
+    """The cloud refuses the batch with a transient error; nothing was changed.
 
     Args:
         message: one line for a person.
         retry_after: as of any `RetryableError`.
-        stubborn: whether it has had its time to pass: one image may be why.
+        stubborn: whether the retries are used up, so that one image may be the cause.
     """
 
     def __init__(
@@ -72,10 +72,10 @@ class RefusedForNowError(RetryableError):
 
 
 class OutcomeUnknownError(RetryableError):
-    """A write was sent and may have taken effect: its answer never came.
+    """A write was sent and may have taken effect: there was no usable response.
 
     Args:
-        answered: whether the cloud did answer, with an error of its own that may mean anything.
+        answered: whether there was a response, with an error that leaves the outcome open.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class OutcomeUnknownError(RetryableError):
 
 
 class TerminalError(CloudError):
-    """Nothing will change until the spec, the Secret or something in the cloud does."""
+    """A retry does not help before the spec, the Secret or something in the cloud changes."""
 
     def __init__(self, message: str, *, reason: Reason) -> None:
         super().__init__(message)
@@ -102,7 +102,7 @@ class BatchTooLargeError(ImagesRefusedError):
 
     Args:
         message: one line for a person.
-        most: images that a batch may have; ``None`` when nobody knows.
+        most: images that a batch may have; ``None`` when not known.
     """
 
     def __init__(self, message: str, *, most: int | None = None) -> None:
@@ -111,7 +111,7 @@ class BatchTooLargeError(ImagesRefusedError):
 
 
 class JobUnknownError(CloudError):
-    """The cloud does not know the job: it expired, or never was."""
+    """The cloud does not know the job: it expired or never existed."""
 
 
 class InvalidSpecError(OperatorError):
@@ -119,11 +119,11 @@ class InvalidSpecError(OperatorError):
 
 
 class KubeError(OperatorError):
-    """The Kubernetes API server did not do what was asked."""
+    """The Kubernetes API server refused a request or did not respond."""
 
 
 class ObjectGoneError(KubeError):
-    """The object does not exist, or is another one of the same name."""
+    """The object does not exist, or another one has its name."""
 
 
 class KubeForbiddenError(KubeError):
@@ -131,11 +131,11 @@ class KubeForbiddenError(KubeError):
 
 
 class KubeInvalidError(KubeError):
-    """The API server refuses what was sent; only something else may be taken."""
+    """The API server refuses the request; the same request is refused again."""
 
 
 class KubeRetryableError(KubeError):
-    """Trying again later may help."""
+    """A retry later may help."""
 
     def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
@@ -143,8 +143,8 @@ class KubeRetryableError(KubeError):
 
 
 class KubeConflictError(KubeRetryableError):
-    """The object has changed, or is another one of the same name, or is there already."""
+    """The object has changed, already exists, or another one has its name."""
 
 
 class LostLeadError(Exception):
-    """This replica may not act any more: another one may be at work."""
+    """This replica is not the leader any more: another one may be."""

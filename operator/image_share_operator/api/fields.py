@@ -1,4 +1,4 @@
-"""Reads single fields of a spec; each refusal names its field. No I/O."""
+"""Reads single fields of a spec; each error names its field. No I/O."""
 
 import ipaddress
 import re
@@ -36,7 +36,7 @@ def optional_text(spec: Mapping[str, Any], field: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not value:
-        raise InvalidSpecError(f"spec.{field} must be a text that is not empty")
+        raise InvalidSpecError(f"spec.{field} must be a string that is not empty")
     return value
 
 
@@ -44,7 +44,7 @@ def text(spec: Mapping[str, Any], field: str) -> str:
     value = optional_text(spec, field)
     if value is None:
         raise InvalidSpecError(f"spec.{field} is missing")
-    return sys.intern(value)  # ten thousand specs name the same project, Secret and hosts
+    return sys.intern(value)  # thousands of specs name the same project, Secret and hosts
 
 
 def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
     rows: list[object] = value  # pyright: ignore[reportUnknownVariableType] - checked below
     texts = tuple(row for row in rows if isinstance(row, str))
     if len(texts) != len(rows):
-        raise InvalidSpecError(f"spec.{field} must hold texts only")
+        raise InvalidSpecError(f"spec.{field} must have strings only")
     return texts
 
 

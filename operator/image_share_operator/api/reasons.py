@@ -1,4 +1,4 @@
-"""The closed set of condition reasons: each says what to do, the message says the rest."""
+"""The closed set of condition reasons: the reason tells what to do, the message has details."""
 
 from enum import StrEnum
 
@@ -7,49 +7,49 @@ class Reason(StrEnum):
     """Why a condition has its status. Users alert on these; a rename breaks them."""
 
     PROGRESSING = "Progressing"
-    """Seen, nothing sent yet. Leaves by itself."""
+    """Nothing is sent yet. Changes without action."""
 
     JOB_RUNNING = "JobRunning"
-    """The batch is with the cloud and its job has not settled. Leaves by itself."""
+    """A batch was sent and its job has not settled. Changes without action."""
 
     ACCEPTED = "Accepted"
-    """Every image of the spec was seen accepted."""
+    """All images of the spec are accepted."""
 
     REJECTED = "Rejected"
-    """Every image of the spec was seen rejected."""
+    """All images of the spec are rejected."""
 
     PARTIALLY_FAILED = "PartiallyFailed"
-    """Some images have the wanted membership, others failed; each failed one says why."""
+    """Some images have the wanted membership, others failed; each failed row has a message."""
 
     NOT_SHARED = "NotShared"
     """An image is not shared with the project: its owner must share it."""
 
     WAITING_FOR_SHARE = "WaitingForShare"
-    """Reconciling only: the operator looks again by itself until the owner shares the image."""
+    """Reconciling only: the operator checks again until the owner shares the image."""
 
     CLOUD_UNAVAILABLE = "CloudUnavailable"
-    """No usable answer (network, 5xx). Retried with growing delays."""
+    """No usable response (network, 5xx). Retried with growing delays."""
 
     THROTTLED = "Throttled"
-    """The cloud asks for fewer calls. Retried when it says."""
+    """The cloud asks for fewer requests. Retried when the cloud allows."""
 
     CREDENTIALS_INVALID = "CredentialsInvalid"
-    """The Secret lacks a key, or the cloud refuses what is in it. The Secret must change."""
+    """The Secret lacks a key, or the cloud refuses its credentials. The Secret must change."""
 
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - the name of a reason
     """The Secret named by the spec does not exist in the namespace of the resource."""
 
     ACCOUNT_LOCKED = "AccountLocked"
-    """IAM locked the account after failed logins. Nothing is tried before it opens again."""
+    """IAM locked the account after failed logins. No login is tried before IAM unlocks it."""
 
     PERMISSION_DENIED = "PermissionDenied"
     """The user of the Secret may not do this in the project."""
 
     INVALID_REQUEST = "InvalidRequest"
-    """The cloud refuses what the spec asks for, or the spec can't be served."""
+    """The cloud refuses the request, or the spec can't be served."""
 
     JOB_TIMEOUT = "JobTimeout"
-    """The job did not settle within `spec.timeout`. It is still looked at, rarely."""
+    """The job did not settle within `spec.timeout`. It is still polled, rarely."""
 
     REJECTING = "Rejecting"
     """The resource is being deleted; its shares are rejected first."""

@@ -1,4 +1,4 @@
-"""From the bytes of a Secret to credentials. Nothing else sees them. No I/O, no clock."""
+"""From the bytes of a Secret to credentials; no other module reads them. No clock."""
 
 import ssl
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def parse(data: Mapping[str, bytes]) -> Credentials:
     """
     credentials = _of_keys(data)
     if isinstance(credentials, TokenCredentials) and not _fits_header(credentials.token):
-        raise ValueError("the token holds characters that no token has")
+        raise ValueError("key token has characters that are not allowed in a token")
     return credentials
 
 
@@ -55,21 +55,21 @@ def parse_ca(data: Mapping[str, bytes]) -> str | None:
     """Read the certificates of a private authority; ``None`` when there are none.
 
     Raises:
-        ValueError: they are no certificates in PEM.
+        ValueError: the key has no certificates in PEM form.
     """
     if "ca.crt" not in data:
         return None
-    # Names in comments may be anything; certificates are ASCII, and the library wants no more.
+    # Comments may hold any character; certificates are ASCII, and the library accepts ASCII only.
     text = _text(data, "ca.crt").encode("ascii", "replace").decode()
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
-        raise ValueError("key ca.crt holds no certificates in PEM form") from None
+        raise ValueError("key ca.crt has no certificates in PEM form") from None
     return text
 
 
 def _text(data: Mapping[str, bytes], key: str) -> str:
-    """The value without the line end that editors and files leave behind."""
+    """The value without the line end that editors add."""
     if key not in data:
         raise ValueError(f"key {key} is missing")
     try:

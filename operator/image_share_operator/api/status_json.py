@@ -1,4 +1,4 @@
-"""From facts to `.status` and back; conditions and their transition times. No I/O, no clock."""
+"""The JSON of `.status`, written and read. No I/O, no clock."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -41,8 +41,8 @@ def write(status: Status) -> Json:
 def read(raw: Mapping[str, Any] | None) -> Status:
     """Read what `write` wrote.
 
-    A status that someone else wrote over is not worth a crash: what can't be read counts as
-    never written, and the next pass looks before it acts.
+    A status that another client overwrote and that can't be read counts as never written: the
+    next reconcile reads the memberships before it acts.
     """
     try:
         return _status_in(raw or {})
@@ -157,7 +157,7 @@ def _image_in(raw: Mapping[str, Any]) -> ImageStatus:
 
 
 def _shared(text: str | None) -> str | None:
-    """The same text as ten thousand other statuses say it with."""
+    """The interned text: thousands of statuses have the same."""
     return None if text is None else intern(text)
 
 
@@ -170,7 +170,7 @@ def _time_out(time: datetime) -> str:
 
 
 def _millis_out(time: datetime) -> str:
-    """With milliseconds, as the cloud's own times beside it."""
+    """With milliseconds, like the times of the cloud beside it."""
     return zulu(time, "milliseconds")
 
 

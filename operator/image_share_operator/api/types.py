@@ -21,49 +21,49 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 FINALIZER = f"{GROUP}/reject"
 RECONCILE_AT = f"{GROUP}/reconcile-at"
-"""Annotation: any new value asks for a pass at once."""
+"""Annotation: any new value requests a reconcile now."""
 SKIP_REJECT = f"{GROUP}/skip-reject"
-"""Annotation: "true" lets a resource go although its shares could not be rejected."""
+"""Annotation: "true" allows the deletion of a resource without rejecting its shares."""
 
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 DEFAULT_INTERVAL = timedelta(hours=1)
 
 
 class Membership(StrEnum):
-    """What the cloud says of one image and one project."""
+    """The membership of one project in one image, as the cloud returns it."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     NOT_SHARED = "notShared"
-    """The cloud knows no share of this image with the project."""
+    """The image is not shared with the project."""
     UNKNOWN = "unknown"
-    """Not looked at yet."""
+    """Not read yet."""
 
 
 class Decision(StrEnum):
-    """The recipient's answer."""
+    """What the recipient does with a share."""
 
     ACCEPT = "Accept"
     REJECT = "Reject"
 
     @property
     def wanted(self) -> Membership:
-        """The membership that this decision asks for."""
+        """The membership that this decision leads to."""
         return Membership.ACCEPTED if self is Decision.ACCEPT else Membership.REJECTED
 
 
 class DeletionPolicy(StrEnum):
-    """What becomes of the shares when the resource goes."""
+    """What happens to the shares when the resource is deleted."""
 
     RETAIN = "Retain"
     """They stay as they are."""
     REJECT = "Reject"
-    """They are rejected first; a finalizer holds the resource until then."""
+    """They are rejected first; a finalizer keeps the resource until then."""
 
 
 class JobState(StrEnum):
-    """As the IMS job API says ("Querying Job Status")."""
+    """The states of the IMS job API ("Querying Job Status")."""
 
     INIT = "INIT"
     RUNNING = "RUNNING"
@@ -77,7 +77,7 @@ class JobState(StrEnum):
 
 
 class ConditionType(StrEnum):
-    """The three kstatus words. Stalled and Reconciling are absent when not True."""
+    """The three kstatus condition types. Stalled and Reconciling are absent when not True."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -86,7 +86,7 @@ class ConditionType(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """One object's place: `namespace/name`."""
+    """Namespace and name of one object; as text `namespace/name`."""
 
     namespace: str
     name: str
@@ -110,17 +110,17 @@ REGIONS = {
     )
     for region in ("eu-de", "eu-nl")
 }
-"""The regions whose two endpoints are documented ("Regions and Endpoints"). All others name
-their endpoints in the spec: the Swiss hosts, for one, do not follow the pattern."""
+"""The regions whose two endpoints are documented ("Regions and Endpoints"). Others need
+`spec.endpoints`: the Swiss hosts, for example, do not follow the pattern."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """What one spec asks for.
+    """The desired state: one spec, parsed.
 
     Attributes:
-        images: canonical lower-case UUIDs, no doubles, in the order of the spec.
-        interval: between two looks at settled shares; zero turns them off.
+        images: canonical lower-case UUIDs, without duplicates, in the order of the spec.
+        interval: between two drift checks; zero turns them off.
         timeout: the longest wait for one job.
         being_deleted: whether the resource is being deleted and its shares are rejected first.
     """
@@ -140,7 +140,7 @@ class Desired:
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any], generation: int) -> Self:
-        """Read a spec that the API server let through.
+        """Parse a spec that the API server accepted.
 
         Raises:
             InvalidSpecError: a field is missing or can't be served; the message names it.
@@ -162,13 +162,13 @@ class Desired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A batch job, as `status.job` tells it.
+    """A batch job, as in `status.job`.
 
     Attributes:
-        generation: of the spec that the job was sent for.
+        generation: the generation of the spec that the job was sent for.
         decision: what the job was asked to set.
         submitted_at: aware UTC, by this operator's clock.
-        begin_time: the cloud's own words, never parsed (three formats are known).
+        begin_time: as the cloud returned it, not parsed (three formats are known).
         end_time: as ``begin_time``.
         odd_status: the status word when it is none of `JobState`; such a job counts as running.
     """
@@ -188,12 +188,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InDoubtBatch:
-    """A batch that was sent and whose answer never came: nobody knows whether the cloud took it.
+    """A batch that was sent without a response: it may have taken effect or not.
 
     Attributes:
-        images: those of the batch of which it is still unknown; at least one.
-        since: when the operator gave up the wait for the answer; aware UTC, by its own clock.
-        until: so long they are looked at, and nothing is sent.
+        images: the images of the batch whose outcome is still unknown; at least one.
+        since: when the operator stopped waiting for the response; aware UTC, by its own clock.
+        until: until then the memberships are checked and nothing is sent.
     """
 
     decision: Decision
@@ -208,7 +208,7 @@ class ImageStatus:
 
     Attributes:
         job_id: the latest job that carried this image.
-        message: why the image failed or is waited for; ``None`` when there is nothing to say.
+        message: why the image failed or what it waits for; ``None`` for nothing to report.
     """
 
     id: str
@@ -231,12 +231,13 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All of `.status`. A new object has generation -1: nobody has looked at it.
+    """All of `.status`. A new object has observedGeneration -1.
 
     Attributes:
-        unanswered: the batch that may have been taken; ``None`` nearly always.
-        handled_reconcile_at: the latest value of the annotation that a pass answered.
-        secret_version: of the Secret that was found wanting; ``None`` when none was.
+        unanswered: the batch with unknown outcome; ``None`` in most cases.
+        handled_reconcile_at: the last value of the reconcile-at annotation that was handled.
+        secret_version: resourceVersion of the Secret that can't be used; empty when there is no
+            Secret; ``None`` when the Secret is not the problem.
     """
 
     observed_generation: int = -1
@@ -271,7 +272,9 @@ def _endpoints(spec: Mapping[str, Any]) -> Endpoints:
         return Endpoints(iam=_url(both, "iam"), ims=_url(both, "ims"))
     if region not in REGIONS:
         known = ", ".join(REGIONS)
-        raise InvalidSpecError(f"spec.region {region!r} is not known (known: {known})")
+        raise InvalidSpecError(
+            f"spec.region {region!r} is not known. Use one of {known}, or set spec.endpoints."
+        )
     return REGIONS[region]
 
 

@@ -64,7 +64,7 @@ class Sessions:
         """The one `Tenant` of this identity."""
         session = self._known.get(identity)
         if session is None:
-            caller = replace(self._caller.trusting(identity.ca), session=identity.namespace)
+            caller = replace(self._caller.trusting(identity.ca), flow=identity.namespace)
             tokens = TokenSource(identity, caller, self._now, self._guards)
             throttle = Throttle(self._now)
             ims = ImsClient(identity=identity, caller=caller, tokens=tokens, throttle=throttle)

@@ -27,9 +27,8 @@ class WorkQueue:
         self._later: list[
             tuple[float, int, Key]
         ] = []  # heap; rows that _due does not confirm are stale
-        self._ready: FairQueue[Key] = FairQueue(
-            most, share=share
-        )  # keys that _due does not confirm are stale
+        # Keys that _due does not confirm are stale.
+        self._ready: FairQueue[Key] = FairQueue(most, share=share)
         self._some = asyncio.Event()
         self._busy: dict[Key, float | None] = {}  # in progress, and the request that came meanwhile
         self._order = itertools.count()
@@ -75,7 +74,7 @@ class WorkQueue:
             if self._due.pop(key, None) is not None:
                 self._busy[key] = None
                 return key
-            self._ready.give_back(namespace)
+            self._ready.release(namespace)
         return None
 
     def done(self, key: Key, requeue_after: timedelta | None) -> None:
@@ -87,7 +86,7 @@ class WorkQueue:
             requested = due if requested is None else min(due, requested)
         if requested is not None:
             self._schedule(key, requested, loop)
-        self._ready.give_back(key.namespace)
+        self._ready.release(key.namespace)
         self._some.set()
 
     def forget(self, key: Key) -> None:

@@ -1,4 +1,8 @@
-"""Lines that take turns for a bounded number of places. No I/O, no clock."""
+"""Flows that take turns for a bounded number of seats. No I/O, no clock.
+
+The words are those of API Priority and Fairness: a flow is what is treated fairly (a namespace), a
+seat is one request or reconcile in progress.
+"""
 
 from collections import Counter, deque
 from typing import Generic, TypeVar
@@ -7,81 +11,81 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Items that wait in lines; a line has as many turns as any other, however long it is.
+    """Items by flow; each flow has the same number of turns, however many items it has.
 
-    A line takes a place only while it has fewer than ``greed`` times the free ones. So lines that
-    give nothing back never have all places: with a greed of one, a line that has none finds one,
-    whatever the others do, as long as there are fewer of them than places.
+    A flow takes a seat only while it has fewer than ``greed`` times the free seats. So flows that
+    release nothing never have all seats: with a greed of one, a flow without a seat gets one,
+    whatever the others do, while there are fewer flows than seats.
 
     Args:
-        places: that may be taken together.
-        share: that one line may have.
+        seats: seats in total.
+        share: seats that one flow may have.
     """
 
-    def __init__(self, places: int, *, share: int, greed: int = 1) -> None:
-        self._free = places
+    def __init__(self, seats: int, *, share: int, greed: int = 1) -> None:
+        self._free = seats
         self._share = share
         self._greed = greed
-        self._lines: dict[str, deque[T]] = {}  # none is empty; each is in turn or held back
+        self._flows: dict[str, deque[T]] = {}  # none is empty; each is in turn or waits for a seat
         self._in_turn: deque[str] = deque()
-        self._held_back: dict[int, dict[str, None]] = {}  # by places that they have
+        self._waiting: dict[int, dict[str, None]] = {}  # by the seats that they have
         self._taken: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
-        """Whether someone may be in turn."""
+        """Whether a flow may be in turn."""
         return bool(self._in_turn)
 
-    def put(self, line: str, item: T) -> None:
-        """Put an item at the end of its line."""
-        if line in self._lines:
-            self._lines[line].append(item)
+    def put(self, flow: str, item: T) -> None:
+        """Add an item to the end of its flow."""
+        if flow in self._flows:
+            self._flows[flow].append(item)
         else:
-            self._lines[line] = deque((item,))
-            self._in_turn.append(line)
+            self._flows[flow] = deque((item,))
+            self._in_turn.append(flow)
 
     def take(self) -> tuple[str, T] | None:
-        """Give a place to the item whose turn it is, and tell its line; ``None`` if there is none.
+        """Take the next flow and item with a seat; ``None`` when there is none.
 
-        Whoever takes an item gives its place back: see `give_back`.
+        The caller releases the seat with `release`.
         """
         while self._in_turn:
-            line = self._in_turn.popleft()
-            taken = self._taken[line]
+            flow = self._in_turn.popleft()
+            taken = self._taken[flow]
             if not self._may_take(taken):
-                self._held_back.setdefault(taken, {})[line] = None
+                self._waiting.setdefault(taken, {})[flow] = None
                 continue
             self._free -= 1
-            self._taken[line] += 1
-            items = self._lines[line]
+            self._taken[flow] += 1
+            items = self._flows[flow]
             item = items.popleft()
             if items:
-                self._in_turn.append(line)
+                self._in_turn.append(flow)
             else:
-                del self._lines[line]
-            return line, item
+                del self._flows[flow]
+            return flow, item
         return None
 
-    def give_back(self, line: str) -> None:
-        """Give back a place of this line."""
-        taken = self._taken[line]
-        if line in self._held_back.get(taken, ()):
-            self._put_in_turn(taken, line)
+    def release(self, flow: str) -> None:
+        """Release a seat of this flow."""
+        taken = self._taken[flow]
+        if flow in self._waiting.get(taken, ()):
+            self._put_in_turn(taken, flow)
         if taken > 1:
-            self._taken[line] = taken - 1
+            self._taken[flow] = taken - 1
         else:
-            del self._taken[line]
+            del self._taken[flow]
         self._free += 1
-        # One place is free: one line is enough, the one that has least.
-        least = min(self._held_back, default=0)
-        if self._held_back and self._may_take(least):
-            self._put_in_turn(least, next(iter(self._held_back[least])))
+        # One seat is free: one flow is enough, the one with the fewest seats.
+        least = min(self._waiting, default=0)
+        if self._waiting and self._may_take(least):
+            self._put_in_turn(least, next(iter(self._waiting[least])))
 
     def _may_take(self, taken: int) -> bool:
         return taken < min(self._share, self._greed * self._free)
 
-    def _put_in_turn(self, taken: int, line: str) -> None:
-        lines = self._held_back[taken]
-        del lines[line]
-        if not lines:
-            del self._held_back[taken]
-        self._in_turn.append(line)
+    def _put_in_turn(self, taken: int, flow: str) -> None:
+        flows = self._waiting[taken]
+        del flows[flow]
+        if not flows:
+            del self._waiting[taken]
+        self._in_turn.append(flow)

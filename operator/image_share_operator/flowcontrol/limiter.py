@@ -1,6 +1,6 @@
-"""How much may go to one endpoint: so many requests at once, and so many in a second.
+"""Limits the requests to one endpoint: in flight, and per second.
 
-Tenants take turns: one with thousands of requests does not keep another's single one waiting.
+Flows (namespaces) take turns: one with thousands of requests does not delay another's single one.
 """
 
 import asyncio
@@ -13,10 +13,10 @@ from image_share_operator.flowcontrol.fair_queue import FairQueue
 
 MAX_ENDPOINTS = 1_000
 GREED = 3
-"""A tenant may have three times as many requests under way as are left for others: alone three
-quarters of all, whose answers may be long in coming."""
+"""A flow may have three times as many requests in flight as are left free: alone, three quarters of
+all seats."""
 TICK_S = 0.001
-"""Timers are not more exact than this, and some loops know no shorter ones."""
+"""The resolution of timers in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,8 @@ class Limits:
     """For each endpoint.
 
     Attributes:
-        at_once: requests under way.
-        per_second: requests begun; evenly, after a burst of as many as may be under way.
+        at_once: requests in flight.
+        per_second: requests started, evenly, after a burst of ``at_once``.
     """
 
     at_once: int
@@ -38,98 +38,98 @@ class _Limiter:
     def __init__(self, limits: Limits) -> None:
         self._step = 1 / limits.per_second
         self._burst = self._step * (limits.at_once - 1)
-        self._turns: FairQueue[asyncio.Future[None]] = FairQueue(
+        self._queue: FairQueue[asyncio.Future[None]] = FairQueue(
             limits.at_once, share=limits.at_once, greed=GREED
         )
-        self._last_at = float("-inf")  # when the last one began, had there never been a pause
+        self._last_at = float("-inf")  # when the last one started, without pauses
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, session: str) -> None:
+    async def enter(self, flow: str) -> None:
         waiting = asyncio.get_running_loop().create_future()
-        self._turns.put(session, waiting)
+        self._queue.put(flow, waiting)
         self._let_in()
         if waiting.done():
             return
         try:
             await waiting
         except asyncio.CancelledError:
-            if not waiting.cancelled():  # it was let in at this very moment
-                self.leave(session)
+            if not waiting.cancelled():  # it got its seat at this moment
+                self.leave(flow)
             raise
 
-    def leave(self, session: str) -> None:
-        self._turns.give_back(session)
+    def leave(self, flow: str) -> None:
+        self._queue.release(flow)
         self._let_in()
 
     def unused(self) -> None:
-        """The last one that was let in sends nothing: the next need not wait for it."""
+        """The last request was not sent: the next one need not wait for it."""
         self._last_at -= self._step
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _let_in(self) -> None:
-        """Let in those whose turn it is, until there is no place or it is not yet time."""
+        """Give seats in turn, until there is none or the rate is reached."""
         if self._timer is not None:
             return
         loop = asyncio.get_running_loop()
         now = loop.time()
-        while self._turns:
+        while self._queue:
             begins_at = max(self._last_at + self._step, now - self._burst)
             if begins_at > now + TICK_S:
-                self._timer = loop.call_at(begins_at, self._ring)
+                self._timer = loop.call_at(begins_at, self._on_timer)
                 return
-            turn = self._turns.take()
+            turn = self._queue.take()
             if turn is None:
                 return
-            session, waiting = turn
-            if waiting.done():  # it went away
-                self._turns.give_back(session)
+            flow, waiting = turn
+            if waiting.done():  # it was cancelled
+                self._queue.release(flow)
                 continue
             self._last_at = begins_at
             waiting.set_result(None)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         self._let_in()
 
 
 class Permit:
-    """A place of a tenant at an endpoint: waited for at the beginning, given back at the end."""
+    """A seat at an endpoint: waited for on entry, released on exit."""
 
-    __slots__ = ("_gate", "_tenant")
+    __slots__ = ("_flow", "_limiter")
 
-    def __init__(self, gate: _Limiter, session: str) -> None:
-        self._gate = gate
-        self._tenant = session
+    def __init__(self, limiter: _Limiter, flow: str) -> None:
+        self._limiter = limiter
+        self._flow = flow
 
     async def __aenter__(self) -> Self:
-        """Wait for it."""
-        await self._gate.enter(self._tenant)
+        """Wait for the seat."""
+        await self._limiter.enter(self._flow)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Give it back."""
-        self._gate.leave(self._tenant)
+        """Release the seat."""
+        self._limiter.leave(self._flow)
 
     def unused(self) -> None:
-        """Say that nothing is sent after all."""
-        self._gate.unused()
+        """Report that nothing was sent."""
+        self._limiter.unused()
 
 
 class Limiters:
-    """The gates of all endpoints."""
+    """The limiters of all endpoints."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._known: OrderedDict[str, _Limiter] = OrderedDict()
 
-    def of(self, origin: str, session: str = "") -> Permit:
-        """A place at this endpoint (scheme, host, port), where tenants take turns."""
-        gate = self._known.get(origin)
-        if gate is None:
-            gate = self._known[origin] = _Limiter(self._limits)
+    def of(self, origin: str, flow: str = "") -> Permit:
+        """A seat at this endpoint (scheme, host, port) for this flow."""
+        limiter = self._known.get(origin)
+        if limiter is None:
+            limiter = self._known[origin] = _Limiter(self._limits)
         self._known.move_to_end(origin)
         while len(self._known) > MAX_ENDPOINTS:
             self._known.popitem(last=False)
-        return Permit(gate, session)
+        return Permit(limiter, flow)

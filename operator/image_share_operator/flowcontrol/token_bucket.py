@@ -1,16 +1,16 @@
-"""A token bucket: so much at once, and so much in a second. No I/O, no clock."""
+"""A token bucket: a burst, then a rate per second. No I/O, no clock."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class TokenBucket:
-    """Tokens that come back with time. Full at first.
+    """Tokens that refill with time. Full at first.
 
     Attributes:
-        most: tokens that it holds.
-        per_s: tokens that come back in a second.
-        at: when it was last asked, in seconds of the caller's clock.
+        most: capacity in tokens.
+        per_s: tokens per second that refill.
+        at: time of the last call, in seconds of the caller's clock.
     """
 
     most: float
@@ -23,7 +23,7 @@ class TokenBucket:
         self.tokens = self.most
 
     def take(self, count: int, now: float) -> bool:
-        """Take so many tokens, or none; return whether they were there."""
+        """Take ``count`` tokens or none; return whether they were available."""
         self.tokens = min(self.most, self.tokens + self.per_s * (now - self.at))
         self.at = now
         if count > self.tokens:

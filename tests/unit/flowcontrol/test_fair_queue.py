@@ -41,7 +41,7 @@ def test_line_has_no_more_places_than_its_share() -> None:
     turns = filled(FairQueue[str](PLACES, share=2), a=3)
     assert taken(turns) == ["a", "a"]
 
-    turns.give_back("a")
+    turns.release("a")
 
     assert taken(turns) == ["a"]
 
@@ -64,11 +64,11 @@ def test_greedy_line_leaves_fewer() -> None:
 def test_place_that_is_free_again_goes_to_the_line_that_has_least() -> None:
     turns = filled(FairQueue[str](PLACES, share=PLACES), a=8, b=8)
     assert Counter(taken(turns)) == {"a": 3, "b": 3}
-    turns.give_back("a")
+    turns.release("a")
     assert taken(turns) == ["a"]
 
-    turns.give_back("b")
-    turns.give_back("b")
+    turns.release("b")
+    turns.release("b")
 
     assert taken(turns) == ["b", "b"]
 
@@ -79,7 +79,7 @@ def test_line_that_waits_for_another_gets_what_that_one_gives_back() -> None:
     taken(filled(turns, b=8))
     assert taken(filled(turns, c=8)) == ["c"]
 
-    turns.give_back("a")
+    turns.release("a")
 
     assert taken(turns) == ["c"]
 
@@ -97,7 +97,7 @@ def test_nobody_waits_who_could_have_a_place(steps: list[tuple[str, str]]) -> No
                 turns.put(line, line)
                 waiting[line] += 1
             case "give_back" if held[line]:
-                turns.give_back(line)
+                turns.release(line)
                 held[line] -= 1
             case _:
                 for took in taken(turns):
@@ -111,6 +111,6 @@ def test_nobody_waits_who_could_have_a_place(steps: list[tuple[str, str]]) -> No
             held[took] += 1
         assert held.total()
         for line in [*held.elements()]:
-            turns.give_back(line)
+            turns.release(line)
         held.clear()
     assert taken(turns) == []

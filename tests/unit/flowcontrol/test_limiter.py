@@ -201,7 +201,7 @@ async def test_nobody_waits_at_an_endpoint_that_is_left_alone() -> None:
         hanging = [asyncio.create_task(ask(made, "/hangs")) for _ in range(8)]
         await asyncio.sleep(1)
         for _ in range(THRESHOLD):
-            await ask(replace(made, session="other"), "/fails")
+            await ask(replace(made, flow="other"), "/fails")
         began = asyncio.get_running_loop().time()
 
         with pytest.raises(CircuitOpenError):

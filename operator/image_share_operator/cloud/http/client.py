@@ -55,7 +55,7 @@ class CloudHttpClient:
         clients: gives the client that trusts one more certificate authority.
         trust: tells that authority from others; empty for the system's alone.
         may_write: raises when this process may not write any more; asked just before each write.
-        tenant: whose turn it is at the gates.
+        flow: the namespace, for fairness at the limiters.
         writes: which writes are under way.
     """
 
@@ -68,7 +68,7 @@ class CloudHttpClient:
     clients: Callable[[str], httpx.AsyncClient] | None = None
     trust: str = ""
     may_write: Callable[[], None] = _always
-    session: str = ""
+    flow: str = ""
     writes: InflightWrites = field(default_factory=InflightWrites)
 
     def trusting(self, ca: str | None) -> "CloudHttpClient":
@@ -88,12 +88,12 @@ class CloudHttpClient:
         """
         origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
         circuit = self.circuits.of(origin, self.trust)
-        circuit.check()  # nobody waits for a place at an endpoint that is being left alone
-        async with self.limiters.of(origin, self.session) as place:
+        circuit.check()  # no request waits for a seat at an endpoint whose circuit is open
+        async with self.limiters.of(origin, self.flow) as seat:
             try:
                 return await self._exchange(request, circuit)
             except CircuitOpenError:
-                place.unused()
+                seat.unused()
                 raise
 
     async def _exchange(self, request: httpx.Request, circuit: CircuitBreaker) -> httpx.Response:

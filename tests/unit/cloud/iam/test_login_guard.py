@@ -342,7 +342,7 @@ LOCK = RefusedLogin(locked=True, of_project=False, of_all=True)
 
 
 @pytest.mark.parametrize(
-    ("doubt", "reason"), [(TWO, Reason.CREDENTIALS_INVALID), (LOCK, Reason.ACCOUNT_LOCKED)]
+    ("refused_login", "reason"), [(TWO, Reason.CREDENTIALS_INVALID), (LOCK, Reason.ACCOUNT_LOCKED)]
 )
 async def test_what_an_earlier_process_found_out_is_not_tried_for_a_while(
     refused_login: RefusedLogin, reason: Reason
