@@ -21,13 +21,13 @@ from e2e.conftest import (
 )
 from envtest import ControlPlane
 
-NOT_AN_IMAGE = "must be the ID of an image, a UUID in lower case such as 4ca46bf1-"
-NOT_A_PROJECT = "must be the ID of a project, 32 lower-case hexadecimal digits, not its name"
-NOT_A_SECRET = "must be the name of a Secret in this namespace: lower-case letters, digits, "
-NOT_A_URL = "must be https://HOST or https://HOST:PORT, without user, path, query or version"
-NOT_A_TIMEOUT = "must be from 30s to 24h, written such as 45s, 10m or 1h30m"
-NOT_AN_INTERVAL = "must be from 1m to 24h, written such as 5m or 1h30m; or 0s for never"
-NO_ENDPOINTS = "set region (eu-de or eu-nl), or set both endpoints.iam and endpoints.ims"
+NOT_AN_IMAGE = "must be an image ID, which is a UUID in lower case such as 4ca46bf1-"
+NOT_A_PROJECT = "must be a project ID, which is 32 lower-case hexadecimal digits; use the ID of "
+NOT_A_SECRET = "must be the name of a Secret in the same namespace; use lower-case letters, "
+NOT_A_URL = "must have the form https://HOST or https://HOST:PORT with a valid host and port; "
+NOT_A_TIMEOUT = "must be a duration from 30s to 24h with the units h, m and s, such as 45s, "
+NOT_AN_INTERVAL = "must be a duration from 1m to 24h with the units h, m and s, such as 5m "
+NO_ENDPOINTS = "region or endpoints is required; set region to eu-de or eu-nl, or set both "
 
 
 def secret(name: str) -> Json:
@@ -73,11 +73,11 @@ REFUSED: dict[str, tuple[Json, str]] = {
     ),
     "a vault with Reject": (
         {"vaultID": "vault-1", "decision": "Reject"},
-        "spec.vaultID: Forbidden: a vault is used on Accept only; remove vaultID or set decision",
+        "spec.vaultID: Forbidden: vaultID is allowed only when decision is Accept; remove vaultID",
     ),
     "a vault ID with a space": (
         {"vaultID": "vault 1"},
-        'spec.vaultID: Invalid value: "vault 1": must be printable ASCII characters without spaces',
+        'spec.vaultID: Invalid value: "vault 1": must contain only printable ASCII characters ',
     ),
     "an empty vault ID": ({"vaultID": ""}, "spec.vaultID in body should be at least 1 chars long"),
     "a vault ID of 65 characters": ({"vaultID": "v" * 65}, "may not be more than 64 bytes"),
@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
     ),
     "both region and endpoints": (
         {"endpoints": {"iam": IAM, "ims": IMS}},
-        "spec.endpoints: Forbidden: region already names the endpoints; remove one of the two",
+        "spec.endpoints: Forbidden: region and endpoints are mutually exclusive, because the ",
     ),
     "only the IAM endpoint": (endpoints(ims=ABSENT), "spec.endpoints.ims: Required value"),
     "only the IMS endpoint": (endpoints(iam=ABSENT), "spec.endpoints.iam: Required value"),
@@ -283,8 +283,8 @@ def test_project_is_immutable(control_plane: ControlPlane, namespace: str) -> No
 
     assert answer.status_code == 422
     assert (
-        "spec.projectID: Forbidden: is immutable; create another ImageShareAcceptance for the "
-        "other project" in answer.json()["message"]
+        "spec.projectID: Forbidden: field is immutable; create another ImageShareAcceptance for "
+        "the other project" in answer.json()["message"]
     )
 
 

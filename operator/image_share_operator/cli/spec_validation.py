@@ -26,17 +26,32 @@ _DAY = timedelta(hours=24)
 MAX_IMAGES = 500
 
 NOT_AN_IMAGE = (
-    "must be the ID of an image, a UUID in lower case such as 4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90"
+    "must be an image ID, which is a UUID in lower case such as "
+    "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90; use the ID of the image, not its name"
 )
-NOT_A_PROJECT = "must be the ID of a project, 32 lower-case hexadecimal digits, not its name"
+NOT_A_PROJECT = (
+    "must be a project ID, which is 32 lower-case hexadecimal digits; use the ID of the project, "
+    "not its name"
+)
 NOT_A_SECRET = (
-    "must be the name of a Secret in this namespace: lower-case letters, digits, '-' and '.', "  # noqa: S105 - a message
-    "with a letter or digit at both ends"
+    "must be the name of a Secret in the same namespace; use lower-case letters, digits, '-' "  # noqa: S105 - a message
+    "and '.', and start and end with a letter or digit"
 )
-NOT_A_VAULT = "must be printable ASCII characters without spaces"
-NOT_A_URL = "must be https://HOST or https://HOST:PORT, without user, path, query or version"
-NOT_A_TIMEOUT = "must be from 30s to 24h, written such as 45s, 10m or 1h30m"
-NOT_AN_INTERVAL = "must be from 1m to 24h, written such as 5m or 1h30m; or 0s for never"
+NOT_A_VAULT = (
+    "must contain only printable ASCII characters without spaces; use the ID of the vault, not "
+    "its name"
+)
+NOT_A_URL = (
+    "must have the form https://HOST or https://HOST:PORT with a valid host and port; remove "
+    "user, path, query and version"
+)
+NOT_A_TIMEOUT = (
+    "must be a duration from 30s to 24h with the units h, m and s, such as 45s, 10m or 1h30m"
+)
+NOT_AN_INTERVAL = (
+    "must be a duration from 1m to 24h with the units h, m and s, such as 5m or 1h30m; use 0s to "
+    "disable drift checks"
+)
 
 Faults = Iterator[str]
 Rule = Callable[[str, object], Faults]
@@ -55,15 +70,18 @@ def _across(spec: Mapping[str, Any]) -> Faults:
     """The rules about several fields; they count once each field is right."""
     if "region" not in spec and "endpoints" not in spec:
         yield (
-            "spec.region: Required value: set region (eu-de or eu-nl), or set both endpoints.iam "
-            "and endpoints.ims"
+            "spec.region: Required value: region or endpoints is required; set region to eu-de or "
+            "eu-nl, or set both endpoints.iam and endpoints.ims"
         )
     if "region" in spec and "endpoints" in spec:
-        yield "spec.endpoints: Forbidden: region already names the endpoints; remove one of the two"
+        yield (
+            "spec.endpoints: Forbidden: region and endpoints are mutually exclusive, because the "
+            "region determines the endpoints; remove one of them"
+        )
     if "vaultID" in spec and spec.get("decision", Decision.ACCEPT) != Decision.ACCEPT:
         yield (
-            "spec.vaultID: Forbidden: a vault is used on Accept only; remove vaultID or set "
-            "decision to Accept"
+            "spec.vaultID: Forbidden: vaultID is allowed only when decision is Accept; remove "
+            "vaultID, or set decision to Accept"
         )
 
 
