@@ -1,10 +1,10 @@
-"""What a release needs besides the workflow; standard library only.
+"""Checks and packages a release, for the release workflow. Standard library only.
 
-    python3 hack/release.py check 0.2.0              # is it the version that every file names?
-    python3 hack/release.py notes 0.2.0              # its section of CHANGELOG.md
-    python3 hack/release.py chart IMAGE@sha256:… SOURCE DIR # a package with this default image
+    python3 hack/release.py check 0.2.0              # check that all files have this version
+    python3 hack/release.py notes 0.2.0              # print its section of CHANGELOG.md
+    python3 hack/release.py chart IMAGE@sha256:… SOURCE DIR # package the chart for this image
 
-The package's path is the last line on stdout.
+The last line on stdout of ``chart`` is the path of the package.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ PLACES = (
     ("docs/install.md", r"^ +newTag: (.+)$"),
     ("docs/install.md", r"^ +tag: v(.+)$"),
 )
-"""Files that name the version, and how."""
+"""Files that contain the version, and the pattern of the line."""
 
 
 class ReleaseError(Exception):
-    """What stands in the way of the release, for the person who makes it."""
+    """The release is not possible. The message states the reason."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         commands.add_parser(name).add_argument("version")
     chart = commands.add_parser("chart")
     chart.add_argument("image")
-    chart.add_argument("source", help="the address of the repository, for people")
+    chart.add_argument("source", help="URL of the repository")
     chart.add_argument("directory", type=Path)
     asked = parser.parse_args(arguments)
     try:
@@ -61,55 +61,57 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def check(root: Path, version: str) -> None:
-    """Compare all places with the version, and look for its section of the changelog.
+    """Check that all files have the version, and that the changelog has a section for it.
 
     Raises:
-        ReleaseError: one differs; all that do are named.
+        ReleaseError: files have another version, or there is no section; names all such files.
     """
-    others = [f"{path} says {found}" for path, found in versions(root) if found != version]
+    others = [f"{path} has {found}" for path, found in versions(root) if found != version]
     if others:
-        raise ReleaseError(f"version {version}: {', '.join(others)}")
+        raise ReleaseError(f"version {version}: {', '.join(others)}; correct these files")
     notes(root, version)
 
 
 def versions(root: Path) -> list[tuple[str, str]]:
-    """Each place, and the version that it names.
+    """Return each file of PLACES with the version that it contains.
 
     Raises:
-        ReleaseError: a file names none, or two.
+        ReleaseError: a file contains no version, or different ones.
     """
     found: list[tuple[str, str]] = []
     for path, pattern in PLACES:
         matches = set(re.findall(pattern, (root / path).read_text(), re.MULTILINE))
         if len(matches) != 1:
-            raise ReleaseError(f"{path} has {len(matches)} versions that look like {pattern}")
+            raise ReleaseError(
+                f"{path} has {len(matches)} versions that match {pattern}; must have one"
+            )
         found.append((path, matches.pop()))
     return found
 
 
 def notes(root: Path, version: str) -> str:
-    """The version's section of the changelog, without its heading.
+    """Return the section of the version in the changelog, without its heading.
 
     Raises:
-        ReleaseError: there is none, it has no date, or it is empty.
+        ReleaseError: the section is missing, has no date, or is empty.
     """
     text = (root / "CHANGELOG.md").read_text()
     heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d\n"
     section = re.search(rf"{heading}(.*?)(?=^## \[|\Z)", text, re.MULTILINE | re.DOTALL)
     if section is None or not section[1].strip():
-        raise ReleaseError(f"CHANGELOG.md has no section ## [{version}] - DATE with words in it")
+        raise ReleaseError(f"CHANGELOG.md has no section ## [{version}] - DATE with text; add it")
     return section[1].strip()
 
 
 def package(root: Path, image: str, source: str, directory: Path) -> Path:
-    """Package the chart so that it installs without any value.
+    """Package the chart with a default image, so that it installs without any value.
 
     Raises:
-        ReleaseError: the image is not named by its digest, or values.yaml has no place for it.
+        ReleaseError: the image reference has no digest, or values.yaml has no empty image field.
     """
     repository, _, digest = image.partition("@")
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or repository != repository.lower():
-        raise ReleaseError(f"{image}: must be a name in small letters, @ and a digest")
+        raise ReleaseError(f"{image}: must be a repository in lower case, @ and a sha256 digest")
     built = subprocess.run(
         [sys.executable, str(INSTALL), "--quiet", "helm"],
         stdout=subprocess.PIPE,
@@ -125,22 +127,25 @@ def package(root: Path, image: str, source: str, directory: Path) -> Path:
         with (chart / "Chart.yaml").open("a") as about:
             about.write(f"home: {source}\nsources: [{source}]\n")
         call = [str(helm), "package", str(chart), "--destination", str(directory)]
-        said = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return Path(said.strip().rpartition(": ")[2])
+        output = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return Path(output.strip().rpartition(": ")[2])
 
 
 def with_image(values: str, repository: str, digest: str) -> str:
-    """The same values.yaml with another default image.
+    """Return values.yaml with this default image.
 
     Raises:
-        ReleaseError: a line is missing, or is there twice.
+        ReleaseError: the empty field of the repository or the digest is not there exactly once.
     """
     for name, value in (("repository", repository), ("digest", digest)):
         empty = f'\n  {name}: ""\n'
         if values.count(empty) != 1:
-            raise ReleaseError(f"values.yaml has {values.count(empty)} empty image.{name}")
+            raise ReleaseError(
+                f"values.yaml has {values.count(empty)} empty image.{name} lines; must have one"
+            )
         values = values.replace(empty, f"\n  {name}: {value}\n")
-    return values.replace("Required: none is published yet.", "The default is the released one.")
+    note = "Required, because no image is published yet."
+    return values.replace(note, "Defaults to the released image.")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no image": (
         {"image": {"repository": ""}},
-        "image.repository is required: say where the operator's image is",
+        "image.repository is required: set it to the repository of the operator image",
     ),
     "a tag in the repository": (
         {"image": {"repository": "registry.example.com/isa:1.0"}},
@@ -70,19 +70,19 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "replicas without a Lease": (
         {"leaderElection": {"enabled": False}},
-        "replicas: more than one needs leaderElection.enabled=true",
+        "replicas: more than one replica requires leaderElection.enabled=true",
     ),
     "nobody to run as": (
         {"serviceAccount": {"create": False}},
-        "serviceAccount.name: is required with serviceAccount.create=false",
+        "serviceAccount.name: is required if serviceAccount.create=false",
     ),
     "authorities from two places": (
         {"extraCA": {"configMap": "a", "secret": "b"}},
-        "extraCA: set configMap or secret, not both",
+        "extraCA: configMap and secret are mutually exclusive",
     ),
     "a password in the proxy's address": (
         {"proxy": {"httpsProxy": "http://me:secret@proxy:3128"}},
-        "proxy.httpsProxy: must not hold a password",
+        "proxy.httpsProxy: must not contain a user or password",
     ),
     "a proxy without scheme": (
         {"proxy": {"httpsProxy": "proxy:3128"}},
@@ -90,23 +90,23 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a ServiceMonitor of nothing": (
         {"metrics": {"enabled": False, "serviceMonitor": {"enabled": True}}},
-        "metrics.serviceMonitor.enabled: needs metrics.enabled=true",
+        "metrics.serviceMonitor.enabled: requires metrics.enabled=true",
     ),
     "alerts on nothing": (
         {"metrics": {"enabled": False, "prometheusRule": {"enabled": True}}},
-        "metrics.prometheusRule.enabled: needs metrics.enabled=true",
+        "metrics.prometheusRule.enabled: requires metrics.enabled=true",
     ),
     "a dashboard of nothing": (
         {"metrics": {"enabled": False, "dashboard": {"enabled": True}}},
-        "metrics.dashboard.enabled: needs metrics.enabled=true",
+        "metrics.dashboard.enabled: requires metrics.enabled=true",
     ),
     "a variable that the chart sets itself": (
         {"extraEnv": [{"name": "ISA_WORKERS", "value": "3"}]},
-        "extraEnv: ISA_WORKERS is set by another value of this chart",
+        "extraEnv: another value of this chart sets ISA_WORKERS",
     ),
     "a shard beyond the last": (
         {"settings": {"shard": "2/2"}},
-        'settings.shard: "2/2" counts from 0: the index must be below the count',
+        'settings.shard: "2/2" has an index that is not less than the count',
     ),
     "more shards than the operator knows": (
         {"settings": {"shard": "0/1000"}},
@@ -114,15 +114,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an image with a blank": (
         {"image": {"repository": "Foo Bar"}},
-        'image.repository: "Foo Bar" is not the name of an image',
+        'image.repository: "Foo Bar" is not a valid image repository',
     ),
     "an image in capitals": (
         {"image": {"repository": "registry.example.com/Foo"}},
-        'image.repository: "registry.example.com/Foo" is not the name of an image',
+        'image.repository: "registry.example.com/Foo" is not a valid image repository',
     ),
     "a label that the Deployment selects by": (
         {"podLabels": {"app.kubernetes.io/instance": "x"}},
-        "podLabels: app.kubernetes.io/instance is set by the chart",
+        "podLabels: the chart sets app.kubernetes.io/instance",
     ),
     "a label with a blank": (
         {"podLabels": {"team": "my team"}},
@@ -130,7 +130,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a label that the chart gives to all": (
         {"metrics": {"serviceMonitor": {"labels": {"helm.sh/chart": "x"}}}},
-        "metrics.serviceMonitor.labels: helm.sh/chart is set by the chart",
+        "metrics.serviceMonitor.labels: the chart sets helm.sh/chart",
     ),
     "memory in words": (
         {"resources": {"requests": {"memory": "lots"}}},
@@ -142,11 +142,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a proxy behind the NetworkPolicy": (
         {"proxy": {"httpsProxy": "http://proxy:3128"}, "networkPolicy": {"enabled": True}},
-        "networkPolicy.egressPorts: must have 3128, the port of proxy.httpsProxy",
+        "networkPolicy.egressPorts: must contain 3128, the port of proxy.httpsProxy",
     ),
     "a proxy without port behind the NetworkPolicy": (
         {"proxy": {"httpsProxy": "http://proxy"}, "networkPolicy": {"enabled": True}},
-        "networkPolicy.egressPorts: must have 80, the port of proxy.httpsProxy",
+        "networkPolicy.egressPorts: must contain 80, the port of proxy.httpsProxy",
     ),
     "a budget that blocks each drain": (
         {"podDisruptionBudget": {"maxUnavailable": 0}},

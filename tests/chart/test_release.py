@@ -37,7 +37,7 @@ def test_package_says_where_it_comes_from(package: Path, helm: Helm) -> None:
 
 @pytest.mark.parametrize("image", ["x:1", "x", "x@sha256:abc", "Owner/x@sha256:" + "a" * 64])
 def test_image_without_digest_or_in_capitals_is_not_packaged(image: str, tmp_path: Path) -> None:
-    with pytest.raises(release.ReleaseError, match="must be a name in small letters"):
+    with pytest.raises(release.ReleaseError, match="must be a repository in lower case"):
         release.package(ROOT, image, SOURCE, tmp_path)
 
 

@@ -323,6 +323,7 @@ def test_notes_tell_what_to_do_next(helm: Helm) -> None:
     )
 
     notes = said.partition("NOTES:")[2]
-    assert "answers image shares in the namespaces team-a" in notes
+    assert "reconciles ImageShareAcceptance resources in the namespaces team-a" in notes
     assert "kubectl -n shares rollout status deployment/shares-image-share-operator" in notes
+    assert "kubectl -n shares get lease shares-image-share-operator" in notes
     assert "kubectl -n team-a wait isa/base-images --for=condition=Ready" in notes

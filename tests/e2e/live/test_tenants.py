@@ -164,4 +164,4 @@ def test_policy_of_the_samples_lets_specs_name_known_regions_only(world: World) 
     finally:
         world.control_plane.kubectl("delete", "-f", str(POLICY))
 
-    assert "name spec.region instead of spec.endpoints" in answer.text
+    assert "spec.endpoints is not allowed; set spec.region instead" in answer.text

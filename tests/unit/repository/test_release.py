@@ -38,7 +38,7 @@ def test_file_that_names_another_version_is_told(number: int, tree: Path) -> Non
     assert f"{before}0.1.0" in text
     (tree / path).write_text(text.replace(f"{before}0.1.0", f"{before}0.1.1"))
 
-    with pytest.raises(release.ReleaseError, match=f"{path} says 0.1.1"):
+    with pytest.raises(release.ReleaseError, match=f"{path} has 0.1.1"):
         release.check(tree, "0.1.0")
 
 
@@ -46,7 +46,7 @@ def test_all_that_differ_are_told_at_once(tree: Path) -> None:
     with pytest.raises(release.ReleaseError) as refused:
         release.check(tree, "0.2.0")
 
-    assert str(refused.value).count(" says 0.1.0") == len(release.PLACES)
+    assert str(refused.value).count(" has 0.1.0") == len(release.PLACES)
 
 
 def test_file_that_names_no_version_is_told(tree: Path) -> None:
@@ -71,4 +71,4 @@ def test_notes_are_the_section_and_no_more(tree: Path) -> None:
 def test_error_is_one_line_for_the_person(capsys: pytest.CaptureFixture[str]) -> None:
     assert release.main(["check", "9.9.9"]) == 1
 
-    assert capsys.readouterr().err.startswith("error: version 9.9.9: pyproject.toml says ")
+    assert capsys.readouterr().err.startswith("error: version 9.9.9: pyproject.toml has ")

@@ -1,4 +1,4 @@
-{{/* What the operator is told, as a list of environment variables. */}}
+{{/* Environment variables of the operator container. */}}
 {{- define "image-share-operator.env" -}}
 {{- with .Values.watchNamespaces }}
 - name: ISA_NAMESPACES
@@ -17,7 +17,7 @@
   value: {{ int .Values.metrics.port | quote }}
 {{- end }}
 {{- if or .Values.extraCA.configMap .Values.extraCA.secret }}
-- name: SSL_CERT_FILE # beside the image's /etc/ssl/certs, which stays trusted
+- name: SSL_CERT_FILE # in addition to /etc/ssl/certs of the image, which remains trusted
   value: /etc/image-share-operator/ca/ca.crt
 {{- end }}
 {{- with .Values.proxy.httpsProxy }}

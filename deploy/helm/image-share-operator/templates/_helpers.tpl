@@ -2,7 +2,7 @@
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* The release's full name; a Service has 63 characters at most, and ours ends in "-metrics". */}}
+{{/* Full name of the release, up to 55 characters: the name of the Service ends in "-metrics" and is limited to 63. */}}
 {{- define "image-share-operator.name" -}}
 {{- $chart := include "image-share-operator.chartName" . -}}
 {{- if .Values.fullnameOverride -}}
@@ -30,9 +30,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- .Values.serviceAccount.name | default (include "image-share-operator.name" .) -}}
 {{- end -}}
 
-{{/* Repository with digest, or else with tag. */}}
+{{/* Image reference: repository with digest, or with tag if there is no digest. */}}
 {{- define "image-share-operator.image" -}}
-{{- $repository := required "image.repository is required: say where the operator's image is" .Values.image.repository -}}
+{{- $repository := required "image.repository is required: set it to the repository of the operator image, such as registry.example.com/image-share-operator" .Values.image.repository -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
@@ -40,7 +40,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The operator's rules as far as a Role can hold them: one for CRDs can't be given in a namespace. */}}
+{{/* Rules of the operator for a Role: all but the rule for CRDs, which are cluster-scoped. */}}
 {{- define "image-share-operator.namespacedRules" -}}
 {{- range .Files.Get "files/clusterrole-rules.yaml" | fromYamlArray -}}
 {{- if not (has "customresourcedefinitions" .resources) }}
@@ -49,14 +49,14 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* The Lease's name, as the operator makes it: each shard has its own. */}}
+{{/* Name of the Lease, as the operator derives it: each shard has its own Lease. */}}
 {{- define "image-share-operator.lease" -}}
 {{- $shard := splitList "/" .Values.settings.shard -}}
 {{- include "image-share-operator.name" . -}}
 {{- if ne (last $shard) "1" }}-{{ first $shard }}{{ end -}}
 {{- end -}}
 
-{{/* Rules for this one Lease. */}}
+{{/* Rules for leader election, limited to the Lease of this release. */}}
 {{- define "image-share-operator.leaseRules" -}}
 {{- range .Files.Get "files/lease-rules.yaml" | fromYamlArray -}}
 {{- if not (has "create" .verbs) -}}
@@ -66,7 +66,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
-{{/* Name and subject of a binding. */}}
+{{/* Subjects of a role binding. */}}
 {{- define "image-share-operator.subjects" -}}
 subjects:
   - kind: ServiceAccount

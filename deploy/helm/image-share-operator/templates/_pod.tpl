@@ -84,7 +84,7 @@ volumes:
   {{- end }}
 {{- end -}}
 
-{{/* Spread over nodes and zones; matchLabelKeys counts the pods of one version only. */}}
+{{/* Topology spread constraints; matchLabelKeys counts only the pods of one ReplicaSet. */}}
 {{- define "image-share-operator.spread" -}}
 {{- $selector := dict "matchLabels" (include "image-share-operator.selectorLabels" . | fromYaml) -}}
 {{- if .Values.topologySpreadConstraints -}}
