@@ -1,6 +1,6 @@
-"""The Grafana dashboard as data; `hack/generate.py` writes it into the chart.
+"""The Grafana dashboard as data; `hack/generate.py` renders it into the chart.
 
-A panel is one line here: what it shows, its unit, and what it asks of Prometheus.
+Each panel has a title, a description, a unit and PromQL queries.
 """
 
 import json
@@ -13,7 +13,7 @@ UID = "image-share-operator"
 SELECTOR = 'job=~"$job", namespace=~"$namespace"'
 WIDTH = 24
 ROW = 1
-"""Height of a heading, in Grafana's grid."""
+"""Height of a row heading, in units of the Grafana grid."""
 
 Json = dict[str, Any]
 
@@ -23,10 +23,10 @@ class Panel:
     """One panel.
 
     Attributes:
-        asks: legend and PromQL of each line; ``$`` stands for the operator's prefix, ``%`` for the
-            labels that select this operator.
-        red: from where on a number is bad; ``None`` when none is.
-        least: below which a number is bad; ``None`` when none is.
+        asks: legend and PromQL of each query. ``$`` is replaced by the metric prefix, ``%`` by the
+            labels that select this operator, ``RANGE`` by the rate interval.
+        red: threshold from which the value is red; ``None`` for no threshold.
+        least: threshold below which the value is red; ``None`` for no threshold.
     """
 
     title: str
@@ -41,24 +41,24 @@ class Panel:
 
     @property
     def queries(self) -> Iterator[tuple[str, str]]:
-        """Legend and PromQL as Grafana gets it."""
+        """Legend and PromQL of each query, with all placeholders replaced."""
         for legend, expression in self.asks:
             whole = expression.replace("$", "image_share_operator_").replace("%", SELECTOR)
             yield legend, whole.replace("RANGE", "$__rate_interval")
 
 
 def stat(title: str, about: str, unit: str, ask: str, **more: Any) -> Panel:
-    """A number."""
+    """Return a panel with one number."""
     return Panel(title=title, about=about, unit=unit, asks=(("", ask),), kind="stat", **more)
 
 
 def lines(title: str, about: str, unit: str, *asks: tuple[str, str], **more: Any) -> Panel:
-    """Lines over time."""
+    """Return a panel with a time series per query."""
     return Panel(title=title, about=about, unit=unit, asks=asks, **more)
 
 
 def quantiles(title: str, about: str, metric: str) -> Panel:
-    """Median and 95th percentile of a histogram of seconds."""
+    """Return a panel with the median and the 95th percentile of a histogram in seconds."""
     return lines(
         title,
         about,
@@ -68,27 +68,29 @@ def quantiles(title: str, about: str, metric: str) -> Panel:
                 legend,
                 f"histogram_quantile({share}, sum by (le) (rate(${metric}_bucket{{%}}[RANGE])))",
             )
-            for legend, share in (("median", 0.5), ("95 %", 0.95))
+            for legend, share in (("p50", 0.5), ("p95", 0.95))
         ),
     )
 
 
 def rates(title: str, about: str, metric: str, label: str, unit: str = "ops") -> Panel:
-    """How many in a second, by a label."""
+    """Return a panel with the rate of a counter per second, by a label."""
     ask = (f"{{{{{label}}}}}", f"sum by ({label}) (rate(${metric}{{%}}[RANGE]))")
     return lines(title, about, unit, ask)
 
 
 SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
     (
-        "At a glance",
+        "Overview",
         6,
         4,
         (
-            stat("Resources", "All that this operator serves.", "none", "sum($objects{%})"),
+            stat(
+                "Resources", "Resources that this operator reconciles.", "none", "sum($objects{%})"
+            ),
             stat(
                 "Ready",
-                "Share of resources whose images have the wanted membership.",
+                "Share of resources with Ready True.",
                 "percentunit",
                 'sum($objects{%, ready="True"}) / sum($objects{%})',
                 least=1,
@@ -96,29 +98,29 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
             ),
             stat(
                 "Not Ready",
-                "Resources that wait for something or somebody; below by reason.",
+                "Resources with Ready False. The panel By reason shows the reasons.",
                 "none",
                 'sum($objects{%, ready="False"}) or vector(0)',
                 red=1,
             ),
             stat(
-                "Replicas at work",
-                "One; another number for longer than a minute is a fault.",
+                "Leaders",
+                "Replicas that are leader. Another number than 1 for over a minute is an error.",
                 "none",
                 "sum($leader{%})",
                 red=2,
                 least=1,
             ),
             stat(
-                "Endpoints left alone",
-                "Endpoints of the cloud that do not answer: one request at a time looks.",
+                "Open circuits",
+                "Unavailable cloud endpoints, to which the operator sends one probe at a time.",
                 "none",
                 "max($circuits_open{%})",
                 red=1,
             ),
             stat(
-                "Oldest due",
-                "How long a resource has waited for its turn.",
+                "Queue latency",
+                "Time that the oldest due resource has been waiting in the work queue.",
                 "s",
                 "max($queue_oldest_due_seconds{%})",
                 red=60,
@@ -133,19 +135,19 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
         (
             lines(
                 "By reason",
-                "Reason of the Ready condition.",
+                "Resources by reason of the Ready condition.",
                 "none",
                 ("{{reason}}", "sum by (reason) ($objects{%})"),
                 stacked=True,
             ),
             quantiles(
-                "From change to Ready",
-                "From a spec first seen, or Ready lost, to Ready True: mostly the cloud's job.",
+                "Time to Ready",
+                "Time from a new spec, or the loss of Ready, to Ready True: mostly the batch job.",
                 "change_to_ready_seconds",
             ),
             lines(
-                "Trouble and drift",
-                "Passes that come back by themselves, by reason; images set right again.",
+                "Retries and drift",
+                "Automatic retries by reason, and images whose membership was restored.",
                 "ops",
                 ("{{reason}}", "sum by (reason) (rate($retries_total{%}[RANGE])) > 0"),
                 ("drifted images", "sum(rate($drifted_images_total{%}[RANGE]))"),
@@ -153,27 +155,27 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
-        "The cloud",
+        "Cloud API",
         3,
         8,
         (
             rates(
                 "Requests",
-                "Exchanges with IAM and IMS, by route.",
+                "Requests to IAM and IMS, by route.",
                 "cloud_request_duration_seconds_count",
                 "route",
                 "reqps",
             ),
             lines(
-                "Refusals and missing answers",
-                "By kind: what the operator does about each is in the failure modes.",
+                "Request errors",
+                "Failed requests by kind. The failure modes page describes how each is handled.",
                 "ops",
                 ("all", "sum(rate($cloud_errors_total{%}[RANGE]))"),
                 ("{{error}}", "sum by (error) (rate($cloud_errors_total{%}[RANGE])) > 0"),
             ),
             lines(
-                "Time of a request, 95 %",
-                "By route.",
+                "Request duration (p95)",
+                "95th percentile of the request duration, by route.",
                 "s",
                 (
                     "{{route}}",
@@ -185,14 +187,14 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
             ),
             lines(
                 "Batches",
-                "PUTs by result, and refused ones that were divided.",
+                "Batches by result, and rejected batches that were bisected.",
                 "ops",
                 ("{{result}}", "sum by (result) (rate($batches_total{%}[RANGE]))"),
-                ("divided", "sum(rate($batch_splits_total{%}[RANGE]))"),
+                ("bisected", "sum(rate($batch_splits_total{%}[RANGE]))"),
             ),
             lines(
-                "Images in a batch",
-                "On average.",
+                "Images per batch",
+                "Average number of images per batch.",
                 "none",
                 (
                     "images",
@@ -202,56 +204,64 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                     ),
                 ),
             ),
-            quantiles("Jobs", "By the cloud's own times.", "job_duration_seconds"),
+            quantiles(
+                "Job duration",
+                "Duration of batch jobs, from the times that IMS reports.",
+                "job_duration_seconds",
+            ),
         ),
     ),
     (
-        "The operator",
+        "Operator",
         3,
         8,
         (
             lines(
                 "Queue",
-                "Resources that wait for their turn, and passes under way, which mostly wait.",
+                "Due resources, and reconciles in progress, which mostly wait for the cloud API.",
                 "none",
                 ("due", "sum($queue_depth{%})"),
-                ("under way", "sum($passes_under_way{%})"),
+                ("in progress", "sum($passes_under_way{%})"),
             ),
-            quantiles("Passes", "One pass over one resource.", "pass_duration_seconds"),
+            quantiles(
+                "Reconcile duration",
+                "Duration of one reconcile of one resource.",
+                "pass_duration_seconds",
+            ),
             rates(
                 "Status writes",
-                "To the API server: two for a change, none for what did not change.",
+                "Status writes to the API server: two per change, none without a change.",
                 "status_writes_total",
                 "result",
             ),
             lines(
-                "Logins and tokens",
-                "Logins at IAM by result; below, how old the oldest token in use is.",
+                "Logins",
+                "Logins at IAM, by result.",
                 "ops",
                 ("{{result}}", "sum by (result) (rate($logins_total{%}[RANGE]))"),
             ),
             lines(
-                "Age of the oldest token",
-                "A token lives for 24 h, and is renewed before.",
+                "Token age",
+                "Age of the oldest token. A token is valid for 24 h and renewed before it expires.",
                 "s",
                 ("age", "max($token_age_seconds{%})"),
             ),
             lines(
-                "Faults and dropped Events",
-                "Faults of the operator itself; Events that were not written, too many waited.",
+                "Internal errors and dropped Events",
+                "Internal errors of the operator, and Events dropped because the queue was full.",
                 "ops",
-                ("faults", "sum(rate($faults_total{%}[RANGE]))"),
-                ("events", "sum(rate($events_dropped_total{%}[RANGE]))"),
+                ("internal errors", "sum(rate($faults_total{%}[RANGE]))"),
+                ("dropped Events", "sum(rate($events_dropped_total{%}[RANGE]))"),
             ),
             lines(
                 "CPU",
-                "Of a replica, in cores.",
+                "CPU usage per replica, in cores.",
                 "none",
                 ("{{instance}}", "rate(process_cpu_seconds_total{%}[RANGE])"),
             ),
             lines(
                 "Memory",
-                "Of a replica, resident.",
+                "Resident memory per replica.",
                 "bytes",
                 ("{{instance}}", "process_resident_memory_bytes{%}"),
             ),
@@ -268,13 +278,13 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
 
 
 def panels() -> Iterator[Panel]:
-    """All panels, from top to bottom."""
+    """Yield all panels, from top to bottom."""
     for _, _, _, section in SECTIONS:
         yield from section
 
 
 def render() -> str:
-    """The dashboard as JSON."""
+    """Return the dashboard as JSON."""
     made: list[Json] = []
     top = 0
     for title, columns, height, section in SECTIONS:
@@ -292,7 +302,7 @@ def render() -> str:
 def _dashboard(made: list[Json]) -> Json:
     return {
         "annotations": {"list": []},
-        "description": "What the operator of ImageShareAcceptance does, and what it waits for.",
+        "description": "Health and activity of image-share-operator.",
         "editable": True,
         "graphTooltip": 1,
         "links": [],

@@ -29,13 +29,13 @@ def metric(name: str, **labels: str) -> str:
 
 FIRES: dict[str, tuple[dict[str, str], str]] = {
     "ImageShareOperatorDown": ({f"up{{{MINE}}}": "0x30"}, "11m"),
-    "ImageShareOperatorLeads": (
+    "ImageShareOperatorLeaderMismatch": (
         {metric("leader", pod="a"): "1x30", metric("leader", pod="b"): "1x30"},
         "6m",
     ),
-    "ImageShareOperatorFault": ({metric("faults_total"): "0x5 1x30"}, "7m"),
-    "ImageShareOperatorLate": ({metric("queue_oldest_due_seconds"): "61x30"}, "6m"),
-    "ImageShareOperatorCloudAway": ({metric("circuits_open"): "1x30"}, "16m"),
+    "ImageShareOperatorInternalError": ({metric("faults_total"): "0x5 1x30"}, "7m"),
+    "ImageShareOperatorQueueLatencyHigh": ({metric("queue_oldest_due_seconds"): "61x30"}, "6m"),
+    "ImageShareOperatorCloudUnavailable": ({metric("circuits_open"): "1x30"}, "16m"),
     "ImageSharesNotReady": (
         {metric("objects", ready="False", reason="NotShared"): "2x120"},
         "61m",
@@ -99,9 +99,9 @@ def test_alert_fires_when_it_should(promtool: Promtool, rules: Path, alert: str)
 def _filled(alert: str) -> dict[str, str]:
     """Annotations as people get them, where they hold a value."""
     words = {
-        "ImageShareOperatorLeads": "2 replicas work instead of one.",
-        "ImageShareOperatorLate": "A resource has waited for its turn for 1m 1s.",
-        "ImageSharesNotReady": "2 resources are not Ready for an hour: NotShared.",
+        "ImageShareOperatorLeaderMismatch": "2 replicas are leader instead of one.",
+        "ImageShareOperatorQueueLatencyHigh": "A resource has waited in the work queue for 1m 1s.",
+        "ImageSharesNotReady": "2 resources have not been Ready for an hour: NotShared.",
     }
     return {"summary": words[alert]} if alert in words else {}
 
@@ -111,7 +111,9 @@ def test_alert_is_silent_on_a_good_day(promtool: Promtool, rules: Path, alert: s
     judge(promtool, rules, WELL, {"alertname": alert, "eval_time": "110m", "exp_alerts": []})
 
 
-@pytest.mark.parametrize("alert", [name for name in FIRES if name != "ImageShareOperatorFault"])
+@pytest.mark.parametrize(
+    "alert", [name for name in FIRES if name != "ImageShareOperatorInternalError"]
+)
 def test_alert_waits_before_it_fires(promtool: Promtool, rules: Path, alert: str) -> None:
     series, _ = FIRES[alert]
 
