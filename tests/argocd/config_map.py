@@ -15,12 +15,12 @@ TARGET = ARGOCD / "argocd-cm.yaml"
 NAMES = ("reconcile", "suspend", "resume")
 KEY = "resource.customizations.{what}.ims.otc.dev_ImageShareAcceptance"
 HEAD = """\
-# Health and actions of ImageShareAcceptance for an Argo CD that does not bring them along.
-# It adds two keys to argocd-cm and leaves the others alone:
+# Health check and actions of ImageShareAcceptance, for an Argo CD that does not include them.
+# The patch adds two keys to argocd-cm and does not change other keys:
 #
 #   kubectl patch configmap argocd-cm -n argocd --type merge --patch-file argocd-cm.yaml
 #
-# Printed from resource_customizations/: change the Lua there.
+# Generated from resource_customizations/. Edit the Lua files there.
 """
 
 

@@ -31,7 +31,7 @@ OUTCOMES: dict[str, dict[str, Json]] = {
     "suspended": {"resume": {"spec": {"suspend": False}}},
 }
 """What actions change, by sample. The time is the one that Argo CD's own tests put there."""
-HEAD = "# Of a real run; names, ids, times and addresses were replaced.\n"
+HEAD = "# Recorded in a test run; names, IDs, times and addresses are replaced.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ def test_new_object_progresses_until_its_images_are_accepted(
     world.wait_for("Accepted")
 
     assert history.verdicts() == ["Progressing", "Healthy"]
-    samples.keep("not-looked-at", history.states()[0], world)
+    samples.keep("not-reconciled", history.states()[0], world)
     samples.keep("job-running", seen(history, "JobRunning"), world)
     samples.keep("accepted", world.get(), world)
 

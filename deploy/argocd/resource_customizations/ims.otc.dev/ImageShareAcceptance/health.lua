@@ -1,19 +1,19 @@
--- Health of an ImageShareAcceptance: one Open Telekom Cloud project's answer to shared images.
+-- Health of an ImageShareAcceptance, which accepts or rejects image shares of Open Telekom Cloud.
 -- Its status follows kstatus: observedGeneration, and the conditions Ready, Reconciling, Stalled.
 --
---   being deleted                        Progressing  the status says what it waits for
---   the status is of another generation  Progressing  whatever the conditions still say
---   spec.suspend                         Suspended    nothing is sent to the cloud
---   Stalled is True                      Degraded     spec, Secret or cloud must be changed
---   Reconciling is True                  Progressing  the operator goes on by itself
---   Ready is True                        Healthy      every image has the wanted answer
---   all else                             Progressing
+--   being deleted                        Progressing  message: what delays the deletion
+--   status of another generation         Progressing  the conditions are outdated
+--   spec.suspend                         Suspended    the operator sends no requests
+--   Stalled is True                      Degraded     a change by a user is required
+--   Reconciling is True                  Progressing  the operator retries automatically
+--   Ready is True                        Healthy      all images have the requested membership
+--   otherwise                            Progressing
 
 local generation = obj.metadata.generation
 local status = obj.status or {}
 local conditions = {}
 for _, condition in ipairs(status.conditions or {}) do
-  -- A condition of an older spec says nothing of this one.
+  -- Ignore conditions that describe an older generation.
   if condition.observedGeneration == nil or condition.observedGeneration == generation then
     conditions[condition.type] = condition
   end
@@ -23,62 +23,63 @@ local function is_true(kind)
   return conditions[kind] ~= nil and conditions[kind].status == "True"
 end
 
-local function words(condition)
+local function describe(condition)
   return condition.reason .. ": " .. condition.message
 end
 
 if obj.metadata.deletionTimestamp ~= nil then
   local message = "Being deleted"
   if conditions.Ready ~= nil and conditions.Ready.reason == "Rejecting" then
-    message = conditions.Ready.message -- it says what is in the way
+    message = conditions.Ready.message -- states what delays the deletion
   elseif obj.metadata.finalizers ~= nil and #obj.metadata.finalizers > 0 then
-    message = message .. "; waits for finalizers: " .. table.concat(obj.metadata.finalizers, ", ")
+    message = message .. "; waiting for finalizers: "
+      .. table.concat(obj.metadata.finalizers, ", ")
   end
-  -- From 3.6 on Argo CD takes the words for an object that goes from deletionMessage.
+  -- Argo CD 3.6 and later shows deletionMessage for an object that is being deleted.
   return { status = "Progressing", message = message, deletionMessage = message }
 end
 
 if status.observedGeneration == nil or status.observedGeneration < 0 then
   return {
     status = "Progressing",
-    message = "The operator has not looked at it yet: does it run, and does it watch this namespace?",
+    message = "Not reconciled yet. Check that the operator runs and watches this namespace.",
   }
 end
 
 if status.observedGeneration ~= generation then
   return {
     status = "Progressing",
-    message = "The operator has not looked at generation " .. generation
-      .. " yet; its status is of generation " .. status.observedGeneration .. ".",
+    message = "Generation " .. generation
+      .. " is not reconciled yet; the status is of generation " .. status.observedGeneration .. ".",
   }
 end
 
 if obj.spec.suspend == true then
   local known = ""
   if conditions.Ready ~= nil then
-    known = " Last known: " .. conditions.Ready.reason .. ", images " .. (status.summary or "unknown")
-      .. "."
+    known = " Last known state: " .. conditions.Ready.reason
+      .. ", images " .. (status.summary or "unknown") .. "."
   end
   return {
     status = "Suspended",
-    message = "Nothing is sent to the cloud while spec.suspend is true." .. known,
+    message = "Suspended: the operator sends no requests while spec.suspend is true." .. known,
   }
 end
 
 if is_true("Stalled") then
-  return { status = "Degraded", message = words(conditions.Stalled) }
+  return { status = "Degraded", message = describe(conditions.Stalled) }
 end
 
 if is_true("Reconciling") then
-  return { status = "Progressing", message = words(conditions.Ready or conditions.Reconciling) }
+  return { status = "Progressing", message = describe(conditions.Ready or conditions.Reconciling) }
 end
 
 if is_true("Ready") then
-  return { status = "Healthy", message = words(conditions.Ready) }
+  return { status = "Healthy", message = describe(conditions.Ready) }
 end
 
 if conditions.Ready ~= nil then
-  return { status = "Progressing", message = words(conditions.Ready) }
+  return { status = "Progressing", message = describe(conditions.Ready) }
 end
 
-return { status = "Progressing", message = "The operator has not said yet whether it is ready." }
+return { status = "Progressing", message = "The status has no Ready condition yet." }

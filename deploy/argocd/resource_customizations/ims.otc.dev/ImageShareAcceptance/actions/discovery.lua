@@ -1,10 +1,10 @@
--- A suspended object sends nothing, so there is nothing to reconcile. One that is being deleted
--- would wait for ever if it were suspended.
+-- The operator does not reconcile a suspended resource. Suspending a resource that is being
+-- deleted would block its deletion.
 local suspended = obj.spec.suspend == true
-local leaving = obj.metadata.deletionTimestamp ~= nil
+local deleting = obj.metadata.deletionTimestamp ~= nil
 
 local actions = {}
 actions["reconcile"] = { ["disabled"] = suspended }
-actions["suspend"] = { ["disabled"] = suspended or leaving }
+actions["suspend"] = { ["disabled"] = suspended or deleting }
 actions["resume"] = { ["disabled"] = not suspended }
 return actions

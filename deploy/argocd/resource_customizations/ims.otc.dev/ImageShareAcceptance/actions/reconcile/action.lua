@@ -1,5 +1,5 @@
--- Any new value asks for a pass at once, also for what failed before.
--- status.lastHandledReconcileAt shows the value that was answered last.
+-- Any new value triggers a reconcile, which also retries failed images.
+-- status.lastHandledReconcileAt is the latest value that a reconcile handled.
 local os = require("os")
 if obj.metadata.annotations == nil then
   obj.metadata.annotations = {}

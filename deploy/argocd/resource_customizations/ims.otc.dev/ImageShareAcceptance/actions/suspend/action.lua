@@ -1,3 +1,3 @@
--- Nothing more is sent to the cloud; a job that runs already is not stopped.
+-- The operator sends no more requests. A running batch job is not cancelled.
 obj.spec.suspend = true
 return obj
