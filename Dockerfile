@@ -1,8 +1,9 @@
-# The operator and what it needs, nothing else: no shell is used, nothing is written.
+# Contains only the operator and its dependencies. It needs no shell and no writable file system.
 #   docker build -t image-share-operator .
 #   docker build --build-arg BASE=REGISTRY/python@sha256:… --build-arg REVISION="$(git rev-parse HEAD)" .
-# Any base with python3 >= 3.11 does; both stages must have the same, since the virtualenv links to it.
-# A private package index: --secret id=pip.conf,src=$HOME/.config/pip/pip.conf
+# Any base image with python3 >= 3.11 works. Both stages must use the same base image, because the
+# virtualenv links to its interpreter.
+# For a private package index, add: --secret id=pip.conf,src=$HOME/.config/pip/pip.conf
 ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS build
@@ -10,7 +11,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /src
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/image-share-operator
 COPY hack/image/requirements-build.lock requirements.lock ./
-# Wheels alone, so no compiler is needed, on any architecture; what is imported is compiled at the end.
+# Only wheels are installed, so that no architecture needs a compiler. The last stage compiles the
+# bytecode.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     /opt/build/bin/pip install --no-compile --only-binary :all: --require-hashes -r requirements-build.lock \
     && /opt/build/bin/pip --python /opt/image-share-operator/bin/python install \
@@ -29,14 +31,15 @@ ARG VERSION=0.0.0-dev
 ARG REVISION=unknown
 ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="image-share-operator" \
-      org.opencontainers.image.description="Answers Open Telekom Cloud image shares" \
+      org.opencontainers.image.description="Accepts or rejects Open Telekom Cloud image shares" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}"
 COPY --from=build /opt/image-share-operator /opt/image-share-operator
-# What is imported is compiled now, the base's own modules too: at run time nothing can be written.
-# The rest stays as it is. What the base has to install programs with is of no use here.
+# Compile the bytecode of all imported modules, also those of the base image: the file system is
+# read-only at run time. Remove pip and its bundled wheels from the base image, because the operator
+# does not use them.
 RUN /opt/image-share-operator/bin/python -m compileall -q \
        /opt/image-share-operator/lib/python3*/site-packages/image_share_operator \
     && /opt/image-share-operator/bin/python -c "import image_share_operator.process, \

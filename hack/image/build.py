@@ -1,8 +1,8 @@
-"""Builds the container image without a registry, and shows what is in it.
+"""Builds the container image without a registry, and reports its content.
 
-`python hack/image/build.py`, as root on Debian or Ubuntu: buildah builds the Dockerfile on a base
-that debootstrap makes of Debian's packages, once. The last line on stdout is JSON: where the file
-system of the image is, its configuration, its size and its layers.
+Run `python hack/image/build.py` as root on Debian or Ubuntu. buildah builds the Dockerfile on a
+base image that debootstrap creates once from Debian packages. The last line on stdout is JSON: the
+mounted file system of the image, its configuration, and the sizes of its layers.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent))  # a script finds its neighbours without PYTHONPATH
+sys.path.insert(0, str(HERE.parent))  # imports work without PYTHONPATH
 
-from tools.progress import CommandError, Progress, run, say  # noqa: E402 - after the path
+from tools.progress import CommandError, Progress, run, say  # noqa: E402 - after the path is set
 
 SUITE = "trixie"
 PACKAGES = "python3,python3-venv,ca-certificates"
@@ -31,18 +31,19 @@ PIP_CONF = "[global]\ncert = /etc/ssl/certs/builder.pem\ntimeout = 180\n"
 
 
 class BuildError(Exception):
-    """What went wrong and what to do about it, for the person at the terminal."""
+    """The build is not possible. The message states the reason and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The image.
+    """The built image.
 
     Attributes:
-        container: a container of it, to be removed by whoever is done with ``rootfs``.
-        rootfs: its file system.
-        config: as the OCI image specification has it.
-        layers: from the base's up: bytes, unpacked.
+        container: name of a container of the image. The caller removes it after use of ``rootfs``.
+        rootfs: path of the mounted file system.
+        config: image configuration, as the OCI image specification defines it.
+        layers: unpacked size of each layer in bytes, from the lowest to the highest.
+        build_s: duration of the build in seconds.
     """
 
     container: str
@@ -59,18 +60,18 @@ def main() -> None:
         sys.exit(f"error: {exc}")
     except CommandError as exc:
         say(exc.output)
-        sys.exit(f"error: {exc}; what it said is above")
+        sys.exit(f"error: {exc}; see its output above")
 
 
 def build() -> Built:
-    """Build on a base of our own, and mount the result.
+    """Build the image on a locally built base image, and mount the result.
 
     Raises:
-        BuildError: this machine can't.
+        BuildError: root permissions or a program are missing.
         CommandError: a program failed.
     """
     if os.geteuid() != 0:
-        raise BuildError("building an image needs root: sudo make image-test")
+        raise BuildError("the build of an image requires root; run: sudo make image-test")
     _install("buildah", "debootstrap")
     buildah = Buildah(_cache() / "storage")
     base = _base(buildah)
@@ -98,15 +99,15 @@ def build() -> Built:
 
 
 class Buildah:
-    """buildah with a storage of its own, that no other program's images are in."""
+    """buildah with a separate storage, which contains no images of other programs."""
 
     def __init__(self, storage: Path) -> None:
         self._storage = storage
         self._command = ["buildah", "--storage-driver", "vfs", "--root", str(storage)]
 
     def __call__(self, what: str, *arguments: str) -> str:
-        """Run it; return its stdout."""
-        progress = Progress(what, _under_way)
+        """Run a buildah command and return its stdout."""
+        progress = Progress(what, _in_progress)
         env = dict(os.environ)
         return "\n".join(run([*self._command, *arguments], progress, env=env, cwd=ROOT))
 
@@ -117,7 +118,7 @@ class Buildah:
         return call.returncode == 0 and bool(call.stdout.strip())
 
     def layers(self, image_id: str) -> list[dict[str, int]]:
-        """The image's layers, the lowest first; ``size`` in bytes."""
+        """Return the layers of the image, the lowest first; ``size`` is in bytes."""
         images = json.loads((self._storage / "vfs-images/images.json").read_text())
         layers = {
             row["id"]: row
@@ -131,8 +132,8 @@ class Buildah:
         return chain[::-1]
 
 
-def _under_way(_: int) -> str:
-    return "under way"
+def _in_progress(_: int) -> str:
+    return "in progress"
 
 
 def _cache() -> Path:
@@ -147,31 +148,31 @@ def _install(*programs: str) -> None:
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise BuildError(f"{' and '.join(missing)} not found: install them")
-    say(f"installing {' and '.join(missing)} by apt-get")
+        raise BuildError(f"{' and '.join(missing)} not found; install it manually")
+    say(f"installing {' and '.join(missing)} with apt-get")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    keys = "debian-archive-keyring"  # Ubuntu's debootstrap comes without them
+    keys = "debian-archive-keyring"  # debootstrap on Ubuntu does not include the keys of Debian
     for arguments in (("update",), ("install", "--yes", *missing, keys)):
-        progress = Progress("apt-get", _under_way)
+        progress = Progress("apt-get", _in_progress)
         run(["apt-get", "--quiet", *arguments], progress, env=env, cwd=ROOT)
 
 
 def _base(buildah: Buildah) -> str:
-    """An image with Debian's Python; made once for each recipe."""
+    """Return the base image with Python of Debian; build it once per recipe."""
     recipe = f"{SUITE} {PACKAGES} bare {AUTHORITIES.read_text()}"
     name = f"{IMAGE}-base:{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if buildah.has(name):
         return name
-    say(f"making a base image of Debian {SUITE}'s packages, once: about a minute")
+    say(f"building a base image from packages of Debian {SUITE}, once: about 1 minute")
     rootfs = _cache() / "base"
     shutil.rmtree(rootfs, ignore_errors=True)
     command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(rootfs)]
-    progress = Progress("debootstrap", _under_way)
+    progress = Progress("debootstrap", _in_progress)
     run(command, progress, env=dict(os.environ), cwd=ROOT)
-    # The builder may sit behind a proxy with an authority of its own; PIP_CONF names this file.
+    # A TLS proxy of the build machine may have its own CA; PIP_CONF references this file.
     shutil.copyfile(AUTHORITIES, rootfs / "etc/ssl/certs/builder.pem")
     shutil.rmtree(rootfs / "var/cache/apt/archives", ignore_errors=True)
-    for compiled in rootfs.rglob("*.pyc"):  # the official Python image comes without them too
+    for compiled in rootfs.rglob("*.pyc"):  # the official Python image contains no bytecode either
         compiled.unlink()
     container = buildah("the base", "from", "scratch").strip()
     buildah("the base", "add", container, str(rootfs), "/")
