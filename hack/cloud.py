@@ -1,10 +1,10 @@
-"""`cloud`, for those who play with the demo: be the images' owner, or somebody at the console.
+"""cloud: change the simulated cloud of the demo, as the image owner or another client.
 
-cloud show [IMAGE]          who was offered what, and what they said
-cloud share IMAGE           offer an image to the demo's project
-cloud set IMAGE STATUS      answer by hand: accepted, rejected or pending
-cloud withdraw IMAGE        end a share, as only the owner can
-cloud down | up             refuse all connections; be back
+cloud show [IMAGE]          show the membership of all images, or of one image
+cloud share IMAGE           share an image with the project of the demo
+cloud set IMAGE STATUS      set the membership to accepted, rejected or pending
+cloud withdraw IMAGE        revoke a share, as the image owner
+cloud down | up             refuse all connections; accept connections again
 """
 
 import os
@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 
 
-def main(words: list[str]) -> int:
-    """Do what the words say; return the exit code."""
+def main(arguments: list[str]) -> int:
+    """Run the command; return the exit code."""
     project = os.environ["PROJECT"]
-    match words:
+    match arguments:
         case ["show", *image]:
             rows = _call("GET", "members", params={"image": image[0]} if image else {})["members"]
             for row in rows:
@@ -39,11 +39,11 @@ def main(words: list[str]) -> int:
 
 
 def _call(method: str, name: str, **how: Any) -> dict[str, Any]:
-    answer = httpx.request(method, f"{os.environ['CLOUD_CONTROL']}/__sim/{name}", **how)
-    if answer.is_error:
-        raise SystemExit(f"cloud: {answer.text}")
-    told: dict[str, Any] = answer.json()
-    return told
+    response = httpx.request(method, f"{os.environ['CLOUD_CONTROL']}/__sim/{name}", **how)
+    if response.is_error:
+        raise SystemExit(f"cloud: {response.text}")
+    body: dict[str, Any] = response.json()
+    return body
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The demo: a real API server, a simulated cloud, the operator; image shares being answered.
+"""Runs the demo: a real API server, a simulated cloud and the operator.
 
-In a terminal a live table, in a pipe plain lines. Ends by itself, and leaves nothing behind;
-with KEEP=1 it goes on until Ctrl-C.
+The demo applies four resources and shows how their status changes: as a live table in a terminal,
+otherwise as one line per change. It stops automatically and removes all that it created. With
+KEEP=1 it runs until Ctrl-C.
 """
 
 import contextlib
@@ -28,13 +29,13 @@ from otc_simulator.client import Simulator
 NAMESPACE = "demo"
 SAMPLES = ROOT / "deploy/samples"
 PROJECT = "5dd3c0b24cdc4d31952c49589182a89d"
-"""The recipient of the samples."""
-LONELY = "7d1f0c9e-2b3a-4c5d-9e8f-0a1b2c3d4e5f"
-"""An image that nobody shares with us, at first."""
-SPARE = "2b6d1e7f-8a90-4b1c-9d2e-3f4a5b6c7d8e"
-"""One that nobody shares with us unless somebody plays with the demo."""
+"""The recipient project of the samples."""
+NOT_SHARED = "7d1f0c9e-2b3a-4c5d-9e8f-0a1b2c3d4e5f"
+"""An image that its owner shares only during the demo."""
+EXTRA = "2b6d1e7f-8a90-4b1c-9d2e-3f4a5b6c7d8e"
+"""An image for the tutorial; the demo does not share it."""
 ENVIRONMENT = ROOT / ".tmp/demo.env"
-"""What another terminal sources while the demo goes on."""
+"""The shell code that a user sources in another terminal while the demo runs."""
 JOB_SECONDS = "1.5"
 TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -45,7 +46,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What runs."""
+    """The running parts of the demo."""
 
     control_plane: ControlPlane
     cloud: Simulator
@@ -66,7 +67,7 @@ def main() -> int:
             if keep:
                 _keep(console, stage)
     except KeyboardInterrupt:
-        console.print("\nInterrupted; everything has been stopped.")
+        console.print("\nInterrupted. All processes are stopped.")
         return 130
     return 0
 
@@ -78,7 +79,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def _stage(console: Console, scratch: Path) -> Generator[Stage]:
-    """Start everything, and stop it again whatever happens."""
+    """Start all parts, and stop them on exit."""
     with contextlib.ExitStack() as stack:
         with _timed(console, "etcd and kube-apiserver"):
             control_plane = stack.enter_context(ControlPlane())
@@ -88,7 +89,7 @@ def _stage(console: Console, scratch: Path) -> Generator[Stage]:
             control_plane.apply_crds(ROOT / "deploy/crds")
             kubeconfig = install_rights(control_plane)
         operator = Operator(kubeconfig, scratch / "operator.log", ISA_LOG_LEVEL="info")
-        with _timed(console, "the operator, as its own ServiceAccount"):
+        with _timed(console, "the operator, with the permissions of its ServiceAccount"):
             operator.start()
         stack.callback(operator.terminate)
         yield Stage(control_plane, cloud, operator)
@@ -105,46 +106,49 @@ def _timed(console: Console, what: str) -> Generator[None]:
 def _play(console: Console, stage: Stage) -> None:
     objects = _objects(stage.cloud)
     names = [row["metadata"]["name"] for row in objects if row["kind"] == "ImageShareAcceptance"]
-    console.print(
-        "\nApplied: a Secret with good credentials, one with a wrong password, and four resources."
-    )
+    console.print("\nApplied two Secrets, one of them with a wrong password, and four resources.")
     stage.control_plane.apply(objects)
     seen: dict[str, str] = {}
-    _watch(console, stage, dict.fromkeys(names, _told), seen)
-    console.print(f"\nNow its owner shares image {LONELY}; the operator looks by itself.")
-    stage.cloud.seed(shares=[(LONELY, PROJECT, "pending")])
+    _watch(console, stage, dict.fromkeys(names, _settled), seen)
+    console.print(
+        f"\nThe owner now shares image {NOT_SHARED}.\n"
+        "The operator finds the share with its next check."
+    )
+    stage.cloud.seed(shares=[(NOT_SHARED, PROJECT, "pending")])
     _watch(console, stage, {"not-yet-shared": _ready}, seen)
     _show(console, stage, "get", "imageshareacceptances")
     _show(console, stage, "describe", "imageshareacceptance", "base-images")
-    _cloud_saw(console, stage.cloud)
+    _show_requests(console, stage.cloud)
 
 
 def _objects(cloud: Simulator) -> list[Json]:
-    """The samples, at the simulated cloud; and two more that are not so lucky."""
+    """Return the samples for the simulated cloud, and two variants that are not Ready at first."""
     secret, accept, reject = (
         yaml.safe_load((SAMPLES / name).read_text())
         for name in ("secret.example.yaml", "accept.yaml", "reject.yaml")
     )
     shared = [*accept["spec"]["images"], *reject["spec"]["images"]]
-    told = {"name": cloud.domain, "projects": [{"id": PROJECT, "name": "eu-de_demo"}]}
+    account = {"name": cloud.domain, "projects": [{"id": PROJECT, "name": "eu-de_demo"}]}
     cloud.seed(
-        accounts=[told],
+        accounts=[account],
         images=[
-            {"id": image, "owner": cloud.owner_project_id} for image in [*shared, LONELY, SPARE]
+            {"id": image, "owner": cloud.owner_project_id} for image in [*shared, NOT_SHARED, EXTRA]
         ],
         shares=[(image, PROJECT, "pending") for image in shared],
     )
-    good = {"username": cloud.user, "password": cloud.password, "domainName": cloud.domain}
-    secret["stringData"] = good
+    valid = {"username": cloud.user, "password": cloud.password, "domainName": cloud.domain}
+    secret["stringData"] = valid
     wrong = {
         **secret,
         "metadata": {"name": "wrong-password"},
-        "stringData": {**good, "password": "not-the-password"},
+        "stringData": {**valid, "password": "not-the-password"},
     }
-    lonely = _variant(accept, "not-yet-shared", images=[LONELY])
-    locked_out = _variant(accept, "wrong-password", credentialsSecretRef={"name": "wrong-password"})
+    not_shared = _variant(accept, "not-yet-shared", images=[NOT_SHARED])
+    rejected_login = _variant(
+        accept, "wrong-password", credentialsSecretRef={"name": "wrong-password"}
+    )
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    placed = [secret, wrong, accept, reject, lonely, locked_out]
+    placed = [secret, wrong, accept, reject, not_shared, rejected_login]
     for row in placed:
         row["metadata"]["namespace"] = NAMESPACE
         if row["kind"] == "ImageShareAcceptance":
@@ -157,8 +161,8 @@ def _variant(sample: Json, name: str, **spec: object) -> Json:
     return {**sample, "metadata": {"name": name}, "spec": {**sample["spec"], **spec}}
 
 
-def _told(status: Json) -> bool:
-    """Whether the status has come to rest, for better or worse."""
+def _settled(status: Json) -> bool:
+    """Whether the operator has reconciled the resource and waits for no job."""
     reasons = {row["reason"] for row in status.get("conditions", ())}
     return bool(reasons) and "JobRunning" not in reasons
 
@@ -172,7 +176,7 @@ def _ready(status: Json) -> bool:
 def _watch(
     console: Console, stage: Stage, goals: dict[str, Callable[[Json], bool]], seen: dict[str, str]
 ) -> None:
-    """Show the resources until each has reached its goal; ``seen`` holds the lines told so far."""
+    """Show the resources until each meets its goal; ``seen`` is the last line of each resource."""
     view = _live(console, stage) if console.is_terminal else _plain(console, stage, seen)
     for rows in view:
         status = {row["metadata"]["name"]: row.get("status", {}) for row in rows}
@@ -181,7 +185,7 @@ def _watch(
 
 
 def _rows(stage: Stage) -> Iterator[list[Json]]:
-    """The resources, again and again."""
+    """Yield the resources at each poll."""
     deadline = time.monotonic() + TIMEOUT_S
     path = f"/apis/ims.otc.dev/v1alpha1/namespaces/{NAMESPACE}/imageshareacceptances"
     while True:
@@ -189,7 +193,7 @@ def _rows(stage: Stage) -> Iterator[list[Json]]:
         yield sorted(rows, key=lambda row: str(row["metadata"]["name"]))
         if time.monotonic() > deadline:
             raise SystemExit(
-                f"not done in {TIMEOUT_S:g} s; the operator says:\n{stage.operator.log}"
+                f"error: not done after {TIMEOUT_S:g} s; log of the operator:\n{stage.operator.log}"
             )
         time.sleep(POLL_S)
 
@@ -202,7 +206,7 @@ def _live(console: Console, stage: Stage) -> Iterator[list[Json]]:
 
 
 def _plain(console: Console, stage: Stage, seen: dict[str, str]) -> Iterator[list[Json]]:
-    """A line for each change."""
+    """Print one line per change."""
     started = time.monotonic()
     for rows in _rows(stage):
         for row in rows:
@@ -225,14 +229,14 @@ def _table(rows: list[Json]) -> Table:
 
 
 def _cells(row: Json) -> list[str]:
-    """What `kubectl get -o wide` shows, in brief."""
+    """Return the cells of a row, similar to `kubectl get -o wide`."""
     status = row.get("status", {})
     ready: Json = next((c for c in status.get("conditions", ()) if c["type"] == "Ready"), {})
     return [
         row["metadata"]["name"],
         row["spec"]["decision"],
         ready.get("status", "-"),
-        ready.get("reason", "(not looked at yet)"),
+        ready.get("reason", "(not reconciled)"),
         status.get("summary", "-"),
         status.get("job", {}).get("status", "-"),
         ready.get("message", ""),
@@ -241,19 +245,19 @@ def _cells(row: Json) -> list[str]:
 
 def _show(console: Console, stage: Stage, *args: str) -> None:
     console.print(f"\n[bold]$ kubectl {' '.join(args)} -n {NAMESPACE}[/]")
-    # Not through the console: kubectl's columns are not to be wrapped or marked up.
+    # Bypass the console, which would wrap and mark up the columns of kubectl.
     console.file.write(stage.control_plane.kubectl(*args, "-n", NAMESPACE))
     console.file.flush()
 
 
-def _cloud_saw(console: Console, cloud: Simulator) -> None:
+def _show_requests(console: Console, cloud: Simulator) -> None:
     counters = cloud.counters()
-    console.print("\n[bold]What the cloud saw[/]")
+    console.print("\n[bold]Requests to the simulated cloud[/]")
     for route, calls in sorted(counters["calls"].items()):
         console.print(f"  {calls:3} x {route}", markup=False)
     console.print(
-        f"  tokens issued {counters['tokens_issued']}, logins refused {counters['logins_failed']}, "
-        f"images per batch {counters['images_per_put']}",
+        f"  tokens issued {counters['tokens_issued']}, logins rejected "
+        f"{counters['logins_failed']}, images per batch {counters['images_per_put']}",
         markup=False,
     )
 
@@ -264,10 +268,10 @@ def _keep(console: Console, stage: Stage) -> None:
     ENVIRONMENT.write_text(_environment(stage))
     try:
         console.print(
-            "\nStill running. In another terminal, in this directory:\n\n"
+            "\nThe demo is still running. In another terminal, in this directory, run:\n\n"
             f"  source {ENVIRONMENT.relative_to(ROOT)}\n"
             "  kubectl get isa\n\n"
-            "docs/get-started.md goes on from here. Ctrl-C ends it and cleans up."
+            "Continue with docs/get-started.md. Ctrl-C stops the demo and cleans up."
         )
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
@@ -277,7 +281,7 @@ def _keep(console: Console, stage: Stage) -> None:
 
 
 def _environment(stage: Stage) -> str:
-    """Shell code: where everything is, and two commands under the names that people know."""
+    """Return shell code that sets the paths and defines the commands of the tutorial."""
     python = f'PYTHONPATH="{ROOT}/operator" "{sys.executable}"'
     return "\n".join(
         [

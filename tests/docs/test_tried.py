@@ -25,7 +25,7 @@ READY = (
     ),
 )
 """What a reader has done before, and knows."""
-STARTED = "Ctrl-C ends it"
+STARTED = "Ctrl-C stops the demo"
 MARK = re.compile(r"^<!-- *tried", re.MULTILINE)
 
 
