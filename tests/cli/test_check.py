@@ -145,7 +145,7 @@ def test_secret_of_another_name_is_told(
     ended = check(run, write(sim.add_image(), with_secret=secret))
 
     assert ended.code == 1
-    assert "Secrets there: otc" in ended.json["resources"][0]["trouble"]
+    assert "Secrets in the files: otc" in ended.json["resources"][0]["trouble"]
 
 
 def test_missing_key_is_named(sim: Simulator, run: Run, write: Write, secret: Json) -> None:
@@ -249,5 +249,5 @@ def test_table_is_plain_in_a_pipe(sim: Simulator, run: Run, write: Write) -> Non
     ended = run("check", write(image), INSECURE)
 
     assert "\x1b" not in ended.out
-    assert f"{image}  pending  accept  -" in ended.out
+    assert f"{image}  pending     accept  -" in ended.out
     assert ended.err == ""

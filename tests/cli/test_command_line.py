@@ -57,7 +57,7 @@ def test_help_has_examples_and_exit_codes(run: Run, command: str) -> None:
     told = run(command, "--help").out
 
     assert f"  image-share-operator {command} " in told
-    assert "exit codes: 0 fine" in told
+    assert "exit codes:\n  0  success" in told
 
 
 LOADED = "import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
@@ -98,18 +98,18 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 
 
 BAD_FILES: dict[str, tuple[str, str]] = {
-    "broken YAML": (f"a: [{MARK}", "not YAML (line 1)"),
+    "broken YAML": (f"a: [{MARK}", "not valid YAML (line 1)"),
     "a list": (f"- {MARK}", "not a Kubernetes manifest"),
     "a Secret that is not base64": (
         f"{{apiVersion: v1, kind: Secret, metadata: {{name: s}}, data: {{password: '{MARK}!'}}}}",
-        "data.password is not base64",
+        "data.password is not valid base64",
     ),
     "a number as password": (
         "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {password: 5}}",
-        "stringData.password is not a text: quote it",
+        "stringData.password must be a string; quote the value",
     ),
-    "no resource": ("{apiVersion: v1, kind: ConfigMap}", "no ImageShareAcceptance in"),
-    "nothing": ("", "no ImageShareAcceptance in"),
+    "no resource": ("{apiVersion: v1, kind: ConfigMap}", "found no ImageShareAcceptance in"),
+    "nothing": ("", "found no ImageShareAcceptance in"),
 }
 
 

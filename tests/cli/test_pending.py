@@ -89,7 +89,7 @@ def test_manifest_is_valid_and_answers_all(
     assert spec_validation.faults(manifest["spec"]) == []
     assert manifest["metadata"] == {"name": "base-images", "namespace": "team-a"}
     assert manifest["spec"]["images"] == [image]
-    assert f"- {image} # base, of project {sim.owner_project_id}" in ended.out
+    assert f"- {image} # base, owner {sim.owner_project_id}" in ended.out
     (tmp_path / "made.yaml").write_text(ended.out)
     checked = run("check", "made.yaml", "--secret", "secret.yaml", INSECURE)
     assert checked.code == 0, checked.out
@@ -137,7 +137,7 @@ def test_list_that_changes_while_it_is_read_is_told(sim: Simulator, pending: Run
     ended = pending()
 
     assert (ended.code, ended.out) == (3, "")
-    assert "the shares changed while they were listed: try again" in ended.err
+    assert "the list of shares changed while it was read; run the command again" in ended.err
 
 
 CLOUDS = """

@@ -1,1 +1,1 @@
-"""The command-line side for people: knows the cloud, and no cluster."""
+"""Commands for users: they access the cloud API, and no cluster."""

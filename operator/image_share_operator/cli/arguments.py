@@ -1,4 +1,4 @@
-"""The command line: what may be asked for, with examples."""
+"""Parses the command line; contains the help texts."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -10,12 +10,24 @@ PROGRAM = "image-share-operator"
 FORMATS = ("table", "json", "yaml")
 
 EXITS = """\
-exit codes: 0 fine; 1 something would not succeed (no share, right, login or Secret);
-2 wrong usage, file or spec; 3 the cloud gave no usable answer"""
+exit codes:
+  0  success
+  1  an image is not shared, or a login, a permission or a Secret is missing
+  2  the command line, a setting, a file or a spec is invalid
+  3  the cloud API is unavailable"""
+
+CHECK_DESCRIPTION = """\
+Checks each ImageShareAcceptance of the files: whether the spec is valid, whether the
+login succeeds, which permission is missing, and what the operator would do with each
+image. The command changes nothing in the cloud and needs no cluster."""
+
+PENDING_DESCRIPTION = """\
+Lists the images that other projects share with a project and that are pending. With
+-o yaml, it prints an ImageShareAcceptance for these images."""
 
 CHECK = f"""\
 examples:
-  {PROGRAM} check shares.yaml                      # the Secret is in the file, too
+  {PROGRAM} check shares.yaml                      # the file also contains the Secret
   {PROGRAM} check shares.yaml --secret secret.yaml
   {PROGRAM} check shares.yaml --os-cloud otc -o json
   kustomize build . | {PROGRAM} check - --secret-dir /run/secrets/otc
@@ -32,12 +44,13 @@ examples:
 {EXITS}"""
 
 CREDENTIALS = """\
-The first that is given counts. Without any of them: OS_CLOUD, or OS_USERNAME (or OS_USER_ID),
-OS_PASSWORD and OS_USER_DOMAIN_NAME, or OS_TOKEN of the environment."""
+The first of these options that is set is used. Without an option, the command reads the
+environment: OS_CLOUD; OS_TOKEN; OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME; or
+OS_USER_ID and OS_PASSWORD."""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Read a command line; without a command it is `run`, as in the image's entrypoint."""
+    """Parse a command line. Without a command, it is `run`: the image has no default arguments."""
     words = list(argv)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "run")
@@ -47,9 +60,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Answers Open Telekom Cloud image shares as ImageShareAcceptance resources "
-        "say. Without a command it runs the operator.",
-        epilog=f"{PROGRAM} COMMAND --help tells more, with examples.",
+        description="Accepts or rejects Open Telekom Cloud image shares, as ImageShareAcceptance "
+        "resources declare. Without a command, it runs the operator.",
+        epilog=f"Run '{PROGRAM} COMMAND --help' for the options and examples of a command.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -57,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(add)
     _add_check(add)
     _add_pending(add)
-    version = add("version", help="say which version this is", allow_abbrev=False)
+    version = add("version", help="print the version", allow_abbrev=False)
     _add_output(version)
     return parser
 
@@ -66,29 +79,27 @@ def _add_run(add: AddParser) -> None:
     run = add(
         "run",
         help="run the operator (the default)",
-        description="Runs the operator until SIGTERM. All settings are ISA_… environment "
-        "variables, see docs/operations.md; an option here goes before its variable.",
+        description="Runs the operator until SIGTERM. The settings are environment variables "
+        "ISA_…; see docs/operations.md. An option takes precedence over its variable.",
         allow_abbrev=False,
     )
     _add_insecure(run)
     run.add_argument(
         "--log-level",
         metavar="LEVEL",
-        help="debug, info, warning or error; of a part with its name, as in info,cloud=debug "
+        help="debug, info, warning or error, also per component, such as info,cloud=debug "
         "(ISA_LOG_LEVEL)",
     )
     run.add_argument(
-        "--shard", metavar="I/N", help="serve this part of the namespaces, such as 0/3 (ISA_SHARD)"
+        "--shard", metavar="I/N", help="shard of the namespaces, such as 0/3 (ISA_SHARD)"
     )
 
 
 def _add_check(add: AddParser) -> None:
     check = add(
         "check",
-        help="compare manifests with the cloud, without a cluster; change nothing",
-        description="Says of each ImageShareAcceptance whether its spec is valid, whether the "
-        "login works, which right is missing, and what the operator would do with each image. "
-        "Nothing is sent that changes anything, and no cluster is needed.",
+        help="compare manifests with the cloud, without changes and without a cluster",
+        description=CHECK_DESCRIPTION,
         epilog=CHECK,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -104,44 +115,67 @@ def _add_check(add: AddParser) -> None:
 def _add_pending(add: AddParser) -> None:
     pending = add(
         "pending",
-        help="list the shares that wait for a project; as a manifest with -o yaml",
-        description="Lists the images that others share with a project and that nobody has "
-        "answered. -o yaml prints an ImageShareAcceptance that answers them, ready to commit.",
+        help="list the pending shares of a project; with -o yaml as a manifest",
+        description=PENDING_DESCRIPTION,
         epilog=PENDING,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    pending.add_argument("--project", required=True, metavar="ID", help="the recipient project")
-    pending.add_argument("--region", help="eu-de or eu-nl; else both --iam and --ims")
-    pending.add_argument("--iam", metavar="URL", help="endpoint of IAM")
-    pending.add_argument("--ims", metavar="URL", help="endpoint of IMS")
-    pending.add_argument("--all", action="store_true", help="the accepted and rejected ones, too")
+    pending.add_argument(
+        "--project", required=True, metavar="ID", help="ID of the recipient project"
+    )
+    pending.add_argument("--region", help="eu-de or eu-nl; for other regions, set --iam and --ims")
+    pending.add_argument("--iam", metavar="URL", help="base URL of IAM")
+    pending.add_argument("--ims", metavar="URL", help="base URL of IMS")
+    pending.add_argument(
+        "--all", action="store_true", help="also list accepted and rejected images"
+    )
     _add_credentials(pending)
     _add_insecure(pending)
     _add_output(pending)
-    manifest = pending.add_argument_group("the manifest of -o yaml")
-    manifest.add_argument("--name", default="pending-shares", help="default: %(default)s")
-    manifest.add_argument("--namespace", help="default: none, where it is applied decides")
-    manifest.add_argument("--secret-name", default="otc-credentials", help="default: %(default)s")
+    manifest = pending.add_argument_group("manifest of -o yaml")
     manifest.add_argument(
-        "--decision", choices=("Accept", "Reject"), default="Accept", help="default: %(default)s"
+        "--name", default="pending-shares", help="name of the resource; default: %(default)s"
+    )
+    manifest.add_argument("--namespace", help="namespace of the resource; default: none")
+    manifest.add_argument(
+        "--secret-name",
+        metavar="NAME",
+        default="otc-credentials",
+        help="name of the Secret with the credentials; default: %(default)s",
+    )
+    manifest.add_argument(
+        "--decision",
+        choices=("Accept", "Reject"),
+        default="Accept",
+        help="decision for the images; default: %(default)s",
     )
 
 
 def _add_credentials(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("credentials", CREDENTIALS)
-    group.add_argument("--secret", metavar="FILE", help="manifest of a Secret")
-    group.add_argument("--secret-dir", metavar="DIR", help="a Secret as files: one for each key")
-    group.add_argument("--os-cloud", metavar="NAME", help="a cloud of clouds.yaml (OS_CLOUD)")
+    group.add_argument("--secret", metavar="FILE", help="file with the manifest of a Secret")
+    group.add_argument(
+        "--secret-dir", metavar="DIR", help="directory with one file per key of a Secret"
+    )
+    group.add_argument(
+        "--os-cloud", metavar="NAME", help="name of a cloud in clouds.yaml (OS_CLOUD)"
+    )
 
 
 def _add_insecure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-insecure-endpoints",
         action="store_true",
-        help="take http:// endpoints; for tests and demos only",
+        help="allow http:// endpoints; for tests and demos only",
     )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", choices=FORMATS, default="table", help="%(default)s")
+    parser.add_argument(
+        "-o",
+        "--output",
+        choices=FORMATS,
+        default="table",
+        help="output format; default: %(default)s",
+    )

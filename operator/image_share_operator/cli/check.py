@@ -1,4 +1,4 @@
-"""What the operator would do with a resource: looked at, judged by the plan, never sent."""
+"""The command `check`: reads the memberships and plans the next step, but submits nothing."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from image_share_operator.settings import Settings
 
 
 class Permission(StrEnum):
-    """What the user may do in the project; the value is the cloud's name of it."""
+    """A permission of the user in the project; the value is its name in IAM."""
 
     GET = "ims:images:get"
     LIST = "ims:images:list"
@@ -41,17 +41,17 @@ class Permission(StrEnum):
 
 
 class Granted(StrEnum):
-    """Whether the user has a right."""
+    """Whether the user has a permission."""
 
     YES = "yes"
     NO = "no"
     UNKNOWN = "unknown"
     NOT_TRIED = "notTried"
-    """Only a write shows it, and none is sent."""
+    """Only a write request can show it, and `check` sends none."""
 
 
 class Action(StrEnum):
-    """What the operator would do with an image."""
+    """The action that the operator would apply to an image."""
 
     ACCEPT = "accept"
     REJECT = "reject"
@@ -61,7 +61,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFinding:
-    """One image of the spec."""
+    """The result for one image of the spec."""
 
     id: str
     membership: Membership
@@ -71,13 +71,14 @@ class ImageFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What is found out about one resource.
+    """The result for one resource.
 
     Attributes:
-        faults: why the API server would refuse the spec; nothing else is looked at then.
-        login: whether IAM gave a token, or IMS took the given one; ``None`` when not known.
-        trouble: why something would not succeed; the operator would say the same.
-        step: what the operator would do next, in a sentence.
+        faults: errors of the spec that the API server would report. If there are any, the cloud
+            API is not called.
+        login: whether IAM issued a token, or IMS accepted the given token; ``None`` if unknown.
+        trouble: error message of the failed request, as the operator would report it.
+        step: a sentence that describes the next step of the operator.
     """
 
     resource: Resource
@@ -99,7 +100,7 @@ LOGIN_FAILED = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 
 
 def desired_of(resource: Resource, settings: Settings) -> Desired | Finding:
-    """The spec, or why it would be refused."""
+    """Return the parsed spec, or the errors for which the API server would reject it."""
     faults = spec_validation.faults(resource.spec)
     if not faults:
         try:
@@ -109,19 +110,21 @@ def desired_of(resource: Resource, settings: Settings) -> Desired | Finding:
         else:
             if settings.allow_insecure_endpoints or not insecure(desired.endpoints):
                 return desired
-            faults = ["spec.endpoints: http:// needs --allow-insecure-endpoints"]
+            faults = [
+                "spec.endpoints: http:// requires --allow-insecure-endpoints; set it, or use https://"
+            ]
     return Finding(resource=resource, code=Exit.USAGE, faults=tuple(faults), rights=UNKNOWN)
 
 
 def no_login(resource: Resource, why: str) -> Finding:
-    """There are no credentials to look with."""
+    """Return the result for a resource without credentials."""
     return Finding(resource=resource, code=Exit.NOT_FINE, login=False, rights=UNKNOWN, trouble=why)
 
 
 async def look(
     reach: CloudConnection, resource: Resource, desired: Desired, login: Login, settings: Settings
 ) -> Finding:
-    """Ask the cloud all that can be asked without changing anything."""
+    """Log in, read the memberships and the list, and plan the next step. Changes nothing."""
     identity = Identity(
         credentials=login.credentials,
         project_id=desired.project_id,
@@ -156,7 +159,7 @@ async def _members(
     ims: ImsClient, images: tuple[str, ...]
 ) -> Mapping[str, Membership] | CloudError:
     try:
-        # By itself first: many images at once are read from lists, which need another right.
+        # One image first: a lookup of many images reads lists, which need another permission.
         await ims.member(images[0])
         return await MembershipLookup(ims).look(images, timedelta())
     except CloudError as exc:
@@ -170,17 +173,17 @@ async def _listed(ims: ImsClient) -> object:
         return exc
 
 
-def _held(answer: object) -> Granted:
-    if not isinstance(answer, CloudError):
+def _held(result: object) -> Granted:
+    if not isinstance(result, CloudError):
         return Granted.YES
-    denied = isinstance(answer, TerminalError) and answer.reason is Reason.PERMISSION_DENIED
+    denied = isinstance(result, TerminalError) and result.reason is Reason.PERMISSION_DENIED
     return Granted.NO if denied else Granted.UNKNOWN
 
 
 def _judged(
     found: Finding, desired: Desired, members: Mapping[str, Membership], settings: Settings
 ) -> Finding:
-    """What the plan says of a resource that nobody has looked at yet."""
+    """Add the plan for a resource that has no status yet."""
     observation = Observation(status=Status(), members=members, batch_limit=settings.batch_images)
     policy = Policy(batch_images=settings.batch_images)
     verdicts = planner.image_verdicts(desired, observation, now(), policy)
@@ -195,25 +198,25 @@ def _judged(
             said = step.ready_summary.message
             images = tuple(_image(verdict, None) for verdict in verdicts)
         case ReadMemberships() | PollJob():
-            raise TypeError("the memberships are known, and there is no job")
+            raise TypeError("unexpected step: the memberships are known, and there is no job")
         case _:
             assert_never(step)
     return replace(found, code=code, images=images, step=said)
 
 
 def _sends(desired: Desired, verdicts: Sequence[Verdict], most: int) -> str:
-    """What would be sent, and what not."""
+    """Describe how many images would be submitted, and how many are not shared yet."""
     count = Counter(_image(verdict, desired.decision).action for verdict in verdicts)
     sent = count[Action.ACCEPT] + count[Action.REJECT]
     batches = -(-sent // most)
     words = f"Would {desired.decision.lower()} {sent} of {len(verdicts)} images in {batches} "
     words += "batch" if batches == 1 else "batches"
     waiting = count[Action.WAIT]
-    return f"{words}; would wait for {waiting} to be shared." if waiting else f"{words}."
+    return f"{words}; {waiting} not shared yet." if waiting else f"{words}."
 
 
 def _image(verdict: Verdict, sends: Decision | None) -> ImageFinding:
-    """One image; ``sends`` is what is told to the cloud in this step, if anything is."""
+    """Return the result for one image; ``sends`` is the decision that this step submits, if any."""
     match verdict.state:
         case ImageState.NOT_SHARED:
             action = Action.WAIT

@@ -1,4 +1,4 @@
-"""The cloud for one command: few connections, one login for each identity, few wrong ones."""
+"""Access to the cloud API for one command. Limits connections, logins and failed logins."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -30,12 +30,12 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 
 @dataclass(slots=True)
 class CloudConnection:
-    """What the command may ask.
+    """The IMS clients of a command, one per identity.
 
     Attributes:
-        known: by identity: one token for all files that share it.
-        guards: wrong credentials are tried twice at most, however many files and projects use
-            them: the cloud locks accounts.
+        known: clients by identity, so that all files with the same identity use one token.
+        guards: limits failed logins with the same credentials to two, across all files and
+            projects, because IAM locks an account after failed logins.
     """
 
     caller: CloudHttpClient
@@ -43,7 +43,7 @@ class CloudConnection:
     known: dict[Identity, ImsClient] = field(default_factory=dict[Identity, ImsClient])
 
     def ims(self, identity: Identity) -> ImsClient:
-        """The image service as this identity sees it."""
+        """Return the IMS client of this identity."""
         if identity not in self.known:
             caller = self.caller.trusting(identity.ca)
             self.known[identity] = ImsClient(
@@ -57,7 +57,7 @@ class CloudConnection:
 
 @asynccontextmanager
 async def reaching(settings: Settings) -> AsyncGenerator[CloudConnection]:
-    """Open the way to the cloud; close all connections at the end."""
+    """Open HTTP clients for the cloud API, and close all connections on exit."""
     clients = HttpClients.with_timeouts(
         connect=CONNECT_TIMEOUT,
         read=settings.request_timeout,
@@ -74,14 +74,14 @@ async def reaching(settings: Settings) -> AsyncGenerator[CloudConnection]:
 
 
 async def list_offers(ims: ImsClient, membership: Membership) -> tuple[ListedImage, ...]:
-    """All shares with this membership.
+    """Return all shares with this membership.
 
     Raises:
-        CloudError: a page did not come; no part of a list is ever given as the whole.
+        CloudError: a page could not be read. An incomplete list is never returned.
     """
     found = await _list(ims, membership, typed=True)
     if not found and membership is Membership.PENDING:
-        # Some clouds give no pending shares to the filter that is documented for them.
+        # Some clouds return no pending shares for the documented filter.
         return await _list(ims, membership, typed=False)
     return found
 
@@ -95,22 +95,24 @@ async def _list(ims: ImsClient, membership: Membership, *, typed: bool) -> tuple
             for offer in page.offers:
                 found.setdefault(offer.image, offer)
     except MovedError as exc:
-        raise RetryableError("the shares changed while they were listed: try again") from exc
+        raise RetryableError(
+            "the list of shares changed while it was read; run the command again"
+        ) from exc
     except EndlessError:
-        raise RetryableError(f"the list of shares does not end after {MAX_PAGES} pages") from None
+        raise RetryableError(f"the list of shares has more than {MAX_PAGES} pages") from None
     return tuple(found.values())
 
 
 def insecure(endpoints: Endpoints) -> bool:
-    """Whether credentials would travel in the clear."""
+    """Whether credentials would be sent without TLS."""
     return not all(url.startswith("https://") for url in (endpoints.iam, endpoints.ims))
 
 
 def code_of(error: CloudError) -> Exit:
-    """How a command ends that met this error."""
+    """Return the exit code for this error."""
     return Exit.UNREACHABLE if isinstance(error, RetryableError) else Exit.NOT_FINE
 
 
 def now() -> datetime:
-    """Aware UTC."""
+    """Return the current time, aware UTC."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Carries out a command: asks, prints, and says how it ends."""
+"""Runs the commands and prints their results."""
 
 import asyncio
 import logging
@@ -20,12 +20,12 @@ from image_share_operator.settings import Settings
 
 
 def carry_out(asked: Namespace, settings: Settings) -> int:
-    """Do what is asked; return the exit code.
+    """Run the command; return the exit code.
 
     Raises:
-        CommandError: it can't be done.
+        CommandError: the command cannot run.
     """
-    # What libraries have to say is not for whoever reads a table.
+    # Logs and warnings of libraries must not appear in the output of a command.
     logging.getLogger().addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")
     match asked.command:
@@ -71,8 +71,8 @@ async def _check(asked: Namespace, settings: Settings) -> int:
     files = [*asked.files, *([asked.secret] if asked.secret else [])]
     found = await asyncio.to_thread(manifests.read, files)
     if not found.resources:
-        raise CommandError(f"no ImageShareAcceptance in {', '.join(asked.files)}")
-    asked.secret = None  # by its name from here on, as the operator finds it
+        raise CommandError(f"found no ImageShareAcceptance in {', '.join(asked.files)}")
+    asked.secret = None  # from here on, the Secret is selected by its name, as in the operator
     async with reaching(settings) as reach:
         findings = [await _finding(asked, settings, reach, found, one) for one in found.resources]
     code = max(finding.code for finding in findings)
@@ -101,16 +101,18 @@ async def _finding(
     except ValueError as exc:
         return check.no_login(resource, f"Secret {desired.secret_name}: {exc}")
     if login is None:
-        missing = f"Secret {desired.secret_name} is not in the files"
+        missing = f"Secret {desired.secret_name} not found in the files"
         held = ", ".join(secret.name for secret in found.secrets) or "none"
-        return check.no_login(resource, f"{missing} (Secrets there: {held}); {credentials.NONE}")
+        return check.no_login(
+            resource, f"{missing} (Secrets in the files: {held}); {credentials.NONE}"
+        )
     return await check.look(reach, resource, desired, login, settings)
 
 
 def _login(
     asked: Namespace, found: Manifests, resource: Resource, desired: Desired
 ) -> credentials.Login | None:
-    """The credentials that the command line names, else those of the Secret of the spec."""
+    """Return the credentials of the command line, or those of the Secret of the spec."""
     if asked.secret_dir is None and asked.os_cloud is None:
         for secret in found.secrets:
             elsewhere = secret.namespace and resource.namespace not in (None, secret.namespace)
@@ -127,27 +129,27 @@ def _title(resource: Resource) -> str:
 def _print(finding: Finding) -> None:
     output.line(_title(finding.resource))
     if finding.faults:
-        output.line("  spec    invalid:")
+        output.line("  spec         invalid:")
         for fault in finding.faults:
-            output.line(f"          {fault}")
+            output.line(f"    {fault}")
         return
-    output.line("  spec    valid")
-    login = {True: "ok", False: "failed", None: "not known"}[finding.login]
-    output.line(f"  login   {login}")
+    output.line("  spec         valid")
+    login = {True: "ok", False: "failed", None: "unknown"}[finding.login]
+    output.line(f"  login        {login}")
     rights = (f"{right} {_word(held)}" for right, held in finding.rights.items())
-    output.line(f"  rights  {', '.join(rights)}")
+    output.line(f"  permissions  {', '.join(rights)}")
     if finding.trouble:
-        output.line(f"  trouble {finding.trouble}")
+        output.line(f"  error        {finding.trouble}")
     if finding.images:
         output.line()
-        output.table(("IMAGE", "IS", "WOULD", "MESSAGE"), _rows(finding))
+        output.table(("IMAGE", "MEMBERSHIP", "ACTION", "MESSAGE"), _rows(finding))
         output.line()
     if finding.step:
         output.line(f"  {finding.step}")
 
 
 def _word(held: Granted) -> str:
-    return "not tried" if held is Granted.NOT_TRIED else held.value
+    return "not tested" if held is Granted.NOT_TRIED else held.value
 
 
 def _rows(finding: Finding) -> Sequence[tuple[str, ...]]:

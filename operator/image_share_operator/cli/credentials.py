@@ -1,4 +1,4 @@
-"""Where a person's credentials come from. The same forms as in a Secret, read by the same code."""
+"""Reads credentials from options and the environment. Parses them as those of a Secret."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -10,33 +10,33 @@ from image_share_operator.cli import manifests
 from image_share_operator.cli.exit_codes import CommandError
 
 NONE = (
-    "no credentials: give --secret, --secret-dir or --os-cloud, or set OS_CLOUD, or OS_USERNAME, "
-    "OS_PASSWORD and OS_USER_DOMAIN_NAME"
+    "no credentials: set --secret, --secret-dir or --os-cloud, or the environment variables "
+    "OS_CLOUD, or OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """Credentials, and the private authority that they come with."""
+    """Credentials, with the CA certificates of the same source."""
 
     credentials: Credentials
     ca: str | None = None
 
 
 def of_data(data: Mapping[str, bytes]) -> Login:
-    """Read the keys of a Secret.
+    """Parse the keys of a Secret.
 
     Raises:
-        ValueError: one is missing or wrong; no value is shown.
+        ValueError: a key is missing or invalid; the message contains no value.
     """
     return Login(credentials=secret.parse(data), ca=secret.parse_ca(data))
 
 
 def given(asked: Namespace, env: Mapping[str, str]) -> Login | None:
-    """The credentials that the command line or the environment names; ``None`` for none.
+    """Return the credentials of the options or the environment; ``None`` if there are none.
 
     Raises:
-        CommandError: they can't be used.
+        CommandError: the credentials are invalid.
     """
     try:
         if asked.secret is not None:
@@ -56,7 +56,7 @@ def given(asked: Namespace, env: Mapping[str, str]) -> Login | None:
 def _only_secret(file: str) -> Mapping[str, bytes]:
     found = manifests.read([file]).secrets
     if len(found) != 1:
-        raise CommandError(f"{file}: one Secret is needed, {len(found)} are there")
+        raise CommandError(f"{file}: must contain one Secret, contains {len(found)}")
     return found[0].data
 
 
@@ -71,5 +71,7 @@ def _of_environment(env: Mapping[str, str]) -> Credentials | None:
         return PasswordCredentials(user_id=env["OS_USER_ID"], **keys)
     domain = env.get("OS_USER_DOMAIN_NAME") or env.get("OS_DOMAIN_NAME")
     if not env.get("OS_USERNAME") or not domain:
-        raise ValueError("with OS_PASSWORD, set OS_USERNAME and OS_USER_DOMAIN_NAME, or OS_USER_ID")
+        raise ValueError(
+            "OS_PASSWORD has no user; set OS_USERNAME and OS_USER_DOMAIN_NAME, or OS_USER_ID"
+        )
     return PasswordCredentials(user_name=env["OS_USERNAME"], domain_name=domain, **keys)

@@ -1,23 +1,23 @@
-"""How a command ends: the exit codes of `docs/cli.md`, and the error that carries one."""
+"""The exit codes of `docs/cli.md`, and the error that has one."""
 
 from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """Of several findings the highest counts."""
+    """Exit codes. A command with several results returns the highest."""
 
     FINE = 0
     NOT_FINE = 1
-    """Something would not succeed: a share, a right, a login, a Secret is missing."""
+    """An image is not shared, or a login, a permission or a Secret is missing."""
     USAGE = 2
-    """The command line, a file, or a spec can't be used."""
+    """The command line, a setting, a file or a spec is invalid."""
     UNREACHABLE = 3
-    """The cloud gave no usable answer: nothing is known; try again."""
+    """The cloud API is unavailable or throttles; the result is unknown, and a retry may succeed."""
     INTERRUPTED = 130
 
 
 class CommandError(Exception):
-    """The command can't go on; the message is one line for a person, without a secret."""
+    """The command failed. The message has one line and contains no secret."""
 
     def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
         super().__init__(message)

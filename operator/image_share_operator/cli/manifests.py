@@ -1,4 +1,4 @@
-"""From manifests to resources and Secrets. Reads files; shows no value of a Secret."""
+"""Reads resources and Secrets from manifests. Error messages contain no value of a Secret."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """An ImageShareAcceptance as written; its spec may be wrong."""
+    """An ImageShareAcceptance of a manifest; its spec is not validated."""
 
     file: str
     namespace: str | None
@@ -29,7 +29,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretManifest:
-    """A Secret as written."""
+    """A Secret of a manifest."""
 
     file: str
     namespace: str | None
@@ -39,17 +39,17 @@ class SecretManifest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifests:
-    """What some files hold, in their order."""
+    """The resources and Secrets of the files, in their order."""
 
     resources: tuple[Resource, ...]
     secrets: tuple[SecretManifest, ...]
 
 
 def read(files: Sequence[str]) -> Manifests:
-    """Read all documents of these files; kinds of others are passed over.
+    """Read all documents of these files; ignore other kinds.
 
     Raises:
-        CommandError: a file can't be read, or is no manifest.
+        CommandError: a file cannot be read, or is not a manifest.
     """
     resources: list[Resource] = []
     secrets: list[SecretManifest] = []
@@ -65,13 +65,13 @@ def read(files: Sequence[str]) -> Manifests:
 
 
 def read_directory(directory: str) -> Mapping[str, bytes]:
-    """Read a Secret as a volume shows it: one file for each key.
+    """Read the keys of a Secret from a directory with one file per key, such as a Secret volume.
 
     Raises:
-        CommandError: it can't be read.
+        CommandError: the directory or a file cannot be read.
     """
     try:
-        # Names with a dot in front are the volume's own.
+        # Names that start with a dot are internal files of the volume.
         files = [file for file in Path(directory).iterdir() if not file.name.startswith(".")]
         return {file.name: file.read_bytes() for file in files if file.is_file()}
     except OSError as exc:
@@ -86,15 +86,17 @@ def _documents(file: str) -> Iterator[Json]:
     try:
         documents = list(cast("Iterator[object]", yaml.safe_load_all(text)))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as exc:
-        # The library quotes the line, which may hold a password.
+        # The message of the library quotes the line, which may contain a password.
         mark = getattr(exc, "problem_mark", None)
         where = f" (line {mark.line + 1})" if isinstance(mark, yaml.Mark) else ""
-        raise CommandError(f"{file}: not YAML{where}") from None
+        raise CommandError(f"{file}: not valid YAML{where}") from None
     for document in documents:
         if document is None:
             continue
         if not isinstance(document, dict):
-            raise CommandError(f"{file}: not a Kubernetes manifest")
+            raise CommandError(
+                f"{file}: not a Kubernetes manifest; each document must be a mapping"
+            )
         found = cast("Json", document)
         items = found.get("items")
         if str(found.get("kind", "")).endswith("List") and isinstance(items, list):
@@ -105,7 +107,7 @@ def _documents(file: str) -> Iterator[Json]:
 
 
 def _group(document: Json) -> str:
-    """``ims.otc.dev`` of ``ims.otc.dev/v1alpha1``; ``v1`` of ``v1``."""
+    """Return the group of ``ims.otc.dev/v1alpha1``: ``ims.otc.dev``; of ``v1``: ``v1``."""
     return str(document.get("apiVersion", "")).partition("/")[0]
 
 
@@ -113,7 +115,7 @@ def _place(file: str, document: Json) -> tuple[str | None, str]:
     metadata = _mapping(document.get("metadata"))
     name = metadata.get("name") or metadata.get("generateName")
     if not isinstance(name, str):
-        raise CommandError(f"{file}: metadata.name: Required value, of a {document.get('kind')}")
+        raise CommandError(f"{file}: {document.get('kind')}: metadata.name: Required value")
     namespace = metadata.get("namespace")
     return (namespace if isinstance(namespace, str) else None), name
 
@@ -129,8 +131,10 @@ def _secret(file: str, document: Json) -> SecretManifest:
         try:
             data[key] = base64.b64decode("".join(value.split()), validate=True)
         except (binascii.Error, ValueError):
-            raise CommandError(f"{file}: Secret {name}: data.{key} is not base64") from None
-    # As the API server does: stringData goes over data.
+            raise CommandError(
+                f"{file}: Secret {name}: data.{key} is not valid base64; use stringData"
+            ) from None
+    # As in the API server, stringData takes precedence over data.
     data |= {key: value.encode() for key, value in _texts(file, name, document, "stringData")}
     return SecretManifest(file=file, namespace=namespace, name=name, data=data)
 
@@ -140,8 +144,10 @@ def _texts(file: str, name: str, document: Json, part: str) -> Iterator[tuple[st
     if raw is None:
         return
     if not isinstance(raw, dict):
-        raise CommandError(f"{file}: Secret {name}: {part} is not a mapping")
+        raise CommandError(f"{file}: Secret {name}: {part} must be a mapping")
     for key, value in cast("dict[object, object]", raw).items():
         if not isinstance(value, str):
-            raise CommandError(f"{file}: Secret {name}: {part}.{key} is not a text: quote it")
+            raise CommandError(
+                f"{file}: Secret {name}: {part}.{key} must be a string; quote the value"
+            )
         yield str(key), value

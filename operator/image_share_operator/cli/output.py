@@ -1,4 +1,4 @@
-"""Tables, JSON and YAML for stdout. Colours only in a terminal, and only where rich is there."""
+"""Prints tables, JSON and YAML. Uses colours only in a terminal, and only if rich is installed."""
 
 import json
 import sys
@@ -17,12 +17,12 @@ COLOURS = {
     "failed": BAD,
     "nothing": GOOD,
 }
-"""Of whole cells."""
+"""Colour of a cell, by its whole text."""
 GAP = "  "
 
 
 def data(value: Mapping[str, Any], form: str) -> None:
-    """Print for programs."""
+    """Print the value as JSON or YAML."""
     if form == "json":
         text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     else:
@@ -31,18 +31,18 @@ def data(value: Mapping[str, Any], form: str) -> None:
 
 
 def line(text: str = "") -> None:
-    """Print a line for people."""
+    """Print a line of text."""
     sys.stdout.write(f"{text}\n")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under their heads: with colours in a terminal, as plain columns in a pipe."""
+    """Print a table: with colours in a terminal, otherwise as plain columns."""
     if not (sys.stdout.isatty() and _rich_table(head, rows)):
         sys.stdout.write(plain(head, rows))
 
 
 def plain(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as kubectl prints them: as wide as their widest cell, nothing cut off."""
+    """Format columns as kubectl does: as wide as the widest cell, without truncation."""
     cells = [list(head), *(list(row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = (
@@ -53,7 +53,7 @@ def plain(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _rich_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Print by rich; ``False`` where it is not installed (the extra ``cli``)."""
+    """Print with rich; return ``False`` if it is not installed (the extra ``cli``)."""
     try:
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Which shares wait for a project: as rows, or as a manifest that answers them."""
+"""The command `pending`: lists the shares of a project as rows or as a manifest."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,36 +23,40 @@ HEAD = ("IMAGE", "NAME", "OWNER", "SHARE", "OS", "CREATED")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """An image that another project shares with ours."""
+    """An image that another project shares with the project."""
 
     membership: Membership
     offer: ListedImage
 
 
 def desired_of(asked: Namespace, settings: Settings) -> Desired:
-    """What the command line asks about, checked by the rules of a spec.
+    """Return the spec that the options describe, validated by the rules of the CRD.
 
     Raises:
-        CommandError: an option is wrong.
+        CommandError: an option is invalid.
     """
     spec = _spec(asked, [ANY_IMAGE])
     faults = spec_validation.faults(spec)
     if not spec_validation.SUBDOMAIN.fullmatch(asked.name):
-        faults.append(f"--name: {asked.name!r} is not the name of an object")
+        faults.append(f"--name: {asked.name!r} is not a valid name of a resource")
     if asked.namespace is not None and not spec_validation.NAMESPACE.fullmatch(asked.namespace):
-        faults.append(f"--namespace: {asked.namespace!r} is not the name of a namespace")
+        faults.append(f"--namespace: {asked.namespace!r} is not a valid name of a namespace")
     if asked.all and asked.output == "yaml":
-        faults.append("--all: the manifest of -o yaml answers pending shares only")
+        faults.append(
+            "--all: not allowed with -o yaml, whose manifest contains only pending images"
+        )
     if faults:
         raise CommandError("; ".join(faults))
     desired = Desired.parse(spec, 0)
     if insecure(desired.endpoints) and not settings.allow_insecure_endpoints:
-        raise CommandError("--iam, --ims: http:// needs --allow-insecure-endpoints")
+        raise CommandError(
+            "--iam, --ims: http:// requires --allow-insecure-endpoints; use https://"
+        )
     return desired
 
 
 def _spec(asked: Namespace, images: list[str]) -> dict[str, Any]:
-    """The spec that answers these images; endpoints by region where one is given."""
+    """Return a spec for these images, with the region or the endpoints of the options."""
     both = {"iam": asked.iam, "ims": asked.ims}
     endpoints = {name: url for name, url in both.items() if url is not None}
     return {
@@ -71,7 +75,7 @@ async def find(
     """List the shares of the project.
 
     Raises:
-        CommandError: the cloud did not tell.
+        CommandError: a list could not be read.
     """
     identity = Identity(
         credentials=login.credentials,
@@ -92,7 +96,7 @@ async def find(
 
 
 def rows(shares: Sequence[Share]) -> list[tuple[str, ...]]:
-    """For a table, under `HEAD`."""
+    """Return the rows of the table with the columns of `HEAD`."""
     return [
         (
             share.offer.image,
@@ -107,7 +111,7 @@ def rows(shares: Sequence[Share]) -> list[tuple[str, ...]]:
 
 
 def as_data(project_id: str, shares: Sequence[Share]) -> Mapping[str, Any]:
-    """For programs."""
+    """Return the data for JSON output."""
     return {
         "project": project_id,
         "shares": [
@@ -128,7 +132,7 @@ def as_data(project_id: str, shares: Sequence[Share]) -> Mapping[str, Any]:
 
 
 def manifests(asked: Namespace, shares: Sequence[Share]) -> Iterator[str]:
-    """Manifests that answer the shares: one for each 500 images, which is as many as fit."""
+    """Yield manifests for the shares, one per 500 images: the limit of spec.images."""
     most = spec_validation.MAX_IMAGES
     parts = [shares[start : start + most] for start in range(0, len(shares), most)]
     for number, part in enumerate(parts, 1):
@@ -141,9 +145,9 @@ def manifests(asked: Namespace, shares: Sequence[Share]) -> Iterator[str]:
             "spec": _spec(asked, [share.offer.image for share in part]),
         }
         text = yaml.safe_dump(document, sort_keys=False)
-        for share in part:  # what an image is, beside its id; an id is in one line only
-            note = f"{share.offer.name or 'without a name'}, of project {share.offer.owner}"
-            vault = "; full server: needs spec.vaultID" if share.offer.whole else ""
+        for share in part:  # add name and owner as a comment; each ID is in one line only
+            note = f"{share.offer.name or 'without a name'}, owner {share.offer.owner}"
+            vault = "; full-server image: set spec.vaultID" if share.offer.whole else ""
             text = text.replace(
                 f"  - {share.offer.image}\n", f"  - {share.offer.image} # {note}{vault}\n"
             )

@@ -1,8 +1,8 @@
-"""What the API server would refuse of a spec, field by field, in its words. No I/O.
+"""Validates a spec with the same messages as the API server. No I/O.
 
-The schema and the CEL rules of the CRD again, because here is no API server: the table of
-`tests/e2e/test_crd_validation.py` is held against both. It lists all faults at once;
-`api.Desired.parse` stops at the first.
+This module implements the schema and the CEL rules of the CRD for commands without a cluster. The
+cases of `tests/e2e/test_crd_validation.py` test both. It returns all errors, whereas
+`api.Desired.parse` stops at the first error.
 """
 
 import json
@@ -18,7 +18,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _PROJECT = re.compile(r"[0-9a-f]{32}")
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SUBDOMAIN = re.compile(rf"{_LABEL}([.]{_LABEL})*")
-"""The names of objects (RFC 1123)."""
+"""Names of objects (RFC 1123)."""
 NAMESPACE = re.compile(_LABEL)
 _VAULT = re.compile(r"[!-~]*")
 _DURATION = re.compile(r"([0-9]{1,6}([.][0-9]{1,3})?[hms])+")
@@ -58,7 +58,7 @@ Rule = Callable[[str, object], Faults]
 
 
 def faults(spec: object) -> list[str]:
-    """All that the API server would refuse, in the order of the fields; empty for nothing."""
+    """Return all errors that the API server would report, in the order of the fields."""
     if spec is None:
         return ["spec: Required value"]
     return list(
@@ -67,7 +67,7 @@ def faults(spec: object) -> list[str]:
 
 
 def _across(spec: Mapping[str, Any]) -> Faults:
-    """The rules about several fields; they count once each field is right."""
+    """Apply the rules for several fields. Runs only if each field is valid."""
     if "region" not in spec and "endpoints" not in spec:
         yield (
             "spec.region: Required value: region or endpoints is required; set region to eu-de or "
@@ -102,7 +102,7 @@ def _object(rules: Mapping[str, Rule], required: tuple[str, ...]) -> Rule:
 
 
 def _text(fits: Callable[[str], object], message: str, *, most: int, least: int = 0) -> Rule:
-    """A text of so many bytes that fits."""
+    """Return a rule for a text with a length from ``least`` to ``most`` bytes that fits."""
 
     def check(path: str, value: object) -> Faults:
         if not isinstance(value, str):
