@@ -1,3 +1,3 @@
-"""A Kubernetes operator that answers Open Telekom Cloud image shares."""
+"""A Kubernetes operator that accepts or rejects Open Telekom Cloud image shares."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The entry: from the command line to the command. Each imports what it needs, and no more."""
+"""The entry point: runs the command of the command line, and imports only what it needs."""
 
 import os
 import sys
@@ -11,24 +11,24 @@ from image_share_operator.settings import Settings, SettingsError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Carry out the command; return the exit code."""
+    """Run the command; return the exit code."""
     asked = arguments.parse(sys.argv[1:] if argv is None else argv)
     try:
         settings = Settings.from_env(_environment(asked))
         return _run(asked, settings)
     except SettingsError as exc:
-        return _refused(str(exc), Exit.USAGE)
+        return _failed(str(exc), Exit.USAGE)
     except CommandError as exc:
-        return _refused(str(exc), exc.code)
+        return _failed(str(exc), exc.code)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
-    except BrokenPipeError:  # whoever reads has seen enough, as `head` has
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FINE
 
 
 def _run(asked: Namespace, settings: Settings) -> int:
-    # The operator does not pay for the commands, nor they for it: kopf alone takes half a second.
+    # Import only what the command needs: the import of kopf alone takes 0.5 s.
     if asked.command == "run":
         from image_share_operator import process  # noqa: PLC0415
 
@@ -41,7 +41,7 @@ def _run(asked: Namespace, settings: Settings) -> int:
 
 
 def _environment(asked: Namespace) -> dict[str, str]:
-    """The environment, with what the command line says in its place."""
+    """Return the environment, with the options in place of their variables."""
     env = dict(os.environ)
     if getattr(asked, "allow_insecure_endpoints", False):
         env["ISA_ALLOW_INSECURE_ENDPOINTS"] = "true"
@@ -51,7 +51,7 @@ def _environment(asked: Namespace) -> dict[str, str]:
     return env
 
 
-def _refused(message: str, code: Exit) -> int:
+def _failed(message: str, code: Exit) -> int:
     sys.stderr.write(f"{arguments.PROGRAM}: {message}\n")
     return code
 

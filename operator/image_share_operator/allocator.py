@@ -1,4 +1,4 @@
-"""Tells the collector and the allocator how this process uses memory."""
+"""Configures the garbage collector and the memory allocator of the process."""
 
 import asyncio
 import contextlib
@@ -7,29 +7,34 @@ import gc
 from collections.abc import Callable
 
 GC_THRESHOLDS = (100_000, 0, 75)
-"""Objects are kept for long and hold no cycles: the collector would walk over all of them again
-and again, for nothing. With the usual thresholds it takes 40 % of the operator's own CPU time
-(`tests/perf/growth.py`), with a first one of 10,000 it is 20 %, with these 7 %, and the more
-objects there are, the more of it. Each second collection takes the middle generation along: half of
-what stays is walked over once, not twice. What it finds are views that kopf makes of each event, 30
-small things each time."""
+"""Thresholds of the garbage collector, in allocations and collections.
+
+The objects of the operator live long and have no cycles, so frequent collections find nothing. With
+the default thresholds, the collector takes 40 % of the CPU time (`tests/perf/growth.py`). With
+10,000 as the first threshold it takes 20 %, with these thresholds 7 %. The share grows with the
+number of objects. Every second collection includes the middle generation, so that half of the
+surviving objects are traversed once, not twice. The collector finds about 30 small views per event,
+which kopf creates."""
 
 M_MMAP_THRESHOLD = -3
-"""From malloc.h of glibc."""
+"""Parameter number from malloc.h of glibc."""
 LARGE = 128 * 1024
-"""Bytes. What is larger, such as a page of a list, is given back to the system when it is freed.
-glibc begins so, but raises this to 32 MB by what it sees, and such holes are never filled again:
-5 MB after a flood of 10,000 objects."""
+"""Size in bytes from which glibc returns freed memory to the system, such as a page of a list.
+
+glibc starts with this value, but raises it up to 32 MB. This leaves unused holes: 5 MB after a
+burst of 10,000 objects."""
 TRIM_S = 10.0
-"""Between two times that young garbage is collected, which nothing else does when nothing happens,
-and that smaller holes are given back: 12 MB after that flood. The latter takes 1 to 20 ms while
-much happens, less than one when nothing does."""
+"""Seconds between two trims.
+
+A trim collects young garbage, which an idle process otherwise keeps, and returns free memory to the
+system: 12 MB after a burst of 10,000 objects. It takes 1 to 20 ms under load, and less than 1 ms
+when idle."""
 YOUNG = 1
-"""The generations that are collected then: the oldest may hold all objects."""
+"""The generation up to which a trim collects. The oldest generation contains all objects."""
 
 
 def save() -> None:
-    """Set both up; what exists by now stays for good."""
+    """Configure collector and allocator. Existing objects are never collected."""
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     with contextlib.suppress(AttributeError):
@@ -37,17 +42,18 @@ def save() -> None:
 
 
 class HeapTrimmer:
-    """Frees what nobody needs and gives it back, again and again.
+    """Frees unused memory periodically.
 
     Args:
-        trim: ``None`` for glibc's. Other allocators do it by themselves, or not at all.
+        trim: function that returns free memory to the system; ``None`` for that of glibc. With
+            another allocator than glibc, no trim runs.
     """
 
     def __init__(self, trim: Callable[[], object] | None = None) -> None:
         self._trim = trim or _trim_of_glibc()
 
     async def run(self) -> None:
-        """Go on until cancelled."""
+        """Run until cancelled."""
         while self._trim is not None:
             await asyncio.sleep(TRIM_S)
             gc.collect(YOUNG)

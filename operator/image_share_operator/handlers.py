@@ -1,6 +1,6 @@
-"""The kopf handlers: one that logs in, one that sees every change of a resource.
+"""The kopf handlers: one for the login, one for the events of resources.
 
-kopf lists and watches; all decisions are made in `controller`, from a work queue of its own.
+kopf only lists and watches. The package `controller` reconciles, with its own work queue.
 """
 
 import os
@@ -15,7 +15,7 @@ from image_share_operator.kube.watch.watch_state import WatchState
 
 
 def registry(ingest: Ingest, watch_state: WatchState) -> kopf.OperatorRegistry:
-    """Make the handlers. `on.event` alone writes nothing of its own into the objects."""
+    """Create the handlers. Uses `on.event`, the only handler that writes nothing to the objects."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)

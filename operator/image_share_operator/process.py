@@ -1,4 +1,4 @@
-"""The operator as a process: signals, the Lease, the exit code."""
+"""The operator process: signals, leader election, exit codes."""
 
 import asyncio
 import contextlib
@@ -31,44 +31,44 @@ def serve(settings: Settings) -> int:
         with tracing.start(os.environ) if tracing.wanted(os.environ) else contextlib.nullcontext():
             uvloop.run(run(settings))
     except TracingError as exc:
-        log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
+        log.error("%s", exc)  # noqa: TRY400 - users need no traceback
         return 2
     except KubeError as exc:
-        log.error("%s", exc)  # noqa: TRY400 - the message is for a person, the trace is not
+        log.error("%s", exc)  # noqa: TRY400 - users need no traceback
         return 1
     except LostLeadError as exc:
-        log.error("no longer leads: %s; ends, to start over", exc)  # noqa: TRY400 - likewise
+        log.error("lost leadership: %s; exiting", exc)  # noqa: TRY400 - users need no traceback
         return 1
     return 0
 
 
 class ProcessHealth:
-    """What the probes are told. A replica that waits for its turn is alive and ready."""
+    """State for the probes. A standby replica is alive and ready."""
 
     def __init__(self) -> None:
         self.operator: Operator | None = None
 
     def why_dead(self) -> str | None:
-        """Why only a restart helps."""
+        """Return the reason why the process must be restarted; ``None`` if healthy."""
         return None if self.operator is None else self.operator.why_dead()
 
     def why_not_ready(self) -> str | None:
-        """Why the replica can't do its work."""
+        """Return the reason why the replica cannot reconcile; ``None`` if ready."""
         return None if self.operator is None else self.operator.why_not_ready()
 
 
 async def run(settings: Settings) -> None:
-    """Serve until a signal comes; finish what is in hand.
+    """Run until a signal arrives, and finish the reconciles in progress.
 
     Raises:
-        KubeError: there is no way to the API server.
-        LostLeadError: another replica works, or soon may.
+        KubeError: the API server cannot be reached.
+        LostLeadError: another replica is the leader, or may become it.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    log.info("image-share-operator %s starts", __version__)
+    log.info("starting image-share-operator %s", __version__)
     health = ProcessHealth()
     async with (
         probes.serving(settings.metrics_port, metrics.REGISTRY, health),
@@ -80,7 +80,7 @@ async def run(settings: Settings) -> None:
             operator = Operator(settings, api, may_write=lambda: None)
             await _serve(health, operator, stop)
             await operator.leave()
-    log.info("image-share-operator stopped")
+    log.info("stopped image-share-operator")
 
 
 async def _serve_while_leading(
@@ -88,7 +88,7 @@ async def _serve_while_leading(
 ) -> None:
     namespace = settings.lease_namespace or client.own_namespace()
     if namespace is None:
-        raise KubeError("not in a pod: set ISA_LEASE_NAMESPACE, the namespace of the Lease")
+        raise KubeError("leader election needs a namespace outside a pod; set ISA_LEASE_NAMESPACE")
     leases = leader_election.LeaseLock(api, namespace, settings.shard.name(settings.lease_name))
     election = LeaderElector(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
     if not await election.acquire(stop):

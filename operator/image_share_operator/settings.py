@@ -1,4 +1,4 @@
-"""Process settings, read once, refused at start when wrong."""
+"""The settings of the process: read and validated once, at start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,65 +12,65 @@ LOG_FORMATS = ("text", "json")
 LEASE = "image-share-operator"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_AREAS = ("objects", "cloud", "events", "lease", "watch")
-"""Parts of the operator that may have a level of their own; `logs.AREAS` says which they are."""
+"""Components that can have a separate log level; `logs.AREAS` has their loggers."""
 
 
 class SettingsError(Exception):
-    """A setting can't be used; the message names it."""
+    """A setting is invalid. The message names the setting and the allowed values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the process is told from outside; see `docs/operations.md` for the table."""
+    """The settings from environment variables; `docs/operations.md` lists them."""
 
     namespaces: tuple[str, ...]
-    """Namespaces to watch; empty for all."""
+    """Namespaces to watch; empty for all namespaces."""
     shard: Shard
-    """The part of these namespaces that this replica serves."""
+    """The shard of these namespaces that this replica reconciles."""
     allow_insecure_endpoints: bool
-    """Whether a resource may name http:// endpoints. For tests and demos only."""
+    """Whether resources may have http:// endpoints. For tests and demos only."""
     workers: int
-    """Passes under way at once."""
+    """Maximum number of concurrent reconciles."""
     namespace_workers: int
-    """Passes of one namespace under way at once."""
+    """Maximum number of concurrent reconciles per namespace."""
     endpoint_requests: int
-    """Requests under way at once to one endpoint of the cloud."""
+    """Maximum number of concurrent requests per cloud endpoint."""
     endpoint_rate: float
-    """Requests begun in a second to one endpoint of the cloud."""
+    """Maximum number of requests per second and cloud endpoint."""
     batch_images: int
-    """Images in one PUT at most."""
+    """Maximum number of images per batch request."""
     batch_window: timedelta
-    """How long the first images of a batch wait for those of other resources."""
+    """Time that a batch waits for images of other resources."""
     request_timeout: timedelta
-    """For one exchange with the cloud or the API server, from connecting to the last byte."""
+    """Timeout of one request to the cloud API or the API server, from connect to the last byte."""
     secret_poll: timedelta
-    """How old a Secret as read may be, and how often a resource that waits for its Secret looks:
-    a rotation is noticed within twice this time."""
+    """Maximum age of a cached Secret, and the poll interval for a missing Secret. The operator
+    detects a changed Secret within twice this time."""
     slow_retry: timedelta
-    """Between two tries of what only a person can mend."""
+    """Retry interval for errors that require a change by a user."""
     https_proxy: str = field(repr=False)
-    """The proxy that https:// endpoints of the cloud are reached through; empty for none. Its URL
-    may hold a password."""
+    """URL of the proxy for https:// endpoints of the cloud; empty for no proxy. It may contain a
+    password."""
     no_proxy: str
-    """Hosts that are reached without it, separated by commas."""
+    """Hosts to connect to without the proxy, separated by commas."""
     leader_election: bool
-    """Whether to work only while holding the Lease."""
+    """Whether to reconcile only as the leader."""
     lease_name: str
     lease_namespace: str
-    """Empty for the pod's own."""
+    """Namespace of the Lease; empty for the namespace of the pod."""
     metrics_port: int
-    """Of metrics and probes; zero for none."""
+    """Port of metrics and probes; 0 to disable them."""
     log_format: str
     log_level: str
     log_areas: Mapping[str, str]
-    """Levels of parts of the operator that differ from `log_level`."""
+    """Log levels by component, where they differ from `log_level`."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Read all settings.
 
         Raises:
-            SettingsError: a value is outside its range.
+            SettingsError: a value is invalid.
         """
         log_level, log_areas = _log_levels(env)
         return cls(
@@ -103,7 +103,7 @@ def _value(env: Mapping[str, str], name: str) -> str:
 
 
 def _usual(name: str, env: Mapping[str, str]) -> str:
-    """A variable that all programs know; the lower-case one wins, as it does for curl."""
+    """Read a common variable. The lower-case name takes precedence, as in curl."""
     return (env.get(name.lower()) or env.get(name, "")).strip()
 
 
@@ -114,8 +114,8 @@ def _proxy(env: Mapping[str, str]) -> str:
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         usable = False
-    if text and not usable:  # not shown: it may hold a password
-        raise SettingsError("HTTPS_PROXY: not a URL such as http://proxy.example.com:3128")
+    if text and not usable:  # the value is not shown, because it may contain a password
+        raise SettingsError("HTTPS_PROXY: must be a URL such as http://proxy.example.com:3128")
     return text
 
 
@@ -132,14 +132,14 @@ def _shard(env: Mapping[str, str]) -> Shard:
 
 
 def _log_levels(env: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-    """Read ``info,cloud=debug``: a level for all, and levels of parts."""
+    """Parse ``info,cloud=debug``: the general level, and levels by component."""
     general, areas = "info", dict[str, str]()
     for word in _list(env, "LOG_LEVEL"):
         area, found, level = word.rpartition("=")
         if level.lower() not in LOG_LEVELS or (found and area not in LOG_AREAS):
             raise SettingsError(
-                f"{PREFIX}LOG_LEVEL: {word!r} is neither one of {', '.join(LOG_LEVELS)} nor one "
-                f"of them for a part ({', '.join(LOG_AREAS)}), such as cloud=debug"
+                f"{PREFIX}LOG_LEVEL: {word!r} is invalid; use one of {', '.join(LOG_LEVELS)}, or "
+                f"set the level of a component ({', '.join(LOG_AREAS)}), such as cloud=debug"
             )
         if found:
             areas[area] = level.lower()
@@ -155,7 +155,7 @@ def _flag(env: Mapping[str, str], name: str) -> bool:
 def _choice(env: Mapping[str, str], name: str, *, default: str, among: tuple[str, ...]) -> str:
     text = _value(env, name).lower() or default
     if text not in among:
-        raise SettingsError(f"{PREFIX}{name}={text!r}: not one of {', '.join(among)}")
+        raise SettingsError(f"{PREFIX}{name}={text!r}: must be one of {', '.join(among)}")
     return text
 
 
@@ -168,7 +168,7 @@ def _seconds(
 def _integer(env: Mapping[str, str], name: str, *, default: int, low: int, high: int) -> int:
     number = _number(env, name, default=default, low=low, high=high)
     if number != int(number):
-        raise SettingsError(f"{PREFIX}{name}={_value(env, name)!r}: not a whole number")
+        raise SettingsError(f"{PREFIX}{name}={_value(env, name)!r}: must be a whole number")
     return int(number)
 
 
@@ -177,7 +177,7 @@ def _number(env: Mapping[str, str], name: str, *, default: float, low: float, hi
     try:
         number = float(text) if text else default
     except ValueError:
-        raise SettingsError(f"{PREFIX}{name}={text!r}: not a number") from None
+        raise SettingsError(f"{PREFIX}{name}={text!r}: must be a number") from None
     if not low <= number <= high:
-        raise SettingsError(f"{PREFIX}{name}={text!r}: not in [{low:g}, {high:g}]")
+        raise SettingsError(f"{PREFIX}{name}={text!r}: must be from {low:g} to {high:g}")
     return number

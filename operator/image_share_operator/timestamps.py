@@ -1,12 +1,12 @@
-"""Times as text. No clock."""
+"""Formats times. Reads no clock."""
 
 from datetime import UTC, datetime
 
 
 def zulu(at: datetime, exact: str) -> str:
-    """The time in UTC, with a Z: as the API server writes times, and readers of logs expect them.
+    """Return the time in UTC with the suffix Z, as the API server formats it.
 
     Args:
-        exact: seconds, milliseconds or microseconds.
+        exact: precision: seconds, milliseconds or microseconds.
     """
     return at.astimezone(UTC).isoformat(timespec=exact).replace("+00:00", "Z")

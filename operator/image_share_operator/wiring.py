@@ -1,4 +1,4 @@
-"""Builds the rooms and hands them to each other; runs them until told to stop."""
+"""Creates and connects all parts of the operator, and runs them."""
 
 import asyncio
 import threading
@@ -34,23 +34,23 @@ from image_share_operator.telemetry import metrics
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 WATCH_GRACE_S = 1.0
-"""For the watch, which writes nothing."""
+"""Seconds to wait for the end of the watch thread. Short, because the watch writes nothing."""
 STUCK = timedelta(seconds=60)
-"""A loop that did not move for so long will not move again."""
+"""Time without progress after which the watch loop counts as blocked; a restart is needed."""
 
 
 def _begin_counting() -> None:
-    """Show what has not happened as zero: Prometheus sees no rise to a first one else."""
+    """Start all counters at zero, so that Prometheus sees the first increase."""
     begin_counting()
     for reason in Reason:
         metrics.RETRIES.labels(reason)
 
 
 class Operator:
-    """All rooms of a replica that works.
+    """All parts of a replica that is the leader.
 
     Args:
-        may_write: raises when this process may not write any more.
+        may_write: raises if this process is no longer the leader.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Operator:
             no_proxy=settings.no_proxy,
         )
         self._writes = InflightWrites()
-        self._tenants = self._build_tenants(may_write)
+        self._sessions = self._build_sessions(may_write)
         reconciler = self._build_reconciler(ObjectClient(api, may_write=may_write))
-        self._ending = Shutdown(writes=self._writes, save=reconciler.status_writer.save_all)
+        self._shutdown = Shutdown(writes=self._writes, save=reconciler.status_writer.save_all)
         self._workers = Workers(self._queue, reconciler.reconcile, settings.workers)
         self._watcher = Watcher(
             self._store,
@@ -83,18 +83,18 @@ class Operator:
             request_timeout_s=settings.request_timeout.total_seconds(),
         )
         self._preflight = Preflight(api, settings.namespaces, complete=self._watcher.restart)
-        self._census = Resync(api, settings.namespaces, self._store, self._queue)
-        self._readiness = SyncCheck(
+        self._resync = Resync(api, settings.namespaces, self._store, self._queue)
+        self._sync_check = SyncCheck(
             api,
             settings.namespaces,
             known=self._known,
             watch=self._watcher,
-            # What a part has seen of others is not kept, so it can't tell that one is missing.
-            recount=None if self._is_part else self._census.take,
+            # A shard keeps no objects of other shards, so it cannot detect a missing one.
+            recount=None if self._is_sharded else self._resync.take,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Work until told to stop; finish what is in hand. After it, nothing is written."""
+        """Run until ``stop`` is set, and finish the reconciles in progress. Then write nothing."""
         live = metrics.StateCollector(self._views())
         metrics.REGISTRY.register(live)
         try:
@@ -102,19 +102,19 @@ class Operator:
                 parts = (
                     self._recorder,
                     self._preflight,
-                    self._readiness,
-                    self._census,
+                    self._sync_check,
+                    self._resync,
                     HeapTrimmer(),
                 )
                 background = [group.create_task(part.run()) for part in parts]
-                # A daemon: kopf can't be stopped while it waits for an API server that is away.
+                # A daemon thread, because kopf cannot be stopped while it waits for the API server.
                 loop = asyncio.get_running_loop()
                 self._watching = threading.Thread(
                     target=self._watcher.run, args=(loop,), daemon=True
                 )
                 self._watching.start()
                 try:
-                    await self._workers.run(stop, self._ending)
+                    await self._workers.run(stop, self._shutdown)
                 finally:
                     self._watcher.stop()
                     for task in background:
@@ -123,21 +123,21 @@ class Operator:
             metrics.REGISTRY.unregister(live)
 
     async def leave(self) -> None:
-        """Wait a moment for the watch to end, which writes nothing: the next may work already."""
+        """Wait up to WATCH_GRACE_S for the end of the watch thread."""
         if self._watching is not None:
             await asyncio.to_thread(self._watching.join, WATCH_GRACE_S)
 
     def why_not_ready(self) -> str | None:
-        """Why it can't do its work now; ``None`` when it can."""
-        return self._readiness.why_not()
+        """Return the reason why the replica cannot reconcile; ``None`` if ready."""
+        return self._sync_check.why_not()
 
     def why_dead(self) -> str | None:
-        """Why only a restart helps; ``None`` when it is not needed."""
+        """Return the reason why the process must be restarted; ``None`` if healthy."""
         if self._watcher.silent_s > STUCK.total_seconds():
-            return f"the loop of the watch has not moved for {self._watcher.silent_s:.0f} s"
+            return f"the watch loop has been blocked for {self._watcher.silent_s:.0f} s"
         return None
 
-    def _build_tenants(self, may_write: Callable[[], None]) -> Sessions:
+    def _build_sessions(self, may_write: Callable[[], None]) -> Sessions:
         settings = self._settings
         limits = Limits(at_once=settings.endpoint_requests, per_second=settings.endpoint_rate)
         caller = CloudHttpClient(
@@ -156,7 +156,7 @@ class Operator:
         settings = self._settings
         return Reconciler(
             store=self._store,
-            cloud=self._tenants,
+            cloud=self._sessions,
             credentials=CredentialStore(kube, now=_now, ttl=settings.secret_poll),
             kube=kube,
             emit=self._recorder.emit,
@@ -171,12 +171,12 @@ class Operator:
         )
 
     @property
-    def _is_part(self) -> bool:
+    def _is_sharded(self) -> bool:
         return self._settings.shard.count > 1
 
     def _known(self) -> int:
-        """How many objects the watch has brought; for a part, its first list, others' too."""
-        return self._watcher.listed if self._is_part else len(self._store)
+        """Return the number of objects of the watch; for a shard, of its first list, unfiltered."""
+        return self._watcher.listed if self._is_sharded else len(self._store)
 
     def _views(self) -> metrics.Views:
         return metrics.Views(
@@ -184,11 +184,11 @@ class Operator:
             waiting=self._queue.waiting,
             busy=lambda: self._queue.busy,
             circuits=lambda: self._circuits.open,
-            tokens=self._tenants.oldest_token_s,
+            tokens=self._sessions.oldest_token_s,
         )
 
     def _objects(self) -> Mapping[tuple[str, str], int]:
-        """How many objects there are, by status and reason of their Ready condition."""
+        """Count the objects by status and reason of the Ready condition."""
         found: Counter[tuple[str, str]] = Counter()
         for entry in self._store:
             ready = entry.known.condition(ConditionType.READY)

@@ -21,8 +21,12 @@ from otc_simulator.client import Simulator
 Run = Callable[..., Ended]
 MARK = "5ecretMark0"
 UNKNOWN_LEVEL = (
-    "ISA_LOG_LEVEL: 'loud' is neither one of debug, info, warning, error nor one of them"
-    " for a part (objects, cloud, events, lease, watch), such as cloud=debug"
+    "ISA_LOG_LEVEL: 'loud' is invalid; use one of debug, info, warning, error, or set the level"
+    " of a component (objects, cloud, events, lease, watch), such as cloud=debug"
+)
+WRONG_SHARD = (
+    "ISA_SHARD='3/3': must have the form index/count, with an index less than the count, such as"
+    " 0/3"
 )
 
 
@@ -35,7 +39,7 @@ def test_without_a_command_the_operator_runs(words: list[str]) -> None:
     ("words", "told"),
     [
         (("--log-level", "loud"), UNKNOWN_LEVEL),
-        (("run", "--shard", "3/3"), "ISA_SHARD='3/3': not of the form index/count, such as 0/3"),
+        (("run", "--shard", "3/3"), WRONG_SHARD),
     ],
 )
 def test_option_goes_before_its_variable_and_is_checked(

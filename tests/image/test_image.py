@@ -92,7 +92,7 @@ def world(control_plane: ControlPlane, simulator: Simulator, container: Containe
 
 def test_operator_of_the_image_serves_resources(world: World, container: Container) -> None:
     """As a pod, under the chart's rights, with the Lease; clouds.yaml needs another library."""
-    eventually(lambda: " starts" in container.log or None, within_s=30)
+    eventually(lambda: "starting image-share-operator" in container.log or None, within_s=30)
     started_s = time.monotonic() - container.started
 
     use_clouds_yaml(world)

@@ -1,1 +1,1 @@
-"""Logs, metrics, traces and probes."""
+"""Logs, metrics, traces and health probes."""

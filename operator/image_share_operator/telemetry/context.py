@@ -1,10 +1,10 @@
-"""Which pass the running task is part of: for log lines and traces, never for decisions."""
+"""The reconcile that the current task belongs to. For logs and traces only, not for decisions."""
 
 import random
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 
-_ids = random.Random()  # noqa: S311 - tells passes apart, guards nothing
+_ids = random.Random()  # noqa: S311 - only distinguishes reconciles
 
 
 def _new_id() -> str:
@@ -13,11 +13,11 @@ def _new_id() -> str:
 
 @dataclass(slots=True, kw_only=True)
 class ReconcileContext:
-    """One pass over one object.
+    """One reconcile of one resource.
 
     Attributes:
-        generation: of the spec that is worked on, as soon as it is known.
-        reconcile_id: the same in all lines of the pass, another in the next.
+        generation: generation of the spec; ``None`` until the reconcile has read it.
+        reconcile_id: random ID of the reconcile, in all its log lines.
     """
 
     namespace: str
@@ -27,7 +27,7 @@ class ReconcileContext:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Of the pass's span."""
+        """Attributes of the span of the reconcile."""
         return {
             "k8s.namespace.name": self.namespace,
             "imageshareacceptance.name": self.name,
@@ -35,28 +35,28 @@ class ReconcileContext:
         }
 
 
-_current: ContextVar[ReconcileContext | None] = ContextVar("scope", default=None)
+_current: ContextVar[ReconcileContext | None] = ContextVar("reconcile", default=None)
 
 
 def enter(namespace: str, name: str) -> ReconcileContext:
-    """Begin a pass; it lasts as long as the running task."""
-    scope = ReconcileContext(namespace=namespace, name=name)
-    _current.set(scope)
-    return scope
+    """Start a reconcile in the current task."""
+    context = ReconcileContext(namespace=namespace, name=name)
+    _current.set(context)
+    return context
 
 
 def current() -> ReconcileContext | None:
-    """The pass that the running task is part of."""
+    """Return the reconcile of the current task; ``None`` if there is none."""
     return _current.get()
 
 
 def works_on(generation: int) -> None:
-    """Note which spec the pass works on."""
-    scope = _current.get()
-    if scope is not None:
-        scope.generation = generation
+    """Set the generation of the spec that the reconcile works on."""
+    context = _current.get()
+    if context is not None:
+        context.generation = generation
 
 
 def shared() -> Context:
-    """For a task that works for many passes: it is part of none of them."""
+    """Return a context without a reconcile, for a task that serves several reconciles."""
     return Context()

@@ -1,7 +1,7 @@
-"""One form for every log line: text for people, JSON for clusters.
+"""Configures logging, as text or JSON.
 
-Levels: error, a person must act; warning, it is unusual and will be tried again; info, something
-changed; debug, each pass and each exchange with the cloud.
+Levels: error means that a user must act; warning means an unusual event that is retried; info means
+a change; debug means each reconcile and each request to the cloud API.
 """
 
 import logging
@@ -22,24 +22,24 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "lease": (f"{OWN}.kube.leader_election",),
     "watch": (f"{OWN}.handlers", f"{OWN}.kube.watch", f"{OWN}.kube.preflight", "kopf"),
 }
-"""Parts of the operator that may have a level of their own, and the loggers of each."""
+"""Components that can have a separate log level, and their loggers."""
 
 QUIET = {
-    "kopf": logging.WARNING,  # logs a line for each event of each object
+    "kopf": logging.WARNING,  # logs each event of each object
     "kopf.objects": logging.ERROR,
-    "httpx": logging.WARNING,  # logs a line for each request
+    "httpx": logging.WARNING,  # logs each request
     "httpcore": logging.WARNING,
     "aiohttp": logging.WARNING,
     "asyncio": logging.WARNING,
 }
-"""Loggers of others that say too much at their own level."""
+"""Minimum levels of loggers of libraries that log too much."""
 
 
 def configure(log_format: str, log_level: str, areas: Mapping[str, str]) -> None:
-    """Send everything to stderr in the chosen form.
+    """Log to stderr in this format.
 
     Args:
-        areas: levels of `AREAS` that differ from ``log_level``.
+        areas: levels by component of `AREAS`, where they differ from ``log_level``.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_json() if log_format == "json" else _Text())
@@ -56,31 +56,31 @@ def configure(log_format: str, log_level: str, areas: Mapping[str, str]) -> None
 
 
 NOISE = (
-    "Request attempt",  # an attempt is no news; when kopf gives up, `handlers.watch` says so
-    "OS signals are ignored",  # as meant: signals are ours
-    "Unresolved resources cannot be served",  # `preflight` says it in words that help
+    "Request attempt",  # the watcher logs when kopf gives up
+    "OS signals are ignored",  # intended: this process handles signals
+    "Unresolved resources cannot be served",  # `preflight` logs the cause
 )
-"""How lines of kopf begin that say nothing to a person."""
+"""Prefixes of messages of kopf that are dropped."""
 
 
 def _worth_reading(record: logging.LogRecord) -> bool:
-    """Leave out noise; and the traces of kopf, whose ends `handlers.Watcher` tells in a line."""
+    """Drop noise, and tracebacks of kopf: the watcher logs its errors in one line."""
     if record.name.startswith("kopf"):
         record.exc_info = record.exc_text = None
     if record.name == "asyncio" and "/kopf/" in str(record.msg):
-        return False  # a task of a run that ended
+        return False  # a task of a kopf run that has stopped
     return not str(record.msg).startswith(NOISE)
 
 
 def _with_scope(record: logging.LogRecord) -> bool:
-    """Add the fields by which lines are found: whose pass it was, and which."""
-    here = context.current()
-    if here is not None:
+    """Add the fields of the current reconcile to the record."""
+    reconcile = context.current()
+    if reconcile is not None:
         record.__dict__ |= {
-            "namespace": here.namespace,
-            "object": here.name,
-            "generation": here.generation,
-            "reconcile_id": here.reconcile_id,
+            "namespace": reconcile.namespace,
+            "object": reconcile.name,
+            "generation": reconcile.generation,
+            "reconcile_id": reconcile.reconcile_id,
         }
         trace = tracing.trace_id()
         if trace is not None:
@@ -91,20 +91,20 @@ def _with_scope(record: logging.LogRecord) -> bool:
 class _Text(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO demo/web: Ready True, Accepted: …``.
 
-    A line of a pass begins with the object that it was about, whoever wrote it.
+    A line that belongs to a reconcile starts with the namespace and name of the resource.
     """
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(whose)s%(message)s")
+        super().__init__("%(asctime)s %(levelname)-7s %(resource)s%(message)s")
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - the name of the base class
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - overrides the base class
         del datefmt
         return zulu(datetime.fromtimestamp(record.created, tz=UTC), "milliseconds")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - likewise
-        told = record.__dict__
-        whose = f"{told['namespace']}/{told['object']}: " if "object" in told else ""
-        told["whose"] = "" if record.message.startswith(whose) else whose
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - overrides the base class
+        fields = record.__dict__
+        resource = f"{fields['namespace']}/{fields['object']}: " if "object" in fields else ""
+        fields["resource"] = "" if record.message.startswith(resource) else resource
         line = super().formatMessage(record)
         request = record.__dict__.get("request_id")
         return f"{line} (X-Request-Id {request})" if request else line
@@ -113,7 +113,7 @@ class _Text(logging.Formatter):
 def _json() -> logging.Formatter:
     return JsonFormatter(
         "%(levelname)s %(name)s %(message)s",
-        # In this order: the logger makes way for the object, whose name is what people look for.
+        # In this order: "name" is first moved to "logger", then it is the name of the resource.
         rename_fields={
             "levelname": "level",
             "name": "logger",

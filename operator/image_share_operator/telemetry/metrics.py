@@ -1,6 +1,6 @@
-"""All that is measured: names, units and labels on one screen.
+"""All metrics, with their names, units and labels.
 
-Label values are closed sets: no object, image, project, host or id is ever one.
+Label values are closed sets. No label contains a resource, image, project, host or ID.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,72 +27,72 @@ _LONG = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _IMAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 ProcessCollector(registry=REGISTRY)
-BUILD = Info("build", "Which operator this is.", namespace=PREFIX, registry=REGISTRY)
+BUILD = Info("build", "Version of the operator.", namespace=PREFIX, registry=REGISTRY)
 BUILD.info({"version": __version__})
 LEADER = Gauge(
     "leader",
-    "1 while this replica works; 0 while it waits for the Lease.",
+    "1 if this replica is the leader, 0 if it is standby.",
     namespace=PREFIX,
     registry=REGISTRY,
 )
 
 TO_READY = Histogram(
     "change_to_ready_seconds",
-    "From when a spec was first seen, or Ready was lost, to Ready True.",
+    "Time from a new spec, or from the loss of Ready, until Ready is True.",
     namespace=PREFIX,
     registry=REGISTRY,
     buckets=_LONG,
 )
 PASSES = Histogram(
     "pass_duration_seconds",
-    "One pass over one object, waiting included.",
+    "Duration of one reconcile of one resource, including waiting time.",
     namespace=PREFIX,
     registry=REGISTRY,
     buckets=_SECONDS,
 )
 FAULTS = Counter(
     "faults",
-    "Passes that broke off by a fault of the operator itself.",
+    "Reconciles that failed because of an internal error of the operator.",
     namespace=PREFIX,
     registry=REGISTRY,
 )
 RETRIES = Counter(
     "retries",
-    "Passes that broke off and come back by themselves, also those that no status tells of.",
-    ["reason"],  # as of the Ready condition that tells of it
+    "Failed reconciles that are retried automatically, including those without a status change.",
+    ["reason"],  # reason of the Ready condition
     namespace=PREFIX,
     registry=REGISTRY,
 )
 DRIFTS = Counter(
     "drifted_images",
-    "Images whose membership someone else had changed, sent again.",
+    "Images submitted again because another client changed their membership.",
     namespace=PREFIX,
     registry=REGISTRY,
 )
 
 BATCHES = Counter(
     "batches",
-    "PUTs of images.",
+    "Batch requests to IMS.",
     ["result"],  # accepted, refused, failed
     namespace=PREFIX,
     registry=REGISTRY,
 )
 BATCH_IMAGES = Histogram(
     "batch_images",
-    "Images in one PUT.",
+    "Images per batch request.",
     namespace=PREFIX,
     registry=REGISTRY,
     buckets=_IMAGES,
 )
 SPLITS = Counter(
     "batch_splits",
-    "Batches that were divided: refused, or failed without naming an image.",
+    "Batches that were bisected, because they failed without naming an image.",
     namespace=PREFIX,
     registry=REGISTRY,
 )
 JOBS = Histogram(
     "job_duration_seconds",
-    "From begin to end of a job, by the cloud's own times.",
+    "Duration of batch jobs, from the times that IMS reports.",
     namespace=PREFIX,
     registry=REGISTRY,
     buckets=_LONG,
@@ -100,7 +100,7 @@ JOBS = Histogram(
 
 CLOUD_CALLS = Histogram(
     "cloud_request_duration_seconds",
-    "One exchange with IAM or IMS.",
+    "Duration of requests to IAM and IMS.",
     ["route", "code"],  # route: method and template; code: 2xx, 3xx, 4xx, 5xx or none
     namespace=PREFIX,
     registry=REGISTRY,
@@ -108,7 +108,7 @@ CLOUD_CALLS = Histogram(
 )
 CLOUD_ERRORS = Counter(
     "cloud_errors",
-    "Exchanges with IAM or IMS that were refused or not answered.",
+    "Requests to IAM and IMS that were rejected or had no usable response.",
     ["route", "error"],  # error: a kind of `cloud/codes.py`; connect, timeout, broken, …
     namespace=PREFIX,
     registry=REGISTRY,
@@ -123,14 +123,14 @@ LOGINS = Counter(
 
 STATUS_WRITES = Counter(
     "status_writes",
-    "Writes of a status to the API server.",
+    "Writes of a status to the Kubernetes API.",
     ["result"],  # ok, gone, failed
     namespace=PREFIX,
     registry=REGISTRY,
 )
 EVENTS_DROPPED = Counter(
     "events_dropped",
-    "Events that were not written, too many waited; a later one of the same kind counts them.",
+    "Events dropped because the queue was full; the next Event of the series counts them.",
     namespace=PREFIX,
     registry=REGISTRY,
 )
@@ -141,19 +141,19 @@ for _counter, _results in (
     (STATUS_WRITES, ("ok", "gone", "failed")),
 ):
     for _result in _results:
-        _counter.labels(_result)  # shown as zero: Prometheus sees no rise to the first one else
+        _counter.labels(_result)  # starts at zero, so that Prometheus sees the first increase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Views:
-    """What is looked up when someone scrapes.
+    """Functions that return the current state at each scrape.
 
     Attributes:
-        objects: how many there are, by status and reason of their Ready condition.
-        waiting: how many are due and wait for their pass, and for how many seconds the first has.
-        busy: passes under way.
-        circuits: endpoints that are being left alone.
-        tokens: for how many seconds the oldest token in use has been known.
+        objects: number of resources, by status and reason of the Ready condition.
+        waiting: number of due resources, and for how many seconds the oldest has been due.
+        busy: number of reconciles in progress.
+        circuits: number of open circuit breakers.
+        tokens: age of the oldest token in use, in seconds.
     """
 
     objects: Callable[[], Mapping[tuple[str, str], int]]
@@ -164,35 +164,39 @@ class Views:
 
 
 class StateCollector(Collector):
-    """Gauges that are not kept but looked up."""
+    """Collects gauges from the current state at each scrape."""
 
     def __init__(self, views: Views) -> None:
         self._views = views
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Look."""
+        """Yield the gauges."""
         objects = GaugeMetricFamily(
             f"{PREFIX}_objects",
-            "Objects, by status and reason of their Ready condition.",
+            "Resources by status and reason of the Ready condition.",
             labels=("ready", "reason"),
         )
         for (ready, reason), count in self._views.objects().items():
             objects.add_metric((ready, reason), count)
         yield objects
         depth, oldest = self._views.waiting()
-        for name, told, value in (
-            ("queue_depth", "Objects that are due and wait for a pass.", depth),
+        for name, text, value in (
+            ("queue_depth", "Resources that are due and wait for a reconcile.", depth),
             (
                 "queue_oldest_due_seconds",
-                "How long the one that waits for longest has been due.",
+                "Time for which the oldest due resource has been waiting.",
                 oldest,
             ),
-            ("passes_under_way", "Passes that have begun and not ended.", self._views.busy()),
-            ("circuits_open", "Endpoints that are being left alone.", self._views.circuits()),
+            ("passes_under_way", "Reconciles in progress.", self._views.busy()),
+            (
+                "circuits_open",
+                "Cloud endpoints with an open circuit breaker.",
+                self._views.circuits(),
+            ),
             (
                 "token_age_seconds",
                 "Age of the oldest IAM token in use.",
                 self._views.tokens(),
             ),
         ):
-            yield GaugeMetricFamily(f"{PREFIX}_{name}", told, value=value)
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)

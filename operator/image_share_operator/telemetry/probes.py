@@ -1,7 +1,7 @@
-"""The port for kubelet and Prometheus: `/healthz`, `/readyz`, `/metrics`.
+"""The HTTP server for kubelet and Prometheus: `/healthz`, `/readyz`, `/metrics`.
 
-Served by the loop that does the work: when it is stuck, nobody answers, and kubelet restarts the
-process.
+It runs in the event loop of the reconciles. If this loop is blocked, the probe times out and
+kubelet restarts the container.
 """
 
 import contextlib
@@ -16,23 +16,23 @@ Why = Callable[[], str | None]
 
 
 class Health(Protocol):
-    """What the probes ask. ``None`` is the good answer."""
+    """State for the probes; ``None`` means healthy."""
 
     def why_dead(self) -> str | None:
-        """Why only a restart helps."""
+        """Return the reason why the process must be restarted."""
         ...
 
     def why_not_ready(self) -> str | None:
-        """Why the replica can't do its work."""
+        """Return the reason why the replica cannot reconcile."""
         ...
 
 
 @contextlib.asynccontextmanager
 async def serving(port: int, registry: CollectorRegistry, health: Health) -> AsyncGenerator[None]:
-    """Serve on all addresses while the context lasts; port 0 serves nothing.
+    """Serve on all addresses within this context. With port 0, do not serve.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     if not port:
         yield
@@ -56,9 +56,9 @@ async def serving(port: int, registry: CollectorRegistry, health: Health) -> Asy
 
 
 def _probe(why: Why) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def answer(_: web.Request) -> web.Response:
-        trouble = why()
-        status = 200 if trouble is None else 503
-        return web.Response(status=status, text=f"{trouble or 'ok'}\n")
+    async def respond(_: web.Request) -> web.Response:
+        reason = why()
+        status = 200 if reason is None else 503
+        return web.Response(status=status, text=f"{reason or 'ok'}\n")
 
-    return answer
+    return respond

@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, for those who ask for them: a span for each pass and each exchange.
+"""Optional OpenTelemetry traces: a span for each reconcile and each request to the cloud API.
 
-Off, it costs a comparison. The packages are the extra ``otel``; what is sent where, how often and
-with which headers is set by the environment variables that OpenTelemetry defines.
+Without traces, a span costs one comparison. The packages are the extra ``otel``. The environment
+variables of OpenTelemetry configure the exporter.
 
 Source: OpenTelemetry specification, "Environment Variables"; semantic conventions, "HTTP Spans".
 """
@@ -20,14 +20,14 @@ Value = str | int | float | bool
 
 
 class TracingError(Exception):
-    """Traces are asked for and can't be made."""
+    """Traces are configured, but the packages are missing."""
 
 
 class Span(Protocol):
-    """What happened between two moments."""
+    """A span of a trace."""
 
     def set_attribute(self, key: str, value: Value) -> None:
-        """Add a fact."""
+        """Set an attribute of the span."""
         ...
 
 
@@ -47,17 +47,17 @@ _NOTHING: AbstractContextManager[Span] = nullcontext(_Nothing())
 
 
 def wanted(env: Mapping[str, str]) -> bool:
-    """Whether someone said where traces go."""
+    """Return whether the environment configures an endpoint for traces."""
     return any(env.get(name) for name in ENDPOINTS) and env.get(OFF, "").lower() != "true"
 
 
 def start(env: Mapping[str, str]) -> AbstractContextManager[object]:
-    """Send traces from now on; leaving the context sends what is left.
+    """Start to export traces. The exit of the context exports the remaining spans.
 
     Raises:
-        TracingError: the packages are not there.
+        TracingError: the packages are not installed.
     """
-    global _tracer  # noqa: PLW0603 - set once, before anything is traced
+    global _tracer  # noqa: PLW0603 - set once, before the first span
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
@@ -67,8 +67,8 @@ def start(env: Mapping[str, str]) -> AbstractContextManager[object]:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
         raise TracingError(
-            f"{ENDPOINTS[0]} or {ENDPOINTS[1]} asks for traces: install {NAME}[otel], "
-            f"or set {OFF}=true"
+            f"{ENDPOINTS[0]} or {ENDPOINTS[1]} enables traces, but the packages are missing; "
+            f"install {NAME}[otel], or set {OFF}=true"
         ) from None
     provider = TracerProvider(resource=Resource.create(_about(env)))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -77,7 +77,7 @@ def start(env: Mapping[str, str]) -> AbstractContextManager[object]:
 
 
 def _about(env: Mapping[str, str]) -> dict[str, Value]:
-    """What the traces are of; the environment may give the service another name."""
+    """Return the resource attributes. The environment may set another service name."""
     named = env.get("OTEL_SERVICE_NAME") or "service.name=" in env.get(
         "OTEL_RESOURCE_ATTRIBUTES", ""
     )
@@ -94,24 +94,24 @@ class _Sending(AbstractContextManager[object]):
         self._provider = provider
 
     def __exit__(self, *exc: object) -> None:
-        """Send what is left."""
+        """Export the remaining spans."""
         global _tracer  # noqa: PLW0603 - as above
         _tracer = None
         self._provider.shutdown()
 
 
 def span(name: str, attributes: Mapping[str, Value]) -> AbstractContextManager[Span]:
-    """A span around what runs in it; within another one in the same task, part of that."""
+    """Return a context manager for a span, a child of the current span of the task."""
     if _tracer is None:
         return _NOTHING
     return _tracer.start_as_current_span(name, attributes=attributes)
 
 
 def trace_id() -> str | None:
-    """The id of the running trace, 32 hexadecimal digits; ``None`` when there is none."""
+    """Return the ID of the current trace, 32 hexadecimal digits; ``None`` without a trace."""
     if _tracer is None:
         return None
-    from opentelemetry import trace  # noqa: PLC0415 - there, or there would be no tracer
+    from opentelemetry import trace  # noqa: PLC0415 - installed, because there is a tracer
 
     context = trace.get_current_span().get_span_context()
     return format(context.trace_id, "032x") if context.is_valid else None

@@ -20,6 +20,8 @@ ACCOUNT = "image-share-operator"
 POLL_S = 0.05
 START_S = 60.0
 """A second on an idle machine; a busy one gets time."""
+STARTED = "starting image-share-operator "
+"""The first line of the log."""
 
 Found = TypeVar("Found")
 
@@ -95,10 +97,10 @@ class Operator:
 
     def start(self) -> None:
         """Start and wait until it says so."""
-        before = self.log.count(" starts")
+        before = self.log.count(STARTED)
         self._server = Server(self.command(), directory=self.log_file.parent, log=self.log_file)
         try:
-            eventually(lambda: self.log.count(" starts") > before or None, within_s=START_S)
+            eventually(lambda: self.log.count(STARTED) > before or None, within_s=START_S)
         except TimeoutError:
             self.kill()  # or it would serve what the tests after this one make
             raise

@@ -74,5 +74,5 @@ def test_probe_is_told_of_a_watch_whose_loop_is_blocked(world: World, port: int)
         http.delete(f"{path}/web").raise_for_status()
 
     assert dead[0] == 503
-    assert dead[1].startswith("the loop of the watch has not moved for ")
+    assert dead[1].startswith("the watch loop has been blocked for ")
     assert time.monotonic() - began > STUCK_S - 5

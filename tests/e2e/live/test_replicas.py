@@ -146,7 +146,7 @@ def test_leader_that_was_frozen_wakes_up_and_writes_nothing(
         os.kill(world.operator.pid, signal.SIGCONT)
 
     assert eventually(lambda: world.operator.exit_code) == 1
-    assert "no longer leads" in world.operator.log
+    assert "lost leadership" in world.operator.log
     assert world.calls(PUT) == 2
     assert world.membership(image) == "rejected"
 
