@@ -62,7 +62,7 @@ if obj.spec.suspend == true then
   end
   return {
     status = "Suspended",
-    message = "Suspended: the operator sends no requests while spec.suspend is true." .. known,
+    message = "The operator sends nothing to the cloud while spec.suspend is true." .. known,
   }
 end
 
