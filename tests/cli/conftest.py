@@ -1,5 +1,6 @@
 """The command as a user runs it, against the simulated cloud."""
 
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from cli.command import Ended, Json
+from image_share_operator.__main__ import main
 from otc_simulator.client import Simulator
 
 ROOT = Path(__file__).parents[2]
@@ -35,27 +37,65 @@ def sim(_process: Simulator) -> Simulator:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Ended]:
-    """Run the command in a directory of its own, with nothing of this machine's environment."""
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of the command: nothing of this machine's."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT / "operator"),
+    }
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Callable[..., Ended]:
+    """Run the command in this process, in a directory of its own.
+
+    A process of its own needs a second for its imports. Tests of pipes and imports use `start`.
+    """
 
     def run(*words: str, stdin: str = "", **env: str) -> Ended:
+        capfd.readouterr()
+        with monkeypatch.context() as own:
+            own.chdir(tmp_path)
+            own.setattr(os, "environ", {**environment, **env})
+            own.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            code = _exit_code(words)
+        out, err = capfd.readouterr()
+        return Ended(code=code, out=out, err=err)
+
+    return run
+
+
+def _exit_code(words: tuple[str, ...]) -> int:
+    """Return what the shell would see; argparse exits by itself."""
+    try:
+        return main(words)
+    except SystemExit as exc:
+        return int(exc.code or 0)
+
+
+@pytest.fixture
+def start(tmp_path: Path, environment: dict[str, str]) -> Callable[..., Ended]:
+    """Run the command as a process of its own, in a directory of its own."""
+
+    def start(*words: str, stdin: str = "", **env: str) -> Ended:
         ended = subprocess.run(
             [sys.executable, "-m", "image_share_operator", *words],
             input=stdin,
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(tmp_path),
-                "PYTHONPATH": str(ROOT / "operator"),
-                **env,
-            },
+            env={**environment, **env},
             check=False,
         )
         return Ended(code=ended.returncode, out=ended.stdout, err=ended.stderr)
 
-    return run
+    return start
 
 
 @pytest.fixture

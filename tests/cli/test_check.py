@@ -224,7 +224,7 @@ def test_secret_may_come_from_a_directory_or_the_environment_or_stdin(
 
 
 def test_several_resources_end_with_the_highest_code(
-    sim: Simulator, run: Run, write: Write
+    sim: Simulator, start: Run, write: Write
 ) -> None:
     image = sim.add_image(shared_with=[sim.project_id])
     file = write(image)
@@ -237,16 +237,16 @@ def test_several_resources_end_with_the_highest_code(
         }
     )
 
-    ended = run("check", file, "-", INSECURE, "-o", "yaml", stdin=bad)
+    ended = start("check", file, "-", INSECURE, "-o", "yaml", stdin=bad)
 
     assert ended.code == 2
     assert [one["ok"] for one in yaml.safe_load(ended.out)["resources"]] == [True, False]
 
 
-def test_table_is_plain_in_a_pipe(sim: Simulator, run: Run, write: Write) -> None:
+def test_table_is_plain_in_a_pipe(sim: Simulator, start: Run, write: Write) -> None:
     image = sim.add_image(shared_with=[sim.project_id])
 
-    ended = run("check", write(image), INSECURE)
+    ended = start("check", write(image), INSECURE)
 
     assert "\x1b" not in ended.out
     assert f"{image}  pending     accept  -" in ended.out

@@ -50,8 +50,8 @@ def test_option_goes_before_its_variable_and_is_checked(
     assert (ended.code, ended.err) == (2, f"image-share-operator: {told}\n")
 
 
-def test_version_is_told(run: Run) -> None:
-    assert run("version").out == run("--version").out == f"{__version__}\n"
+def test_version_is_told(run: Run, start: Run) -> None:
+    assert start("version").out == run("version").out == run("--version").out == f"{__version__}\n"
     assert run("version", "-o", "json").json["version"] == __version__
     assert yaml.safe_load(run("version", "-o", "yaml").out)["api"] == "ims.otc.dev/v1alpha1"
 

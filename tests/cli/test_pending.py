@@ -149,15 +149,16 @@ clouds:
 
 @pytest.mark.parametrize("how", ["--os-cloud", "OS_CLOUD"])
 def test_clouds_yaml_of_the_person_serves(
-    sim: Simulator, run: Run, tmp_path: Path, how: str
+    sim: Simulator, start: Run, tmp_path: Path, how: str
 ) -> None:
+    """The library reads HOME and the directory when it is imported."""
     image = sim.add_image(shared_with=[sim.project_id])
     text = CLOUDS.format(user=sim.user, password=sim.password, domain=sim.domain)
     (tmp_path / "clouds.yaml").write_text(text)
     where = ("--iam", sim.url, "--ims", sim.url, "--project", sim.project_id, INSECURE)
     words, env = (("--os-cloud", "otc"), {}) if how == "--os-cloud" else ((), {"OS_CLOUD": "otc"})
 
-    ended = run("pending", *where, *words, "-o", "json", **env)
+    ended = start("pending", *where, *words, "-o", "json", **env)
 
     assert ended.code == 0, ended.err
     assert [share["image"] for share in ended.json["shares"]] == [image]
