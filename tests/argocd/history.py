@@ -1,6 +1,7 @@
 """All states of one object, as a real watch shows them."""
 
 import json
+from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
@@ -17,7 +18,8 @@ class History:
     """The states of object ``name`` from now on.
 
     The API server keeps them: the watch is opened when the story is over, at the version at which
-    it began. No state is missed, and nothing runs beside the test.
+    it began, and read up to the present version. No state is missed, and nothing runs beside the
+    test.
     """
 
     def __init__(self, world: World, name: str = "web") -> None:
@@ -27,15 +29,11 @@ class History:
 
     def states(self) -> list[Json]:
         """Each state in turn; what is left of the object when it goes is none."""
-        events = self._events()
+        present = self._world.find(self._name)
+        version = present["metadata"]["resourceVersion"] if present else None
+        events = list(self._events(until=version))
         states = [event["object"] for event in events if event["type"] in ("ADDED", "MODIFIED")]
         assert len(states) == sum(event["type"] != "DELETED" for event in events), events
-        present = self._world.find(self._name)
-        if present is None:
-            assert events[-1]["type"] == "DELETED"
-        else:
-            version = present["metadata"]["resourceVersion"]
-            assert states[-1]["metadata"]["resourceVersion"] == version
         return states
 
     def verdicts(self) -> list[str]:
@@ -52,16 +50,29 @@ class History:
             return None
         return str(answer.raise_for_status().json()["metadata"]["resourceVersion"])
 
-    def _events(self) -> list[Json]:
+    def _events(self, until: str | None) -> Iterator[Json]:
+        """Yield events up to the version; ``None``: up to the deletion.
+
+        Raises:
+            httpx.ReadTimeout: the watch did not get so far.
+        """
         watch = {
             "watch": "true",
             "fieldSelector": f"metadata.name={self._name}",
             "resourceVersion": self._since,
-            "timeoutSeconds": "1",
         }
         http = self._world.control_plane.http
         with http.stream("GET", self._world.resources, params=watch) as answer:
-            return [json.loads(line) for line in answer.iter_lines()]
+            for line in answer.iter_lines():
+                event: Json = json.loads(line)
+                yield event
+                if event["type"] == "DELETED" if until is None else version_of(event) == until:
+                    return
+
+
+def version_of(event: Json) -> str:
+    """The version of the object; an error has none."""
+    return str(event["object"].get("metadata", {}).get("resourceVersion"))
 
 
 def check(state: Json) -> None:

@@ -2,14 +2,13 @@
 
 import pytest
 
+from argocd import jobs
 from argocd.history import History
 from argocd.samples import Samples
 from argocd.scripts import Json, verdict
 from e2e.live.world import MEMBER, PUT, World, eventually
 
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
-LATER_S = 1.5
-"""Of a job: long enough that the state before it settles is there to be seen."""
 
 
 def reason(state: Json, kind: str = "Ready") -> str | None:
@@ -78,13 +77,14 @@ def test_changed_decision_makes_it_progress_again(world: World, samples: Samples
 
 
 def test_edit_while_the_job_runs_is_never_healthy_by_the_old_job(world: World) -> None:
-    world.sim.settings(job_seconds=LATER_S)
+    jobs.hold(world)
     image = world.image()
     history = History(world)
     world.apply([image])
     world.wait_for("JobRunning")
 
     world.edit(decision="Reject")
+    jobs.finish(world)
     world.wait_for("Rejected")
 
     assert history.verdicts() == ["Progressing", "Healthy"]
@@ -194,7 +194,7 @@ def test_suspended_object_is_suspended_and_then_healthy_again(
 
 
 def test_object_suspended_while_its_job_runs_is_not_healthy(world: World) -> None:
-    world.sim.settings(job_seconds=LATER_S)
+    jobs.hold(world)
     history = History(world)
     world.apply([world.image()])
     world.wait_for("JobRunning")
@@ -221,10 +221,11 @@ def test_drift_makes_it_progress_until_it_is_set_again(world: World) -> None:
     history = History(world)
     world.apply([image])
     world.wait_for("Accepted")
+    first = world.status()["job"]["id"]
 
     world.sim.set_membership(image, world.project, "rejected")
     world.annotate(**{RECONCILE_AT: "1"})
-    eventually(lambda: world.calls(PUT) == 2 or None)
+    eventually(lambda: world.status()["job"]["id"] != first or None)
     world.wait_for("Accepted")
 
     assert history.verdicts() == ["Progressing", "Healthy", "Progressing", "Healthy"]
