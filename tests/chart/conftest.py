@@ -7,6 +7,7 @@ import pytest
 from _pytest.capture import CaptureManager
 
 from chart import programs
+from chart.crd import without_crd
 from chart.programs import Helm
 from envtest import ControlPlane, binaries
 from otc_simulator.client import Simulator
@@ -38,8 +39,8 @@ def promtool(request: pytest.FixtureRequest) -> Promtool:
 
 
 @pytest.fixture(scope="session")
-def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    """It knows the kinds of the Prometheus operator, flux and Argo CD, and not yet ours."""
+def _running(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+    """It knows the kinds of the Prometheus operator, flux and Argo CD."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
     assert isinstance(capture, CaptureManager)
     with capture.global_and_fixture_disabled():
@@ -49,7 +50,15 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def control_plane(_running: ControlPlane, helm: Helm) -> ControlPlane:
+    """The control plane without releases and without our CRD, whatever other modules left."""
+    helm.at(_running.admin_kubeconfig).uninstall_all()
+    without_crd(_running)
+    return _running
+
+
+@pytest.fixture(scope="module")
 def cluster(helm: Helm, control_plane: ControlPlane) -> Helm:
     """Helm with the control plane as its cluster."""
     return helm.at(control_plane.admin_kubeconfig)

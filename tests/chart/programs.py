@@ -1,5 +1,6 @@
 """helm and kubeconform as the tests call them: pinned, installed once, no settings of the user."""
 
+import json
 import os
 import subprocess
 import sys
@@ -77,6 +78,11 @@ class Helm:
         if call.returncode != 0:
             raise HelmError(f"{call.stdout}{call.stderr}".strip())
         return call.stdout
+
+    def uninstall_all(self) -> None:
+        """Uninstall the releases of all namespaces."""
+        for row in json.loads(self("list", "--all-namespaces", "--output", "json")):
+            self("uninstall", row["name"], "--namespace", row["namespace"])
 
     def render(self, values: Mapping[str, Any] | Path, *arguments: str) -> list[Json]:
         """The objects that the chart makes of these values, in the order in which helm has them."""

@@ -18,7 +18,7 @@ from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.settings import Settings
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
-TIMEOUT = timedelta(seconds=5)
+TIMEOUT = timedelta(minutes=1)
 
 
 class Endpoint:

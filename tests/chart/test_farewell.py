@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chart.crd import without_crd
 from chart.objects import environment, exists
 from chart.programs import CHART, RELEASE, ROOT, Helm, Json
-from chart.test_install import without_crd
 from e2e.live.process import Operator, eventually
 from e2e.live.world import PUT, World
 from envtest import ControlPlane

@@ -28,10 +28,10 @@ def name(document: Json) -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def namespaces(control_plane: ControlPlane) -> None:
-    for namespace in ("argocd", "flux-system", "image-share-system", "my-team"):
-        control_plane.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-        )
+    names = ("argocd", "flux-system", "image-share-system", "my-team")
+    control_plane.apply(
+        [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names]
+    )
 
 
 def dry_run(control_plane: ControlPlane, document: Json) -> None:

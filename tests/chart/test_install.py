@@ -1,49 +1,39 @@
 """The real helm against a real API server: install, upgrade, uninstall. Nothing schedules pods."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from chart.crd import CRD_FILE, crd, newer_chart, spec_of, without_crd
 from chart.objects import exists
-from chart.programs import CHART, RELEASE, ROOT, SYSTEM, Helm, HelmError, Json, value_sets
+from chart.programs import CHART, RELEASE, SYSTEM, Helm, HelmError, Json, value_sets
 from e2e.conftest import RESOURCES, create, path_of
 from e2e.live.process import eventually
 from envtest import ControlPlane
 
-CRD = "imageshareacceptances.ims.otc.dev"
 KEEP = "helm.sh/resource-policy"
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-CRD_FILE = ROOT / f"deploy/crds/{CRD}.yaml"
 IMAGE = ("--set", "image.repository=registry.example.com/isa")
 WHERE = ("--namespace", SYSTEM, "--create-namespace")
 OTHER = ("--set", "crds.install=false,watchNamespaces={team-b}")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def teams(control_plane: ControlPlane) -> None:
+    names = ("team-a", "team-b")
+    control_plane.apply(
+        [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names]
+    )
+
+
 @pytest.fixture(autouse=True)
 def empty(cluster: Helm, control_plane: ControlPlane) -> Iterator[None]:
-    """Begin without our CRD, and leave no release behind."""
-    for team in ("team-a", "team-b"):
-        control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": team}})
-    without_crd(control_plane)
+    """Leave no release and no CRD behind; the first test begins without, too."""
     yield
-    for row in json.loads(cluster("list", "--all-namespaces", "--output", "json")):
-        cluster("uninstall", row["name"], "--namespace", row["namespace"])
+    cluster.uninstall_all()
     without_crd(control_plane)
-
-
-def without_crd(control_plane: ControlPlane) -> None:
-    control_plane.http.delete(f"{CRDS}/{CRD}")
-    eventually(lambda: crd(control_plane) is None or None)
-
-
-def crd(control_plane: ControlPlane) -> Json | None:
-    answer = control_plane.http.get(f"{CRDS}/{CRD}")
-    return None if answer.status_code == 404 else answer.raise_for_status().json()
 
 
 def resource(control_plane: ControlPlane) -> Json:
@@ -136,26 +126,6 @@ def test_rollback_brings_the_old_crd_back(
     found = crd(control_plane)
     assert found is not None
     assert "hint" not in spec_of(found)
-
-
-def newer_chart(directory: Path) -> Path:
-    """The chart with one more field in the CRD."""
-    newer = directory / "chart"
-    shutil.copytree(CHART, newer)
-    path = newer / "files/crds" / CRD_FILE.name
-    document = yaml.safe_load(path.read_text())
-    spec_of(document)["hint"] = {"type": "string"}
-    path.write_text(yaml.safe_dump(document))
-    chart = yaml.safe_load((newer / "Chart.yaml").read_text())
-    (newer / "Chart.yaml").write_text(yaml.safe_dump({**chart, "version": "0.2.0"}))
-    return newer
-
-
-def spec_of(definition: Json) -> dict[str, Any]:
-    """The fields that the CRD knows in a spec."""
-    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    fields: dict[str, Any] = schema["properties"]["spec"]["properties"]
-    return fields
 
 
 def test_crd_that_was_there_before_is_taken_over_when_told(

@@ -1,6 +1,5 @@
 """The operator has the rights that it uses, and no others: the API server's audit log tells."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chart import audit
 from chart.objects import environment
 from chart.programs import CHART, RELEASE, ROOT, Helm, Json
 from chart.rights import Right, granted, resource_name, rights
@@ -118,7 +118,7 @@ def used(
     reject_and_delete(world)
     for namespace in installed.namespaces[1:2]:
         delete_the_namespace(World(control_plane, simulator, installed.operator, namespace))
-    account = f"system:serviceaccount:{installed.mode.release}:{installed.mode.release}"
+    account = audit.account_of(installed.mode.release, installed.mode.release)
     installed.operator.terminate()
     return by_decision(control_plane, account)
 
@@ -156,9 +156,8 @@ def delete_the_namespace(world: World) -> None:
 def by_decision(control_plane: ControlPlane, account: str) -> dict[str, set[Right]]:
     """What the account asked for, sorted by ``allow`` and ``forbid``."""
     found: dict[str, set[Right]] = {"allow": set(), "forbid": set()}
-    for line in control_plane.audit_log.read_text().splitlines():
-        entry = json.loads(line)
-        if entry["user"].get("username") != account or "resource" not in entry.get("objectRef", {}):
+    for entry in audit.entries(control_plane, account):
+        if "resource" not in entry.get("objectRef", {}):
             continue
         decision = entry["annotations"]["authorization.k8s.io/decision"]
         found[decision].add((entry["verb"], resource_name(entry["objectRef"])))

@@ -1,6 +1,5 @@
 """From one version of chart, CRD and operator to the next with a thousand live objects."""
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from chart import audit
+from chart.crd import newer_chart, without_crd
 from chart.objects import environment
 from chart.programs import CHART, RELEASE, Helm, Json
-from chart.test_install import newer_chart, without_crd
 from e2e.live.process import Operator, eventually
 from e2e.live.world import LOGIN, PUT, World
 from envtest import ControlPlane
@@ -82,7 +82,7 @@ def populate(world: World) -> None:
         "unwatched": {"interval": "0s"},
         "stalled": {"credentialsSecretRef": {"name": "never"}},
     }
-    images = iter([world.image() for _ in range(OBJECTS)])
+    images = iter(world.sim.add_images(OBJECTS, shared_with=[world.project]))
     for name, spec in odd.items():
         world.apply([next(images)], name=name, **spec)
     with ThreadPoolExecutor(8) as pool:
@@ -119,13 +119,9 @@ def versions(world: World) -> dict[str, str]:
 
 def writes(control_plane: ControlPlane) -> int:
     """Status writes so far, those that changed nothing too: they leave the version as it is."""
-    account = f"system:serviceaccount:{NAMESPACE}:{RELEASE}"
-    entries = map(json.loads, control_plane.audit_log.read_text().splitlines())
+    rows = audit.entries(control_plane, audit.account_of(NAMESPACE, RELEASE))
     return sum(
-        row["user"].get("username") == account
-        and row["verb"] == "patch"
-        and row["objectRef"].get("subresource") == "status"
-        for row in entries
+        row["verb"] == "patch" and row["objectRef"].get("subresource") == "status" for row in rows
     )
 
 

@@ -1,0 +1,46 @@
+"""Our CRD in the cluster and in the chart."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chart.programs import CHART, ROOT, Json
+from e2e.live.process import eventually
+from envtest import ControlPlane
+
+CRD = "imageshareacceptances.ims.otc.dev"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+CRD_FILE = ROOT / f"deploy/crds/{CRD}.yaml"
+
+
+def crd(control_plane: ControlPlane) -> Json | None:
+    answer = control_plane.http.get(f"{CRDS}/{CRD}")
+    return None if answer.status_code == 404 else answer.raise_for_status().json()
+
+
+def without_crd(control_plane: ControlPlane) -> None:
+    """Delete the CRD, and with it all resources; wait until it is gone."""
+    control_plane.http.delete(f"{CRDS}/{CRD}")
+    eventually(lambda: crd(control_plane) is None or None)
+
+
+def newer_chart(directory: Path) -> Path:
+    """The chart with one more field in the CRD."""
+    newer = directory / "chart"
+    shutil.copytree(CHART, newer)
+    path = newer / "files/crds" / CRD_FILE.name
+    document = yaml.safe_load(path.read_text())
+    spec_of(document)["hint"] = {"type": "string"}
+    path.write_text(yaml.safe_dump(document))
+    chart = yaml.safe_load((newer / "Chart.yaml").read_text())
+    (newer / "Chart.yaml").write_text(yaml.safe_dump({**chart, "version": "0.2.0"}))
+    return newer
+
+
+def spec_of(definition: Json) -> dict[str, Any]:
+    """The fields that the CRD knows in a spec."""
+    schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    fields: dict[str, Any] = schema["properties"]["spec"]["properties"]
+    return fields
