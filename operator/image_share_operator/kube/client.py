@@ -136,7 +136,9 @@ async def connect(request_timeout: timedelta) -> AsyncGenerator[ApiServer]:
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             load.load_incluster_config(client_configuration=settings)
         else:
-            await load.load_kube_config(client_configuration=settings)
+            # Named here, or it would be what the environment said when the library was imported.
+            kubeconfig = os.environ.get("KUBECONFIG")
+            await load.load_kube_config(kubeconfig, client_configuration=settings)
     except (config.ConfigException, OSError) as exc:
         raise KubeError(f"no way to reach a Kubernetes API server: {exc}") from exc
     async with client.ApiClient(settings) as api:
