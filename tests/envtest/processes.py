@@ -8,10 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Protocol
 
 from envtest.failures import ControlPlaneError
 
-STOP_S = 5.0
+STOP_S = 30.0
+"""All end in a second or two on an idle machine; a busy one gets time."""
 TAIL_LINES = 25
 
 # Runs in the child, which then becomes the server: the kernel kills it when its parent dies.
@@ -30,6 +32,17 @@ os.execv(sys.argv[2], sys.argv[2:])
 # PR_SET_PDEATHSIG means the death of the *thread* that started the child. All are started from
 # this one, which lives as long as the process: a worker thread of a test may not.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="envtest-starter")
+
+
+class Process(Protocol):
+    """What `Server` needs of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def terminate(self) -> None: ...
 
 
 class Server:
@@ -52,7 +65,15 @@ class Server:
     ) -> None:
         self.name = Path(command[0]).name
         self.log = log
-        self._process = _starter.submit(_start, command, directory, log, env).result()
+        with log.open("ab") as output:
+            self._process: Process = launch(
+                command,
+                cwd=directory,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
 
     @property
     def pid(self) -> int:
@@ -88,21 +109,19 @@ class Server:
         self._process.wait()
 
 
-def _start(
-    command: Sequence[str], directory: Path, log: Path, env: Mapping[str, str] | None
-) -> subprocess.Popen[bytes]:
-    launch = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            launch,
-            cwd=directory,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            # Ctrl-C reaches us alone, and we stop them in order.
-            start_new_session=True,
-        )
+def launch(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a process that the kernel kills when this one dies.
+
+    Args:
+        options: of `subprocess.Popen`.
+    """
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *command]
+
+    def start() -> subprocess.Popen[bytes]:
+        # In a session of its own, Ctrl-C reaches us alone, and we stop all of them in order.
+        return subprocess.Popen(launcher, start_new_session=True, **options)
+
+    return _starter.submit(start).result()
 
 
 def reserve_port() -> socket.socket:

@@ -14,7 +14,7 @@ from cluster import Cluster, Load, Raw, Watched
 from figures import Figure, worst
 from usage import cpu_seconds, memory_mb
 
-from e2e.live.process import ROOT, Operator, install_rights
+from e2e.live.process import ROOT, FreshOperator, Operator, install_rights
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
 
@@ -51,8 +51,8 @@ def machine(parts: int = 1) -> Generator[tuple[ControlPlane, Simulator, list[Ope
     ):
         control_plane.apply_crds(ROOT / "deploy/crds")
         kubeconfig = install_rights(control_plane)
-        operators = [
-            Operator(
+        operators: list[Operator] = [
+            FreshOperator(
                 kubeconfig,
                 Path(scratch) / f"log-{part}",
                 ISA_LOG_LEVEL="info",

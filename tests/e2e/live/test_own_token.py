@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from e2e.conftest import DEPLOY
-from e2e.live.process import ACCOUNT, SYSTEM, Operator, install_rights
+from e2e.live.process import ACCOUNT, SYSTEM, FreshOperator, install_rights
 from e2e.live.world import World
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
@@ -23,7 +23,7 @@ exec "$@"
 PIN = "pin"
 
 
-class InPod(Operator):
+class InPod(FreshOperator):
     """Finds its ServiceAccount where pods do: in a mount namespace of its own."""
 
     def __init__(self, account: Path, control_plane: ControlPlane, log: Path) -> None:
