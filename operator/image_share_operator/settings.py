@@ -65,6 +65,13 @@ class Settings:
     log_areas: Mapping[str, str]
     """Log levels by component, where they differ from `log_level`."""
 
+    # No variables for these two. Tests shorten them.
+    watch_silence: timedelta = timedelta(seconds=70)
+    """Time without a watch event after which the watch is opened again. Bookmarks arrive each
+    minute."""
+    watch_stuck: timedelta = timedelta(seconds=60)
+    """Time without progress after which the watch loop counts as blocked; a restart is needed."""
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":
         """Read all settings.

@@ -35,8 +35,6 @@ from image_share_operator.telemetry import metrics
 CONNECT_TIMEOUT = timedelta(seconds=5)
 WATCH_GRACE_S = 1.0
 """Seconds to wait for the end of the watch thread. Short, because the watch writes nothing."""
-STUCK = timedelta(seconds=60)
-"""Time without progress after which the watch loop counts as blocked; a restart is needed."""
 
 
 def _begin_counting() -> None:
@@ -81,6 +79,7 @@ class Operator:
             namespaces=settings.namespaces,
             shard=settings.shard,
             request_timeout_s=settings.request_timeout.total_seconds(),
+            silence_s=settings.watch_silence.total_seconds(),
         )
         self._preflight = Preflight(api, settings.namespaces, complete=self._watcher.restart)
         self._resync = Resync(api, settings.namespaces, self._store, self._queue)
@@ -133,7 +132,7 @@ class Operator:
 
     def why_dead(self) -> str | None:
         """Return the reason why the process must be restarted; ``None`` if healthy."""
-        if self._watcher.silent_s > STUCK.total_seconds():
+        if self._watcher.silent_s > self._settings.watch_stuck.total_seconds():
             return f"the watch loop has been blocked for {self._watcher.silent_s:.0f} s"
         return None
 

@@ -29,6 +29,7 @@ async def watch_of(
         namespaces=(namespace,),
         shard=Shard.parse("0/1"),
         request_timeout_s=30,
+        silence_s=70,
     )
     thread = Thread(target=watcher.run, args=(asyncio.get_running_loop(),), daemon=True)
     thread.start()

@@ -14,6 +14,8 @@ def test_settings_have_defaults() -> None:
     assert settings.request_timeout == timedelta(seconds=30)
     assert settings.namespaces == ()
     assert settings.allow_insecure_endpoints is False
+    assert settings.watch_silence == timedelta(seconds=70)
+    assert settings.watch_stuck == timedelta(seconds=60)
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,13 @@ class NoMemories(ResourceMemories):
         return await super().recall(raw_body, ephemeral=True, **asked)
 
 
-def settings(request_timeout_s: float, *, scan: bool = True) -> kopf.OperatorSettings:
+def settings(
+    request_timeout_s: float, silence_s: float, *, scan: bool = True
+) -> kopf.OperatorSettings:
     """How kopf shall watch: no writes, no events, no waiting for ever.
 
     Args:
+        silence_s: time without a watch event after which the watch is opened again.
         scan: whether it may look for new kinds and namespaces all the time. It needs rights for
             that which are only given to who serves all of them, and tries for 11 s without.
     """
@@ -51,6 +54,7 @@ def settings(request_timeout_s: float, *, scan: bool = True) -> kopf.OperatorSet
     chosen.posting.loggers = False
     chosen.watching.chunk_size = LIST_CHUNK
     chosen.watching.connect_timeout = request_timeout_s
+    chosen.watching.inactivity_timeout = silence_s
     chosen.networking.request_timeout = request_timeout_s
     chosen.networking.connect_timeout = request_timeout_s
     chosen.networking.error_backoffs = RECONNECT_S

@@ -37,6 +37,7 @@ class Watcher:
 
     Args:
         handlers: makes the kopf handlers of one run.
+        silence_s: time without a watch event after which the watch is opened again.
         clock: monotonic seconds.
 
     A thread, because kopf takes every task of its event loop for its own: at the end it waits
@@ -52,12 +53,14 @@ class Watcher:
         namespaces: tuple[str, ...],
         shard: Shard,
         request_timeout_s: float,
+        silence_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._intake = functools.partial(Ingest, store, queue, shard=shard)
         self._handlers = handlers
         self._namespaces = namespaces
         self._request_timeout_s = request_timeout_s
+        self._silence_s = silence_s
         self._clock = clock
         self._stop = threading.Event()
         self._restart = threading.Event()
@@ -144,7 +147,9 @@ class Watcher:
         try:
             await kopf.operator(
                 registry=self._handlers(ingest, self._streams),
-                settings=kopf_settings.settings(self._request_timeout_s, scan=not self._namespaces),
+                settings=kopf_settings.settings(
+                    self._request_timeout_s, self._silence_s, scan=not self._namespaces
+                ),
                 memories=kopf_settings.NoMemories(),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
