@@ -15,7 +15,7 @@ import httpx
 from otc_simulator import defaults
 
 TESTS = Path(__file__).resolve().parent.parent
-STOP_SECONDS = 5.0
+STOP_SECONDS = 30.0
 
 
 class Simulator:
@@ -76,7 +76,7 @@ class Simulator:
             raise RuntimeError(f"the simulator ended with code {code} before it was ready")
         ready = json.loads(line)
         self.url, self.control_url, self.pid = ready["url"], ready["control_url"], ready["pid"]
-        self._http = httpx.Client(base_url=self.control_url, timeout=30.0, trust_env=False)
+        self._http = httpx.Client(base_url=self.control_url, timeout=120.0, trust_env=False)
 
     def stop(self) -> None:
         """End the process, frozen or not; state is lost. May be called twice."""
@@ -215,6 +215,10 @@ class Simulator:
     def expire_tokens(self) -> None:
         """Let every token that is out stop working."""
         self._call("DELETE", "tokens")
+
+    def finish_jobs(self) -> None:
+        """End every job that is under way, in the order in which they would end."""
+        self._call("POST", "jobs")
 
     def advance(self, seconds: float) -> None:
         self._call("POST", "clock", {"advance_seconds": seconds})

@@ -36,6 +36,7 @@ def add_routes(router: web.UrlDispatcher) -> None:
         ("POST", "users", change_user),
         ("DELETE", "tokens", kill_tokens),
         ("POST", "clock", advance_clock),
+        ("POST", "jobs", finish_jobs),
     ):
         router.add_route(method, f"/__sim/{name}", _handler(action))
 
@@ -139,3 +140,8 @@ def kill_tokens(world: World, _body: Mapping[str, Any]) -> None:
 def advance_clock(world: World, body: Mapping[str, Any]) -> None:
     world.clock.advance(timedelta(seconds=body["advance_seconds"]))
     world.cloud.settle(world.settings)
+
+
+def finish_jobs(world: World, _body: Mapping[str, Any]) -> None:
+    """Let every job that is under way end now."""
+    world.cloud.finish(world.settings)
