@@ -21,12 +21,14 @@ from envtest import binaries, credentials, flags
 from envtest.failures import ControlPlaneError, KubectlError
 from envtest.processes import Server, reserve_port
 
-START_S = 60.0
+START_S = 240.0
 """Ready takes 2-4 s on two idle cores; loaded machines get time."""
+STOP_S = 2.0
+"""kube-apiserver waits a minute for open watches to end."""
 
 POLL_S = 0.05
 READY_S = 1.0
-KUBECTL_S = 60.0
+KUBECTL_S = 240.0
 KUBECTL_CACHE = "kubectl-cache"
 
 
@@ -110,7 +112,7 @@ class ControlPlane:
             headers={"Authorization": f"Bearer {token}"},
             verify=ssl.create_default_context(cafile=self.ca_file),
             trust_env=False,
-            timeout=30.0,
+            timeout=120.0,
         )
 
     def start(self) -> None:
@@ -130,10 +132,11 @@ class ControlPlane:
 
     def stop(self, *, keep_logs: bool = False) -> None:
         """Stop both and remove the data. Does nothing the second time."""
-        self.stop_apiserver()
-        if self._etcd is not None:
-            self._etcd.kill()  # nobody needs its data again
-            self._etcd = None
+        self._close_http()
+        for server in (self._apiserver, self._etcd):
+            if server is not None:
+                server.kill()  # nobody needs the data again
+        self._apiserver = self._etcd = None
         if self._port is not None:
             self._port.close()
             self._port = None
@@ -149,11 +152,9 @@ class ControlPlane:
 
     def stop_apiserver(self) -> None:
         """Stop kube-apiserver alone: connections to `url` are refused until it starts again."""
-        if self._http is not None:
-            self._http.close()
-            self._http = None
+        self._close_http()
         if self._apiserver is not None:
-            self._apiserver.stop()
+            self._apiserver.stop(STOP_S)
             self._apiserver = None
 
     def restart_apiserver(self) -> None:
@@ -191,7 +192,7 @@ class ControlPlane:
     def apply_crds(self, path: Path) -> None:
         """Apply CRDs from a file or directory and wait until clients can find and explain them."""
         self.apply(path)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(path))
+        self.kubectl("wait", "--for=condition=Established", "--timeout=200s", "-f", str(path))
         for name in self.kubectl("get", "-f", str(path), "-o", "name").split():
             plural, _, group = name.partition("/")[2].partition(".")
             _poll(partial(self._discoverable, plural, group), f"{name} is not discoverable")
@@ -224,6 +225,11 @@ class ControlPlane:
             path, url=self.url, ca_file=self.ca_file, user=name, token=token
         )
         return path
+
+    def _close_http(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
 
     def _kubectl_env(self) -> dict[str, str]:
         return os.environ | {

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from envtest.failures import ControlPlaneError
 
 STOP_S = 30.0
-"""All end in a second or two on an idle machine; a busy one gets time."""
+"""As long as kubelet waits by default."""
 TAIL_LINES = 25
 
 # Runs in the child, which then becomes the server: the kernel kills it when its parent dies.
@@ -95,11 +95,11 @@ class Server:
         lines = self.log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
         return "\n".join([f"--- the end of {self.log}", *lines, "---"])
 
-    def stop(self) -> None:
-        """Ask it to end, and end it if it does not."""
+    def stop(self, within_s: float = STOP_S) -> None:
+        """End it by SIGTERM, and by SIGKILL if it is not quick enough."""
         self._process.terminate()
         try:
-            self._process.wait(STOP_S)
+            self._process.wait(within_s)
         except subprocess.TimeoutExpired:
             self.kill()
 
