@@ -36,15 +36,18 @@ IMAGES = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(501)]
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 JOB_ID = "ff80808181fcd2b10181fd23a8950009"
 
+TEST_S = 300.0
+"""Longer than any wait of a test, which tells more when it ends."""
+
 Json = dict[str, Any]
 ABSENT = object()
 """Takes a field out of the spec."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give each test here time for real processes; the start of the control plane has its own."""
+    """Give each test here time for real processes on a busy machine; a hang ends in the end."""
     if item.get_closest_marker("timeout") is None:
-        item.add_marker(pytest.mark.timeout(60, func_only=True))
+        item.add_marker(pytest.mark.timeout(TEST_S, func_only=True))
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +64,23 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """A namespace of the test's own; what is left in it goes, so that no later operator sees it."""
+    """A namespace of the test's own, which is empty after it: a later operator would serve it."""
     name = control_plane.create_namespace("e2e")
     yield name
-    for collection in (RESOURCES, SECRETS):
-        control_plane.http.delete(collection.format(namespace=name)).raise_for_status()
+    empty(control_plane, name)
+
+
+def empty(control_plane: ControlPlane, namespace: str) -> None:
+    """Delete the resources and Secrets in a namespace, whatever finalizers there are."""
+    http, resources = control_plane.http, RESOURCES.format(namespace=namespace)
+    for collection in (resources, SECRETS.format(namespace=namespace)):
+        http.delete(collection).raise_for_status()
+    for row in http.get(resources).raise_for_status().json()["items"]:
+        http.patch(
+            f"{resources}/{row['metadata']['name']}",
+            headers={"Content-Type": "application/merge-patch+json"},
+            json={"metadata": {"finalizers": None}},
+        )
 
 
 def document(**changes: object) -> Json:

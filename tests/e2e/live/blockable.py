@@ -1,6 +1,6 @@
-"""The operator, with two faults built in: its loop, or that of its watch, can be blocked for good.
+"""The operator with faults built in: its event loop, or that of its watch, can be blocked for good.
 
-By SIGUSR1 the one; the other by an object in a namespace whose name begins with `BLOCKS`.
+SIGUSR1 blocks the one; an object in a namespace whose name begins with `BLOCKS` blocks the other.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from dataclasses import fields, replace
+from datetime import timedelta
 
 from image_share_operator import process
 from image_share_operator.settings import Settings
@@ -16,10 +17,12 @@ from image_share_operator.telemetry import logs
 
 FOR_GOOD_S = 3600.0
 BLOCKS = "blocks-the-watch"
+STUCK_S = 8.0
+"""Instead of a minute."""
 
 
 class BlockingShard(Shard):
-    """Never comes back to who asks for a namespace of the bad name. The watch asks."""
+    """Does not return when it is asked for a namespace of that name. The watch asks."""
 
     def owns(self, namespace: str) -> bool:
         if namespace.startswith(BLOCKS):
@@ -28,11 +31,12 @@ class BlockingShard(Shard):
 
 
 async def run(settings: Settings) -> None:
-    """Run the operator as ever, with the faults at hand."""
+    """Run the operator with these faults."""
     logs.configure(settings.log_format, settings.log_level, settings.log_areas)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, time.sleep, FOR_GOOD_S)
     whole = {field.name: getattr(settings.shard, field.name) for field in fields(Shard)}
-    await process.run(replace(settings, shard=BlockingShard(**whole)))
+    stuck = timedelta(seconds=STUCK_S)
+    await process.run(replace(settings, shard=BlockingShard(**whole), watch_stuck=stuck))
 
 
 if __name__ == "__main__":

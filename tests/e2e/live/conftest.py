@@ -1,14 +1,31 @@
 """The operator under the chart's own rights, against a real API server and a simulated cloud."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from e2e.live.world import Operator, World, install_rights
+from e2e.live.world import JOB_S, Operator, World, install_rights
 from envtest import ControlPlane
 from envtest.processes import free_port
 from otc_simulator.client import Simulator
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what there is to see of a test that failed: statuses, and the ends of the logs."""
+    report = yield
+    if report.when == "call" and report.failed and isinstance(item, pytest.Function):
+        for name, value in item.funcargs.items():
+            if isinstance(value, Operator):
+                report.sections.append((f"log of {name}", value.tail()))
+            elif isinstance(value, World):
+                statuses = json.dumps(value.statuses(), indent=1)
+                report.sections.append((f"statuses in {value.namespace}", statuses))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +41,7 @@ def port() -> int:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    with Simulator("--job-seconds", "0.4") as running:
+    with Simulator("--job-seconds", str(JOB_S)) as running:
         yield running
 
 
@@ -44,7 +61,8 @@ def world(
     """A faultless cloud and a namespace with the right credentials in it."""
     simulator.resume()
     simulator.clear_faults()
-    simulator.settings(job_seconds=0.4)
+    simulator.settings(job_seconds=JOB_S)
+    simulator.finish_jobs()
     made = World(control_plane, simulator, operator, namespace)
     made.secret()
     return made

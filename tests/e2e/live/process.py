@@ -80,8 +80,10 @@ class Operator:
         **env: str,
     ) -> None:
         self.log_file = log
-        self._program = program
+        self.program = program
         self._server: Server | None = None
+        self.ended_with: int | None = None
+        """The exit code after `terminate`; negative when a signal ended it."""
         self.env = {
             "PYTHONPATH": str(ROOT / "operator"),
             "KUBECONFIG": str(kubeconfig),
@@ -130,7 +132,7 @@ class Operator:
     def _launch(self) -> Server:
         return ForkedServer(
             fork_server(),
-            self._program,
+            self.program,
             directory=self.log_file.parent,
             log=self.log_file,
             env={**os.environ, **self.env},
@@ -143,10 +145,11 @@ class Operator:
         self._server = None
 
     def terminate(self) -> float:
-        """End it the orderly way; return the seconds it took."""
+        """End it by SIGTERM; return the seconds that it took."""
         started = time.monotonic()
         if self._server is not None:
             self._server.stop()
+            self.ended_with = self._server.exit_code
         self._server = None
         return time.monotonic() - started
 
@@ -157,7 +160,7 @@ class FreshOperator(Operator):
     def command(self) -> list[str]:
         """What is run: a program by its full path, and its arguments."""
         settings = [f"{name}={value}" for name, value in self.env.items()]
-        return ["/usr/bin/env", *settings, sys.executable, *self._program]
+        return ["/usr/bin/env", *settings, sys.executable, *self.program]
 
     def _launch(self) -> Server:
         return Server(self.command(), directory=self.log_file.parent, log=self.log_file)

@@ -1,14 +1,17 @@
 """One world for a test: the API server, the simulated cloud, and the operator as a process."""
 
 import base64
+import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import httpx
 
 from e2e.conftest import RESOURCES, SECRETS, Json
-from e2e.live.process import ACCOUNT, Operator, eventually, install_rights
+from e2e.live.process import ACCOUNT, PATIENCE_S, Operator, eventually, install_rights
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
 
@@ -19,6 +22,9 @@ LOGIN = "POST /v3/auth/tokens"
 JOB = "GET /v1/{project_id}/jobs/{job_id}"
 MEMBER = "GET /v2/images/{image_id}/members/{member_id}"
 SECRET = "otc-credentials"
+REQUEST_S = 60.0
+JOB_S = 0.4
+HELD_JOB_S = 3600.0
 
 
 class World:
@@ -134,27 +140,58 @@ class World:
         status: Json = self.get(name)["status"]
         return status
 
+    def statuses(self) -> Json:
+        """The statuses of all resources by name, or why they can't be read."""
+        try:
+            rows = self._http.get(self.resources).raise_for_status().json()["items"]
+        except httpx.HTTPError as exc:
+            return {"error": str(exc)}
+        return {row["metadata"]["name"]: row["status"] for row in rows}
+
     def condition(self, kind: str, name: str = "web") -> Json | None:
         rows = self.status(name).get("conditions", ())
         return next((row for row in rows if row["type"] == kind), None)
 
-    def wait_for(self, reason: str, name: str = "web", *, within_s: float = 20.0) -> Json:
-        """Wait until Ready has this reason for the present spec; return that condition."""
+    def wait_for(self, reason: str, name: str = "web", *, within_s: float = PATIENCE_S) -> Json:
+        """Wait until Ready has this reason for the present spec; return that condition.
 
-        def look() -> Json | None:
-            body = self.get(name)
+        It watches, so that it also sees a reason that is soon replaced.
+        """
+        for body in self._versions(name, within_s):
             generation = body["metadata"]["generation"]
             for row in body["status"].get("conditions", ()):
-                if row["type"] == "Ready" and row["reason"] == reason:
-                    return row if row["observedGeneration"] == generation else None
-            return None
+                if (row["type"], row["reason"]) != ("Ready", reason):
+                    continue
+                if row["observedGeneration"] == generation:
+                    return dict(row)
+        raise AssertionError(
+            f"{name} is not {reason} within {within_s:g} s: {self.status(name)}\n"
+            f"{self.operator.tail()}"
+        )
 
-        try:
-            return eventually(look, within_s=within_s)
-        except TimeoutError:
-            raise AssertionError(
-                f"not {reason} within {within_s:g} s: {self.status(name)}\n{self.operator.log}"
-            ) from None
+    def _versions(self, name: str, within_s: float) -> Iterator[Json]:
+        """The resource as it is, then each change of it until the time is over."""
+        ends = time.monotonic() + within_s
+        while (left_s := ends - time.monotonic()) > 0:
+            body = self.get(name)
+            yield body
+            with suppress(httpx.TransportError):  # as a restart of the API server ends a watch
+                yield from self._changes(name, body["metadata"]["resourceVersion"], left_s)
+
+    def _changes(self, name: str, version: str, within_s: float) -> Iterator[Json]:
+        query = {
+            "watch": "true",
+            "fieldSelector": f"metadata.name={name}",
+            "resourceVersion": version,
+            "timeoutSeconds": str(math.ceil(within_s)),
+        }
+        reads = httpx.Timeout(REQUEST_S, read=within_s + REQUEST_S)
+        with self._http.stream("GET", self.resources, params=query, timeout=reads) as answer:
+            for line in answer.raise_for_status().iter_lines():
+                event = json.loads(line)
+                if event["type"] == "ERROR":  # the version is too old
+                    return
+                yield event["object"]
 
     def events(self, name: str = "web") -> list[str]:
         """The reasons of the object's Events, oldest first."""
@@ -174,6 +211,15 @@ class World:
             row["at_monotonic_s"] >= self._began and row["project"] in (None, self.project)
             for row in self.sim.journal(route)
         )
+
+    def hold_jobs(self) -> None:
+        """Let later jobs run until `finish_jobs`."""
+        self.sim.settings(job_seconds=HELD_JOB_S)
+
+    def finish_jobs(self) -> None:
+        """End the jobs that run; later ones take their usual time."""
+        self.sim.settings(job_seconds=JOB_S)
+        self.sim.finish_jobs()
 
     def puts(self) -> list[dict[str, Any]]:
         """The batches of this test's project."""

@@ -1,0 +1,39 @@
+"""The operator with short waits where there is no setting for them.
+
+A watch may be silent for `SILENCE_S`, not 70 s. The own token is read again each second; the
+`kubernetes` package reads it again each minute, and has no setting for that.
+"""
+
+import os
+import sys
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from kubernetes.aio.config import incluster_config
+
+from image_share_operator import process
+from image_share_operator.settings import Settings
+
+SILENCE_S = 4.0
+
+
+def read_the_token_each_second() -> None:
+    library: Any = incluster_config  # has no types
+    begin = library.InClusterConfigLoader.__init__
+
+    def begin_impatiently(loader: Any, *args: Any, **options: Any) -> None:
+        begin(loader, *args, **options)
+        loader._token_refresh_period = timedelta(seconds=1)  # noqa: SLF001
+
+    library.InClusterConfigLoader.__init__ = begin_impatiently
+
+
+def main() -> int:
+    read_the_token_each_second()
+    silence = timedelta(seconds=SILENCE_S)
+    return process.serve(replace(Settings.from_env(os.environ), watch_silence=silence))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
