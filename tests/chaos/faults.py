@@ -1,13 +1,13 @@
 """What goes wrong in the cloud, drawn at random: rules of the simulator's fault API. No I/O.
 
 ``mild`` faults pass, and the operator gets over them by itself in seconds. ``lasting`` ones leave
-something behind that takes a minute or a person: a job that never ends, a job that lied.
+something behind that takes a minute or a person: a job that never ends, a job that reports a
+success that never comes, a PUT that was not taken and whose response is lost.
 """
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from chaos.model import CloudFault, Json
 
@@ -31,14 +31,16 @@ PASSING: Mapping[str, Json] = {
     "503 in XML": {"status": 503, "body": "xml"},
     "503 of IAM": {"status": 503, "code": "APIGW.0613"},
     "504": {"status": 504, "code": "APIGW.0201"},
-    "reset": {"reset": True},
     "late": {"delay_seconds": 1.5},
-    "too late": {"delay_seconds": 9.0},
     "slow body": {"drip_seconds": 2.0},
     "body without end": {"drip_seconds": 60.0},
     "half the JSON": {"truncate": "body"},
     "half the JSON and gone": {"truncate": "connection"},
     "hang-up after the answer": {"close": True},
+}
+LOST_REQUESTS: Mapping[str, Json] = {
+    "reset": {"reset": True},
+    "too late": {"delay_seconds": 9.0},
 }
 LOST_ANSWERS: Mapping[str, Json] = {
     "503 afterwards": {"status": 503, "handle": True},
@@ -81,44 +83,78 @@ REFUSALS: Mapping[str, Json] = {
 """Of a PUT: only a person can help, says the operator, and looks again after half an hour."""
 IMAGE_REFUSALS = ("IMG.0027", "IMG.0086", "IMG.0144", "IMG.0106")
 
+MILD = (
+    *PASSING,
+    *(f"lost answer: {kind}" for kind in LOST_ANSWERS),
+    *(f"job: {kind}" for kind in FAILING_JOBS),
+    "job unknown",
+)
+LASTING = (
+    *LOST_REQUESTS,
+    *(f"job: {kind}" for kind in LASTING_JOBS),
+    *(f"refusal: {kind}" for kind in REFUSALS),
+    *(f"refused image: {code}" for code in IMAGE_REFUSALS),
+)
+FAULT_KINDS = (*MILD, *LASTING)
 
-@dataclass(frozen=True, slots=True)
+Card = TypeVar("Card")
+
+
+class Deck(Generic[Card]):
+    """Deals all cards in random order, then all of them again: a short run gets each of them."""
+
+    def __init__(self, rng: random.Random, cards: Sequence[Card]) -> None:
+        self._rng = rng
+        self._cards = tuple(cards)
+        self._left: list[Card] = []
+
+    def deal(self) -> Card:
+        """Return the next card."""
+        if not self._left:
+            self._left = self._rng.sample(self._cards, len(self._cards))
+        return self._left.pop()
+
+
 class Menu:
     """Draws faults; the same draws from the same generator."""
 
-    rng: random.Random
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self._mild = Deck(rng, MILD)
+        self._lasting = Deck(rng, LASTING)
 
     def mild(self, images: tuple[str, ...]) -> CloudFault:
         """A fault that passes; ``images`` are those that a job may fail for."""
-        match self.rng.choices(("passing", "lost", "job", "gone"), (10, 4, 6, 1))[0]:
-            case "lost":
-                kind, effect = self.rng.choice(sorted(LOST_ANSWERS.items()))
-                return self._fault(f"lost answer: {kind}", PUT, effect)
+        card = self._mild.deal()
+        group, _, kind = card.rpartition(": ")
+        match group:
+            case "lost answer":
+                return self._fault(card, PUT, LOST_ANSWERS[kind])
             case "job":
-                kind, job = self.rng.choice(sorted(FAILING_JOBS.items()))
+                job = FAILING_JOBS[kind]
                 if "fail" in job and self.rng.random() < 0.5:
                     effect = {"job": self._coded({**job, "fail": list(images)})}
-                    return self._fault(f"job: {kind} of some", PUT, effect, images=images)
-                return self._fault(f"job: {kind}", PUT, {"job": self._coded(job)})
-            case "gone":
-                return self._fault("job unknown", JOB, {"status": 400, "code": "IMG.0023"})
+                    return self._fault(f"{card} of some", PUT, effect, images=images)
+                return self._fault(card, PUT, {"job": self._coded(job)})
+            case _ if card == "job unknown":
+                return self._fault(card, JOB, {"status": 400, "code": "IMG.0023"})
             case _:
-                kind, effect = self.rng.choice(sorted(PASSING.items()))
-                return self._fault(kind, self.rng.choice(ROUTES), effect)
+                return self._fault(card, self.rng.choice(ROUTES), PASSING[card])
 
     def lasting(self, images: tuple[str, ...]) -> CloudFault:
         """A fault that leaves something behind; ``images`` may be what a refusal is about."""
-        match self.rng.choices(("job", "refusal", "image"), (6, 1, 3))[0]:
+        card = self._lasting.deal()
+        group, _, kind = card.rpartition(": ")
+        match group:
             case "job":
-                kind, job = self.rng.choice(sorted(LASTING_JOBS.items()))
-                return self._fault(f"job: {kind}", PUT, {"job": job})
+                return self._fault(card, PUT, {"job": LASTING_JOBS[kind]})
             case "refusal":
-                kind, effect = self.rng.choice(sorted(REFUSALS.items()))
-                return self._fault(f"refusal: {kind}", PUT, effect)
+                return self._fault(card, PUT, REFUSALS[kind])
+            case "refused image":
+                effect = {"status": 400, "code": kind}
+                return self._fault(card, PUT, effect, images=images)
             case _:
-                code = self.rng.choice(IMAGE_REFUSALS)
-                effect = {"status": 400, "code": code}
-                return self._fault(f"refused image: {code}", PUT, effect, images=images)
+                return self._fault(card, self.rng.choice(ROUTES), LOST_REQUESTS[card])
 
     def _coded(self, job: Json) -> Json:
         """A failing job with a code that may pass, or with one that tells nothing."""

@@ -1,5 +1,7 @@
 """Does what the schedule says, in its order and as near to its times as the machine can."""
 
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -8,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from chaos.history import History, Record, Version, Window
+from chaos.kinds import kind_of
 from chaos.model import (
     Action,
     ClearFaults,
@@ -34,11 +37,13 @@ from chaos.model import (
     Withdraw,
 )
 from chaos.world import World
+from e2e.live.process import Operator, eventually
 
 COME_BACK_S = 20.0
 """After an outage: how long the operator may need to know again what it missed. Its watch starts
 again after up to 5 s, and lists all objects."""
-TICK_S = 0.02
+STOP_WITHIN_S = 30.0
+"""After SIGTERM, as in a Deployment. Reconciles in hand get 2 s, but the machine may be busy."""
 FINALIZER = "ims.otc.dev/reject"
 
 Tell = Callable[[str], None]
@@ -51,6 +56,7 @@ class Monkey:
     Attributes:
         tell: takes a line of progress.
         counts: actions done, by their class's name.
+        kinds: actions done, by `chaos.kinds.kind_of`.
         secrets: the content of each Secret now.
         faults: fault rules posted, by kind.
     """
@@ -60,12 +66,15 @@ class Monkey:
     history: History
     tell: Tell
     counts: Counter[str] = field(default_factory=Counter[str])
+    kinds: Counter[str] = field(default_factory=Counter[str])
     secrets: dict[tuple[str, str], Content] = field(default_factory=dict[tuple[str, str], Content])
     faults: Counter[str] = field(default_factory=Counter[str])
     latest_s: float = 0.0
     """By how much the machine was late for an action, at most."""
     slowest_stop_s: float = 0.0
     """From SIGTERM to the end of the operator, at most."""
+    bad_stops: list[str] = field(default_factory=list[str])
+    """Stops by SIGTERM that did not end with exit code 0."""
     _breaker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     _broken: list[Future[None]] = field(default_factory=list[Future[None]])
 
@@ -73,8 +82,8 @@ class Monkey:
         """Do all timed actions."""
         started, told = time.monotonic(), 0.0
         for position, timed in enumerate(self.schedule.actions):
-            while (wait := started + timed.at_s - time.monotonic()) > 0:
-                time.sleep(min(wait, TICK_S))
+            wait = started + timed.at_s - time.monotonic()
+            time.sleep(max(wait, 0.0))
             self.latest_s = max(self.latest_s, -wait)
             self.do(timed.action)
             if time.monotonic() > told + 1.0:
@@ -97,6 +106,7 @@ class Monkey:
     def do(self, action: Action) -> None:
         """Carry one action out."""
         self.counts[type(action).__name__] += 1
+        self.kinds[kind_of(action)] += 1
         match action:
             case Create() | Edit() | Delete():
                 self._object(action)
@@ -239,11 +249,24 @@ class Monkey:
             case Terminate():
                 operator = world.leader()
                 history.stops.append(start_s)
-                self.slowest_stop_s = max(self.slowest_stop_s, operator.terminate())
+                self._terminate(operator)
                 operator.start()
             case RestartApiServer():
                 world.control_plane.restart_apiserver()
         history.outages.append(Window(start_s, _now() + COME_BACK_S))
+
+    def _terminate(self, operator: Operator) -> None:
+        started = time.monotonic()
+        os.kill(operator.pid, signal.SIGTERM)
+        try:
+            code = eventually(lambda: operator.exit_code, within_s=STOP_WITHIN_S)
+        except TimeoutError:
+            operator.kill()
+            self.bad_stops.append(f"still running {STOP_WITHIN_S:g} s after SIGTERM")
+        else:
+            if code != 0:
+                self.bad_stops.append(f"exit code {code} after SIGTERM")
+        self.slowest_stop_s = max(self.slowest_stop_s, time.monotonic() - started)
 
     def _progress(self, passed_s: float, position: int) -> None:
         live = sum(not record.deleted for record in list(self.history.records.values()))

@@ -49,8 +49,10 @@ ID_LOST = frozenset(
 
 ONCE = frozenset({"lost answer", "kill", "gone"})
 """Reasons that are good for one repetition."""
-DELETED_S = 1.0
-"""From the deletion of an object to the last PUT that is sent for it."""
+DELETED_S = 5.0
+"""From the deletion of an object to the last PUT that is sent for it, on a busy machine."""
+ANSWERED_S = 3.0
+"""From the arrival of a PUT to its response, on a busy machine."""
 LOOKED_S = 16.0
 """From a look to the PUT that it leads to: a list, the window of a batch, a busy machine, and the
 cloud's lag."""
@@ -212,7 +214,7 @@ def _answer_lost(put: Put, history: History) -> bool:
     return (
         bool(ID_LOST & set(put.effects))
         or history.sent_s(put.at_s) < put.at_s
-        or any(window.overlap(put.at_s, put.at_s + 1.0) for window in history.freezes)
+        or any(window.overlap(put.at_s, put.at_s + ANSWERED_S) for window in history.freezes)
     )
 
 

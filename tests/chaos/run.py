@@ -16,12 +16,10 @@ from chaos.tape import Tape
 from chaos.watch import RESOURCES, Watch
 from chaos.world import World
 
-SETTLE_WITHIN_S = 120.0
-"""From the last edit. The longest waits that then are left: an image that drifted is looked at
-after 66 s (an interval of 1 m, spread by a tenth); a job that lied is believed for 60 s; delays
-between tries have grown to a minute; a Secret is read anew every 2 s here."""
-STOP_WITHIN_S = 4.0
-"""Passes in hand get 2 s, and the machine is busy."""
+SETTLE_WITHIN_S = 180.0
+"""From the last edit; a last resort. The longest waits: the operator checks an image for drift
+after 66 s (an interval of 1 m, spread by a tenth), believes a job that reported success for 60 s,
+retries after up to a minute, and reads a Secret every 2 s here."""
 LOOK_EVERY_S = 1.0
 NUDGE_EVERY_S = 15.0
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
@@ -37,9 +35,11 @@ class Verdict:
     Attributes:
         complaints: by check, what is wrong; all empty when all is well.
         figures: for people, in the order of reading.
+        kinds: how often each of `chaos.kinds.EVERY` happened.
     """
 
     seed: int
+    kinds: Counter[str]
     complaints: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     figures: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -64,11 +64,13 @@ def run(seed: int, parameters: Parameters, directory: Path, tell: Tell) -> Verdi
         locked = _locked(_objects(world))
         shown = _secrets_shown(world, history)
         lines = [line for log in world.logs for line in log.splitlines()]
-        verdict = Verdict(seed=seed, complaints={"1, 2 truth and cloud": settled.complaints})
+        verdict = Verdict(
+            seed=seed,
+            kinds=monkey.kinds,
+            complaints={"1, 2 truth and cloud": settled.complaints},
+        )
         verdict.complaints |= _checks(tape, history, lines, [*shown, *locked])
-        if monkey.slowest_stop_s > STOP_WITHIN_S:
-            slow = f"SIGTERM took {monkey.slowest_stop_s:.1f} s to end the operator"
-            verdict.complaints["7 orderly stop"] = [slow]
+        verdict.complaints["7 orderly stop"] = monkey.bad_stops
         verdict.figures = _figures(monkey, settled, tape, lines, watch.events)
     return verdict
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from chaos.faults import Menu
+from chaos.faults import Deck, Menu
 from chaos.model import (
     Action,
     ClearFaults,
@@ -39,27 +39,29 @@ FIRST_CREATES_PER_S = 20.0
 """What two cores serve while an API server starts now and then (measured: 46 a second)."""
 WRONG_PASSWORD_EVERY_S = 900.0
 """Per user: IAM counts failures for so long, and locks after five."""
-TOKENS_EVERY_S = 90.0
-"""More often than once a minute, a dead token is no accident: the operator stops logging in."""
 CALM_SHARE, CALM_S = 0.5, 60.0
-"""For the last part of a run, at most so long, no fault that leaves something behind."""
-LAST_DRIFT_S = 20.0
+"""For the last part of a run, up to 60 s, nothing that takes a minute to settle: no drift (the
+interval is a minute), no lasting fault, no connection that breaks, no restart of the operator (its
+waits begin again). The run then settles soon."""
 
 EVERY_S = {
-    "fault": 2.0,
-    "lasting": 4.0,
-    "kill": 14.0,
-    "terminate": 25.0,
-    "api server": 35.0,
+    "fault": 1.4,
+    "lasting": 1.8,
+    "kill": 12.0,
+    "terminate": 20.0,
+    "api server": 38.0,
     "freeze": 22.0,
     "offline": 27.0,
     "lag": 18.0,
+    "tokens": 180.0,  # at least 90: the operator stops logging in when tokens die every minute
     "rotation": 6.0,
     "drift": 2.5,
     "withdrawal": 5.0,
     "clearing": 40.0,
 }
-"""Seconds between two of a kind, on average."""
+"""Seconds between two of a kind, give or take half of it. All faults are dealt in a run of
+`chaos.model.SHORTEST_S`."""
+BAD_CONTENTS = tuple(content for content in Content if content is not Content.GOOD)
 
 Happening = Callable[[], None]
 
@@ -78,6 +80,7 @@ class _Maker:
         self._rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._people = Population(self._rng)
         self._menu = Menu(self._rng)
+        self._contents = Deck(self._rng, BAD_CONTENTS)
         self._later: list[tuple[float, int, Happening]] = []
         self._order = itertools.count()
         self._numbers = itertools.count(1)
@@ -85,8 +88,7 @@ class _Maker:
         self._timed: list[Timed] = []
         self._bad: set[Login] = set()
         self._wrong_password: dict[Login, float] = {}
-        self._tokens_at = 0.0
-        self._lasting_until = parameters.seconds - min(parameters.seconds * CALM_SHARE, CALM_S)
+        self._calm_from = parameters.seconds - min(parameters.seconds * CALM_SHARE, CALM_S)
 
     def made(self) -> Schedule:
         self._start()
@@ -108,12 +110,13 @@ class _Maker:
         streams: dict[str, Happening] = {
             "fault": self._fault,
             "lasting": self._lasting,
-            "kill": partial(self._do, Kill()),
-            "terminate": partial(self._do, Terminate()),
+            "kill": partial(self._before_calm, Kill()),
+            "terminate": partial(self._before_calm, Terminate()),
             "api server": partial(self._do, RestartApiServer()),
             "freeze": lambda: self._do(Freeze(self._between(0.5, 6.0))),
-            "offline": lambda: self._do(Offline(self._between(0.5, 7.0))),
+            "offline": lambda: self._before_calm(Offline(self._between(0.5, 7.0))),
             "lag": self._lag,
+            "tokens": partial(self._do, ExpireTokens()),
             "rotation": self._rotate,
             "drift": self._drift,
             "withdrawal": self._withdraw,
@@ -121,17 +124,26 @@ class _Maker:
         }
         for name, happen in streams.items():
             self._stream(EVERY_S[name], happen)
-        self._stream(1 / self._parameters.edits_per_s, self._use)
-        self._at(self._lasting_until, partial(self._do, ClearFaults()))
+        self._users()
+        self._at(self._calm_from, partial(self._do, ClearFaults()))
 
     def _stream(self, mean_s: float, happen: Happening) -> None:
-        """Let something happen again and again, at random times."""
+        """Let something happen again and again, the first time in the first half of the run."""
 
         def again() -> None:
             happen()
-            self._at(self._now + self._rng.expovariate(1 / mean_s), again)
+            self._after(0.5 * mean_s, 1.5 * mean_s, again)
 
-        self._at(self._rng.expovariate(1 / mean_s), again)
+        self._after(0.0, min(mean_s, self._parameters.seconds / 2), again)
+
+    def _users(self) -> None:
+        """Let users do something, independently of each other."""
+
+        def again() -> None:
+            self._use()
+            self._at(self._now + self._rng.expovariate(self._parameters.edits_per_s), again)
+
+        self._at(0.0, again)
 
     def _at(self, at_s: float, happen: Happening) -> None:
         heapq.heappush(self._later, (at_s, next(self._order), happen))
@@ -141,6 +153,10 @@ class _Maker:
 
     def _do(self, action: Action) -> None:
         self._timed.append(Timed(round(self._now, 3), action))
+
+    def _before_calm(self, action: Action) -> None:
+        if self._now < self._calm_from:
+            self._do(action)
 
     def _between(self, low: float, high: float) -> float:
         return round(self._rng.uniform(low, high), 1)
@@ -233,20 +249,30 @@ class _Maker:
 
     def _rotate(self) -> None:
         """A Secret goes bad, and is good again after a while."""
-        login = self._rng.choice(self._people.logins)
-        if login in self._bad:
+        content = self._contents.deal()
+        logins = [login for login in self._people.logins if self._can_get(login, content)]
+        if not logins:
             return
-        bad = [Content.MISSING_KEY, Content.GARBAGE, Content.ABSENT]
-        if login.kind is not SecretKind.TOKEN:
-            bad += [Content.UNKNOWN_USER]
-            if self._now - self._wrong_password.get(login, -1e9) > WRONG_PASSWORD_EVERY_S:
-                bad += [Content.WRONG_PASSWORD]
-        content = self._rng.choice(bad)
+        login = self._rng.choice(logins)
         if content is Content.WRONG_PASSWORD:
             self._wrong_password[login] = self._now
         self._bad.add(login)
         self._do(Rotate(login.namespace, login.name, content))
         self._after(2.0, 12.0, partial(self._heal, login))
+
+    def _can_get(self, login: Login, content: Content) -> bool:
+        """Whether the login's Secret is good now, and may get this bad content."""
+        if login in self._bad:
+            return False
+        match content:
+            case Content.UNKNOWN_USER:
+                return login.kind is not SecretKind.TOKEN
+            case Content.WRONG_PASSWORD:
+                latest = self._wrong_password.get(login, float("-inf"))
+                rested = self._now - latest > WRONG_PASSWORD_EVERY_S
+                return login.kind is not SecretKind.TOKEN and rested
+            case _:
+                return True
 
     def _heal(self, login: Login) -> None:
         self._bad.discard(login)
@@ -255,7 +281,7 @@ class _Maker:
     def _drift(self) -> None:
         """Someone answers a share by hand, against what the spec wants."""
         target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
-        if target is None or self._now > self._parameters.seconds - LAST_DRIFT_S:
+        if target is None or self._now > self._calm_from:
             return
         spec = self._people.lives[target].spec
         wrong = "rejected" if spec.value == "accepted" else "accepted"
@@ -264,7 +290,7 @@ class _Maker:
     def _withdraw(self) -> None:
         """An owner takes a share back, and mostly shares again."""
         target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
-        if target is None or self._now > self._parameters.seconds - LAST_DRIFT_S:
+        if target is None or self._now > self._calm_from:
             return
         spec = self._people.lives[target].spec
         image = self._rng.choice(spec.images)
@@ -276,14 +302,11 @@ class _Maker:
         self._do(self._menu.mild(self._people.some_images(3)))
 
     def _lasting(self) -> None:
-        if self._now < self._lasting_until:
+        if self._now < self._calm_from:
             self._do(self._menu.lasting(self._people.some_images(2)))
 
     def _lag(self) -> None:
-        """Memberships and new shares show late for a while; sometimes all tokens die."""
-        if self._rng.random() < 0.3 and self._now > self._tokens_at + TOKENS_EVERY_S:
-            self._tokens_at = self._now
-            self._do(ExpireTokens())
+        """Memberships and new shares show late for a while."""
         lag = self._between(0.5, 6.0)
         self._do(CloudSettings({"visibility_lag_seconds": lag, "share_lag_seconds": lag / 2}))
         quick = CloudSettings({"visibility_lag_seconds": 0.0, "share_lag_seconds": 0.0})

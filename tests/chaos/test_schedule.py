@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from chaos import faults, schedule
+from chaos import schedule
+from chaos.kinds import EVERY, kind_of
 from chaos.model import (
+    SHORTEST_S,
     Action,
     CloudFault,
     Content,
@@ -108,23 +110,17 @@ def test_all_secrets_are_good_in_the_end(seed: int) -> None:
     assert set(contents.values()) == {Content.GOOD}
 
 
-def test_long_run_has_kills_and_every_kind_of_fault() -> None:
-    made = schedule.make(1, Parameters(seconds=3600.0))
-    actions = [timed.action for timed in made.actions]
-    kinds = {
-        action.kind.removesuffix(" of some") for action in actions if isinstance(action, CloudFault)
-    }
-    every = {
-        *faults.PASSING,
-        *(f"lost answer: {kind}" for kind in faults.LOST_ANSWERS),
-        *(f"job: {kind}" for kind in (*faults.FAILING_JOBS, *faults.LASTING_JOBS)),
-        *(f"refusal: {kind}" for kind in faults.REFUSALS),
-        *(f"refused image: {code}" for code in faults.IMAGE_REFUSALS),
-        "job unknown",
-    }
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shortest_run_has_every_kind_of_action_and_fault(seed: int) -> None:
+    made = schedule.make(seed, Parameters(seconds=SHORTEST_S))
 
-    assert kinds == every
-    assert sum(isinstance(action, Kill) for action in actions) > 100
+    assert {kind_of(timed.action) for timed in made.actions} == EVERY
+
+
+def test_long_run_has_many_kills() -> None:
+    made = schedule.make(1, Parameters(seconds=3600.0))
+
+    assert sum(isinstance(timed.action, Kill) for timed in made.actions) > 100
 
 
 def test_simulator_can_read_every_fault() -> None:
