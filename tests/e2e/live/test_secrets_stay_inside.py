@@ -5,20 +5,25 @@ metrics. The clouds here send back what they were sent, in every place that an a
 """
 
 import base64
+import contextlib
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from e2e.conftest import Json
 from e2e.live.echo import Answer, Asked, Rule, cloud
 from e2e.live.process import Operator, eventually
 from e2e.live.world import World
+from envtest import ControlPlane
 from envtest.processes import free_port
+from otc_simulator.client import Simulator
 
 MARK = "5ecretMark0"
 PASSWORD = f"pw-{MARK}-of-the-user"
@@ -35,65 +40,6 @@ def forms(mark: str) -> list[str]:
         text = base64.b64encode(b"x" * shift + mark.encode() + b"xxx").decode()
         inside.append(text[4:12])
     return [mark, quote(mark, safe=""), *inside]
-
-
-@pytest.fixture(scope="module", params=["text", "json"])
-def log_format(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture(scope="module")
-def operator(
-    kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory, port: int, log_format: str
-) -> Iterator[Operator]:
-    process = Operator(
-        kubeconfig,
-        tmp_path_factory.mktemp("marked") / "log",
-        ISA_LOG_LEVEL="debug",
-        ISA_LOG_FORMAT=log_format,
-        ISA_METRICS_PORT=str(port),
-        ISA_REQUEST_TIMEOUT_S="2",
-    )
-    process.start()
-    yield process
-    process.terminate()
-
-
-def outputs(world: World, port: int) -> dict[str, str]:
-    """Everything that anybody but the owner of the Secret could read."""
-    http, namespace = world.control_plane.http, world.namespace
-    paths = {
-        "objects": world.resources,
-        "events": f"/apis/events.k8s.io/v1/namespaces/{namespace}/events",
-        "core events": f"/api/v1/namespaces/{namespace}/events",
-    }
-    told = {name: http.get(path).raise_for_status().text for name, path in paths.items()}
-    told["log"] = world.operator.log
-    told["metrics"] = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
-    return told
-
-
-def assert_unmarked(world: World, port: int) -> None:
-    for name, text in outputs(world, port).items():
-        found = [form for form in forms(MARK) if form in text]
-        places = [text[max(0, m.start() - 200) : m.end()] for m in re.finditer(MARK, text)]
-
-        assert not found, f"{name} shows a secret: …{places[:1]}"
-
-
-def answered(world: World, name: str = "web") -> str:
-    """Wait until the object says more than that it begins; return its reason."""
-
-    def look() -> str | None:
-        row = world.condition("Ready", name)
-        return None if row is None or row["reason"] == "Progressing" else str(row["reason"])
-
-    return eventually(look, within_s=30)
 
 
 def logged_in(rest: Callable[[Asked], Answer]) -> Rule:
@@ -134,69 +80,102 @@ def echo(asked: Asked) -> dict[str, object]:
     return {"error": {"code": "IMG.0027", "message": f"you sent {asked.all}"}}
 
 
-RULES: dict[str, Rule] = {
-    "login refused, with the request in its message": lambda asked: Answer(
-        401, {"error": {"code": 401, "message": asked.all, "title": asked.body}}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One resource, its Secret, and the cloud that it names.
+
+    Attributes:
+        reason: of Ready, once the failure is reported.
+        rule: of a cloud of its own; ``None`` is the simulator.
+    """
+
+    reason: str
+    secret: Mapping[str, str] = field(default_factory=lambda: LOGIN)
+    rule: Rule | None = None
+
+
+CLOUDS: dict[str, Case] = {
+    "login refused, with the request in its message": Case(
+        reason="CredentialsInvalid",
+        rule=lambda asked: Answer(
+            401, {"error": {"code": 401, "message": asked.all, "title": asked.body}}
+        ),
     ),
-    "login refused, with the password as its code": lambda _: Answer(
-        401, {"error_code": PASSWORD, "error_msg": PASSWORD}
+    "login refused, with the password as its code": Case(
+        reason="CredentialsInvalid",
+        rule=lambda _: Answer(401, {"error_code": PASSWORD, "error_msg": PASSWORD}),
     ),
-    "login that ends in a page": lambda asked: Answer(500, f"<html>{asked.all}</html>"),
-    "login without a token": lambda asked: Answer(201, {"token": {"expires_at": asked.body}}),
-    "login with a token that is no header": lambda _: Answer(
-        201, {"token": {"expires_at": "2099-01-01T00:00:00Z"}}, {"X-Subject-Token": f"{MARK}\xe9"}
+    "login that ends in a page": Case(
+        reason="CloudUnavailable", rule=lambda asked: Answer(500, f"<html>{asked.all}</html>")
     ),
-    "login that expires in words": lambda _: Answer(
-        201, {"token": {"expires_at": PASSWORD}}, {"X-Subject-Token": ISSUED}
+    "login without a token": Case(
+        reason="CloudUnavailable",
+        rule=lambda asked: Answer(201, {"token": {"expires_at": asked.body}}),
     ),
-    "look refused, echoing": logged_in(lambda asked: Answer(400, echo(asked))),
-    "look forbidden, echoing": logged_in(lambda asked: Answer(403, echo(asked))),
-    "token refused, echoing": logged_in(
-        lambda asked: Answer(401, {"error_code": "APIGW.0301", "error_msg": asked.all})
+    "login with a token that is no header": Case(
+        reason="CloudUnavailable",
+        rule=lambda _: Answer(
+            201,
+            {"token": {"expires_at": "2099-01-01T00:00:00Z"}},
+            {"X-Subject-Token": f"{MARK}\xe9"},
+        ),
     ),
-    "look that ends in a page": logged_in(lambda asked: Answer(502, f"<p>{asked.all}")),
-    "look answered with no JSON": logged_in(lambda asked: Answer(200, asked.all)),
-    "membership that is the token": logged_in(
-        lambda asked: Answer(200, {"status": asked.headers["X-Auth-Token"]})
+    "login that expires in words": Case(
+        reason="CloudUnavailable",
+        rule=lambda _: Answer(
+            201, {"token": {"expires_at": PASSWORD}}, {"X-Subject-Token": ISSUED}
+        ),
     ),
-    "redirect with the token in its target": logged_in(
-        lambda asked: Answer(302, "", {"Location": f"/?t={asked.headers['X-Auth-Token']}"})
+    "look refused, echoing": Case(
+        reason="NotShared", rule=logged_in(lambda asked: Answer(400, echo(asked)))
     ),
-    "batch refused, echoing": after_the_look(lambda asked: Answer(400, echo(asked))),
-    "batch whose job is the token": after_the_look(
-        lambda asked: Answer(200, {"job_id": asked.headers["X-Auth-Token"]})
+    "look forbidden, echoing": Case(
+        reason="NotShared", rule=logged_in(lambda asked: Answer(403, echo(asked)))
     ),
-    "batch throttled, echoing": after_the_look(
-        lambda asked: Answer(429, {"error_code": "APIGW.0308", "error_msg": asked.all})
+    "token refused, echoing": Case(
+        reason="CredentialsInvalid",
+        rule=logged_in(
+            lambda asked: Answer(401, {"error_code": "APIGW.0301", "error_msg": asked.all})
+        ),
     ),
-    "job that fails with the token as its reason": job_that(
-        error_code="IMG.0182", fail_reason=f"because of {ISSUED}"
+    "look that ends in a page": Case(
+        reason="CloudUnavailable", rule=logged_in(lambda asked: Answer(502, f"<p>{asked.all}"))
     ),
-    "job whose type and times are the token": job_that(
-        job_type=ISSUED, begin_time=ISSUED, end_time=ISSUED
+    "look answered with no JSON": Case(
+        reason="CloudUnavailable", rule=logged_in(lambda asked: Answer(200, asked.all))
     ),
-    "job whose status is the token": job_that(status=ISSUED),
+    "membership that is the token": Case(
+        reason="CloudUnavailable",
+        rule=logged_in(lambda asked: Answer(200, {"status": asked.headers["X-Auth-Token"]})),
+    ),
+    "redirect with the token in its target": Case(
+        reason="CloudUnavailable",
+        rule=logged_in(
+            lambda asked: Answer(302, "", {"Location": f"/?t={asked.headers['X-Auth-Token']}"})
+        ),
+    ),
+    "batch refused, echoing": Case(
+        reason="InvalidRequest", rule=after_the_look(lambda asked: Answer(400, echo(asked)))
+    ),
+    "batch whose job is the token": Case(
+        reason="JobRunning",
+        rule=after_the_look(lambda asked: Answer(200, {"job_id": asked.headers["X-Auth-Token"]})),
+    ),
+    "batch throttled, echoing": Case(
+        reason="Throttled",
+        rule=after_the_look(
+            lambda asked: Answer(429, {"error_code": "APIGW.0308", "error_msg": asked.all})
+        ),
+    ),
+    "job that fails with the token as its reason": Case(
+        reason="InvalidRequest",
+        rule=job_that(error_code="IMG.0182", fail_reason=f"because of {ISSUED}"),
+    ),
+    "job whose type and times are the token": Case(
+        reason="InvalidRequest", rule=job_that(job_type=ISSUED, begin_time=ISSUED, end_time=ISSUED)
+    ),
+    "job whose status is the token": Case(reason="JobRunning", rule=job_that(status=ISSUED)),
 }
-
-
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
-def test_cloud_that_echoes_gets_nothing_out(world: World, port: int, rule: Rule) -> None:
-    world.secret(**LOGIN)
-    with cloud(rule) as url:
-        world.apply([world.image()], endpoints={"iam": url, "ims": url})
-
-        answered(world)
-        assert_unmarked(world, port)
-
-
-@pytest.mark.parametrize("rule", list(RULES)[6:9])
-def test_given_token_is_not_shown_either(world: World, port: int, rule: str) -> None:
-    world.secret(token=GIVEN)
-    with cloud(RULES[rule]) as url:
-        world.apply([world.image()], endpoints={"iam": url, "ims": url})
-
-        answered(world)
-        assert_unmarked(world, port)
 
 
 SECRETS = {
@@ -218,27 +197,169 @@ SECRETS = {
 }
 
 
-@pytest.mark.parametrize("data", SECRETS.values(), ids=SECRETS.keys())
-def test_secret_that_can_not_be_used_is_not_quoted(
-    world: World, port: int, data: dict[str, str]
-) -> None:
-    world.secret(**data)
+NOBODY_LISTENS = "nobody listens"
+ECHOING = ("look refused, echoing", "look forbidden, echoing", "token refused, echoing")
+CASES: dict[str, Case] = {
+    **CLOUDS,
+    **{f"given token: {what}": replace(CLOUDS[what], secret={"token": GIVEN}) for what in ECHOING},
+    **{what: Case(reason="CredentialsInvalid", secret=data) for what, data in SECRETS.items()},
+    NOBODY_LISTENS: Case(reason="CloudUnavailable"),
+}
+OUTPUTS = ("objects", "events", "core events", "log", "metrics")
 
-    world.apply([world.image()])
 
-    assert answered(world) == "CredentialsInvalid"
-    assert_unmarked(world, port)
+@pytest.fixture(scope="module", params=["text", "json"])
+def log_format(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def test_nobody_listens_and_the_secret_stays_inside(world: World, port: int) -> None:
-    world.secret(**LOGIN)
-    with socket.socket() as silent:
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def operator(
+    kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory, port: int, log_format: str
+) -> Iterator[Operator]:
+    process = Operator(
+        kubeconfig,
+        tmp_path_factory.mktemp("marked") / "log",
+        ISA_LOG_LEVEL="debug",
+        ISA_LOG_FORMAT=log_format,
+        ISA_METRICS_PORT=str(port),
+        ISA_REQUEST_TIMEOUT_S="10",
+    )
+    process.start()
+    yield process
+    process.terminate()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What the operator did and showed of all cases.
+
+    Attributes:
+        reasons: of Ready, by case.
+        outputs: everything that others than the owner of the Secrets can read.
+    """
+
+    reasons: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+class Clouds(contextlib.ExitStack):
+    """A cloud for each case that has a rule, and an address where nobody listens.
+
+    Attributes:
+        urls: by case.
+        polled: cases whose job was asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polled = set[str]()
+        self.urls = {
+            what: self.enter_context(cloud(self._noted(what, case.rule)))
+            for what, case in CASES.items()
+            if case.rule is not None
+        }
+        silent = self.enter_context(socket.socket())
         silent.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        world.apply([world.image()], endpoints={"iam": url, "ims": url})
+        self.urls[NOBODY_LISTENS] = f"http://127.0.0.1:{silent.getsockname()[1]}"
 
-        assert answered(world) == "CloudUnavailable"
-        assert_unmarked(world, port)
+    def _noted(self, what: str, rule: Rule) -> Rule:
+        def noted(asked: Asked) -> Answer:
+            if "/jobs/" in asked.path:
+                self.polled.add(what)
+            return rule(asked)
+
+        return noted
+
+
+@pytest.fixture(scope="module")
+def seen(
+    control_plane: ControlPlane, simulator: Simulator, operator: Operator, port: int
+) -> Iterator[Seen]:
+    """Apply all cases at once; read the outputs when each has its reason and an Event."""
+    simulator.clear_faults()
+    namespace = control_plane.create_namespace("marked")
+    world = World(control_plane, simulator, operator, namespace)
+    names = {what: f"case-{number}" for number, what in enumerate(CASES)}
+    with Clouds() as clouds:
+        for what, case in CASES.items():
+            url = clouds.urls.get(what, simulator.url)
+            world.secret(names[what], **case.secret)
+            world.apply(
+                [world.image()],
+                names[what],
+                credentialsSecretRef={"name": names[what]},
+                endpoints={"iam": url, "ims": url},
+            )
+
+        wanted = {what: case.reason for what, case in CASES.items()}
+        have_events = {names[what] for what, reason in wanted.items() if reason != "JobRunning"}
+        polled = {what for what in CASES if what.startswith("job ")}
+
+        def ended() -> bool | None:
+            done = reasons(world, names) == wanted and told(world) >= have_events
+            return True if done and polled <= clouds.polled else None
+
+        with contextlib.suppress(TimeoutError):  # the test of the case says which one it is
+            eventually(ended, within_s=60)
+        yield Seen(reasons=reasons(world, names), outputs=outputs(world, port))
+    control_plane.http.delete(world.resources).raise_for_status()
+
+
+def reasons(world: World, names: Mapping[str, str]) -> dict[str, str]:
+    """The reasons of Ready, by case."""
+    listed: list[Json] = world.control_plane.http.get(world.resources).json()["items"]
+    ready = {
+        body["metadata"]["name"]: str(row["reason"])
+        for body in listed
+        for row in body["status"].get("conditions", ())
+        if row["type"] == "Ready"
+    }
+    return {what: ready.get(name, "none") for what, name in names.items()}
+
+
+def told(world: World) -> set[str]:
+    """The names of the resources that have an Event."""
+    rows = world.control_plane.http.get(
+        f"/apis/events.k8s.io/v1/namespaces/{world.namespace}/events"
+    )
+    return {row["regarding"]["name"] for row in rows.json()["items"]}
+
+
+def outputs(world: World, port: int) -> dict[str, str]:
+    """Everything that anybody but the owner of the Secrets could read."""
+    http, namespace = world.control_plane.http, world.namespace
+    paths = {
+        "objects": world.resources,
+        "events": f"/apis/events.k8s.io/v1/namespaces/{namespace}/events",
+        "core events": f"/api/v1/namespaces/{namespace}/events",
+    }
+    return {
+        **{name: http.get(path).raise_for_status().text for name, path in paths.items()},
+        "log": world.operator.log,
+        "metrics": httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text,
+    }
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("what", CASES)
+def test_case_ends_with_its_reason(seen: Seen, what: str) -> None:
+    assert seen.reasons[what] == CASES[what].reason
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_output_shows_no_secret(seen: Seen, name: str) -> None:
+    text = seen.outputs[name]
+    found = [form for form in forms(MARK) if form in text]
+    places = [text[max(0, m.start() - 200) : m.end()] for m in re.finditer(MARK, text)]
+
+    assert not found, f"{name} shows a secret: …{places[:1]}"
 
 
 def test_mark_is_found_where_it_is() -> None:
