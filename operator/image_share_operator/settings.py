@@ -48,6 +48,11 @@ class Settings:
     detects a changed Secret within twice this time."""
     slow_retry: timedelta
     """Retry interval for errors that require a change by a user."""
+    # No variables for these three: `planning.requeue.Policy` explains the values. Tests shorten
+    # them.
+    membership_lag: timedelta = timedelta(seconds=60)
+    taken_after_all: timedelta = timedelta(seconds=10)
+    share_poll: timedelta = timedelta(seconds=10)
     https_proxy: str = field(repr=False)
     """URL of the proxy for https:// endpoints of the cloud; empty for no proxy. It may contain a
     password."""

@@ -163,8 +163,11 @@ class Operator:
             now=_now,
             policy=Policy(
                 batch_images=settings.batch_images,
+                lag=settings.membership_lag,
+                taken_after_all=settings.taken_after_all,
                 slow_retry=settings.slow_retry,
                 secret_poll=settings.secret_poll,
+                share_poll=settings.share_poll,
             ),
             allow_insecure_endpoints=settings.allow_insecure_endpoints,
         )
