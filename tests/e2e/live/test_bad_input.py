@@ -3,13 +3,23 @@
 What the API server refuses by itself is in `test_crd_validation.py`.
 """
 
-import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from e2e.live.world import JOB, LOGIN, MEMBER, PUT, World, eventually
+from e2e.live.programs import SHORT_WAITS
+from e2e.live.world import JOB, LOGIN, MEMBER, PUT, Operator, World, eventually
 
 WRONG = "wrong-horse-battery-staple"
+
+
+@pytest.fixture(scope="module")
+def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    process = Operator(kubeconfig, tmp_path_factory.mktemp("operator") / "log", program=SHORT_WAITS)
+    process.start()
+    yield process
+    process.terminate()
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +45,7 @@ def test_missing_secret_says_which_one_and_goes_on_when_it_comes(world: World) -
     assert "Secret later not found" in ready["message"]
     assert stalled(world, "SecretNotFound")
     world.secret(name="later")
-    world.wait_for("Accepted", within_s=59)
+    world.wait_for("Accepted")
 
 
 def test_secret_without_a_key_names_the_key_and_not_its_neighbours(world: World) -> None:
@@ -49,6 +59,18 @@ def test_secret_without_a_key_names_the_key_and_not_its_neighbours(world: World)
     assert world.calls(LOGIN) == 0
 
 
+def wait_for_a_secret_poll(world: World) -> str:
+    """Apply a resource, wait until it has read its Secret twice; return its image."""
+    image = world.image()
+    user = f"other-{world.namespace}"
+    world.sim.add_user(user, world.password)
+    world.apply([image], name="other", credentialsSecretRef={"name": "other"})
+    world.wait_for("SecretNotFound", name="other")
+    world.secret("other", username=user, password=world.password, domainName=world.sim.domain)
+    world.wait_for("Accepted", name="other")
+    return image
+
+
 def test_wrong_password_is_tried_twice_at_most_then_quiet(world: World) -> None:
     world.secret(username=world.user, password=WRONG, domainName=world.sim.domain)
     for number in range(5):
@@ -57,23 +79,25 @@ def test_wrong_password_is_tried_twice_at_most_then_quiet(world: World) -> None:
     messages = {
         world.wait_for("CredentialsInvalid", name=f"web-{number}")["message"] for number in range(5)
     }
-    time.sleep(3)
+    other = wait_for_a_secret_poll(world)
+    world.apply([world.image()], name="late")
+    messages.add(world.wait_for("CredentialsInvalid", name="late")["message"])
 
     assert all("Secret" in message for message in messages)
-    assert 1 <= world.calls(LOGIN) <= 2
-    assert world.calls(PUT) == 0
+    assert 1 <= world.calls(LOGIN) - 1 <= 2  # without that of the right credentials
+    assert world.sent() == [other]
     assert WRONG not in str(world.get("web-0"))
     assert WRONG not in str(world.events("web-0"))
 
 
-def test_corrected_password_is_noticed_within_a_minute(world: World) -> None:
+def test_corrected_password_is_noticed(world: World) -> None:
     world.secret(username=world.user, password=WRONG, domainName=world.sim.domain)
     world.apply([world.image()])
     world.wait_for("CredentialsInvalid")
 
     world.secret()
 
-    world.wait_for("Accepted", within_s=59)
+    world.wait_for("Accepted")
 
 
 def test_wrong_project_says_so(world: World) -> None:
@@ -121,7 +145,7 @@ def test_image_that_is_not_shared_is_named_and_answered_when_it_is(world: World)
     assert (world.condition("Reconciling") or {})["reason"] == "WaitingForShare"
     assert world.status()["summary"] == "1/2"
     world.sim.seed(shares=[(lonely, world.project, "pending")])
-    world.wait_for("Accepted", within_s=40)
+    world.wait_for("Accepted")
 
 
 def test_job_that_fails_is_told_with_the_words_of_the_cloud(world: World) -> None:
@@ -142,12 +166,12 @@ def test_job_that_fails_is_told_with_the_words_of_the_cloud(world: World) -> Non
     assert world.calls(PUT) == 3  # both, and each alone
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_job_that_never_ends_is_told(world: World) -> None:
-    world.sim.settings(job_seconds=36.0)
-    world.apply([world.image()], timeout="30s")
+    world.sim.fault(PUT, job={"stuck": "RUNNING"})
+    world.apply([world.image()], timeout="30s")  # the least that the CRD allows
 
-    ready = world.wait_for("JobTimeout", within_s=50)
+    ready = world.wait_for("JobTimeout", within_s=120)
 
     assert "30s" in ready["message"]
     assert stalled(world, "JobTimeout")
@@ -163,7 +187,7 @@ def test_html_500_is_unavailable_and_heals_by_itself(world: World) -> None:
     assert "<" not in ready["message"]
     assert (world.condition("Reconciling") or {})["status"] == "True"
     world.sim.clear_faults()
-    world.wait_for("Accepted", within_s=30)
+    world.wait_for("Accepted")
 
 
 def test_cloud_that_is_down_is_unavailable_and_heals_by_itself(world: World) -> None:
@@ -175,16 +199,16 @@ def test_cloud_that_is_down_is_unavailable_and_heals_by_itself(world: World) -> 
 
     assert "no connection" in ready["message"]
     world.sim.resume()
-    world.wait_for("Accepted", within_s=30)
+    world.wait_for("Accepted")
 
 
 def test_flow_control_is_throttling_although_it_is_a_400(world: World) -> None:
-    world.sim.fault(PUT, count=3, status=400, code="IMG.0060")
+    world.sim.fault(PUT, count=2, status=400, code="IMG.0060")
 
     world.apply([world.image()])
     world.wait_for("Throttled")
 
-    world.wait_for("Accepted", within_s=30)
+    world.wait_for("Accepted")
 
 
 def test_one_bad_object_does_not_delay_a_good_one(world: World) -> None:
@@ -192,7 +216,7 @@ def test_one_bad_object_does_not_delay_a_good_one(world: World) -> None:
     world.wait_for("SecretNotFound", name="bad")
     world.apply([world.image()], name="good")
 
-    world.wait_for("Accepted", name="good", within_s=5)
+    world.wait_for("Accepted", name="good")
 
     assert eventually(lambda: world.condition("Stalled", "bad"))
     assert world.calls(JOB) >= 1

@@ -21,8 +21,8 @@ def settled(world: World, names: list[str]) -> None:
     """All but the culprit are accepted; it alone is reported, with its reason."""
     for number, name in enumerate(names):
         if number != CULPRIT:
-            world.wait_for("Accepted", name=name, within_s=30)
-    world.wait_for("InvalidRequest", name=names[CULPRIT], within_s=30)
+            world.wait_for("Accepted", name=name)
+    world.wait_for("InvalidRequest", name=names[CULPRIT])
 
 
 def test_objects_applied_together_travel_in_few_batches(world: World) -> None:
@@ -95,7 +95,7 @@ def test_cloud_that_takes_small_batches_only_gets_small_ones(world: World) -> No
         images = [world.image() for _ in range(COUNT)]
 
         for name in apply_each(world, images):
-            world.wait_for("Accepted", name=name, within_s=30)
+            world.wait_for("Accepted", name=name)
     finally:
         world.sim.settings(max_batch=None)
 

@@ -64,7 +64,7 @@ def test_crowd_that_fails_again_and_again_has_an_event_for_each_reason_and_objec
     (accepted,) = (row for row in events(neighbour) if row["reason"] == "Accepted")
 
     rows = eventually(lambda: counted(world), within_s=120)
-    eventually(lambda: has_failed_often(world), within_s=90)
+    eventually(lambda: has_failed_often(world), within_s=120)
 
     overtaken = [
         row

@@ -67,7 +67,7 @@ def test_refused_password_is_not_tried_again_by_the_next_process(world: World) -
     world.wait_for("JobRunning")
     eventually(lambda: world.calls(JOB) or None)
     world.sim.set_password(NEXT, user_id=world.user_id)
-    world.wait_for("CredentialsInvalid", within_s=59)
+    world.wait_for("CredentialsInvalid")
     world.apply([world.image()], name="second", projectID=projects[0])
     world.wait_for("CredentialsInvalid", name="second")
     tried = world.calls(LOGIN)
@@ -83,15 +83,15 @@ def test_refused_password_is_not_tried_again_by_the_next_process(world: World) -
     assert world.calls(LOGIN) == tried
     assert world.status()["job"]["status"] in ("INIT", "RUNNING")
     world.secret(**credentials(world, NEXT))
-    world.wait_for("JobRunning", within_s=59)
+    world.wait_for("JobRunning")
 
 
 def look_again_after_a_change_by_hand(world: World, image: str) -> None:
     """The answer that the object stands for comes back; so the cloud took the new credentials."""
     world.sim.set_membership(image, world.project, "rejected")
     world.annotate(**{"ims.otc.dev/reconcile-at": "after the rotation"})
-    eventually(lambda: world.membership(image) == "accepted" or None, within_s=59)
-    world.wait_for("Accepted", within_s=59)
+    eventually(lambda: world.membership(image) == "accepted" or None)
+    world.wait_for("Accepted")
 
 
 def test_rotated_password_serves_a_ready_object_without_a_restart(world: World) -> None:

@@ -11,6 +11,7 @@ from _pytest.capture import CaptureManager
 import dashboard
 from dashboard import Panel
 from e2e.live.process import Operator, eventually
+from e2e.live.programs import SHORT_WAITS
 from e2e.live.world import PUT, World
 from envtest.processes import free_port
 from prom import Prometheus, Promtool
@@ -42,7 +43,10 @@ def operator(
     kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory, port: int
 ) -> Iterator[Operator]:
     process = Operator(
-        kubeconfig, tmp_path_factory.mktemp("scraped") / "log", ISA_METRICS_PORT=str(port)
+        kubeconfig,
+        tmp_path_factory.mktemp("scraped") / "log",
+        program=SHORT_WAITS,
+        ISA_METRICS_PORT=str(port),
     )
     process.start()
     yield process
@@ -95,7 +99,7 @@ def test_scrape_passes_promtool(world: World, port: int, promtool: Promtool) -> 
 
 
 def test_each_panel_shows_what_happened(world: World, prometheus: Prometheus) -> None:
-    world.sim.fault(PUT, count=1, status=503)  # 10 s are looked before the next
+    world.sim.fault(PUT, count=1, status=503)
     for number in range(3):
         world.apply([world.image()], name=f"web-{number}")
         world.wait_for("Accepted", name=f"web-{number}")

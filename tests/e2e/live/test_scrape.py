@@ -9,11 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.live.process import Operator, eventually
 from e2e.live.world import World
+from envtest import ControlPlane
 from image_share_operator import __version__
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.client import UNANSWERED
 from image_share_operator.cloud.http.error_codes import RefusalKind
+from otc_simulator.client import Simulator
 
 PREFIX = "image_share_operator_"
 MANY = 30
@@ -108,15 +110,23 @@ def test_replica_is_ready_when_it_has_seen_all_there_is(world: World, port: int)
 
 
 def test_replica_of_some_namespaces_is_ready_when_it_watches_all_of_them(
-    kubeconfig: Path, tmp_path: Path, world: World, port: int
+    control_plane: ControlPlane,
+    simulator: Simulator,
+    kubeconfig: Path,
+    namespace: str,
+    tmp_path: Path,
+    port: int,
 ) -> None:
-    world.operator.terminate()
-    empty = world.control_plane.create_namespace("e2e")
-    namespaces = f"{world.namespace},{empty}"
-    world.apply([world.image()])
+    empty = control_plane.create_namespace("e2e")
     some = Operator(
-        kubeconfig, tmp_path / "some", ISA_METRICS_PORT=str(port), ISA_NAMESPACES=namespaces
+        kubeconfig,
+        tmp_path / "some",
+        ISA_METRICS_PORT=str(port),
+        ISA_NAMESPACES=f"{namespace},{empty}",
     )
+    world = World(control_plane, simulator, some, namespace)
+    world.secret()
+    world.apply([world.image()])
     some.start()
     try:
         eventually(lambda: ((answer := get(port, "/readyz")) and answer.status_code == 200) or None)

@@ -306,7 +306,7 @@ def seen(
             return True if done and polled <= clouds.polled else None
 
         with contextlib.suppress(TimeoutError):  # the test of the case says which one it is
-            eventually(ended, within_s=60)
+            eventually(ended, within_s=120)
         yield Seen(reasons=reasons(world, names), outputs=outputs(world, port))
     control_plane.http.delete(world.resources).raise_for_status()
 
@@ -346,13 +346,13 @@ def outputs(world: World, port: int) -> dict[str, str]:
     }
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("what", CASES)
 def test_case_ends_with_its_reason(seen: Seen, what: str) -> None:
     assert seen.reasons[what] == CASES[what].reason
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_output_shows_no_secret(seen: Seen, name: str) -> None:
     text = seen.outputs[name]

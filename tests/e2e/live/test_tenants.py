@@ -159,7 +159,7 @@ def test_policy_of_the_samples_lets_specs_name_known_regions_only(world: World) 
         return None
 
     try:
-        answer = eventually(refused, within_s=30)
+        answer = eventually(refused)
         world.apply([world.image()], "known", endpoints=None, region="eu-de")
     finally:
         world.control_plane.kubectl("delete", "-f", str(POLICY))

@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from e2e.live.process import Operator, eventually
+from e2e.live.programs import SHORT_WAITS
 from e2e.live.world import PUT, World
 
 
@@ -61,6 +62,7 @@ def operator(
     process = Operator(
         kubeconfig,
         tmp_path_factory.mktemp("telling") / "log",
+        program=SHORT_WAITS,
         ISA_LOG_FORMAT="json",
         ISA_LOG_LEVEL="info,cloud=debug",
         OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
