@@ -1,5 +1,6 @@
 """One run from the start to the verdict."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -25,7 +26,12 @@ NUDGE_EVERY_S = 15.0
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
 EVENTS = "/apis/events.k8s.io/v1/events"
 PAGE = 500
+NEXT_ENTRY = re.compile(r"\n(?=\d{4}-\d\d-\d\dT)")
+"""Between two entries of the log; one with a traceback has several lines."""
 FAULTS_IN_LOG = ("bug of the operator", "Traceback")
+UVLOOP_CLOSED = ("Fatal error on SSL protocol", "the handler is closed")
+"""What uvloop logs about a connection that is closed during its TLS handshake, as a process does
+that is told to stop just after its start. No bug of the operator."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,15 +69,15 @@ def run(seed: int, parameters: Parameters, directory: Path, tell: Tell) -> Verdi
         tape = world.sim.tape()
         locked = _locked(_objects(world))
         shown = _secrets_shown(world, history)
-        lines = [line for log in world.logs for line in log.splitlines()]
+        log = [entry for log in world.logs for entry in NEXT_ENTRY.split(log)]
         verdict = Verdict(
             seed=seed,
             kinds=monkey.kinds,
             complaints={"1, 2 truth and cloud": settled.complaints},
         )
-        verdict.complaints |= _checks(tape, history, lines, [*shown, *locked])
+        verdict.complaints |= _checks(tape, history, log, [*shown, *locked])
         verdict.complaints["7 orderly stop"] = monkey.bad_stops
-        verdict.figures = _figures(monkey, settled, tape, lines, watch.events)
+        verdict.figures = _figures(monkey, settled, tape, log, watch.events)
     return verdict
 
 
@@ -141,7 +147,7 @@ def _objects(world: World) -> dict[Target, Json]:
 
 
 def _checks(
-    tape: Tape, history: History, lines: list[str], secrets: list[str]
+    tape: Tape, history: History, log: list[str], secrets: list[str]
 ) -> dict[str, list[str]]:
     extra = needs.sort_extra(tape, history)
     killed = extra.puts["kill"]
@@ -152,11 +158,16 @@ def _checks(
         "4 own project and token": rights.foreign(tape, history),
         "5 no extra PUT": [*extra.complaints, *needs.unpaced(tape, history)],
         "6 log and secrets": [
-            *(line for line in lines if any(word in line for word in FAULTS_IN_LOG)),
-            *(f"a secret in the log: {line[:40]}…" for line in lines if shows_secret(line)),
+            *filter(_tells_of_bug, log),
+            *(f"a secret in the log: {entry[:40]}…" for entry in log if shows_secret(entry)),
             *secrets,
         ],
     }
+
+
+def _tells_of_bug(entry: str) -> bool:
+    closed = all(words in entry for words in UVLOOP_CLOSED)
+    return not closed and any(words in entry for words in FAULTS_IN_LOG)
 
 
 def _secrets_shown(world: World, history: History) -> list[str]:
@@ -183,7 +194,7 @@ def _locked(bodies: Mapping[Target, Json]) -> list[str]:
 
 
 def _figures(
-    monkey: Monkey, settled: _Settling, tape: Tape, lines: list[str], events: int
+    monkey: Monkey, settled: _Settling, tape: Tape, log: list[str], events: int
 ) -> dict[str, str]:
     counts, history = monkey.counts, monkey.history
     extra = needs.sort_extra(tape, history)
@@ -210,7 +221,7 @@ def _figures(
         "other calls": str(sum(use.count for use in tape.uses) - len(tape.puts)),
         "object versions seen": str(events),
         "asked to try again": f"{settled.nudged} Stalled objects",
-        "error lines in the log": str(sum(" ERROR " in line for line in lines)),
+        "errors in the log": str(sum(" ERROR " in entry for entry in log)),
         "settled": f"{settled.seconds:.0f} s after the last edit",
     }
 

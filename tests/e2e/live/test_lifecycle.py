@@ -144,8 +144,8 @@ def test_namespace_deleted_after_a_resource_that_lost_its_secret_is_not_held_up(
     http.delete(f"/api/v1/namespaces/{world.namespace}").raise_for_status()
 
     eventually(lambda: is_gone(world))
-    let_go = [row for row in world.operator.log.splitlines() if "the Secret went first" in row]
-    assert any(world.namespace in row for row in let_go)
+    rows = [row for row in world.operator.log.splitlines() if "Secret was deleted first" in row]
+    assert any(world.namespace in row for row in rows)
 
 
 def test_server_side_apply_of_the_same_manifest_changes_nothing(world: World) -> None:
