@@ -41,6 +41,22 @@ def test_settings_name_the_one_that_is_wrong(name: str, value: str) -> None:
         Settings.from_env({name: value})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ISA_WORKERS", "0", "ISA_WORKERS='0': must be from 1 to 16384"),
+        ("ISA_WORKERS", "many", "ISA_WORKERS='many': must be a number"),
+        ("ISA_BATCH_IMAGES", "1.5", "ISA_BATCH_IMAGES='1.5': must be a whole number"),
+        ("ISA_LOG_FORMAT", "xml", "ISA_LOG_FORMAT='xml': must be one of text, json"),
+    ],
+)
+def test_settings_error_names_the_allowed_values(name: str, value: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({name: value})
+
+    assert str(caught.value) == message
+
+
 def test_password_of_the_proxy_is_not_shown() -> None:
     good = Settings.from_env({"HTTPS_PROXY": "http://me:secret@proxy.example.com:3128"})
     with pytest.raises(SettingsError) as caught:
