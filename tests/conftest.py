@@ -1,7 +1,28 @@
-"""What all tests share."""
+"""What all tests share: their limits, and how much the property tests try."""
 
 import asyncio
+import os
+
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["limits", "pytester"]
 
 # The plugins for async tests ask the policy for the current loop, and the policy would make one
 # that nobody closes; once a loop was set, it refuses instead.
 asyncio.set_event_loop(None)
+
+# `full` and `quick` try the same examples each time, so that no run fails for what an earlier one
+# did not try. `long` tries new ones, and prints how to repeat the one that fails.
+settings.register_profile(
+    "full",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    max_examples=300,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+FULL = settings.get_profile("full")
+settings.register_profile("quick", FULL, max_examples=30)
+settings.register_profile("long", FULL, derandomize=False, max_examples=6000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))

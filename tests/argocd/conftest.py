@@ -17,12 +17,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give the tests time: those with real processes much, those that run Lua some."""
-    live = item.path.name.startswith("test_live")
-    item.add_marker(pytest.mark.timeout(60 if live else 20, func_only=True))
-
-
 @pytest.fixture(scope="session")
 def samples(request: pytest.FixtureRequest) -> Samples:
     return Samples(rewrite=bool(request.config.getoption("--rewrite-testdata")))

@@ -12,8 +12,6 @@ from chaos.tape import Put
 from chaos.world import RecordedSimulator
 from e2e.live.process import eventually
 
-pytestmark = pytest.mark.timeout(20)
-
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[RecordedSimulator]:

@@ -14,12 +14,6 @@ from otc_simulator.client import Simulator
 from prom import Promtool
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give each test here time for real processes; the start of the control plane has its own."""
-    if item.get_closest_marker("timeout") is None:
-        item.add_marker(pytest.mark.timeout(60, func_only=True))
-
-
 @pytest.fixture(scope="session")
 def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Helm without a cluster."""

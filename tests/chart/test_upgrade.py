@@ -28,8 +28,6 @@ VALUES = yaml.safe_dump(
 )
 CREATED_WITHIN_S = 120.0
 
-pytestmark = pytest.mark.timeout(300, func_only=True)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Installed:

@@ -18,12 +18,6 @@ ROOT = Path(__file__).parents[2]
 NAME = "otc-credentials"
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Processes are started here."""
-    if item.get_closest_marker("timeout") is None:
-        item.add_marker(pytest.mark.timeout(60))
-
-
 @pytest.fixture(scope="session")
 def _process() -> Iterator[Simulator]:
     with Simulator() as simulator:

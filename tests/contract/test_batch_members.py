@@ -7,8 +7,6 @@ import pytest
 from contract.caller import MEMBERS, Caller, code_of
 from otc_simulator.client import Simulator
 
-pytestmark = pytest.mark.timeout(30)
-
 UNKNOWN = "11111111-2222-4333-8444-555555555555"
 
 

@@ -11,8 +11,6 @@ import pytest
 from contract.caller import MEMBERS, Caller, memberships
 from otc_simulator.client import Simulator
 
-pytestmark = pytest.mark.timeout(30)
-
 PUT = f"PUT {MEMBERS}"
 JOB = "GET /v1/{project_id}/jobs/{job_id}"
 MEMBER = "GET /v2/images/{image_id}/members/{member_id}"

@@ -5,8 +5,6 @@ import pytest
 from contract.caller import Caller
 from otc_simulator.client import Simulator
 
-pytestmark = pytest.mark.timeout(30)
-
 LISTS = ("/v2/cloudimages", "/v2/images")
 
 

@@ -7,8 +7,6 @@ import pytest
 from contract.caller import Caller, code_of
 from otc_simulator.client import Simulator
 
-pytestmark = pytest.mark.timeout(30)
-
 
 def member_path(image: str, project_id: str) -> str:
     return f"/v2/images/{image}/members/{project_id}"

@@ -16,8 +16,6 @@ import trustme
 from contract.caller import Caller
 from otc_simulator.client import TESTS, Simulator
 
-pytestmark = pytest.mark.timeout(30)
-
 
 @pytest.fixture
 def own() -> Iterator[Simulator]:

@@ -6,8 +6,6 @@ from contract.caller import JSON, TOKENS, Caller, code_of, password_login
 from otc_simulator.client import Simulator
 from otc_simulator.settings import TOKEN_FLAVOURS
 
-pytestmark = pytest.mark.timeout(30)
-
 LIST = "/v2/cloudimages"
 
 

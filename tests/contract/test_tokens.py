@@ -8,8 +8,6 @@ import pytest
 from contract.caller import TOKENS, Caller, code_of, password_login
 from otc_simulator.client import Simulator
 
-pytestmark = pytest.mark.timeout(30)
-
 
 def log_in(caller: Caller, password: str, scope: dict[str, Any] | None = None) -> tuple[int, Any]:
     body = password_login(caller.sim.user, password, caller.sim.domain, scope)

@@ -25,8 +25,6 @@ PANELS = [tile for tile in TILES if tile.asks]
 LONGEST = "GET /v2/images/{image_id}/members/{member_id}"
 PNG_MAX = 400_000
 
-pytestmark = pytest.mark.timeout(60, func_only=False)
-
 
 class Answering:
     """A Prometheus that has two series for everything."""

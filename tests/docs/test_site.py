@@ -37,9 +37,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-pytestmark = pytest.mark.timeout(60, func_only=False)
-
-
 def test_site_has_every_page(site: Path) -> None:
     pages = {page.relative_to(ROOT / "docs") for page in ROOT.glob("docs/**/*.md")}
     made = {page.relative_to(site) for page in site.glob("**/*.html")}

@@ -61,7 +61,6 @@ def desk(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("page", PAGES)
 def test_tried_blocks_do_what_the_page_shows(demo: str, page: str, desk: Path) -> None:
     assert SOURCED in demo

@@ -25,7 +25,7 @@ HOME = "opt/image-share-operator"
 ENTRY = "/opt/image-share-operator/bin/image-share-operator"
 ID = 65532
 
-pytestmark = pytest.mark.timeout(120, func_only=True)
+pytestmark = pytest.mark.timeout(1800)  # the first test builds the image
 
 
 class Container:

@@ -66,7 +66,6 @@ def in_a_process(code: str) -> float:
 
 
 @linux
-@pytest.mark.timeout(90)
 @pytest.mark.parametrize(("saves", "mapped"), [(True, 1), (False, 0)])
 def test_large_buffers_leave_no_holes(saves: bool, mapped: int) -> None:
     """A page of a list is mapped by itself, so all of it goes back when it is freed."""
@@ -74,7 +73,6 @@ def test_large_buffers_leave_no_holes(saves: bool, mapped: int) -> None:
 
 
 @linux
-@pytest.mark.timeout(90)
 def test_small_holes_are_given_back() -> None:
     assert in_a_process(HELD_AFTER_HOLES.format(trims=False)) > 40
     assert in_a_process(HELD_AFTER_HOLES.format(trims=True)) < 10

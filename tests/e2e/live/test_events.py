@@ -46,7 +46,6 @@ def counted(world: World) -> list[Json] | None:
     return rows if len(repeated) == CROWD else None
 
 
-@pytest.mark.timeout(240)
 def test_crowd_that_fails_again_and_again_has_an_event_for_each_reason_and_object(
     world: World, neighbour: World
 ) -> None:

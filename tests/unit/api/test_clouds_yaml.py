@@ -6,7 +6,6 @@ from image_share_operator.api import clouds_yaml
 from image_share_operator.api.credentials import PasswordCredentials, TokenCredentials
 
 PASSWORD = "hunter2-in-the-yaml"
-pytestmark = pytest.mark.timeout(10)  # the first test imports the library
 
 
 def document(auth: str, *, more: str = "") -> bytes:

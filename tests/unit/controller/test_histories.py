@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from datetime import timedelta
 
-import pytest
 from drive import IMAGES, spec
 from histories import (
     ERRORS,
@@ -16,9 +15,9 @@ from histories import (
     SECOND,
     World,
 )
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from randomness import TIMES, trying
 
 from image_share_operator.api.errors import KubeRetryableError
 from image_share_operator.api.types import Membership
@@ -224,7 +223,6 @@ class Wild(Peaceful):
         self.world.delete()
 
 
-for machine in (SentOnce, Wild):
-    machine.TestCase.settings = trying(200, steps=30)
-TestSentOnce = pytest.mark.timeout(60 * TIMES)(SentOnce.TestCase)
-TestWild = pytest.mark.timeout(60 * TIMES)(Wild.TestCase)
+TestSentOnce = SentOnce.TestCase
+TestWild = Wild.TestCase
+TestSentOnce.settings = TestWild.settings = settings(stateful_step_count=30)

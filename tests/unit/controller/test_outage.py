@@ -34,7 +34,7 @@ from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.planning.requeue import Policy
 
 # The fewest empty rounds of the loop per step of its clock: nothing here needs more.
-pytestmark = [pytest.mark.looptime(noop_cycles=2), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.looptime(noop_cycles=2)
 
 AT_ONCE = 32
 """The default of ``ISA_ENDPOINT_REQUESTS``."""

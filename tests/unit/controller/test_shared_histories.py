@@ -19,7 +19,6 @@ import pytest
 from drive import KEY, FakeCredentials
 from hypothesis import given
 from hypothesis import strategies as st
-from randomness import TIMES, trying
 
 from image_share_operator.api.credentials import Identity, RefusedLogin
 from image_share_operator.api.jobs import JobReport
@@ -317,8 +316,6 @@ def ready(body: Json) -> Json:
     return next(row for row in rows if row["type"] == "Ready")
 
 
-@pytest.mark.timeout(120 * TIMES)
-@trying(300)
 @given(story=stories())
 def test_culprits_fail_alone_and_the_innocent_get_through(story: Story) -> None:
     cluster, cloud = live(story)
@@ -359,7 +356,6 @@ async def test_what_fails_for_now_is_not_blamed_because_more_was_sent_since() ->
     assert blamed(body) == story.culprits
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("way", ["refused", "fails"])
 @pytest.mark.parametrize("code", ["IMG.0046", "IMG.0184", None])
 def test_three_culprits_among_two_hundred_cost_few_puts(way: str, code: str | None) -> None:

@@ -13,7 +13,6 @@ from kubernetes.aio import client, config
 from image_share_operator.api.errors import KubeRetryableError, ObjectGoneError
 from image_share_operator.kube.client import MAX_BODY, ApiServer
 
-pytestmark = pytest.mark.timeout(10)
 SECRET = "hunter2-marked"
 
 

@@ -25,7 +25,7 @@ from image_share_operator.kube.event_recorder import (
 )
 from image_share_operator.planning.events import Event, EventType
 
-pytestmark = [pytest.mark.looptime, pytest.mark.timeout(20)]
+pytestmark = pytest.mark.looptime
 
 MINUTE = 60.0
 
@@ -315,7 +315,6 @@ async def test_what_was_dropped_is_not_remembered() -> None:
     assert told == ["InvalidRequest", "Accepted"]
 
 
-@pytest.mark.timeout(20)
 async def test_what_is_remembered_of_events_is_bounded() -> None:
     cluster = Cluster()
     async with cluster.recorder() as recorder:

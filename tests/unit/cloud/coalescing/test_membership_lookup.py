@@ -26,7 +26,7 @@ from image_share_operator.cloud.coalescing.membership_lookup import (
 from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.ims.pagination import PAGE
 
-pytestmark = [pytest.mark.looptime, pytest.mark.timeout(30)]
+pytestmark = pytest.mark.looptime
 
 PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
 FRESH, OLD_WILL_DO = timedelta(), timedelta(minutes=6)
@@ -351,7 +351,6 @@ async def test_list_serves_all_for_whom_an_older_answer_will_do() -> None:
     assert cloud.singles == [cloud.images[0]]
 
 
-@pytest.mark.timeout(20)
 async def test_round_of_ten_thousand_routine_looks_costs_little_more_than_one_list() -> None:
     """As many objects look within a sixtieth of an hour."""
     cloud = Cloud(10_000)

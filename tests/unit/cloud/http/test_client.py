@@ -375,7 +375,6 @@ def real_caller(client: httpx.AsyncClient) -> CloudHttpClient:
     return CloudHttpClient(client=client, timeout=timedelta(seconds=1))
 
 
-@pytest.mark.timeout(10)
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: str) -> None:
     second = timedelta(seconds=1)
@@ -388,7 +387,6 @@ async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: st
     assert len(seen) == 1
 
 
-@pytest.mark.timeout(10)
 @pytest.mark.parametrize(
     ("route", "most"),
     [*((route, MAX_BODY_BYTES) for route in ("other", *routes.ALL[:-1])), (routes.LIST, 4 << 20)],
@@ -411,7 +409,6 @@ async def test_body_over_the_bound_of_its_route_is_refused_while_it_arrives(
                 await caller.send(request)
 
 
-@pytest.mark.timeout(10)
 async def test_compressed_body_is_refused() -> None:
     """Nobody asked for one: ten megabytes may unfold to ten gigabytes."""
     second = timedelta(seconds=5)
@@ -424,7 +421,6 @@ async def test_compressed_body_is_refused() -> None:
             await real_caller(client).send(client.build_request("GET", url))
 
 
-@pytest.mark.timeout(10)
 async def test_refused_connection_is_no_unknown_outcome() -> None:
     second = timedelta(seconds=1)
     clients = HttpClients.with_timeouts(connect=second, read=second)
@@ -436,7 +432,6 @@ async def test_refused_connection_is_no_unknown_outcome() -> None:
     assert not isinstance(caught.value, OutcomeUnknownError)
 
 
-@pytest.mark.timeout(10)
 async def test_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
     second = timedelta(seconds=1)
     clients = HttpClients.with_timeouts(connect=second, read=second)
@@ -451,7 +446,6 @@ async def test_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
     assert b"a=b" not in seen[1]
 
 
-@pytest.mark.timeout(10)
 async def test_tenant_without_the_authority_opens_no_circuit_for_one_that_has_it() -> None:
     authority = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

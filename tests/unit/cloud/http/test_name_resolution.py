@@ -8,7 +8,6 @@ from typing import cast
 
 import aiohttp
 import httpx
-import pytest
 
 from image_share_operator.cloud.http.transport import HttpClients
 
@@ -47,7 +46,6 @@ async def serve_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter)
     writer.close()
 
 
-@pytest.mark.timeout(20)
 async def test_names_whose_servers_are_silent_keep_no_other_waiting() -> None:
     loop = asyncio.get_running_loop()
     transport, silent = await loop.create_datagram_endpoint(

@@ -1,0 +1,198 @@
+"""A test or a run that hangs ends with the stacks of its tasks and threads, and the rest runs."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+PLUGINS = ("asyncio", "limits", "looptime_plugin", "timeout", "xdist")
+INI = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+timeout = 1
+"""
+PRELUDE = "import asyncio, ctypes, looptime, pytest, select, socket, time\n"
+
+
+class Run:
+    """Runs pytest in a process of its own."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self._pytester = pytester
+
+    def __call__(self, code: str, *arguments: str) -> pytest.RunResult:
+        self._pytester.makepyfile(PRELUDE + dedent(code))
+        plugins = [word for name in PLUGINS for word in ("-p", name)]
+        return self._pytester.runpytest_subprocess(*plugins, *arguments)
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # starts in half of the time
+    pytester.makeini(INI)
+    return Run(pytester)
+
+
+def test_sleeping_test_ends_with_its_output_and_stack(run: Run) -> None:
+    result = run("""
+        def test_hangs():
+            print("printed before")
+            time.sleep(1e6)
+    """)
+
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(
+        [
+            "++++ *::test_hangs did not end within its limit of 1 s*",
+            "printed before",
+            "++++ Threads",
+            "* line 5 in test_hangs",
+        ]
+    )
+
+
+def test_busy_loop_ends_with_its_stack(run: Run) -> None:
+    result = run("""
+        def test_hangs():
+            while True:
+                pass
+    """)
+
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["++++ Threads", "* in test_hangs"])
+
+
+def test_select_without_timeout_ends_with_its_stack(run: Run) -> None:
+    result = run("""
+        def test_hangs():
+            ours, theirs = socket.socketpair()
+            select.select([ours], [], [])
+    """)
+
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["++++ Threads", "* line 5 in test_hangs"])
+
+
+def test_call_that_holds_the_gil_ends_with_its_stack(run: Run) -> None:
+    result = run("""
+        def test_hangs():
+            ctypes.PyDLL(None).sleep(1_000_000)
+    """)
+
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["Timeout (0:00:04)!", "* line 4 in test_hangs"])
+
+
+@pytest.mark.parametrize("mark", ["asyncio", "looptime"])
+def test_waiting_task_ends_with_its_stack(run: Run, mark: str) -> None:
+    result = run(f"""
+        async def waits_for_ever():
+            await asyncio.Event().wait()
+
+        @pytest.mark.{mark}
+        async def test_hangs():
+            await waits_for_ever()
+    """)
+
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(
+        [
+            "++++ <Task pending *test_hangs()*",
+            "* in test_hangs",
+            "* line 4, in waits_for_ever",
+            "    await asyncio.Event().wait()",
+        ]
+    )
+
+
+def test_loop_that_pytest_does_not_know_ends_with_its_stack(run: Run) -> None:
+    result = run("""
+        async def waits_for_ever():
+            await asyncio.Event().wait()
+
+        def test_hangs():
+            looptime.new_event_loop().run_until_complete(waits_for_ever())
+    """)
+
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["++++ <Task *waits_for_ever()*", "* in waits_for_ever"])
+
+
+def test_task_that_catches_everything_ends_with_its_stack(run: Run) -> None:
+    result = run("""
+        async def catches_everything():
+            while True:
+                try:
+                    await asyncio.sleep(1e6)
+                except BaseException:
+                    pass
+
+        async def test_hangs_after_its_end():
+            task = asyncio.create_task(catches_everything())
+            await asyncio.sleep(0)
+    """)
+
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["++++ <Task *", "* line 6, in catches_everything"])
+
+
+def test_teardown_of_a_failed_test_ends_with_its_stack(run: Run) -> None:
+    result = run("""
+        @pytest.fixture
+        def slow():
+            yield
+            time.sleep(1e6)
+
+        def test_fails(slow):
+            assert False
+    """)
+
+    assert result.ret == 1
+    result.stderr.fnmatch_lines(["++++ *test_fails did not end *", "* line 6 in slow"])
+
+
+def test_other_tests_run_on_after_a_hanging_one(run: Run) -> None:
+    result = run(
+        """
+        def test_hangs():
+            time.sleep(1e6)
+
+        @pytest.mark.parametrize("number", range(5))
+        def test_passes(number):
+            pass
+        """,
+        "--numprocesses=1",
+        "--dist=worksteal",
+    )
+
+    assert result.ret == 1
+    result.assert_outcomes(passed=5, failed=1)
+    result.stderr.fnmatch_lines(["++++ *test_hangs did not end *", "* in test_hangs"])
+
+
+@pytest.mark.parametrize("options", [(), ("--numprocesses=1", "--max-worker-restart=0")])
+def test_run_that_hangs_before_its_first_test_ends_with_its_stack(
+    run: Run, options: tuple[str, ...]
+) -> None:
+    result = run("time.sleep(1e6)", "--session-timeout=0.1", *options)
+
+    assert result.ret != 0
+    result.stderr.fnmatch_lines(["++++ The run did not end *", "* line 2 in <module>"])
+
+
+def test_run_ends_between_two_tests_when_its_time_is_over(run: Run) -> None:
+    result = run(
+        """
+        @pytest.mark.parametrize("number", range(5))
+        def test_takes_a_moment(number):
+            time.sleep(0.2)
+        """,
+        "--session-timeout=0.1",
+    )
+
+    assert result.ret == 1
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*session-timeout: 0.1 sec exceeded*"])
