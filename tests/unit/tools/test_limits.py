@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 PLUGINS = ("asyncio", "limits", "looptime_plugin", "timeout", "xdist")
 INI = """
 [pytest]
