@@ -7,8 +7,6 @@ LOCK := hack/requirements-dev.lock
 INSTALLED := $(VENV)/.installed-$(shell cksum < $(LOCK) | tr ' ' '-')
 
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/tests:$(CURDIR)/hack
-# A newer pyright is no news here.
-export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export KEEP
 
 .DEFAULT_GOAL := help
@@ -38,7 +36,6 @@ check: $(INSTALLED) ## Check format, lint, types, import contracts, generated fi
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
-	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@if [ -f hack/generate.py ]; then $(BIN)/python hack/generate.py --check; fi
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/tools tests/docs/test_site.py tests/image/test_dockerfile.py

@@ -22,7 +22,8 @@ def written(value: float, unit: str, decimals: int | None = None) -> str:
             return _scaled(value, BYTES, decimals)
         case "percentunit":
             return _number(100 * value, decimals) + SUFFIXES[unit]
-    return _number(value, decimals) + SUFFIXES[unit]
+        case _:
+            return _number(value, decimals) + SUFFIXES[unit]
 
 
 def _scaled(value: float, units: Sequence[tuple[float, str]], decimals: int | None) -> str:

@@ -28,7 +28,7 @@ def mapping(spec: Mapping[str, Any], field: str) -> Mapping[str, Any]:
     value = spec.get(field)
     if not isinstance(value, Mapping):
         raise InvalidSpecError(f"spec.{field} is missing")
-    return value  # pyright: ignore[reportUnknownVariableType] - JSON objects have text keys
+    return value
 
 
 def optional_text(spec: Mapping[str, Any], field: str) -> str | None:
@@ -51,7 +51,7 @@ def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
     value: object = spec.get(field)
     if not isinstance(value, list) or not value:
         raise InvalidSpecError(f"spec.{field} must list at least one image")
-    rows: list[object] = value  # pyright: ignore[reportUnknownVariableType] - checked below
+    rows: list[object] = value
     texts = tuple(row for row in rows if isinstance(row, str))
     if len(texts) != len(rows):
         raise InvalidSpecError(f"spec.{field} must have strings only")
