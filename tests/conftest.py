@@ -1,8 +1,9 @@
-"""What all tests share: their limits, and how much the property tests try."""
+"""What all tests share: limits, order, and how much the property tests try."""
 
 import asyncio
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["limits", "pytester"]
@@ -26,3 +27,8 @@ FULL = settings.get_profile("full")
 settings.register_profile("quick", FULL, max_examples=30)
 settings.register_profile("long", FULL, derandomize=False, max_examples=6000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the tests that take a minute or more first; the others fill the time beside them."""
+    items.sort(key=lambda item: item.get_closest_marker("starts_first") is None)

@@ -24,9 +24,13 @@ import pytest_timeout  # type: ignore[import-untyped] # has no types
 from _pytest.capture import CaptureManager
 
 GRACE_S = 3.0
-"""Time for the stacks of the tasks; then faulthandler exits, also where a C call holds the GIL."""
+"""Then faulthandler prints the threads and exits, if a C call holds the GIL and stops the timer."""
+PRINT_S = 30.0
+"""Time to print; then faulthandler exits."""
 WORKERS_FIRST_S = 30.0
 """How much longer the controller of pytest-xdist waits: its workers print, and end with it."""
+MOST_TASKS = 50
+"""A test may have thousands, most of them in the same place."""
 
 STDERR = pytest.StashKey[int]()
 TIMER = pytest.StashKey[threading.Timer]()
@@ -104,8 +108,10 @@ def _end(what: str, config: pytest.Config) -> None:
             if isinstance(capture, CaptureManager):
                 capture.suspend_global_capture()
                 print("++++ Output", *capture.read_global_capture(), sep="\n", file=stderr)
-            for task in _tasks():
+            tasks = list(_tasks())
+            for task in tasks[:MOST_TASKS]:
                 print(f"++++ {task!r}", *_stack(task), sep="\n", file=stderr)
+            print(f"++++ {len(tasks)} tasks in all", file=stderr)
             print("++++ Threads", file=stderr, flush=True)
             faulthandler.dump_traceback(file=stderr, all_threads=True)
     finally:

@@ -21,6 +21,7 @@ def seed() -> int:
     return int(os.environ.get("CHAOS_SEED", SEED))
 
 
+@pytest.mark.starts_first
 @pytest.mark.timeout(PARAMETERS.seconds * 2 + SETTLE_WITHIN_S + START_AND_END_S)
 def test_chaos_settles_and_leaves_nothing_wrong(
     seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -27,8 +27,6 @@ from tools.download import (
 )
 from tools.release_host import File, Host, closed_port, proxying, serving, silence
 
-pytestmark = pytest.mark.timeout(30)
-
 BODY = bytes(range(256)) * 4096  # 1 MiB
 ARCHIVE = Archive(
     title="Widgets",

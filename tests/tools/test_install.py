@@ -15,8 +15,6 @@ from tools.install import InstallError, ensure
 from tools.pins import PROGRAMS, Program
 from tools.release_host import File, Host, closed_port, tarball
 
-pytestmark = pytest.mark.timeout(30)
-
 INSTALL = Path(__file__).parents[2] / "hack/tools/install.py"
 LIMITS = Limits(connect_s=10, idle_s=10)
 CHART = [program for program in PROGRAMS if program.name in ("helm", "kubeconform")]

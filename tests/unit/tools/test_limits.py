@@ -25,7 +25,7 @@ class Run:
     def __call__(self, code: str, *arguments: str) -> pytest.RunResult:
         self._pytester.makepyfile(PRELUDE + dedent(code))
         plugins = [word for name in PLUGINS for word in ("-p", name)]
-        return self._pytester.runpytest_subprocess(*plugins, *arguments)
+        return self._pytester.runpytest_subprocess(*plugins, *arguments, timeout=120)
 
 
 @pytest.fixture
