@@ -48,6 +48,11 @@ check: $(INSTALLED) ## Check format, lint, types, import contracts, generated fi
 # How much the property tests try, see tests/conftest.py.
 unit check: export HYPOTHESIS_PROFILE := $(or $(HYPOTHESIS_PROFILE),quick)
 
+.PHONY: dependencies
+dependencies: $(INSTALLED) ## Find imports that are not declared, and declarations that are not imported
+	@$(BIN)/deptry operator
+	@$(BIN)/deptry operator tests hack tests/unit tests/perf --non-dev-dependency-groups dev
+
 image-test: $(INSTALLED) tools ## Build the container image without a registry, and run it (root, Debian)
 	@$(BIN)/python -m pytest -s tests/image
 
