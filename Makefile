@@ -48,10 +48,13 @@ check: $(INSTALLED) ## Check format, lint, types, import contracts, generated fi
 # How much the property tests try, see tests/conftest.py.
 unit check: export HYPOTHESIS_PROFILE := $(or $(HYPOTHESIS_PROFILE),quick)
 
-.PHONY: dependencies
+.PHONY: dependencies mutants
 dependencies: $(INSTALLED) ## Find imports that are not declared, and declarations that are not imported
 	@$(BIN)/deptry operator
 	@$(BIN)/deptry operator tests hack tests/unit tests/perf --non-dev-dependency-groups dev
+
+mutants: $(INSTALLED) ## Mutation tests of P=planning for up to MINUTES=30 (T=tests/unit/planning: by these tests only)
+	@$(BIN)/python hack/mutants.py $(P) $(addprefix --minutes ,$(MINUTES)) $(if $(T),--tests $(T))
 
 image-test: $(INSTALLED) tools ## Build the container image without a registry, and run it (root, Debian)
 	@$(BIN)/python -m pytest -s tests/image
