@@ -17,9 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 CLEAN = (
+    ".github/",
     "README.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "ROADMAP.md",
     "SECURITY.md",
     "deploy/",
     "docs/",
