@@ -48,13 +48,20 @@ check: $(INSTALLED) ## Check format, lint, types, import contracts, generated fi
 # How much the property tests try, see tests/conftest.py.
 unit check: export HYPOTHESIS_PROFILE := $(or $(HYPOTHESIS_PROFILE),quick)
 
-.PHONY: dependencies mutants
+.PHONY: dependencies coverage mutants
 dependencies: $(INSTALLED) ## Find imports that are not declared, and declarations that are not imported
 	@$(BIN)/deptry operator
 	@$(BIN)/deptry operator tests hack tests/unit tests/perf --non-dev-dependency-groups dev
 
-mutants: $(INSTALLED) ## Mutation tests of P=planning for up to MINUTES=30 (T=tests/unit/planning: by these tests only)
-	@$(BIN)/python hack/mutants.py $(P) $(addprefix --minutes ,$(MINUTES)) $(if $(T),--tests $(T))
+# Prints the table also when a test failed. The tests of `make test` run as they do there.
+coverage: $(INSTALLED) ## Measure the branch coverage per package: unit and contract tests, or all tests (FULL=1)
+	@rm -rf .tmp/coverage && mkdir -p .tmp/coverage
+	@PYTEST_ADDOPTS="--cov --cov-append --cov-report= --cov-fail-under=0" $(if $(FULL),$(MAKE) --no-print-directory test, \
+	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/contract); \
+	tests=$$?; $(BIN)/python hack/package_coverage.py && exit $$tests
+
+mutants: $(INSTALLED) ## Mutation tests of P=planning for up to MINUTES=30, by its unit tests or by TESTS=tests/unit
+	@$(BIN)/python hack/mutants.py $(P) $(addprefix --minutes ,$(MINUTES)) $(if $(TESTS),--tests $(TESTS))
 
 image-test: $(INSTALLED) tools ## Build the container image without a registry, and run it (root, Debian)
 	@$(BIN)/python -m pytest -s tests/image
