@@ -75,6 +75,16 @@ CHECKS = (
         command=(BIN / "python", "hack/generate.py", "--check"),
         advice="Run: .venv/bin/python hack/generate.py",
     ),
+    Check(
+        name="dependencies",
+        command=("make", "--no-print-directory", "dependencies"),
+        advice="Declare in pyproject.toml what is imported, remove what is not.",
+    ),
+    Check(
+        name="language",
+        command=(BIN / "python", "hack/language.py"),
+        advice="Replace the words as printed; docs/glossary.md has the terms.",
+    ),
 )
 
 
