@@ -11,7 +11,7 @@ from image_share_operator.allocator import HeapTrimmer
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType
 from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
-from image_share_operator.cloud.http.client import CloudHttpClient, begin_counting
+from image_share_operator.cloud.http.client import CloudHttpClient, init_error_counters
 from image_share_operator.cloud.http.inflight_writes import InflightWrites
 from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.cloud.sessions import BatchSettings, Sessions, classify_failure
@@ -39,7 +39,7 @@ WATCH_GRACE_S = 1.0
 
 def _begin_counting() -> None:
     """Start all counters at zero, so that Prometheus sees the first increase."""
-    begin_counting()
+    init_error_counters()
     for reason in Reason:
         metrics.RETRIES.labels(reason)
 

@@ -121,7 +121,7 @@ def test_wrong_password_is_told_and_tried_twice_for_many_projects(
     ended = check(run, *files)
 
     assert [one["login"] for one in ended.json["resources"]] == [False] * 7
-    assert "not tried here" in ended.json["resources"][6]["trouble"]
+    assert "IAM login skipped" in ended.json["resources"][6]["trouble"]
     assert sim.calls(LOGIN) == 2
 
 

@@ -78,7 +78,7 @@ class Tenant:
     def __init__(self, cloud: Cloud, project: str) -> None:
         self._held = cloud.shares(project)
         self._project = project
-        self._batches = Batcher(self._put, window=timedelta(seconds=0.1), most=50)
+        self._batches = Batcher(self._put, window=timedelta(seconds=0.1), max_images=50)
         self._jobs = JobPoller(self._job)
         self._shares = MembershipLookup(self)
         self._running: dict[str, tuple[float, tuple[str, ...]]] = {}
@@ -101,13 +101,13 @@ class Tenant:
 
     async def job(self, job_id: str) -> JobReport:
         """As `cloud.tenants.Tenant`."""
-        return self._batches.told(job_id, await self._jobs.report(job_id))
+        return self._batches.add_peers(job_id, await self._jobs.report(job_id))
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta
     ) -> Mapping[str, Membership]:
         """As `cloud.tenants.Tenant`."""
-        return await self._shares.look(images, max_age)
+        return await self._shares.read(images, max_age)
 
     async def _put(self, decision: Decision, vault_id: str | None, images: tuple[str, ...]) -> str:
         del decision, vault_id

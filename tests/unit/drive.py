@@ -142,7 +142,7 @@ class FakeCloud:
         self.jobs[job_id] = self._job(decision, images)
         if self.lost:
             self.lost -= 1
-            raise OutcomeUnknownError("the connection broke")
+            raise OutcomeUnknownError("connection lost")
         return job_id
 
     def _job(self, decision: Decision, images: tuple[str, ...]) -> FakeJob:
@@ -151,7 +151,9 @@ class FakeCloud:
         report, applies = JobReport(state=JobState.SUCCESS), images
         if bad:
             code, named = self.spoiled[bad[0]]
-            rows = dict.fromkeys(bad, "the job says 'FAIL' of this image") if named else {}
+            rows = (
+                dict.fromkeys(bad, "the job reports status 'FAIL' for this image") if named else {}
+            )
             report = JobReport(
                 state=JobState.FAIL, error_code=code, fail_reason="broken", failed_rows=rows
             )

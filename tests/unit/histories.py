@@ -204,7 +204,7 @@ class ShakyCloud(FakeCloud):
             state=fate.state,
             error_code=fate.code,
             fail_reason="broken" if fate.state is FAIL else None,
-            failed_rows=dict.fromkeys(names, "the job says 'FAIL' of this image"),
+            failed_rows=dict.fromkeys(names, "the job reports status 'FAIL' for this image"),
         )
         applies = images if fate.applied is None else _last(images, fate.applied)
         return Batch(

@@ -161,7 +161,7 @@ async def _members(
     try:
         # One image first: a lookup of many images reads lists, which need another permission.
         await ims.member(images[0])
-        return await MembershipLookup(ims).look(images, timedelta())
+        return await MembershipLookup(ims).read(images, timedelta())
     except CloudError as exc:
         return exc
 

@@ -18,9 +18,9 @@ from image_share_operator.cloud.ims.client import ImsClient
 from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.cloud.ims.pagination import (
     MAX_PAGES,
-    PAGE,
-    EndlessError,
-    MovedError,
+    PAGE_SIZE,
+    MarkerGoneError,
+    TooManyPagesError,
     pages,
 )
 from image_share_operator.settings import Settings
@@ -45,10 +45,10 @@ class CloudConnection:
     def ims(self, identity: Identity) -> ImsClient:
         """Return the IMS client of this identity."""
         if identity not in self.known:
-            caller = self.caller.trusting(identity.ca)
+            caller = self.caller.with_ca(identity.ca)
             self.known[identity] = ImsClient(
                 identity=identity,
-                caller=caller,
+                http_client=caller,
                 tokens=TokenSource(identity, caller, now, self.guards),
                 throttle=Throttle(now),
             )
@@ -90,15 +90,15 @@ async def _list(ims: ImsClient, membership: Membership, *, typed: bool) -> tuple
     found: dict[str, ListedImage] = {}
     try:
         async for page in pages(
-            lambda marker: ims.offers(membership, marker=marker, limit=PAGE, typed=typed)
+            lambda marker: ims.offers(membership, marker=marker, limit=PAGE_SIZE, typed=typed)
         ):
             for offer in page.offers:
                 found.setdefault(offer.image, offer)
-    except MovedError as exc:
+    except MarkerGoneError as exc:
         raise RetryableError(
             "the list of shares changed while it was read; run the command again"
         ) from exc
-    except EndlessError:
+    except TooManyPagesError:
         raise RetryableError(f"the list of shares has more than {MAX_PAGES} pages") from None
     return tuple(found.values())
 

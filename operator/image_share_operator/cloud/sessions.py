@@ -1,4 +1,7 @@
-"""The cloud as each identity sees it: one token per identity, whoever asks."""
+"""The sessions with the cloud: one for each identity, shared by all of its resources.
+
+A session has the token, batches, job polls and membership lists of its identity.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -20,17 +23,17 @@ from image_share_operator.cloud.iam.tokens import TokenSource
 from image_share_operator.cloud.ims.client import ImsClient
 
 MAX_IDENTITIES = 5_000
-"""A token is some kilobytes; what was not used for longest is logged in again, unless its guard
-knows better."""
+"""Sessions that are kept: a token has some kilobytes. The least recently used one is dropped; its
+identity logs in again when it is used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSettings:
-    """How objects share batches.
+    """How resources share batches.
 
     Attributes:
-        window: how long the first one waits for others.
-        images: in one PUT at most.
+        window: how long a batch waits for other resources.
+        images: the largest number of images in one batch.
     """
 
     window: timedelta
@@ -38,21 +41,21 @@ class BatchSettings:
 
 
 class Sessions:
-    """All identities in use."""
+    """The sessions of all identities in use."""
 
     def __init__(
         self,
-        caller: CloudHttpClient,
+        http_client: CloudHttpClient,
         now: Callable[[], datetime],
-        sharing: BatchSettings,
+        batching: BatchSettings,
         *,
-        most: int = MAX_IDENTITIES,
+        max_identities: int = MAX_IDENTITIES,
     ) -> None:
-        self._caller = caller
+        self._http_client = http_client
         self._now = now
-        self._sharing = sharing
-        self._most = most
-        self._guards = LoginGuards(now, most)
+        self._batching = batching
+        self._max_identities = max_identities
+        self._guards = LoginGuards(now, max_identities)
         self._known: OrderedDict[Identity, CloudSession] = OrderedDict()
 
     def oldest_token_s(self) -> float:
@@ -61,37 +64,41 @@ class Sessions:
         return max((session.tokens.age_s(now) for session in self._known.values()), default=0.0)
 
     def session(self, identity: Identity) -> "CloudSession":
-        """The one `Tenant` of this identity."""
+        """Return the session of this identity; create it when there is none."""
         session = self._known.get(identity)
         if session is None:
-            caller = replace(self._caller.trusting(identity.ca), flow=identity.namespace)
-            tokens = TokenSource(identity, caller, self._now, self._guards)
+            http_client = replace(self._http_client.with_ca(identity.ca), flow=identity.namespace)
+            tokens = TokenSource(identity, http_client, self._now, self._guards)
             throttle = Throttle(self._now)
-            ims = ImsClient(identity=identity, caller=caller, tokens=tokens, throttle=throttle)
-            session = CloudSession(ims, self._sharing)
+            ims = ImsClient(
+                identity=identity, http_client=http_client, tokens=tokens, throttle=throttle
+            )
+            session = CloudSession(ims, self._batching)
             self._known[identity] = session
         self._known.move_to_end(identity)
-        while len(self._known) > self._most:
+        while len(self._known) > self._max_identities:
             self._known.popitem(last=False)
         return session
 
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
-        """Take note of what an earlier process found out about these credentials."""
+        """Record a refused login of these credentials from an earlier process."""
         self._guards.of(identity).note_refused_login(identity, refused_login)
 
 
 class CloudSession:
-    """What passes ask of the cloud under one identity: many of them share one call."""
+    """The requests of one identity: many reconciles share one request."""
 
-    def __init__(self, ims: ImsClient, sharing: BatchSettings) -> None:
+    def __init__(self, ims: ImsClient, batching: BatchSettings) -> None:
         self.tokens = ims.tokens
-        self._batches = Batcher(ims.update_members, window=sharing.window, most=sharing.images)
+        self._batches = Batcher(
+            ims.update_members, window=batching.window, max_images=batching.images
+        )
         self._jobs = JobPoller(ims.job)
-        self._shares = MembershipLookup(ims)
+        self._memberships = MembershipLookup(ims)
 
     @property
     def typical_duration(self) -> timedelta:
-        """How long the quicker ones of the latest jobs took."""
+        """How long recent jobs took to settle."""
         return self._jobs.typical_duration
 
     async def submit(
@@ -101,24 +108,24 @@ class CloudSession:
         images: tuple[str, ...],
         retry_group: RetryGroup | None,
     ) -> str:
-        """Send the images, all in one batch, perhaps with those of others; return its job's id."""
+        """Send the images in one batch, maybe with those of other resources; return the job ID."""
         return await self._batches.submit(decision, vault_id, images, retry_group)
 
     async def job(self, job_id: str) -> JobReport:
-        """Ask for a job."""
-        return self._batches.told(job_id, await self._jobs.report(job_id))
+        """Poll a job."""
+        return self._batches.add_peers(job_id, await self._jobs.report(job_id))
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta
     ) -> Mapping[str, Membership]:
-        """Look at the memberships of all ``images``, not older than ``max_age``."""
-        return await self._shares.look(images, max_age)
+        """Read the memberships of all ``images``, not older than ``max_age``."""
+        return await self._memberships.read(images, max_age)
 
 
 def classify_failure(error_code: str | None) -> FailureClass:
-    """Judge the error code of a failed job.
+    """Classify the error code of a failed job.
 
-    An unknown code may mean anything: a smaller batch is tried, the same one is not.
+    After an unknown code, a smaller batch is sent, but not the same one again.
     """
     kind = kind_of_batch(HTTPStatus.BAD_REQUEST, error_code)
     return FailureClass(

@@ -30,7 +30,7 @@ class WriteGate(Protocol):
         """Allow no new write."""
         ...
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         """End all writes in flight, as if their responses were lost."""
         ...
 
@@ -97,7 +97,7 @@ class Workers:
         ending.writes.close()
         if self._in_progress:
             await asyncio.wait(self._in_progress, timeout=ending.answers.total_seconds())
-        ending.writes.cut()
+        ending.writes.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ending.words.total_seconds()):
                 if self._in_progress:

@@ -21,7 +21,11 @@ from drive import START, spec
 
 from image_share_operator.api.credentials import PasswordCredentials
 from image_share_operator.api.types import API_VERSION, KIND, Key
-from image_share_operator.cloud.http.circuit_breaker import CEILING, THRESHOLD, CircuitBreakers
+from image_share_operator.cloud.http.circuit_breaker import (
+    MAX_OPEN_TIME,
+    THRESHOLD,
+    CircuitBreakers,
+)
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.sessions import BatchSettings, Sessions, classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
@@ -44,7 +48,7 @@ TIMEOUT = timedelta(seconds=30)
 LATENCY_S = 0.02
 A, B = "a.test", "b.test"
 """Hosts of two clouds; each serves both IAM and IMS."""
-HEALS_WITHIN = CEILING + backoff.exponential(99, jitter=1.0)
+HEALS_WITHIN = MAX_OPEN_TIME + backoff.exponential(99, jitter=1.0)
 """A resource whose own request was the last probe rests for longest."""
 
 
@@ -57,7 +61,7 @@ def most_requests(outage: timedelta) -> int:
     """
     probes, at = 0, timedelta()
     while True:
-        at += backoff.exponential(probes + 1, jitter=0.0, ceiling=CEILING)
+        at += backoff.exponential(probes + 1, jitter=0.0, ceiling=MAX_OPEN_TIME)
         if at > outage:
             return THRESHOLD + AT_ONCE + probes
         probes += 1

@@ -146,7 +146,7 @@ class Cloud:
         if not bad:
             return JobReport(state=JobState.SUCCESS)
         named = bad if "naming" in self.story.way else ()
-        rows = dict.fromkeys(named, "the job says 'failed' of this image")
+        rows = dict.fromkeys(named, "the job reports status 'failed' for this image")
         failed = self.story.way.startswith("fails")
         state = JobState.FAIL if failed else JobState.SUCCESS
         return JobReport(

@@ -15,7 +15,7 @@ from image_share_operator.api.types import Decision, Membership
 
 ACCEPTED, REJECTED = Membership.ACCEPTED, Membership.REJECTED
 MINUTE = timedelta(minutes=1)
-LOST = OutcomeUnknownError("PUT: the connection broke")
+LOST = OutcomeUnknownError("PUT: connection lost")
 BROKEN = OutcomeUnknownError("PUT: HTTP 500", answered=True)
 
 

@@ -52,7 +52,7 @@ class Stage:
     def close(self) -> None:
         self.told.append("closed")
 
-    def cut(self) -> None:
+    def abort(self) -> None:
         self.told.append("cut")
         self.answer_lost.set()
 

@@ -1,1 +1,1 @@
-"""Makes one request serve many resources: batches, job polling, membership lookup."""
+"""Combines the requests of many resources: batches, job polling, membership lookup."""

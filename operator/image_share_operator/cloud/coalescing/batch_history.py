@@ -1,4 +1,4 @@
-"""What the batches of one identity have taught. No I/O; times are the event loop's."""
+"""What earlier batches of one identity showed. No I/O; times are the event loop's."""
 
 import asyncio
 import math
@@ -11,150 +11,159 @@ from image_share_operator.api.errors import RefusedForNowError
 from image_share_operator.flowcontrol import backoff
 
 MAX_JOBS = 5_000
-"""Jobs whose company is remembered; of older ones it is not known, as after a restart."""
+"""Jobs whose images are kept. The images of older jobs are unknown, as after a restart."""
 MAX_IMAGES = 20_000
-"""Images whose refusals are counted; those of older ones are counted anew."""
+"""Images whose refusals are counted. The least recently refused ones start at zero again."""
 REGROWTH_S = 3600.0
-"""How long after a batch that was too large a larger one is tried, twice as large each time."""
+"""Time in seconds after which a batch size that was too large doubles again, up to the configured
+size. Each attempt that is still too large costs a refused request."""
 
 
 @dataclass(slots=True)
 class BatchRecord:
-    """Whose images a job carried: those of each request, in the order of the batch.
+    """The images that a job carried.
 
     Attributes:
-        divided: whether it failed and was sent in parts.
+        requests: the images of each request (resource), in the order of the batch.
+        bisected: whether the job failed and its halves were sent as batches.
     """
 
-    parts: tuple[tuple[str, ...], ...]
-    divided: bool = False
+    requests: tuple[tuple[str, ...], ...]
+    bisected: bool = False
 
     @property
     def images(self) -> frozenset[str]:
-        """All that the job carried."""
-        return frozenset(chain.from_iterable(self.parts))
+        """All images of the job."""
+        return frozenset(chain.from_iterable(self.requests))
 
 
 class BatchHistory:
-    """Whose images the jobs of late carried."""
+    """The images of the latest jobs."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, BatchRecord] = OrderedDict()
 
-    def of(self, job_id: str) -> BatchRecord | None:
-        """Whose images the job carried; ``None`` when nobody knows."""
+    def get(self, job_id: str) -> BatchRecord | None:
+        """The images of a job; ``None`` for a job of an earlier process."""
         return self._known.get(job_id)
 
-    def remember(self, job_id: str, parts: Iterable[tuple[str, ...]]) -> None:
-        """Note whose images the job carries."""
-        self._known[job_id] = BatchRecord(tuple(parts))
+    def add(self, job_id: str, requests: Iterable[tuple[str, ...]]) -> None:
+        """Record the images of a job, by request."""
+        self._known[job_id] = BatchRecord(tuple(requests))
         while len(self._known) > MAX_JOBS:
             self._known.popitem(last=False)
 
 
 @dataclass(slots=True)
 class BatchLimit:
-    """How many images a batch may have: fewer once that was too large, slowly more again.
+    """How many images a batch may have: halved when that was too many, then slowly doubled.
 
     Attributes:
-        wanted: if the cloud takes that.
-        most: of what it takes as far as is known.
+        configured: the upper limit, from the settings.
+        current: what the cloud accepts, as far as is known.
     """
 
-    wanted: int
-    most: int = field(init=False)
-    _shrunk_at: float = 0.0
+    configured: int
+    current: int = field(init=False)
+    _changed_at: float = 0.0
 
     def __post_init__(self) -> None:
-        """Trust the cloud at first."""
-        self.most = self.wanted
+        """Start with the configured size."""
+        self.current = self.configured
 
-    def now(self) -> int:
-        """How many a batch may have at this time."""
-        at = asyncio.get_running_loop().time()
-        if self.most < self.wanted and at >= self._shrunk_at + REGROWTH_S:
-            self.most, self._shrunk_at = min(self.wanted, 2 * self.most), at
-        return self.most
+    def max_images(self) -> int:
+        """Return the limit; it doubles first when `REGROWTH_S` has passed."""
+        now = asyncio.get_running_loop().time()
+        if self.current < self.configured and now >= self._changed_at + REGROWTH_S:
+            self.current, self._changed_at = min(self.configured, 2 * self.current), now
+        return self.current
 
     def was_too_large(self, images: int) -> None:
-        """Note that so many were too many; what is known of smaller batches stays known."""
-        self.most = min(self.most, max(1, images // 2))
-        self._shrunk_at = asyncio.get_running_loop().time()
+        """Limit batches to half of a size that was refused. A smaller limit stays."""
+        self.current = min(self.current, max(1, images // 2))
+        self._changed_at = asyncio.get_running_loop().time()
 
 
 @dataclass(slots=True)
 class Bisection:
-    """The division of a batch that was refused for what may pass.
+    """The bisection of a batch that was refused with a transient error.
 
     Attributes:
-        patience: refusals in a row after which it is the cloud, not one or two images.
-        given_up: why the rest is not sent.
-        fruitful: whether any part was accepted.
+        max_refusals: refusals in a row after which the cause is the cloud, not one or two images.
+        stopped_by: the last of these refusals; the remaining requests are not sent.
+        any_accepted: whether a part of the batch was accepted.
     """
 
-    patience: int
-    given_up: RefusedForNowError | None = None
-    fruitful: bool = False
-    _fruitless: int = 0
+    max_refusals: int
+    stopped_by: RefusedForNowError | None = None
+    any_accepted: bool = False
+    _refusals: int = 0
 
     @classmethod
-    def among(cls, requests: int) -> "Bisection":
-        """Enough to find two culprits side by side."""
-        return cls(patience=2 * math.ceil(math.log2(requests)) + 2)
+    def of_requests(cls, requests: int) -> "Bisection":
+        """A bisection with enough refusals to find two failing requests next to each other."""
+        return cls(max_refusals=2 * math.ceil(math.log2(requests)) + 2)
 
-    def refused(self, why: RefusedForNowError) -> None:
-        """Count it, and give up when it is enough."""
-        self._fruitless += 1
-        if self._fruitless >= self.patience:
-            self.given_up = why
+    def refused(self, error: RefusedForNowError) -> None:
+        """Count a refused part; stop after `max_refusals` in a row."""
+        self._refusals += 1
+        if self._refusals >= self.max_refusals:
+            self.stopped_by = error
 
     def accepted(self) -> None:
-        """Note that the cloud does accept parts."""
-        self.fruitful = True
-        self._fruitless = 0
+        """Record an accepted part: the cloud works."""
+        self.any_accepted = True
+        self._refusals = 0
 
 
 class RefusalCounter:
-    """How often in a row each image was refused, with others of its object, for what may pass."""
+    """How often in a row each image was refused with a transient error, as part of a resource."""
 
     def __init__(self) -> None:
-        self._tries: OrderedDict[str, _Tried] = OrderedDict()
-        self._accepted = 0
+        self._refusals: OrderedDict[str, _ImageRefusals] = OrderedDict()
+        self._accepted_batches = 0
 
     def refused(self, images: Sequence[str]) -> bool:
-        """Count; return whether it is time to find out whether one image is why.
+        """Count a refusal; return whether the resource must find out which image fails.
 
-        That is dear when none is: if nothing of anybody is accepted meanwhile, the next time
-        comes after as many tries again.
+        This takes many requests when no image is the cause. It is due after
+        `backoff.MAX_QUICK_RETRIES` refusals, and again after as many, or at once when the cloud
+        accepted any other batch since the last time.
         """
         due = False
         for image in images:
-            tried = self._tries.pop(image, None) or _Tried()
-            tried.times += 1
-            self._tries[image] = tried
-            due |= tried.due(self._accepted)
+            refusals = self._refusals.pop(image, None) or _ImageRefusals()
+            refusals.count += 1
+            self._refusals[image] = refusals
+            due |= refusals.is_due(self._accepted_batches)
         if due:
             for image in images:
-                self._tries[image].looked_at = self._accepted
-        while len(self._tries) > MAX_IMAGES:
-            self._tries.popitem(last=False)
+                self._refusals[image].accepted_when_due = self._accepted_batches
+        while len(self._refusals) > MAX_IMAGES:
+            self._refusals.popitem(last=False)
         return due
 
     def accepted(self, images: Iterable[str]) -> None:
-        """Forget what is not so any more."""
-        self._accepted += 1
+        """Count an accepted batch; forget the refusals of its images."""
+        self._accepted_batches += 1
         for image in images:
-            self._tries.pop(image, None)
+            self._refusals.pop(image, None)
 
 
 @dataclass(slots=True)
-class _Tried:
-    """One image: how often, and how much was accepted of anybody when it was last looked into."""
+class _ImageRefusals:
+    """The refusals of one image.
 
-    times: int = 0
-    looked_at: int | None = None
+    Attributes:
+        count: refusals in a row.
+        accepted_when_due: accepted batches of the identity when a search was last due; ``None``
+            when it never was.
+    """
 
-    def due(self, accepted: int) -> bool:
-        if self.looked_at is not None and self.looked_at < accepted:
+    count: int = 0
+    accepted_when_due: int | None = None
+
+    def is_due(self, accepted_batches: int) -> bool:
+        if self.accepted_when_due is not None and self.accepted_when_due < accepted_batches:
             return True
-        return self.times % backoff.MAX_QUICK_RETRIES == 0
+        return self.count % backoff.MAX_QUICK_RETRIES == 0

@@ -1,6 +1,46 @@
-"""Puts the images of many objects into few PUTs, and divides what the cloud refuses.
+"""Combines the images of many resources into few batches, and divides batches that are refused.
 
-One `Batcher` for each identity: nothing of one tenant ever travels with another's token.
+Theory of operation
+-------------------
+
+There is one `Batcher` for each identity: a batch is sent with one token, so images of different
+tenants are never in one batch.
+
+**How a batch forms.** A request has the images of one resource. They stay together, because the
+status of the resource names one job. The first request opens a batch and waits for others: for the
+window, or for the other requests of a failed batch (below). Requests share a batch only if their
+decision, vault and origin are equal. The batch is sent when the wait ends, when it is full, or when
+all requests that belong to it have arrived. Each request gets the ID of the job.
+
+**What happens to a batch that IMS refuses.** Nothing was changed, so it can be divided and sent
+again at once:
+
+    too large                 The limit becomes half of its size; the batch is sent in parts of that
+                              size. After an hour the limit doubles (`BatchLimit`).
+    an image is refused       `ImagesRefusedError`: bisection until each failing request is alone.
+                              It gets the error, all others get a job. `PlanExecutor` then divides
+                              the images of that one resource.
+    refused with a transient  `RefusedForNowError`: an image may be the cause, or the cloud fails.
+    error                     Bisection, too, but it stops after some refusals in a row: then the
+                              cloud fails, and the remaining requests get the error. If no part was
+                              accepted, no further bisection starts before a batch is accepted. A
+                              request that is alone gets the error and is retried. After
+                              `MAX_QUICK_RETRIES` refusals the error is ``stubborn``: `PlanExecutor`
+                              then divides the images of the resource.
+    any other error           All requests get the error. An unknown outcome is one of these: the
+                              batch may have taken effect, so nothing is sent again here.
+
+**What happens after a failed job.** The batch was accepted, so the resources find out by polling.
+Each submits its images again, with a `RetryGroup` that names the failed job:
+
+    candidates                Bisection, one step for each job: the first half of the requests is
+                              one batch, the second half another. A half that fails is divided
+                              again, until one resource is left (`JobReport.shared` is false).
+    unaffected images         The job named the failing images: the others are sent as one batch.
+    retry                     A transient failure: all requests are sent as one batch again.
+
+`BatchHistory` knows which requests a job carried, and so how many requests to wait for. After a
+restart it does not: the requests then wait for the window only.
 """
 
 import asyncio
@@ -24,22 +64,24 @@ from image_share_operator.cloud.coalescing.batch_history import (
 )
 from image_share_operator.telemetry import context, metrics
 
-FELLOWS_WAIT = timedelta(seconds=1)
-"""How long one half of a failed batch waits for all that belong to it."""
+BISECTION_WAIT = timedelta(seconds=1)
+"""How long one half of a failed batch waits for its other requests. All resources of the batch poll
+the same job, so they return at about the same time."""
 RETRY_WAIT = timedelta(seconds=6)
-"""How long a batch that is tried again waits for them: each looks first, and in a flood that takes
-up to two lists, 3 s apart."""
+"""How long a batch that is retried waits for its other requests. Each resource reads its
+memberships before; under load that takes up to two lists, which are up to 3 s apart."""
 
 Send = Callable[[Decision, str | None, tuple[str, ...]], Awaitable[str]]
-"""Sends one batch; returns the id of its job."""
+"""Sends one batch; returns the ID of its job."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
-    """What may travel together.
+class _BatchKey:
+    """What requests of one batch have in common.
 
     Attributes:
-        origin: the failed job that the images are left over from, and which part of it.
+        origin: the failed job that carried the images, and which part of it: 0 for all or the
+            unaffected images, 1 and 2 for its halves; ``None`` for new images.
     """
 
     decision: Decision
@@ -49,10 +91,10 @@ class _Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
-    """The images of one object: they stay together, for its status knows one job.
+    """The images of one resource. They stay in one batch: the status names one job.
 
     Attributes:
-        narrowing: whether the object is finding out which of its images the cloud refuses.
+        narrowing: whether the resource divides its images, to find the failing one.
     """
 
     images: tuple[str, ...]
@@ -62,10 +104,10 @@ class _Request:
 
 @dataclass(slots=True)
 class _Batch:
-    """Requests that wait for others to come along.
+    """Requests that wait for others.
 
     Attributes:
-        expected: how many requests will come at most; ``None`` when nobody knows.
+        expected: the number of requests after which the batch is complete; ``None`` when unknown.
     """
 
     timer: asyncio.TimerHandle
@@ -75,24 +117,22 @@ class _Batch:
 
 
 class Batcher:
-    """Collects requests for a moment, sends them as one, tells each the id of its job.
+    """The batches of one identity.
 
     Args:
         window: how long the first request waits for others.
-        most: images in one PUT at most.
-
-    ``_trouble`` is whether nothing was accepted since a search among many found all refused.
+        max_images: the largest number of images in one batch.
     """
 
-    def __init__(self, send: Send, *, window: timedelta, most: int) -> None:
+    def __init__(self, send: Send, *, window: timedelta, max_images: int) -> None:
         self._send = send
         self._window = window
-        self._limit = BatchLimit(most)
-        self._tries = RefusalCounter()
-        self._trouble = False
-        self._open: dict[_Line, _Batch] = {}
+        self._limit = BatchLimit(max_images)
+        self._refusals = RefusalCounter()
+        self._all_refused = False  # by the last bisection, and no batch was accepted since then
+        self._open: dict[_BatchKey, _Batch] = {}
         self._sending: set[asyncio.Task[None]] = set()
-        self._companies = BatchHistory()
+        self._history = BatchHistory()
 
     async def submit(
         self,
@@ -101,38 +141,40 @@ class Batcher:
         images: tuple[str, ...],
         retry_group: RetryGroup | None,
     ) -> str:
-        """Send the images, all in one batch, perhaps with those of others; return its job's id.
+        """Send the images in one batch, maybe with those of other resources; return the job ID.
 
         Raises:
-            ImagesRefusedError: the cloud refuses these images, sent alone.
-            BatchTooLargeError: they are too many; it says how many may do.
-            CloudError: as the PUT raised it, for all whom it carried.
+            ImagesRefusedError: IMS refused a batch of only these images.
+            BatchTooLargeError: these are more images than IMS accepts in one batch.
+            CloudError: the batch failed; the same error for all of its requests.
         """
-        if len(images) > self._limit.now():
-            raise self._too_many()
+        if len(images) > self._limit.max_images():
+            raise self._too_large()
         narrowing = retry_group is not None and retry_group.job_id is None
         request = _Request(images, asyncio.get_running_loop().create_future(), narrowing)
         if narrowing:
-            self._start(_Line(decision, vault_id, None), [request])
+            self._start(_BatchKey(decision, vault_id, None), [request])
         else:
             self._join(request, decision, vault_id, retry_group)
         return await request.job_id
 
-    def told(self, job_id: str, report: JobReport) -> JobReport:
-        """Add to a report whom the job carried; rows of images that it did not are dropped.
+    def add_peers(self, job_id: str, report: JobReport) -> JobReport:
+        """Add to a report whether the job is shared; drop rows of images that it did not carry.
 
-        Nobody knows that of jobs of another process: they may have been shared.
+        A job of an earlier process may be shared.
         """
-        batch_peers = self._companies.of(job_id)
-        if batch_peers is None:
+        record = self._history.get(job_id)
+        if record is None:
             return replace(report, shared=True)
-        carried = batch_peers.images
-        ours = {image: why for image, why in report.failed_rows.items() if image in carried}
-        return replace(report, shared=len(batch_peers.parts) > 1, failed_rows=ours)
+        carried = record.images
+        rows = {image: message for image, message in report.failed_rows.items() if image in carried}
+        return replace(report, shared=len(record.requests) > 1, failed_rows=rows)
 
-    def _too_many(self) -> BatchTooLargeError:
-        most = self._limit.most
-        return BatchTooLargeError(f"the cloud refused more than {most} images at once", most=most)
+    def _too_large(self) -> BatchTooLargeError:
+        most = self._limit.current
+        return BatchTooLargeError(
+            f"IMS refused a batch of more than {most} images as too large", most=most
+        )
 
     def _join(
         self,
@@ -142,165 +184,173 @@ class Batcher:
         retry_group: RetryGroup | None,
     ) -> None:
         origin, expected = self._origin(request, retry_group)
-        line = _Line(decision, vault_id, origin)
-        most = self._limit.now()
-        batch = self._open.get(line)
-        if batch is not None and len(batch.images | dict.fromkeys(request.images)) > most:
-            self._flush(line)
+        key = _BatchKey(decision, vault_id, origin)
+        max_images = self._limit.max_images()
+        batch = self._open.get(key)
+        if batch is not None and len(batch.images | dict.fromkeys(request.images)) > max_images:
+            self._flush(key)
             batch = None
         if batch is None:
-            batch = self._open[line] = self._batch(line, expected)
+            batch = self._open[key] = self._new_batch(key, expected)
         batch.requests.append(request)
         batch.images |= dict.fromkeys(request.images)
-        if len(batch.images) >= most or len(batch.requests) == batch.expected:
-            self._flush(line)
+        if len(batch.images) >= max_images or len(batch.requests) == batch.expected:
+            self._flush(key)
 
     def _origin(
         self, request: _Request, retry_group: RetryGroup | None
     ) -> tuple[tuple[str, int] | None, int | None]:
-        """Which part of a failed batch the request belongs to, and how many others do.
-
-        Suspects are halved: the first half of the objects is one part, the second the other, so
-        that a culprit stands alone after as many rounds as the batch can be halved. What a job
-        that named its culprits left over is one part; so are all of it when it is time to retry.
-        """
+        """The part of a failed batch that the request belongs to, and its number of requests."""
         if retry_group is None or retry_group.job_id is None:
             return None, None
-        batch_peers = self._companies.of(retry_group.job_id)
-        if batch_peers is None:
+        record = self._history.get(retry_group.job_id)
+        if record is None:
             return (retry_group.job_id, 0), None
         if not retry_group.candidate:
-            return (retry_group.job_id, 0), len(batch_peers.parts) if retry_group.retry else None
-        if not batch_peers.divided and len(batch_peers.images) > 1:
-            batch_peers.divided = True
+            return (retry_group.job_id, 0), len(record.requests) if retry_group.retry else None
+        if not record.bisected and len(record.images) > 1:
+            record.bisected = True
             metrics.SPLITS.inc()
-        first = (len(batch_peers.parts) + 1) // 2
+        first_half = (len(record.requests) + 1) // 2
         mine = frozenset(request.images)
-        parts = enumerate(batch_peers.parts)
-        place = next((n for n, images in parts if not mine.isdisjoint(images)), 0)
-        if place < first:
-            return (retry_group.job_id, 1), first
-        return (retry_group.job_id, 2), len(batch_peers.parts) - first
+        carried = enumerate(record.requests)
+        place = next((n for n, images in carried if not mine.isdisjoint(images)), 0)
+        if place < first_half:
+            return (retry_group.job_id, 1), first_half
+        return (retry_group.job_id, 2), len(record.requests) - first_half
 
-    def _batch(self, line: _Line, expected: int | None) -> _Batch:
+    def _new_batch(self, key: _BatchKey, expected: int | None) -> _Batch:
         wait = self._window
-        if expected is not None and line.origin is not None:
-            wait = FELLOWS_WAIT if line.origin[1] else RETRY_WAIT
-        timer = asyncio.get_running_loop().call_later(wait.total_seconds(), self._flush, line)
+        if expected is not None and key.origin is not None:
+            wait = BISECTION_WAIT if key.origin[1] else RETRY_WAIT
+        timer = asyncio.get_running_loop().call_later(wait.total_seconds(), self._flush, key)
         return _Batch(timer=timer, expected=expected)
 
-    def _flush(self, line: _Line) -> None:
-        batch = self._open.pop(line)
+    def _flush(self, key: _BatchKey) -> None:
+        batch = self._open.pop(key)
         batch.timer.cancel()
-        self._start(line, batch.requests)
+        self._start(key, batch.requests)
 
-    def _start(self, line: _Line, requests: list[_Request]) -> None:
-        # A task of its own: whoever asked may go away, the others still wait for the answer.
-        task = asyncio.create_task(self._carry(line, requests), context=context.shared())
+    def _start(self, key: _BatchKey, requests: list[_Request]) -> None:
+        # A task of its own: a reconcile may be cancelled while others wait for the same batch.
+        task = asyncio.create_task(self._send_all(key, requests), context=context.shared())
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _carry(
-        self, line: _Line, requests: list[_Request], search: Bisection | None = None
+    async def _send_all(
+        self, key: _BatchKey, requests: list[_Request], bisection: Bisection | None = None
     ) -> None:
-        """Send the requests as one batch, or in parts when the cloud refuses that."""
+        """Send the requests, in as few batches as the limit allows."""
         while requests:
-            part = _first(requests, self._limit.now())
-            asking = [request for request in part if not request.job_id.done()]
-            if search is not None and search.given_up is not None:
-                _fail(asking, search.given_up)
-            elif asking and not await self._taken(line, asking, search):
-                continue  # in smaller parts, by the limit that it has taught
+            part = _first(requests, self._limit.max_images())
+            waiting = [request for request in part if not request.job_id.done()]
+            if bisection is not None and bisection.stopped_by is not None:
+                _fail(waiting, bisection.stopped_by)
+            elif waiting and not await self._send_batch(key, waiting, bisection):
+                continue  # too large: send the same requests again, with the new limit
             requests = requests[len(part) :]
 
-    async def _taken(self, line: _Line, asking: list[_Request], search: Bisection | None) -> bool:
-        """Send as one batch, divide it when it is refused; ``False`` when it is too large."""
-        images = tuple(dict.fromkeys(image for request in asking for image in request.images))
-        if len(images) > self._limit.most:
-            _fail(asking, self._too_many())
+    async def _send_batch(
+        self, key: _BatchKey, waiting: list[_Request], bisection: Bisection | None
+    ) -> bool:
+        """Send one batch and end its requests; return ``False`` when the batch is too large."""
+        images = tuple(dict.fromkeys(image for request in waiting for image in request.images))
+        if len(images) > self._limit.current:
+            _fail(waiting, self._too_large())
             return True
         metrics.BATCH_IMAGES.observe(len(images))
         try:
-            job_id = await self._send(line.decision, line.vault_id, images)
+            job_id = await self._send(key.decision, key.vault_id, images)
         except (ImagesRefusedError, RefusedForNowError) as exc:
             metrics.BATCHES.labels("refused").inc()
             if isinstance(exc, BatchTooLargeError) and len(images) > 1:
                 metrics.SPLITS.inc()
                 self._limit.was_too_large(len(images))
                 return False
-            await self._refused(line, asking, exc, search)
-        except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
+            await self._refused(key, waiting, exc, bisection)
+        except Exception as exc:  # noqa: BLE001 - it is raised in each reconcile that waits
             metrics.BATCHES.labels("failed").inc()
-            _fail(asking, exc)
+            _fail(waiting, exc)
         except asyncio.CancelledError:
-            for request in asking:
+            for request in waiting:
                 request.job_id.cancel()
             raise
         else:
-            self._accepted(job_id, asking, search)
+            self._accepted(job_id, waiting, bisection)
         return True
 
-    def _accepted(self, job_id: str, asking: list[_Request], search: Bisection | None) -> None:
+    def _accepted(self, job_id: str, waiting: list[_Request], bisection: Bisection | None) -> None:
         metrics.BATCHES.labels("accepted").inc()
-        self._companies.remember(job_id, (request.images for request in asking))
-        self._trouble = False
-        self._tries.accepted(image for request in asking for image in request.images)
-        if search is not None:
-            search.accepted()
-        for request in asking:
+        self._history.add(job_id, (request.images for request in waiting))
+        self._all_refused = False
+        self._refusals.accepted(image for request in waiting for image in request.images)
+        if bisection is not None:
+            bisection.accepted()
+        for request in waiting:
             if not request.job_id.done():
                 request.job_id.set_result(job_id)
 
     async def _refused(
-        self, line: _Line, asking: list[_Request], why: CloudError, search: Bisection | None
+        self,
+        key: _BatchKey,
+        waiting: list[_Request],
+        error: CloudError,
+        bisection: Bisection | None,
     ) -> None:
-        """Find out whose images are refused: nobody else waits for them, or is blamed."""
-        if search is not None and isinstance(why, RefusedForNowError):
-            search.refused(why)
-        if len(asking) == 1:
-            _fail(asking, self._alone(asking[0], why))
-        elif search is None and isinstance(why, RefusedForNowError):
-            await self._search(line, asking, why)
+        """Divide a refused batch; a request that is alone gets the error."""
+        if bisection is not None and isinstance(error, RefusedForNowError):
+            bisection.refused(error)
+        if len(waiting) == 1:
+            _fail(waiting, self._error_of_one(waiting[0], error))
+        elif bisection is None and isinstance(error, RefusedForNowError):
+            await self._bisect(key, waiting, error)
         else:
-            await self._halve(line, asking, search)
+            await self._halve(key, waiting, bisection)
 
-    async def _search(self, line: _Line, asking: list[_Request], why: RefusedForNowError) -> None:
-        """Divide for what may pass, but not again and again while nothing at all gets through."""
-        if self._trouble:
-            _fail(asking, why)
+    async def _bisect(
+        self, key: _BatchKey, waiting: list[_Request], error: RefusedForNowError
+    ) -> None:
+        """Start a bisection after a transient error, unless the last one had no accepted part."""
+        if self._all_refused:
+            _fail(waiting, error)
             return
-        search = Bisection.among(len(asking))
-        await self._halve(line, asking, search)
-        self._trouble = not search.fruitful
+        bisection = Bisection.of_requests(len(waiting))
+        await self._halve(key, waiting, bisection)
+        self._all_refused = not bisection.any_accepted
 
-    async def _halve(self, line: _Line, asking: list[_Request], search: Bisection | None) -> None:
+    async def _halve(
+        self, key: _BatchKey, waiting: list[_Request], bisection: Bisection | None
+    ) -> None:
         metrics.SPLITS.inc()
-        half = len(asking) // 2
-        await self._carry(line, asking[:half], search)
-        await self._carry(line, asking[half:], search)
+        half = len(waiting) // 2
+        await self._send_all(key, waiting[:half], bisection)
+        await self._send_all(key, waiting[half:], bisection)
 
-    def _alone(self, request: _Request, why: CloudError) -> CloudError:
-        """What to tell an object that was refused alone: which image it is, it finds by itself."""
-        if isinstance(why, RefusedForNowError) and not request.narrowing:
-            if not self._tries.refused(request.images):
-                return why  # it has its time to pass first
-            why = RefusedForNowError(str(why), retry_after=why.retry_after, stubborn=True)
+    def _error_of_one(self, request: _Request, error: CloudError) -> CloudError:
+        """The error for a request that was refused alone. `PlanExecutor` then divides its images.
+
+        A transient error is retried first; it is ``stubborn`` when the retries are used up.
+        """
+        if isinstance(error, RefusedForNowError) and not request.narrowing:
+            if not self._refusals.refused(request.images):
+                return error
+            error = RefusedForNowError(str(error), retry_after=error.retry_after, stubborn=True)
         if len(request.images) > 1:
             metrics.SPLITS.inc()
-        return why
+        return error
 
 
-def _first(requests: list[_Request], most: int) -> list[_Request]:
-    """The first of the requests that have at most so many images together; one at least."""
+def _first(requests: list[_Request], max_images: int) -> list[_Request]:
+    """The first requests with up to ``max_images`` images together; at least one request."""
     images: dict[str, None] = {}
     for number, request in enumerate(requests):
         images |= dict.fromkeys(request.images)
-        if number and len(images) > most:
+        if number and len(images) > max_images:
             return requests[:number]
     return requests
 
 
-def _fail(requests: list[_Request], exc: Exception) -> None:
+def _fail(requests: list[_Request], error: Exception) -> None:
     for request in requests:
         if not request.job_id.done():
-            request.job_id.set_exception(exc)
+            request.job_id.set_exception(error)

@@ -1,4 +1,4 @@
-"""What is known of each job: asked once, however many objects wait for it."""
+"""Polls each job once for all resources that wait for it."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -11,115 +11,117 @@ from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.telemetry import metrics
 
-FRESH_S = 0.1
-"""An answer is good for all who ask within this time, in seconds…"""
-FRESH_SHARE = 0.1
-"""…or this share of the job's age, if that is longer: an old job is not asked more often."""
-FRESH_MOST_S = 5.0
+MIN_CACHE_S = 0.1
+"""How long a poll of a new job is cached, in seconds: its resources poll it at about one time."""
+CACHE_SHARE = 0.1
+"""How long a poll is cached, as a share of the age of the job: an old job is polled less often."""
+MAX_CACHE_S = 5.0
+"""The longest time that a poll is cached, in seconds: a settled job is noticed within it."""
 MAX_JOBS = 5_000
-LEARNED_FROM = 8
-"""So many of the latest jobs tell how long the next may take. The quicker ones of them, a quarter:
-a question that is early costs a call, one that is late costs everybody's time."""
+"""Running jobs and settled jobs that are kept. Older ones are polled again when needed."""
+DURATION_SAMPLES = 8
+"""Recent jobs that `JobPoller.typical_duration` is computed from: few, to follow changes soon."""
+DEFAULT_DURATION = timedelta(seconds=1)
+"""The typical duration while no job has settled, and so the age of the first poll."""
 
-FIRST_POLL = timedelta(seconds=1)
-"""The age at which a job is first polled while no duration of an earlier job is known."""
-
-Ask = Callable[[str], Awaitable[JobReport]]
+Poll = Callable[[str], Awaitable[JobReport]]
+"""Polls the job with an ID."""
 
 
 @dataclass(slots=True)
-class _Asked:
-    """One job that goes on. Times are the event loop's.
+class _RunningJob:
+    """A job that has not settled, with its last poll. Times are the event loop's.
 
-    The lock makes all who ask share one question.
+    The lock makes all waiting resources share one poll.
     """
 
     since: float
-    asked_at: float = float("-inf")
+    polled_at: float = float("-inf")
     report: JobReport | None = None
     error: CloudError | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def fresh(self, now: float) -> bool:
+    def is_fresh(self, now: float) -> bool:
         if self.report is not None and self.report.state.settled:
             return True
-        good_for = min(max(FRESH_S, FRESH_SHARE * (now - self.since)), FRESH_MOST_S)
-        return now < self.asked_at + good_for
+        cached_s = min(max(MIN_CACHE_S, CACHE_SHARE * (now - self.since)), MAX_CACHE_S)
+        return now < self.polled_at + cached_s
 
 
 class JobPoller:
     """The jobs of one identity."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+    def __init__(self, poll: Poll) -> None:
+        self._poll = poll
+        self._running: OrderedDict[str, _RunningJob] = OrderedDict()
         self._settled: OrderedDict[str, JobReport] = OrderedDict()
-        self._took: deque[timedelta] = deque(maxlen=LEARNED_FROM)
+        self._durations: deque[timedelta] = deque(maxlen=DURATION_SAMPLES)
 
     @property
     def typical_duration(self) -> timedelta:
-        """How long the quicker ones of the latest jobs took, by the cloud's own clock.
+        """The lower quartile of the durations of recent jobs, by the clock of the cloud.
 
-        Ours would tell how long they took to be noticed, and the next would be asked for later.
+        A poll that is too early costs one request; one that is too late delays all resources of the
+        batch. Our clock would add the delay until the poll, and so delay the next poll more.
         """
-        took = sorted(self._took)
-        return took[len(took) // 4] if took else FIRST_POLL
+        durations = sorted(self._durations)
+        return durations[len(durations) // 4] if durations else DEFAULT_DURATION
 
     async def report(self, job_id: str) -> JobReport:
-        """Tell how the job stands, at most a moment ago; a settled one stays so.
+        """Return the report of a job, polled now or a moment ago. That of a settled job is kept.
 
         Raises:
-            CloudError: the cloud did not tell; the same error for all who ask meanwhile.
+            CloudError: the poll failed; the same error for all waiting resources.
         """
         settled = self._settled.get(job_id)
         if settled is not None:
             return settled
-        asked = self._of(job_id)
+        job = self._job(job_id)
         loop = asyncio.get_running_loop()
-        async with asked.lock:
-            if not asked.fresh(loop.time()):
-                asked.report = asked.error = None
+        async with job.lock:
+            if not job.is_fresh(loop.time()):
+                job.report = job.error = None
                 try:
-                    asked.report = await self._ask(job_id)
+                    job.report = await self._poll(job_id)
                 except CloudError as exc:
-                    asked.error = exc
-                asked.asked_at = loop.time()
-                if asked.report is not None and asked.report.state.settled:
-                    self._settle(job_id, asked.report)
-            if asked.report is None:
-                raise asked.error.with_traceback(None) if asked.error else RuntimeError(job_id)
-            return asked.report
+                    job.error = exc
+                job.polled_at = loop.time()
+                if job.report is not None and job.report.state.settled:
+                    self._settle(job_id, job.report)
+            if job.report is None:
+                raise job.error.with_traceback(None) if job.error else RuntimeError(job_id)
+            return job.report
 
-    def _of(self, job_id: str) -> _Asked:
-        asked = self._asked.get(job_id)
-        if asked is None:
+    def _job(self, job_id: str) -> _RunningJob:
+        job = self._running.get(job_id)
+        if job is None:
             now = asyncio.get_running_loop().time()
-            asked = self._asked[job_id] = _Asked(since=now)
-        self._asked.move_to_end(job_id)
-        _bound(self._asked)
-        return asked
+            job = self._running[job_id] = _RunningJob(since=now)
+        self._running.move_to_end(job_id)
+        _evict(self._running)
+        return job
 
     def _settle(self, job_id: str, report: JobReport) -> None:
-        """Keep of the job what stays so, and learn how long it took."""
-        self._asked.pop(job_id, None)
+        """Keep the report of a settled job; record its duration."""
+        self._running.pop(job_id, None)
         self._settled[job_id] = report
-        _bound(self._settled)
+        _evict(self._settled)
         took = duration(report.begin_time, report.end_time)
         if took is not None:
             metrics.JOBS.observe(took.total_seconds())
-            self._took.append(took)
+            self._durations.append(took)
 
 
-def _bound(jobs: OrderedDict[str, Any]) -> None:
+def _evict(jobs: OrderedDict[str, Any]) -> None:
     while len(jobs) > MAX_JOBS:
         jobs.popitem(last=False)
 
 
 def duration(begin: str | None, end: str | None) -> timedelta | None:
-    """The time between two of the cloud's times; ``None`` when they can't be read.
+    """The time between two times of the cloud; ``None`` when one is missing or not valid.
 
-    Three formats of them are known, and empty ones: only the present one is worth reading, since
-    nothing but the next poll hangs on it.
+    The cloud has three formats for them. Only ISO 8601 is read: the value is used for nothing but
+    the time of the next poll.
     """
     try:
         took = datetime.fromisoformat(end or "") - datetime.fromisoformat(begin or "")

@@ -1,7 +1,37 @@
-"""The memberships of one project: few looks for many who ask.
+"""Reads memberships of one project with few requests for many reconciles.
 
-A single image costs one call; a list of all shares costs one call for each of its pages. Whoever
-asks gets an answer that was read after the question, unless an older one will do.
+Theory of operation
+-------------------
+
+IMS has two requests for memberships. A *single read* returns the membership of one image. A *list*
+returns all images with one membership, 500 on a page; there are three lists (pending, rejected,
+accepted). So a single read costs one request for one image, and all lists cost at least three
+requests for any number of images.
+
+A result is never older than the call that waits for it, unless the caller accepts an older one
+(``max_age``). Then a cached list may answer, for up to ten minutes.
+
+**Which request is used.** The first call waits `COLLECT_S` for others. Then:
+
+    1  a cached list that is new enough answers all images that are in it
+    2  the rest is read singly if the token bucket has a token for each image (`READ_BURST`, then
+       `READS_PER_S`) and no cycle (3) ran a moment ago
+    3  otherwise a *cycle* starts: it waits for more calls, then reads the lists once for all
+    4  a cycle with no more images than the lists have pages reads them singly instead; so does
+       each cycle for ten minutes after IMS refused a list
+    5  images that are in no list are read singly: they are not shared, or they moved between two
+       lists during the read
+
+**How long a cycle waits.** Two cycles are `MIN_LIST_GAP_S` apart, or longer when the lists have
+many pages (`PAGES_PER_S`), up to `MAX_LIST_GAP_S`. Two rules end the wait early:
+
+    - after `MIN_LIST_GAP_S`: many images wait, `IMAGES_PER_PAGE` for each page of the lists
+    - no call arrived for `IDLE_S`, so that a wait would collect no more images. A token bucket
+      limits this rule (`EARLY_LISTS`): calls in step would otherwise cause a list for each step
+
+**Errors.** A failed list is an error for all images of its cycle: single reads would be many
+requests to a cloud that fails. A failed single read is an error only for the calls that wait for
+its image. A call never gets a part of its images.
 """
 
 import asyncio
@@ -14,249 +44,264 @@ from image_share_operator.api.errors import ImagesRefusedError, TerminalError
 from image_share_operator.api.types import Membership
 from image_share_operator.cloud.coalescing.membership_requests import MembershipRequest, Waiter
 from image_share_operator.cloud.ims.codec import SharePage
-from image_share_operator.cloud.ims.pagination import PAGE, EndlessError, MovedError, pages
+from image_share_operator.cloud.ims.pagination import (
+    PAGE_SIZE,
+    MarkerGoneError,
+    TooManyPagesError,
+    pages,
+)
 from image_share_operator.flowcontrol.token_bucket import TokenBucket
 from image_share_operator.telemetry import context
 
-GATHER_S = 0.02
-"""How long the first question waits for others."""
-LIST_GAP_S = 1.0
-"""Between two lists while questions pour in…"""
+COLLECT_S = 0.02
+"""How long the first call waits for others, in seconds: short against a request."""
+MIN_LIST_GAP_S = 1.0
+"""The shortest time between two cycles, in seconds."""
 PAGES_PER_S = 3.0
-"""…longer when there are more pages than this to read…"""
+"""Pages of lists per second: the gap between two cycles grows with the number of pages."""
 MAX_LIST_GAP_S = 3.0
-"""…but for nobody's look longer than this…"""
-WORTH_A_PAGE = 40
-"""…not when so many wait for each page of it: a call then costs little of each…"""
-LULL_S = 0.2
-"""…and not when nobody else has asked for so long: whoever waits then is all there is."""
-LULLS = 2.0
-"""Lists that may be read early for that in a row: the last of a flood need two, one before their
-batch and one after it…"""
-LULLS_PER_S = 0.1
-"""…and how fast that comes back: those who ask in step must not have a list for each step."""
-SINGLES_AT_ONCE = 8
-BURST = 16.0
-"""Calls for single images that a project may make at once, before lists are cheaper…"""
-REFILL_PER_S = 2.0
-"""…and how fast that comes back."""
-RESTARTS = 2
-"""Of one list whose marker has moved to another one: then its rest is asked for singly."""
+"""The longest gap between two cycles, in seconds: no call waits longer for its cycle."""
+IMAGES_PER_PAGE = 40
+"""Waiting images for each page that end the gap early: a page then costs little for each image."""
+IDLE_S = 0.2
+"""Time without a new call that ends the gap early, in seconds."""
+EARLY_LISTS = 2.0
+"""Cycles in a row that `IDLE_S` may start early. The last resources of a large group need two: one
+before their batch and one after it."""
+EARLY_LISTS_PER_S = 0.1
+"""How many of `EARLY_LISTS` become available again per second."""
+MAX_CONCURRENT_READS = 8
+"""Single reads of one project in flight."""
+READ_BURST = 16.0
+"""Single reads that a project may send at once. More images are cheaper to read from lists."""
+READS_PER_S = 2.0
+"""How many of `READ_BURST` become available again per second."""
+MAX_RESTARTS = 2
+"""How often one list is read again after its marker left it; then its images are read singly."""
 MAX_ROWS = 50_000
-"""Of a list that is kept: 6 MB. What comes after is asked for singly."""
-KEPT = timedelta(minutes=10)
-"""How long a list is kept for those whom an older one serves."""
-NO_LISTS_S = 600.0
-"""How long lists are not tried again after the cloud refused them: single calls do it too."""
+"""Images of a cached list: 6 MB. Images after them are read singly."""
+CACHE_TIME = timedelta(minutes=10)
+"""How long a list is cached. A drift check accepts an age of a tenth of ``spec.interval``: six
+minutes by default."""
+LISTS_REFUSED_S = 600.0
+"""How long no list is read after IMS refused one, in seconds. Single reads need another
+permission, so they may work."""
 LISTS: tuple[Membership, ...] = (Membership.PENDING, Membership.REJECTED, Membership.ACCEPTED)
+"""The lists, in the order of the first read."""
 
 
 class MembershipSource(Protocol):
-    """The cloud, as far as this room needs it. All methods raise `CloudError`."""
+    """The requests to IMS that this module needs. All methods raise `CloudError`."""
 
     async def member(self, image: str) -> Membership:
-        """Ask for one image."""
+        """Read the membership of one image."""
         ...
 
     async def shared(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool
     ) -> SharePage:
-        """One page of the images with this membership, after ``marker``."""
+        """Read one page of the images with this membership, after ``marker``."""
         ...
 
 
 @dataclass(slots=True)
-class _List:
-    """All shares as the lists showed them.
+class _ListResult:
+    """The memberships that one cycle read from the lists.
 
     Attributes:
-        at: when they were begun.
-        whole: none of them ended early.
+        started_at: time of the event loop.
+        complete: whether all lists were read to their end, or until all images were found.
     """
 
-    at: float
+    started_at: float
     rows: dict[str, Membership] = field(default_factory=dict[str, Membership])
     pages: int = 0
-    whole: bool = True
+    complete: bool = True
 
 
 class MembershipLookup:
-    """Answers questions for memberships of one project."""
+    """Reads the memberships of one project."""
 
     def __init__(self, source: MembershipSource) -> None:
         self._source = source
         self._waiting: dict[str, MembershipRequest] = {}
-        self._round: asyncio.TimerHandle | asyncio.Task[None] | None = None
-        self._singles: set[asyncio.Task[None]] = set()
-        self._single = asyncio.Semaphore(SINGLES_AT_ONCE)
-        self._bucket = TokenBucket(BURST, REFILL_PER_S)
-        self._lulls = TokenBucket(LULLS, LULLS_PER_S)
-        self._asked_at = float("-inf")
-        self._last: _List | None = None
+        self._next: asyncio.TimerHandle | asyncio.Task[None] | None = None
+        self._single_reads: set[asyncio.Task[None]] = set()
+        self._concurrent_reads = asyncio.Semaphore(MAX_CONCURRENT_READS)
+        self._read_tokens = TokenBucket(READ_BURST, READS_PER_S)
+        self._early_list_tokens = TokenBucket(EARLY_LISTS, EARLY_LISTS_PER_S)
+        self._last_call_at = float("-inf")
+        self._cached: _ListResult | None = None
         self._pages = len(LISTS)
-        self._round_at = float("-inf")
-        self._no_lists_until = float("-inf")
+        self._last_cycle_at = float("-inf")
+        self._lists_refused_until = float("-inf")
         self._order = LISTS
         self._typed = True
 
-    async def look(
+    async def read(
         self, images: tuple[str, ...], max_age: timedelta = timedelta()
     ) -> Mapping[str, Membership]:
-        """The memberships of all ``images``, not older than ``max_age`` at the call.
+        """Read the memberships of all ``images``, not older than ``max_age`` at the call.
 
         Args:
-            images: at least one, no doubles.
+            images: at least one, without duplicates.
 
         Raises:
-            CloudError: one of them could not be told; no answer that failed may look complete.
+            CloudError: one of the images could not be read.
         """
         loop = asyncio.get_running_loop()
-        since = loop.time() - max_age.total_seconds()
-        last = self._last
-        if last is not None and last.at >= since and all(image in last.rows for image in images):
-            return {image: last.rows[image] for image in images}
-        # Its own future: whoever goes away takes the answer from nobody else.
-        asker = Waiter(len(images), loop.create_future())
+        not_before = loop.time() - max_age.total_seconds()
+        cached = self._cached
+        if (
+            cached is not None
+            and cached.started_at >= not_before
+            and all(image in cached.rows for image in images)
+        ):
+            return {image: cached.rows[image] for image in images}
+        # A future of its own: the cancellation of one call must not cancel others.
+        waiter = Waiter(len(images), loop.create_future())
         for image in images:
-            self._ask(image, since, relaxed=bool(max_age)).askers.append(asker)
-        self._asked_at = loop.time()
-        if self._round is None:
-            self._gather()
-        found = await asker.answers
+            self._request(image, not_before, cacheable=bool(max_age)).waiters.append(waiter)
+        self._last_call_at = loop.time()
+        if self._next is None:
+            self._collect()
+        found = await waiter.result
         return {image: found[image] for image in images}
 
-    def _ask(self, image: str, since: float, *, relaxed: bool) -> MembershipRequest:
-        question = self._waiting.get(image)
-        if question is None:
-            question = self._waiting[image] = MembershipRequest(image, since, relaxed)
-        question.since = max(question.since, since)
-        question.relaxed |= relaxed
-        return question
+    def _request(self, image: str, not_before: float, *, cacheable: bool) -> MembershipRequest:
+        request = self._waiting.get(image)
+        if request is None:
+            request = self._waiting[image] = MembershipRequest(image, not_before, cacheable)
+        request.not_before = max(request.not_before, not_before)
+        request.cacheable |= cacheable
+        return request
 
-    def _gather(self) -> None:
-        """Give others a moment to ask along."""
+    def _collect(self) -> None:
+        """Start after `COLLECT_S`, with all calls that arrive until then."""
         loop = asyncio.get_running_loop()
-        self._round = loop.call_later(GATHER_S, self._begin, context=context.shared())
+        self._next = loop.call_later(COLLECT_S, self._begin, context=context.shared())
 
     def _begin(self) -> None:
-        """Answer all who have asked by now; few are, without a round."""
-        answered = self._answered_at_once()
-        self._round = None if answered else asyncio.create_task(self._by_round())
+        """Serve all waiting requests: at once if possible, else in a cycle."""
+        served = self._serve_at_once()
+        self._next = None if served else asyncio.create_task(self._cycle())
 
-    def _answered_at_once(self) -> bool:
-        """Answer all questions without a list, if the project may have so many calls now."""
-        self._answer_from_last()
+    def _serve_at_once(self) -> bool:
+        """Serve all waiting requests from the cache and by single reads, if allowed."""
+        self._serve_from_cache()
         now = asyncio.get_running_loop().time()
-        flood = now < self._round_at + self._gap_s()
-        if flood or not self._bucket.take(len(self._waiting), now):
+        recent_cycle = now < self._last_cycle_at + self._gap_s()
+        if recent_cycle or not self._read_tokens.take(len(self._waiting), now):
             return not self._waiting
-        self._start_singles(self._taken())
+        self._start_single_reads(self._take_waiting())
         return True
 
-    async def _by_round(self) -> None:
-        """Answer all who ask until it begins; then begin anew for those who came meanwhile."""
+    async def _cycle(self) -> None:
+        """Serve all requests that wait when the gap ends; then start again for later ones."""
         loop = asyncio.get_running_loop()
         try:
-            await self._pause()
-            self._round_at = loop.time()
-            questions = self._taken()
-            if len(questions) <= self._pages or loop.time() < self._no_lists_until:
-                self._start_singles(questions)
+            await self._wait_for_gap()
+            self._last_cycle_at = loop.time()
+            requests = self._take_waiting()
+            if len(requests) <= self._pages or loop.time() < self._lists_refused_until:
+                self._start_single_reads(requests)
             else:
-                await self._by_list(questions)
+                await self._read_from_lists(requests)
         finally:
-            self._round = None
+            self._next = None
             if self._waiting:
-                self._gather()
+                self._collect()
 
     def _gap_s(self) -> float:
-        return min(MAX_LIST_GAP_S, max(LIST_GAP_S, self._pages / PAGES_PER_S))
+        return min(MAX_LIST_GAP_S, max(MIN_LIST_GAP_S, self._pages / PAGES_PER_S))
 
-    async def _pause(self) -> None:
-        """Wait for others to ask along, for as long as they come and are too few."""
+    async def _wait_for_gap(self) -> None:
+        """Wait for the gap after the last cycle, or until a rule ends it early."""
         loop = asyncio.get_running_loop()
-        soonest, latest = self._round_at + LIST_GAP_S, self._round_at + self._gap_s()
-        step = LULL_S / 2
-        hopeful = True
+        soonest, latest = self._last_cycle_at + MIN_LIST_GAP_S, self._last_cycle_at + self._gap_s()
+        step = IDLE_S / 2
+        may_end_when_idle = True
         while (now := loop.time()) < latest - step:
-            if now >= soonest and len(self._waiting) >= WORTH_A_PAGE * self._pages:
+            if now >= soonest and len(self._waiting) >= IMAGES_PER_PAGE * self._pages:
                 return
-            if hopeful and now >= self._asked_at + LULL_S:
-                if self._lulls.take(1, now):
+            if may_end_when_idle and now >= self._last_call_at + IDLE_S:
+                if self._early_list_tokens.take(1, now):
                     return
-                hopeful = False
+                may_end_when_idle = False
             await asyncio.sleep(step)
         await asyncio.sleep(latest - now)
 
-    def _answer_from_last(self) -> None:
-        """Answer those whom a list serves that was read while they waited."""
-        last = self._last
-        if last is None:
+    def _serve_from_cache(self) -> None:
+        """Serve the requests for which a list was cached during their wait."""
+        cached = self._cached
+        if cached is None:
             return
-        for image, question in tuple(self._waiting.items()):
-            if last.at >= question.since and image in last.rows:
-                question.tell(last.rows[image])
+        for image, request in tuple(self._waiting.items()):
+            if cached.started_at >= request.not_before and image in cached.rows:
+                request.set_result(cached.rows[image])
                 del self._waiting[image]
 
-    def _taken(self) -> dict[str, MembershipRequest]:
-        questions, self._waiting = self._waiting, {}
-        return questions
+    def _take_waiting(self) -> dict[str, MembershipRequest]:
+        requests, self._waiting = self._waiting, {}
+        return requests
 
-    def _start_singles(
-        self, questions: Mapping[str, MembershipRequest]
+    def _start_single_reads(
+        self, requests: Mapping[str, MembershipRequest]
     ) -> list[asyncio.Task[None]]:
-        tasks = [asyncio.create_task(self._one(question)) for question in questions.values()]
+        tasks = [asyncio.create_task(self._read_single(request)) for request in requests.values()]
         for task in tasks:
-            self._singles.add(task)
-            task.add_done_callback(self._singles.discard)
+            self._single_reads.add(task)
+            task.add_done_callback(self._single_reads.discard)
         return tasks
 
-    async def _one(self, question: MembershipRequest) -> None:
-        """Ask for one image; an error is told to those who asked for that very image."""
-        async with self._single:
+    async def _read_single(self, request: MembershipRequest) -> None:
+        """Read one image; an error is raised only in the calls that wait for this image."""
+        async with self._concurrent_reads:
             try:
-                question.tell(await self._source.member(question.image))
+                request.set_result(await self._source.member(request.image))
             except asyncio.CancelledError:
-                question.drop()
+                request.cancel()
                 raise
-            except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
-                question.fail(exc)
+            except Exception as exc:  # noqa: BLE001 - it is raised in each reconcile that waits
+                request.set_exception(exc)
 
-    async def _by_list(self, questions: dict[str, MembershipRequest]) -> None:
-        """Read the lists; ask singly for what is in none of them.
+    async def _read_from_lists(self, requests: dict[str, MembershipRequest]) -> None:
+        """Read the lists; read images that are in none of them singly.
 
-        That is mostly what is not shared, but it may also have moved from a list that was yet to
-        be read into one that was.
+        Most of these are not shared. Some moved, from a list that was read later into one that was
+        read before.
         """
         loop = asyncio.get_running_loop()
-        relaxed = any(question.relaxed for question in questions.values())
-        found = _List(at=loop.time())
+        cacheable = any(request.cacheable for request in requests.values())
+        found = _ListResult(started_at=loop.time())
         try:
-            await self._read_lists(found, None if relaxed else set(questions))
+            await self._read_lists(found, None if cacheable else set(requests))
         except (TerminalError, ImagesRefusedError):
-            self._no_lists_until = loop.time() + NO_LISTS_S
-        except Exception as exc:  # noqa: BLE001 - it is raised on in each pass that asked
-            for question in questions.values():
-                question.fail(exc)
+            self._lists_refused_until = loop.time() + LISTS_REFUSED_S
+        except Exception as exc:  # noqa: BLE001 - it is raised in each reconcile that waits
+            for request in requests.values():
+                request.set_exception(exc)
             return
         else:
             self._pages = max(found.pages, len(LISTS))
-            if relaxed:
-                self._keep(found)
-        unseen: dict[str, MembershipRequest] = {}
-        for image, question in questions.items():
+            if cacheable:
+                self._cache(found)
+        missing: dict[str, MembershipRequest] = {}
+        for image, request in requests.items():
             if image in found.rows:
-                question.tell(found.rows[image])
+                request.set_result(found.rows[image])
             else:
-                unseen[image] = question
-        if unseen:
-            await asyncio.wait(self._start_singles(unseen))
-        # Some clouds give no pending shares to the filter that is documented for them.
-        if found.whole:
-            self._typed &= not any(one.answer is Membership.PENDING for one in unseen.values())
+                missing[image] = request
+        if missing:
+            await asyncio.wait(self._start_single_reads(missing))
+        # Some clouds return no pending shares for the filter of the API reference.
+        if found.complete:
+            self._typed &= not any(
+                request.membership is Membership.PENDING for request in missing.values()
+            )
 
-    async def _read_lists(self, found: _List, wanted: set[str] | None) -> None:
-        """Read until all ``wanted`` are found; ``None`` for all there is, up to `MAX_ROWS`."""
+    async def _read_lists(self, found: _ListResult, wanted: set[str] | None) -> None:
+        """Read lists until all ``wanted`` are found; ``None`` reads all rows, up to `MAX_ROWS`."""
         hits = dict.fromkeys(LISTS, 0)
         for membership in self._order:
             async for page in self._pages_of(membership, found):
@@ -268,7 +313,7 @@ class MembershipLookup:
                         found.rows[image] = membership
                         hits[membership] += 1
                 if len(found.rows) >= MAX_ROWS:
-                    found.whole = False
+                    found.complete = False
                     return
                 if wanted is not None and not wanted:
                     break
@@ -278,32 +323,32 @@ class MembershipLookup:
             self._order = tuple(sorted(LISTS, key=lambda one: -hits[one]))
 
     async def _pages_of(
-        self, membership: Membership, found: _List
+        self, membership: Membership, found: _ListResult
     ) -> AsyncIterator[tuple[str, ...]]:
-        """The pages of one list, counted; it is begun again when it moves meanwhile."""
+        """The pages of one list; it is read again when its marker leaves it."""
 
-        async def ask(marker: str | None) -> SharePage:
+        async def get_page(marker: str | None) -> SharePage:
             found.pages += 1
             return await self._source.shared(
-                membership, marker=marker, limit=PAGE, typed=self._typed
+                membership, marker=marker, limit=PAGE_SIZE, typed=self._typed
             )
 
-        for _ in range(1 + RESTARTS):
+        for _ in range(1 + MAX_RESTARTS):
             try:
-                async for page in pages(ask):
+                async for page in pages(get_page):
                     yield page.images
-            except MovedError:
+            except MarkerGoneError:
                 continue
-            except EndlessError:
+            except TooManyPagesError:
                 break
             return
-        found.whole = False
+        found.complete = False
 
-    def _keep(self, found: _List) -> None:
-        self._last = found
+    def _cache(self, found: _ListResult) -> None:
+        self._cached = found
         loop = asyncio.get_running_loop()
-        loop.call_later(KEPT.total_seconds(), self._drop, found)
+        loop.call_later(CACHE_TIME.total_seconds(), self._evict, found)
 
-    def _drop(self, found: _List) -> None:
-        if self._last is found:
-            self._last = None
+    def _evict(self, found: _ListResult) -> None:
+        if self._cached is found:
+            self._cached = None

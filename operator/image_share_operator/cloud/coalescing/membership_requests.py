@@ -1,4 +1,4 @@
-"""Who waits for which memberships: one answer may serve many. No I/O."""
+"""Which reconciles wait for which memberships: one response can serve many of them. No I/O."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -8,57 +8,57 @@ from image_share_operator.api.types import Membership
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """One who waits for the memberships of several images.
+    """A reconcile that waits for the memberships of several images.
 
     Attributes:
-        wanted: how many images; at least one.
-        answers: all of them, or the first error; cancelled when whoever asked went away.
+        expected: the number of images; at least 1.
+        result: all memberships, or the first error; cancelled with the reconcile.
     """
 
-    wanted: int
-    answers: asyncio.Future[dict[str, Membership]]
-    _told: dict[str, Membership] = field(default_factory=dict[str, Membership])
+    expected: int
+    result: asyncio.Future[dict[str, Membership]]
+    _found: dict[str, Membership] = field(default_factory=dict[str, Membership])
 
-    def tell(self, image: str, membership: Membership) -> None:
-        """Give one of the answers."""
-        self._told[image] = membership
-        if len(self._told) == self.wanted and not self.answers.done():
-            self.answers.set_result(self._told)
+    def set_membership(self, image: str, membership: Membership) -> None:
+        """Add one membership; the last one completes the result."""
+        self._found[image] = membership
+        if len(self._found) == self.expected and not self.result.done():
+            self.result.set_result(self._found)
 
-    def fail(self, why: Exception) -> None:
-        """There is no answer for one of the images: no part may look complete."""
-        if not self.answers.done():
-            self.answers.set_exception(why)
+    def set_exception(self, error: Exception) -> None:
+        """End with an error: a result without one of the images would look complete."""
+        if not self.result.done():
+            self.result.set_exception(error)
 
 
 @dataclass(slots=True, eq=False)
 class MembershipRequest:
-    """All who ask for one image and have not been answered.
+    """A request for one image, for all reconciles that wait for it.
 
     Attributes:
-        since: what was read before does not answer the strictest of them.
-        relaxed: whether the answer should serve those who ask a little later, too.
-        answer: what they were told.
+        not_before: time of the event loop; a membership that was read earlier is too old.
+        cacheable: whether a reconcile accepts a cached membership, so that the list is cached.
+        membership: the result; ``None`` while there is none.
     """
 
     image: str
-    since: float
-    relaxed: bool
-    askers: list[Waiter] = field(default_factory=list[Waiter])
-    answer: Membership | None = None
+    not_before: float
+    cacheable: bool
+    waiters: list[Waiter] = field(default_factory=list[Waiter])
+    membership: Membership | None = None
 
-    def tell(self, membership: Membership) -> None:
-        """Answer all."""
-        self.answer = membership
-        for asker in self.askers:
-            asker.tell(self.image, membership)
+    def set_result(self, membership: Membership) -> None:
+        """Pass the membership to all waiters."""
+        self.membership = membership
+        for waiter in self.waiters:
+            waiter.set_membership(self.image, membership)
 
-    def fail(self, why: Exception) -> None:
-        """Tell all why there is no answer."""
-        for asker in self.askers:
-            asker.fail(why)
+    def set_exception(self, error: Exception) -> None:
+        """Pass the error to all waiters."""
+        for waiter in self.waiters:
+            waiter.set_exception(error)
 
-    def drop(self) -> None:
-        """Let all go: nobody will answer any more."""
-        for asker in self.askers:
-            asker.answers.cancel()
+    def cancel(self) -> None:
+        """Cancel all waiters: there will be no result."""
+        for waiter in self.waiters:
+            waiter.result.cancel()

@@ -1,4 +1,4 @@
-"""Private certificate authorities, told apart by their certificates alone. No I/O."""
+"""Private certificate authorities, identified by their certificates alone. No I/O."""
 
 import base64
 import hashlib
@@ -13,19 +13,19 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CaBundle:
-    """What is trusted besides the system's authorities.
+    """Certificates that are trusted in addition to those of the system.
 
     Attributes:
-        key: the same for the same certificates; made of ``data`` and of nothing else, so that
-            nobody comes by connections that trust what another has brought.
-        data: as `ssl.SSLContext.load_verify_locations` takes it.
+        key: equal for equal certificates. It depends on ``data`` only, so that no tenant can use
+            connections that trust the certificates of another tenant.
+        data: in the form that `ssl.SSLContext.load_verify_locations` takes.
     """
 
     key: str
     data: str | bytes
 
 
-def bundle(ca: str) -> CaBundle:
+def read_bundle(ca: str) -> CaBundle:
     """Read certificates in PEM. Order, comments and line ends make no difference."""
     try:
         blocks = {
@@ -34,6 +34,7 @@ def bundle(ca: str) -> CaBundle:
         }
     except ValueError:
         blocks = set[bytes]()
-    data = b"".join(sorted(blocks)) or ca  # an old form of PEM, with headers: OpenSSL may know it
-    made_of = data.encode() if isinstance(data, str) else data
-    return CaBundle(key=hashlib.sha256(made_of).hexdigest(), data=data)
+    # An old form of PEM has headers: it is passed to OpenSSL as it is, which may read it.
+    data = b"".join(sorted(blocks)) or ca
+    hashed = data.encode() if isinstance(data, str) else data
+    return CaBundle(key=hashlib.sha256(hashed).hexdigest(), data=data)

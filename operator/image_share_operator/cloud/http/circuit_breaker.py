@@ -1,7 +1,9 @@
-"""Keeps ten thousand resources from probing an endpoint that is down, one by one.
+"""Stops requests to an endpoint that is down; one probe request tests whether it works again.
 
-After some failures in a row the endpoint is left alone for a while; then one request goes first,
-and the rest follow if it comes back. No I/O.
+After `THRESHOLD` failures in a row the circuit opens: requests fail at once, without I/O. When the
+open time ends, one request is sent as a probe. If it succeeds, the circuit closes; if it fails,
+the circuit opens for longer. Without this, ten thousand resources would each send requests to an
+endpoint that is down. No I/O.
 """
 
 import random
@@ -14,24 +16,26 @@ from image_share_operator.api.errors import RetryableError
 from image_share_operator.flowcontrol import backoff
 
 THRESHOLD = 5
-"""Failures in a row that open the circuit: one resource's bad luck is less than that."""
-CEILING = timedelta(seconds=30)
-"""The longest rest: what an outage lasts longer than it must, at most."""
-PROBE_TIME = timedelta(seconds=60)
-"""A probe that is not heard of for so long does not count as under way."""
+"""Failures in a row that open the circuit: more than single transient errors cause."""
+MAX_OPEN_TIME = timedelta(seconds=30)
+"""The longest time between two probes: an outage seems longer than it is by no more than this."""
+PROBE_TIMEOUT = timedelta(seconds=60)
+"""After this time another probe is sent, although the first one has no result yet."""
 MAX_ENDPOINTS = 1_000
+"""Circuits that are kept. The least recently used one is dropped: it closes."""
 
 
 class CircuitOpenError(RetryableError):
-    """The endpoint is left alone for now: nothing was sent."""
+    """The circuit of the endpoint is open: nothing was sent."""
 
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """One endpoint.
+    """The circuit of one endpoint.
 
     Attributes:
-        open_until: when the next probe may go; ``None`` while the endpoint works.
+        open_until: when the next probe may be sent; ``None`` while the circuit is closed.
+        probing_since: when the running probe was sent; ``None`` when there is none.
     """
 
     name: str
@@ -42,51 +46,52 @@ class CircuitBreaker:
     probing_since: datetime | None = None
 
     def check(self) -> None:
-        """Look whether a request may pass; whoever then sends one asks `admit`.
+        """Check whether a request may be sent. To send one, call `admit`.
 
         Raises:
-            CircuitOpenError: the endpoint is being left alone.
+            CircuitOpenError: the circuit is open.
         """
         if self.open_until is None:
             return
         now = self.now()
         if now < self.open_until:
-            raise self._refusal(self.open_until - now)
-        if self.probing_since is not None and now < self.probing_since + PROBE_TIME:
-            raise self._refusal(timedelta(seconds=1))
+            raise self._open_error(self.open_until - now)
+        if self.probing_since is not None and now < self.probing_since + PROBE_TIMEOUT:
+            raise self._open_error(timedelta(seconds=1))
 
     def admit(self) -> None:
-        """Let a request pass: it is sent now.
+        """Admit a request that is sent now; it is the probe if the circuit is not closed.
 
         Raises:
-            CircuitOpenError: the endpoint is being left alone.
+            CircuitOpenError: the circuit is open.
         """
         self.check()
         if self.open_until is not None:
             self.probing_since = self.now()
 
     def succeeded(self) -> None:
-        """The endpoint answered."""
+        """Close the circuit: the endpoint responded."""
         self.failures = 0
         self.open_until = self.probing_since = None
 
     def failed(self) -> None:
-        """The endpoint did not answer, or said that it can't."""
+        """Count a request without a response, or with a server error."""
         self.failures += 1
         self.probing_since = None
         if self.failures >= THRESHOLD:
-            rest = backoff.exponential(
-                self.failures - THRESHOLD + 1, jitter=self.jitter(), ceiling=CEILING
+            open_time = backoff.exponential(
+                self.failures - THRESHOLD + 1, jitter=self.jitter(), ceiling=MAX_OPEN_TIME
             )
-            self.open_until = self.now() + rest
+            self.open_until = self.now() + open_time
 
-    def gave_up(self) -> None:
-        """Whoever asked went away before there was an answer."""
+    def no_result(self) -> None:
+        """End a request that says nothing about the endpoint, such as a cancelled one."""
         self.probing_since = None
 
-    def _refusal(self, wait: timedelta) -> CircuitOpenError:
+    def _open_error(self, wait: timedelta) -> CircuitOpenError:
         return CircuitOpenError(
-            f"{self.name} is not asked for a moment: it failed {THRESHOLD} times or more in a row",
+            f"circuit breaker open: {self.name} failed at least {THRESHOLD} times in a row; no "
+            "request was sent",
             retry_after=wait,
         )
 
@@ -94,7 +99,8 @@ class CircuitBreaker:
 class CircuitBreakers:
     """The circuits of all endpoints, by scheme, host and port.
 
-    Those who trust another authority have one of their own: whom they can't trust, others can.
+    Each set of trusted authorities has circuits of its own: a certificate that one tenant does not
+    trust must not open the circuit for a tenant that trusts it.
     """
 
     def __init__(
@@ -108,12 +114,12 @@ class CircuitBreakers:
 
     @property
     def open(self) -> int:
-        """How many endpoints are being left alone."""
+        """The number of open circuits."""
         return sum(circuit.open_until is not None for circuit in self._known.values())
 
-    def of(self, origin: str, trust: str = "") -> CircuitBreaker:
-        """The one circuit of this endpoint, for those who trust the same authorities."""
-        key = (origin, trust)
+    def of(self, origin: str, ca_key: str = "") -> CircuitBreaker:
+        """The circuit of this endpoint for clients that trust the same authorities."""
+        key = (origin, ca_key)
         circuit = self._known.get(key)
         if circuit is None:
             circuit = self._known[key] = CircuitBreaker(origin, self._now, self._jitter)

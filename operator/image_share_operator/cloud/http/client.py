@@ -1,4 +1,36 @@
-"""One HTTP exchange: bounded in time, told of, and its failures turned into our errors."""
+"""Sends one HTTP request to the cloud: limits it, measures it, converts its failures to errors.
+
+Theory of operation
+-------------------
+
+`CloudHttpClient.send` takes a request through these steps, in this order:
+
+    1  circuit breaker, check   an open circuit fails at once: no request waits for a seat of an
+                                endpoint that is down
+    2  limiter                  waits for a seat of the endpoint; namespaces take turns
+    3  circuit breaker, admit   the circuit may have opened during the wait; the seat then counts
+                                as unused
+    4  leadership               a write is refused when this replica may no longer write
+    5  in-flight writes         a write is refused during the shutdown; a PUT or DELETE is tracked,
+                                so that the end of the shutdown can abort it
+    6  transport                one attempt, under ``timeout``, until the last byte of the body
+
+`ImsClient` and `TokenSource` do two steps before: the throttle of the identity, which obeys
+``Retry-After``, and the token. The timeout covers step 6 only: a wait for a seat does not count.
+
+A response is returned whatever its status is; `error_mapping` converts the status to an error. A
+status of 5xx counts as a failure for the circuit, any other status closes it. Without a response,
+the error depends on what may have happened in the cloud:
+
+    the URL is not valid                     TerminalError; no failure for the circuit
+    no connection, or not by the proxy,      RetryableError: nothing was sent
+    or a certificate that is not trusted
+    timeout, connection lost, body too       OutcomeUnknownError for a PUT or DELETE, which may have
+    large, response that is not HTTP         taken effect; RetryableError for any other method
+
+Each exchange is recorded in the metrics, the log and the trace. No label and no log line has a
+query, a body or a token.
+"""
 
 import asyncio
 import logging
@@ -15,16 +47,16 @@ import httpx
 
 from image_share_operator.api.errors import CloudError, OutcomeUnknownError, RetryableError
 from image_share_operator.cloud.http import routes
-from image_share_operator.cloud.http.ca_bundle import bundle
+from image_share_operator.cloud.http.ca_bundle import read_bundle
 from image_share_operator.cloud.http.circuit_breaker import (
     CircuitBreaker,
     CircuitBreakers,
     CircuitOpenError,
 )
 from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of
-from image_share_operator.cloud.http.error_mapping import no_url
+from image_share_operator.cloud.http.error_mapping import invalid_url
 from image_share_operator.cloud.http.inflight_writes import InflightWrites
-from image_share_operator.cloud.http.payload import asked, error_of
+from image_share_operator.cloud.http.payload import error_of, request_line
 from image_share_operator.cloud.http.size_limit import BodyTooLargeError
 from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.telemetry import metrics, tracing
@@ -32,8 +64,10 @@ from image_share_operator.telemetry import metrics, tracing
 log = logging.getLogger(__name__)
 
 WRITES = frozenset({"PUT", "POST", "DELETE"})
-CHANGES = WRITES - {"POST"}
-"""What may take effect although its answer is lost. A POST is a login, which changes nothing."""
+"""Methods that only the leader may send."""
+MUTATIONS = WRITES - {"POST"}
+"""Methods that may have taken effect when the response is lost. A POST is a login: it changes
+nothing."""
 
 
 def _utc_now() -> datetime:
@@ -46,17 +80,17 @@ def _always() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudHttpClient:
-    """Sends requests.
+    """Sends requests to any endpoint.
 
     Attributes:
-        timeout: the longest time that one exchange may take, from connecting to the last byte.
-        gates: how much may go to each endpoint. Waiting there is not part of the exchange.
-        circuits: which endpoints are being left alone.
-        clients: gives the client that trusts one more certificate authority.
-        trust: tells that authority from others; empty for the system's alone.
-        may_write: raises when this process may not write any more; asked just before each write.
+        timeout: limit of one exchange, from the connection to the last byte.
+        limiters: limit the requests to each endpoint.
+        circuits: the circuit breakers of the endpoints.
+        clients: returns the client that also trusts a certificate authority (PEM).
+        ca_key: `CaBundle.key` of that authority; empty for those of the system alone.
+        may_write: called just before each write; raises when this process may not write.
         flow: the namespace, for fairness at the limiters.
-        writes: which writes are under way.
+        writes: tracks the writes in flight.
     """
 
     client: httpx.AsyncClient
@@ -66,29 +100,29 @@ class CloudHttpClient:
     )
     circuits: CircuitBreakers = field(default_factory=lambda: CircuitBreakers(_utc_now))
     clients: Callable[[str], httpx.AsyncClient] | None = None
-    trust: str = ""
+    ca_key: str = ""
     may_write: Callable[[], None] = _always
     flow: str = ""
     writes: InflightWrites = field(default_factory=InflightWrites)
 
-    def trusting(self, ca: str | None) -> "CloudHttpClient":
-        """The same, for endpoints whose certificates this authority signed (PEM)."""
+    def with_ca(self, ca: str | None) -> "CloudHttpClient":
+        """The same client; it also trusts certificates of this authority (PEM)."""
         if ca is None or self.clients is None:
             return self
-        return replace(self, client=self.clients(ca), trust=bundle(ca).key)
+        return replace(self, client=self.clients(ca), ca_key=read_bundle(ca).key)
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send once and read the whole answer.
+        """Send a request once and read the whole response.
 
         Raises:
-            OutcomeUnknownError: a write may have arrived, its answer did not.
-            RetryableError: nothing was changed, and no answer came.
-            TerminalError: nothing was sent: the URL is none.
-            LostLeadError: another replica is at work.
+            OutcomeUnknownError: a write may have taken effect: there was no response.
+            RetryableError: nothing was changed: there was no response.
+            TerminalError: nothing was sent: the URL is not valid.
+            LostLeadError: nothing was sent: another replica is the leader, or may be.
         """
         origin = f"{request.url.scheme}://{request.url.netloc.decode()}"
-        circuit = self.circuits.of(origin, self.trust)
-        circuit.check()  # no request waits for a seat at an endpoint whose circuit is open
+        circuit = self.circuits.of(origin, self.ca_key)
+        circuit.check()
         async with self.limiters.of(origin, self.flow) as seat:
             try:
                 return await self._exchange(request, circuit)
@@ -105,22 +139,22 @@ class CloudHttpClient:
         with tracing.span(exchange.route, exchange.attributes) as span:
             try:
                 async with asyncio.timeout(self.timeout.total_seconds()) as deadline:
-                    changes = request.method in CHANGES
-                    with self.writes.under_way(deadline) if changes else nullcontext():
+                    mutates = request.method in MUTATIONS
+                    with self.writes.track(deadline) if mutates else nullcontext():
                         response = await self.client.send(request)
             except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
-                error, translated = _translated(request, exc)
-                if error in OUTAGES:
+                cause, error = _to_cloud_error(request, exc)
+                if cause in NO_RESPONSE:
                     circuit.failed()
                 else:
-                    circuit.gave_up()
-                exchange.failed(error, translated, span)
-                raise translated from exc
+                    circuit.no_result()
+                exchange.record_error(cause, error, span)
+                raise error from exc
             except asyncio.CancelledError:
-                circuit.gave_up()
-                exchange.cancelled()
+                circuit.no_result()
+                exchange.record_cancelled()
                 raise
-            exchange.answered(response, span)
+            exchange.record_response(response, span)
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             circuit.failed()
         else:
@@ -128,29 +162,28 @@ class CloudHttpClient:
         return response
 
 
-ROUTINE = frozenset({RefusalKind.IMAGES, RefusalKind.TOKEN, RefusalKind.MISMATCH})
-"""What a question may be refused with every day: no such share, a token that has ended."""
-UNANSWERED = ("certificate", "proxy", "connect", "timeout", "broken")
-"""Words for why no answer came."""
-OUTAGES = frozenset(UNANSWERED)
-"""Those that speak against the endpoint; the rest is nothing that it did wrong."""
+EXPECTED_REFUSALS = frozenset({RefusalKind.IMAGES, RefusalKind.TOKEN, RefusalKind.MISMATCH})
+"""Refusals of a read that are normal, and logged at debug level: no such share, expired token."""
+NO_RESPONSE = ("certificate", "proxy", "connect", "timeout", "broken")
+"""Causes of an exchange without a response, as the label ``error`` of the metric names them. Each
+counts as a failure of the endpoint for its circuit breaker."""
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
-def begin_counting() -> None:
-    """Show errors that have not happened as zero: Prometheus sees no rise to the first one else."""
+def init_error_counters() -> None:
+    """Export all error counters as zero: else Prometheus does not see the first increase."""
     for route in routes.ALL:
-        for error in (*(kind.name.lower() for kind in RefusalKind), *UNANSWERED):
+        for error in (*(kind.name.lower() for kind in RefusalKind), *NO_RESPONSE):
             metrics.CLOUD_ERRORS.labels(route, error)
 
 
 class _Exchange:
-    """Tells of one exchange: to the metrics, the log and the trace. No identifier in a label."""
+    """Records one exchange in the metrics, the log and the trace. No label has an ID."""
 
     def __init__(self, request: httpx.Request) -> None:
         self.route: str = request.extensions.get("route", "other")
         self._request = request
-        self._began = time.perf_counter()
+        self._started = time.perf_counter()
 
     @property
     def attributes(self) -> dict[str, tracing.Value]:
@@ -161,84 +194,90 @@ class _Exchange:
             "server.address": _host(self._request),
         }
 
-    def answered(self, response: httpx.Response, span: tracing.Span) -> None:
-        """Tell of an answer; every one of this cloud has an id that its support can look up."""
+    def record_response(self, response: httpx.Response, span: tracing.Span) -> None:
+        """Record a response with its request ID, which the support of the cloud can look up."""
         took = self._measure(f"{response.status_code // 100}xx")
         span.set_attribute("http.response.status_code", response.status_code)
         request_id = response.headers.get("X-Request-Id", "")
-        known = {"request_id": request_id} if _REQUEST_ID.fullmatch(request_id) else {}
-        if known:
+        extra = {"request_id": request_id} if _REQUEST_ID.fullmatch(request_id) else {}
+        if extra:
             span.set_attribute("http.response.header.x-request-id", request_id)
         if response.status_code < HTTPStatus.BAD_REQUEST:
             log.debug(
-                "%s: HTTP %d in %.3f s", asked(response), response.status_code, took, extra=known
+                "%s: HTTP %d in %.3f s",
+                request_line(response),
+                response.status_code,
+                took,
+                extra=extra,
             )
             return
         code, _ = error_of(response)
         kind = kind_of(response.status_code, code)
         metrics.CLOUD_ERRORS.labels(self.route, kind.name.lower()).inc()
         span.set_attribute("error.type", kind.name.lower())
-        usual = kind in ROUTINE and self._request.method not in WRITES
+        expected = kind in EXPECTED_REFUSALS and self._request.method not in WRITES
         log.log(
-            logging.DEBUG if usual else logging.WARNING,
+            logging.DEBUG if expected else logging.WARNING,
             "%s: HTTP %d%s in %.3f s",
-            asked(response),
+            request_line(response),
             response.status_code,
             f" {code}" if code else "",
             took,
-            extra=known,
+            extra=extra,
         )
 
-    def failed(self, error: str, exc: Exception, span: tracing.Span) -> None:
-        """Tell that no answer came."""
+    def record_error(self, cause: str, error: CloudError, span: tracing.Span) -> None:
+        """Record an exchange without a response."""
         took = self._measure("none")
-        metrics.CLOUD_ERRORS.labels(self.route, error).inc()
-        span.set_attribute("error.type", error)
-        log.warning("%s, after %.3f s", exc, took)
+        metrics.CLOUD_ERRORS.labels(self.route, cause).inc()
+        span.set_attribute("error.type", cause)
+        log.warning("%s, after %.3f s", error, took)
 
-    def cancelled(self) -> None:
-        """Tell that nobody waits for the answer any more."""
+    def record_cancelled(self) -> None:
+        """Record an exchange that was cancelled: its reconcile no longer waits for it."""
         self._measure("none")
 
     def _measure(self, code: str) -> float:
-        took = time.perf_counter() - self._began
+        took = time.perf_counter() - self._started
         metrics.CLOUD_CALLS.labels(self.route, code).observe(took)
         return took
 
 
 def _host(request: httpx.Request) -> str:
-    """As it was written: what begins with ``xn--`` can't always be read."""
+    """The host as it was written: httpx cannot decode every name that starts with ``xn--``."""
     return request.url.raw_host.decode("ascii")
 
 
-def _translated(request: httpx.Request, exc: Exception) -> tuple[str, CloudError]:
-    """What went wrong, as a word and as an error."""
+def _to_cloud_error(request: httpx.Request, exc: Exception) -> tuple[str, CloudError]:
+    """The cause as a metric label, and the error to raise."""
     what = f"{request.method} {_host(request)}{request.url.path}"
     if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
-        return RefusalKind.INVALID.name.lower(), no_url(str(request.url))
+        return RefusalKind.INVALID.name.lower(), invalid_url(str(request.url))
     if isinstance(exc.__cause__, aiohttp.ClientConnectorCertificateError):
         return "certificate", RetryableError(
-            f"{what}: its certificate is not trusted; a private authority goes into the key "
-            "ca.crt of the Secret"
+            f"{what}: the TLS certificate is not trusted; add a private certificate authority to "
+            "the key ca.crt of the Secret"
         )
     if isinstance(exc.__cause__, aiohttp.ClientProxyConnectionError):
-        why = f"no connection through the proxy: {exc.__cause__.strerror}"
-        return "proxy", RetryableError(f"{what}: {why}")
+        reason = f"no connection through the proxy: {exc.__cause__.strerror}; check HTTPS_PROXY"
+        return "proxy", RetryableError(f"{what}: {reason}")
     if _never_sent(exc):
-        return "connect", RetryableError(f"{what}: no connection")
-    late = _timed_out(exc)
-    why = "no answer in time" if late else "the connection broke"
+        return "connect", RetryableError(
+            f"{what}: no connection; check the endpoint, DNS and the network policy"
+        )
+    timed_out = _timed_out(exc)
+    reason = "no response in time" if timed_out else "connection lost"
     if isinstance(exc, BodyTooLargeError):
-        why = str(exc)
-    kind = OutcomeUnknownError if request.method in CHANGES else RetryableError
-    return "timeout" if late else "broken", kind(f"{what}: {why}")
+        reason = str(exc)
+    error = OutcomeUnknownError if request.method in MUTATIONS else RetryableError
+    return "timeout" if timed_out else "broken", error(f"{what}: {reason}")
 
 
 def _never_sent(exc: Exception) -> bool:
-    """Whether not even a connection was made.
+    """Whether there was no connection, so that nothing was sent.
 
-    The transport tells it by its cause alone: it maps this error to ``ConnectTimeout``, as it
-    does connections that broke later.
+    Only the cause shows it: httpx-aiohttp raises ``ConnectTimeout`` for this error and also for
+    connections that are lost later.
     """
     return isinstance(exc.__cause__, aiohttp.ClientConnectorError)
 

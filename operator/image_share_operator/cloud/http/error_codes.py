@@ -1,10 +1,10 @@
-"""Error codes of IMS, IAM and the API gateway, sorted by what to do.
+"""Error codes of IMS, IAM and the API gateway, grouped by what to do.
 
-The code comes before the HTTP status: this cloud throttles with 400 and calls a stale token a
-bad request.
+The code decides before the HTTP status: the cloud throttles with status 400, and returns 400 for an
+expired token.
 
 Source: IMS API reference, "Error Codes"; IAM API reference, "Error Codes"; API gateway,
-"Error Codes"; the classes are a judgement.
+"Error Codes". The grouping is our own.
 """
 
 from enum import Enum, auto
@@ -12,26 +12,26 @@ from http import HTTPStatus
 
 
 class RefusalKind(Enum):
-    """What a refusal asks of the caller."""
+    """What the caller does about a refused request."""
 
     TOKEN = auto()
     """The token is refused: log in again, once."""
     MISMATCH = auto()
-    """Token and project do not fit: a stale token, or a wrong project."""
+    """The token is not for the project: the token is expired or the project is wrong."""
     THROTTLED = auto()
-    """Fewer calls, later."""
+    """Send fewer requests; retry later."""
     RETRY = auto()
-    """Later."""
+    """Retry later."""
     IMAGES = auto()
-    """One image of the batch can't be answered."""
+    """An image of the request is refused."""
     DENIED = auto()
-    """The user lacks a right."""
+    """The user lacks a permission."""
     LOCKED = auto()
     """The account is locked after failed logins."""
     TOO_LARGE = auto()
-    """A smaller batch may do."""
+    """Send a smaller batch."""
     INVALID = auto()
-    """The request can't be served as it is."""
+    """Change the request: the spec is wrong."""
 
 
 def _img(*numbers: int) -> frozenset[str]:
@@ -86,14 +86,14 @@ _BY_STATUS = {
     HTTPStatus.CONFLICT: RefusalKind.RETRY,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: RefusalKind.TOO_LARGE,
     HTTPStatus.REQUEST_URI_TOO_LONG: RefusalKind.TOO_LARGE,
-    494: RefusalKind.INVALID,  # the gateway's "request header too large": the token is in them
+    494: RefusalKind.INVALID,  # nginx: request header too large; the token is in a header
     HTTPStatus.TOO_MANY_REQUESTS: RefusalKind.THROTTLED,
 }
 
 
-_OF_THE_REQUEST = _img(17, 67, 104, 145) | _gateway(101, 104, 105, 106, 602, 607) | _iam(4)
-"""Path or project is wrong, whatever images the request carries; so it is with these statuses."""
-_STATUS_OF_THE_REQUEST = frozenset(
+_REQUEST_CODES = _img(17, 67, 104, 145) | _gateway(101, 104, 105, 106, 602, 607) | _iam(4)
+"""Codes for a wrong path or project: other images would be refused, too."""
+_REQUEST_STATUSES = frozenset(
     (
         HTTPStatus.METHOD_NOT_ALLOWED,
         HTTPStatus.NOT_ACCEPTABLE,
@@ -102,28 +102,26 @@ _STATUS_OF_THE_REQUEST = frozenset(
     )
 )
 _DENIED_FOR_AN_IMAGE = _img(161, 165)
-"""No permission for images of a vendor, or of a backup service: others may be answered."""
+"""No permission for images of a vendor or of a backup service: other images may be accepted."""
 
 
 def kind_of_batch(status: int, code: str | None) -> RefusalKind:
-    """As `kind_of`, of a batch of images: one of them may be why it is refused, or failed.
+    """The kind of a refused or failed batch: one of its images may be the cause.
 
-    Which code stands for what is wrong with an image is documented nowhere, so that all count,
-    known or not, but those of token, project, rights and pace.
+    The API reference does not say which codes are about an image. So every code that `kind_of`
+    calls invalid is, known or not, except those about the path or the project.
     """
     kind = kind_of(status, code)
     if code in _DENIED_FOR_AN_IMAGE:
         return RefusalKind.IMAGES
     of_the_request = (
-        status < HTTPStatus.BAD_REQUEST
-        or status in _STATUS_OF_THE_REQUEST
-        or code in _OF_THE_REQUEST
+        status < HTTPStatus.BAD_REQUEST or status in _REQUEST_STATUSES or code in _REQUEST_CODES
     )
     return RefusalKind.IMAGES if kind is RefusalKind.INVALID and not of_the_request else kind
 
 
 def kind_of(status: int, code: str | None) -> RefusalKind:
-    """The kind of a refusal; ``status`` decides where the code is absent or not known."""
+    """The kind of a refused request; ``status`` decides when the code is missing or unknown."""
     known = None if code is None else _BY_CODE.get(code)
     if known is not None:
         return known

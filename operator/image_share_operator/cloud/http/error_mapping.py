@@ -1,4 +1,4 @@
-"""What a refusal asks for: each becomes the error that says what to do about it. No I/O."""
+"""Converts a refused request to the error that says what to do about it. No I/O."""
 
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -17,32 +17,32 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of, kind_of_batch
-from image_share_operator.cloud.http.payload import MAX_WORD, asked, error_of, one_line
+from image_share_operator.cloud.http.payload import MAX_WORD_CHARS, error_of, one_line, request_line
 
 MAX_RETRY_AFTER = timedelta(hours=1)
-"""No cloud is trusted to keep a resource quiet for longer."""
+"""The longest ``Retry-After`` that is obeyed: a wrong value must not stop a resource for days."""
 
 
 def refusal(response: httpx.Response) -> CloudError:
-    """Turn a refusal of IMS into the error that says what to do about it."""
+    """Convert a request that IMS refused to an error."""
     code, _ = error_of(response)
     return _refusal(response, kind_of(response.status_code, code))
 
 
 def batch_refusal(response: httpx.Response) -> CloudError:
-    """As `refusal`, of a batch of images: one of them may be why."""
+    """Convert a batch that IMS refused to an error: one of its images may be the cause."""
     code, _ = error_of(response)
     kind = kind_of_batch(response.status_code, code)
-    found = _refusal(response, kind)
+    error = _refusal(response, kind)
     if kind is RefusalKind.RETRY:
-        return RefusedForNowError(str(found), retry_after=retry_after(response))
-    return found
+        return RefusedForNowError(str(error), retry_after=retry_after(response))
+    return error
 
 
 def _refusal(response: httpx.Response, kind: RefusalKind) -> CloudError:
     code, text = error_of(response)
     shown = " ".join(filter(None, (code, _without_token(text, response))))
-    what = f"{asked(response)}: HTTP {response.status_code}" + (f" {shown}" if shown else "")
+    what = f"{request_line(response)}: HTTP {response.status_code}" + (f" {shown}" if shown else "")
     match kind:
         case RefusalKind.THROTTLED:
             return ThrottledError(what, retry_after=retry_after(response))
@@ -53,29 +53,38 @@ def _refusal(response: httpx.Response, kind: RefusalKind) -> CloudError:
         case RefusalKind.TOO_LARGE:
             return BatchTooLargeError(what)
         case RefusalKind.DENIED | RefusalKind.LOCKED:
-            return TerminalError(what, reason=Reason.PERMISSION_DENIED)
+            return TerminalError(
+                f"{what}: the user lacks a permission; grant it in IAM",
+                reason=Reason.PERMISSION_DENIED,
+            )
         case RefusalKind.TOKEN:
             return TerminalError(
-                f"{what}: the cloud refuses the token", reason=Reason.CREDENTIALS_INVALID
+                f"{what}: IMS refused the token; correct the Secret",
+                reason=Reason.CREDENTIALS_INVALID,
             )
         case RefusalKind.MISMATCH:
             return TerminalError(
-                f"{what}: the token is not for spec.projectID", reason=Reason.INVALID_REQUEST
+                f"{what}: the token is not for spec.projectID; correct it or the Secret",
+                reason=Reason.INVALID_REQUEST,
             )
         case RefusalKind.INVALID:
-            return TerminalError(what, reason=Reason.INVALID_REQUEST)
+            return TerminalError(
+                f"{what}: IMS refused the request; correct the spec",
+                reason=Reason.INVALID_REQUEST,
+            )
 
 
 def login_refusal(response: httpx.Response) -> CloudError:
-    """Turn a refused login into an error.
+    """Convert a login that IAM refused to an error.
 
-    Only the code is shown: bodies of IAM are near to secrets.
+    The message has the code and never the text: IAM may repeat parts of the request, which has the
+    password.
     """
     code, _ = error_of(response)
     status = response.status_code
     what = f"IAM login: HTTP {status}" + (f" {code}" if code else "")
     if status < HTTPStatus.BAD_REQUEST:
-        return RetryableError(f"{what}: not the answer of an IAM login")
+        return RetryableError(f"{what}: not a login response of IAM; check spec.endpoints.iam")
     kind = kind_of(status, code)
     if kind is RefusalKind.THROTTLED:
         return ThrottledError(what, retry_after=retry_after(response))
@@ -85,7 +94,7 @@ def login_refusal(response: httpx.Response) -> CloudError:
         message = f"{what}: the account is locked after failed logins; correct the Secret"
         return TerminalError(message, reason=Reason.ACCOUNT_LOCKED)
     if kind is RefusalKind.DENIED:
-        message = f"{what}: the user may not log in by API; ask for programmatic access"
+        message = f"{what}: the user has no access to the API; enable programmatic access in IAM"
         return TerminalError(message, reason=Reason.PERMISSION_DENIED)
     if status == HTTPStatus.UNAUTHORIZED:
         message = f"{what}: user, password, domain or spec.projectID is wrong; correct the Secret"
@@ -95,7 +104,7 @@ def login_refusal(response: httpx.Response) -> CloudError:
 
 
 def token_refused(response: httpx.Response) -> bool:
-    """Whether a new token may help: one of the many ways in which a stale one is refused."""
+    """Whether a new token may help: the cloud has many codes for an expired one."""
     if response.status_code < HTTPStatus.BAD_REQUEST:
         return False
     code, _ = error_of(response)
@@ -103,7 +112,7 @@ def token_refused(response: httpx.Response) -> bool:
 
 
 def throttled(response: httpx.Response) -> bool:
-    """Whether the cloud asks for fewer calls."""
+    """Whether the cloud asks for fewer requests."""
     if response.status_code < HTTPStatus.BAD_REQUEST:
         return False
     code, _ = error_of(response)
@@ -111,9 +120,9 @@ def throttled(response: httpx.Response) -> bool:
 
 
 def retry_after(response: httpx.Response) -> timedelta | None:
-    """The wait that the cloud asks for: seconds or an HTTP date; ``None`` when it does not.
+    """The wait of ``Retry-After``, in seconds or as an HTTP date; ``None`` without a valid one.
 
-    A date counts from the ``Date`` of the same response: the cloud's clock may differ from ours.
+    A date is relative to the ``Date`` of the same response: the clocks may differ.
     """
     text = response.headers.get("Retry-After", "").strip()
     if text.isdecimal():
@@ -125,11 +134,11 @@ def retry_after(response: httpx.Response) -> timedelta | None:
     return min(max(wait, timedelta()), MAX_RETRY_AFTER)
 
 
-def no_url(text: str) -> TerminalError:
-    """What the client does not take for a URL, or can't connect to as one."""
-    shown = one_line(text.partition("?")[0][:MAX_WORD])
+def invalid_url(text: str) -> TerminalError:
+    """The error for a URL that httpx does not accept, although the CRD does."""
+    shown = one_line(text.partition("?")[0][:MAX_WORD_CHARS])
     return TerminalError(
-        f"spec.endpoints: {shown} can't be used as a URL", reason=Reason.INVALID_REQUEST
+        f"spec.endpoints: {shown} is not a valid URL; correct it", reason=Reason.INVALID_REQUEST
     )
 
 

@@ -1,4 +1,4 @@
-"""The writes to the cloud that are under way, so that they can be cut off: all, at one moment."""
+"""The writes to the cloud that are in flight, so that all of them can be aborted at one moment."""
 
 import asyncio
 import contextlib
@@ -8,20 +8,24 @@ from image_share_operator.api.errors import LostLeadError
 
 
 class InflightWrites:
-    """Ends in two steps: no write begins any more, then those under way are given up."""
+    """Ends the writes in two steps: `close` admits no new write, `abort` ends those in flight."""
 
     def __init__(self) -> None:
         self._deadlines: set[asyncio.Timeout] = set()
         self._closed = False
 
     def admit(self) -> None:
-        """Raise `LostLeadError` when no write may begin any more."""
+        """Raise `LostLeadError` when no new write is admitted."""
         if self._closed:
-            raise LostLeadError("told to stop: another replica may be at work soon")
+            raise LostLeadError("stopping: another replica may become the leader")
 
     @contextlib.contextmanager
-    def under_way(self, deadline: asyncio.Timeout) -> Generator[None]:
-        """Count what happens within as one write; ``deadline`` is the timeout it stands under."""
+    def track(self, deadline: asyncio.Timeout) -> Generator[None]:
+        """Track the body of the ``with`` statement as one write.
+
+        Args:
+            deadline: the timeout that the write runs under; `abort` expires it.
+        """
         self._deadlines.add(deadline)
         try:
             yield
@@ -29,11 +33,11 @@ class InflightWrites:
             self._deadlines.discard(deadline)
 
     def close(self) -> None:
-        """Let no write begin any more; those under way go on."""
+        """Admit no new write; those in flight continue."""
         self._closed = True
 
-    def cut(self) -> None:
-        """Let the time of all writes be over: to those who wait, their answers are lost."""
+    def abort(self) -> None:
+        """Expire the timeouts of all writes in flight: their outcome is unknown."""
         self.close()
         now = asyncio.get_running_loop().time()
         for deadline in tuple(self._deadlines):

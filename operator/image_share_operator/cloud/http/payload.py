@@ -1,4 +1,4 @@
-"""What is in a response, read without trust. No I/O."""
+"""Reads JSON from responses that may have any content. No I/O."""
 
 import json
 import re
@@ -8,19 +8,20 @@ import httpx
 
 Json = dict[str, Any]
 
-MAX_WORD = 64
-"""Longer words are cut from what the cloud says: a token is kilobytes, an id 36 characters."""
-MAX_TEXT = 200
+MAX_WORD_CHARS = 64
+"""Longer words are cut out of messages: a token has kilobytes, an ID 36 characters."""
+MAX_TEXT_CHARS = 200
+"""Longer texts are cut: several of them fit into one condition message."""
 MAX_VALUES = 100_000
-"""In one body: 200 for each image of a page. Ten megabytes of ``{}`` become 200 MB of memory."""
+"""JSON values in one body: 200 for each image of a page. Ten MB of ``{}`` use 200 MB of memory."""
 
-_CODES = ("code", "error_code", "errorCode")
-_TEXTS = ("message", "error_msg", "errorMsg")
+_CODE_KEYS = ("code", "error_code", "errorCode")
+_TEXT_KEYS = ("message", "error_msg", "errorMsg")
 _CODE = re.compile(r"[A-Z]{2,8}\.\d{3,5}")
 
 
 def parse_body(response: httpx.Response) -> Json:
-    """The JSON object of a response; empty when the body is anything else, or too much of it."""
+    """The JSON object of a response; empty when the body is anything else or too large."""
     known = response.extensions.get(_PARSED)
     if known is None:
         known = response.extensions[_PARSED] = _parsed(response.content)
@@ -28,7 +29,7 @@ def parse_body(response: httpx.Response) -> Json:
 
 
 _PARSED = "parsed"
-"""Where a response keeps what its body says: several ask, and it is parsed once."""
+"""Key of the parsed body in the extensions of a response: it is read often and parsed once."""
 
 
 def _parsed(content: bytes) -> Json:
@@ -62,33 +63,33 @@ def dig_text(value: object, *path: str) -> str | None:
 
 
 def dig_line(value: object, *path: str) -> str | None:
-    """As `dig_text`, fit for a message."""
+    """The text under nested keys, made safe for a message by `one_line`."""
     found = dig_text(value, *path)
     return None if found is None else one_line(found)
 
 
 def one_line(text: str) -> str:
-    """One line of at most `MAX_TEXT` printable characters, over-long words cut out."""
-    words = (word if len(word) <= MAX_WORD else "(cut)" for word in text.split())
+    """One line of up to `MAX_TEXT_CHARS` printable characters; long words are cut out."""
+    words = (word if len(word) <= MAX_WORD_CHARS else "(cut)" for word in text.split())
     line = "".join(char if char.isprintable() else "?" for char in " ".join(words))
-    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+    return line if len(line) <= MAX_TEXT_CHARS else line[: MAX_TEXT_CHARS - 1] + "…"
 
 
 def error_of(response: httpx.Response) -> tuple[str | None, str | None]:
-    """The code (``IMG.0060``) and the text of an error body, in any of its shapes.
+    """The code (``IMG.0060``) and the text of an error body, in each of its known shapes.
 
-    Keystone puts an integer where IMS puts its code: such a code is no code.
+    Keystone has an integer (the HTTP status) in the field of the code: it is not returned.
     """
     body = parse_body(response)
     wrapped = next((inner for inner in map(as_object, body.values()) if inner is not None), None)
     for shape in (as_object(body.get("error")), body, wrapped):
-        code = next(filter(None, (dig_text(shape, key) for key in _CODES)), None)
-        text = next(filter(None, (dig_line(shape, key) for key in _TEXTS)), None)
+        code = next(filter(None, (dig_text(shape, key) for key in _CODE_KEYS)), None)
+        text = next(filter(None, (dig_line(shape, key) for key in _TEXT_KEYS)), None)
         if code or text:
             return code if code and _CODE.fullmatch(code) else None, text
     return None, None
 
 
-def asked(response: httpx.Response) -> str:
-    """Method and path. Queries are left out, ids stay: they are the user's own."""
+def request_line(response: httpx.Response) -> str:
+    """Method and path of the request, without the query. IDs in the path are the user's own."""
     return f"{response.request.method} {response.request.url.path}"

@@ -1,4 +1,4 @@
-"""What is asked of IAM and IMS, as metrics and traces call it: method and template."""
+"""The requests to IAM and IMS as metrics and traces name them: method and URL template."""
 
 LOGIN = "POST /v3/auth/tokens"
 UPDATE_MEMBERS = "PUT /v1/cloudimages/members"

@@ -1,4 +1,4 @@
-"""How large an answer may be: whoever is at the other end may be anybody."""
+"""Limits the size of a response: an endpoint in a spec may be any server."""
 
 from collections.abc import AsyncIterator
 
@@ -7,34 +7,34 @@ import httpx
 from image_share_operator.cloud.http import routes
 
 MAX_BODY_BYTES = 1024 * 1024
-"""The largest that is known is a login whose answer has the whole catalog, some 200 KB."""
+"""Limit of a body. The largest known one is a login response with the service catalog: 200 KB."""
 MAX_LIST_BYTES = 4 * 1024 * 1024
-"""A page of 500 images with 8 KB each; they have about 2."""
+"""Limit of a page of 500 images: 8 KB for each image, which has about 2 KB."""
 
 
 class BodyTooLargeError(httpx.TransportError):
-    """The body is over the bound of its route."""
+    """The body is larger than the limit of its route."""
 
 
-class BoundedTransport(httpx.AsyncBaseTransport):
-    """Refuses bodies over a bound while they arrive.
+class SizeLimitTransport(httpx.AsyncBaseTransport):
+    """Stops reading a body when it exceeds the limit of its route.
 
-    Compressed ones too, which nobody asked for: one megabyte may unfold to a gigabyte.
+    Refuses compressed bodies, which no request accepts: one megabyte can expand to a gigabyte.
     """
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass the request on and put a bound on the body of its answer."""
+        """Send the request; limit the body of its response."""
         response = await self._inner.handle_async_request(request)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             await response.aclose()
-            raise httpx.DecodingError("the body is compressed, which was not asked for")
+            raise httpx.DecodingError("the body is compressed, which the request does not accept")
         if isinstance(response.stream, httpx.AsyncByteStream):
-            long = request.extensions.get("route") == routes.LIST
-            most = MAX_LIST_BYTES if long else MAX_BODY_BYTES
-            response.stream = _BoundedStream(response.stream, most)
+            is_list = request.extensions.get("route") == routes.LIST
+            limit = MAX_LIST_BYTES if is_list else MAX_BODY_BYTES
+            response.stream = _LimitedStream(response.stream, limit)
         return response
 
     async def aclose(self) -> None:
@@ -42,17 +42,17 @@ class BoundedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-class _BoundedStream(httpx.AsyncByteStream):
-    def __init__(self, inner: httpx.AsyncByteStream, most: int) -> None:
+class _LimitedStream(httpx.AsyncByteStream):
+    def __init__(self, inner: httpx.AsyncByteStream, limit: int) -> None:
         self._inner = inner
-        self._most = most
+        self._limit = limit
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in self._inner:
             size += len(chunk)
-            if size > self._most:
-                raise BodyTooLargeError(f"the answer is over {self._most >> 20} MiB")
+            if size > self._limit:
+                raise BodyTooLargeError(f"the response is larger than {self._limit >> 20} MiB")
             yield chunk
 
     async def aclose(self) -> None:

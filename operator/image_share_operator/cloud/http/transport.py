@@ -1,4 +1,4 @@
-"""How requests leave the process: one attempt each, no redirects, bounded answers."""
+"""Connections to the cloud: one attempt for each request, no redirects, limited responses."""
 
 import errno
 import ssl
@@ -16,14 +16,15 @@ from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
 from image_share_operator import __version__
-from image_share_operator.cloud.http.ca_bundle import CaBundle, bundle
-from image_share_operator.cloud.http.error_mapping import no_url
-from image_share_operator.cloud.http.size_limit import BoundedTransport
+from image_share_operator.cloud.http.ca_bundle import CaBundle, read_bundle
+from image_share_operator.cloud.http.error_mapping import invalid_url
+from image_share_operator.cloud.http.size_limit import SizeLimitTransport
 
 MAX_HEADER_BYTES = 64 * 1024
-"""A token comes in a header, and grows with the rights of its user beyond the usual 8 KiB."""
+"""Limit of a header. A token is in a header and grows with the permissions of its user, beyond the
+usual limit of 8 KiB."""
 MAX_AUTHORITIES = 32
-"""A cluster has one or two."""
+"""Private authorities with open connections. A cluster has one or two; each uses 0.8 MB."""
 
 HTTPS = 443
 
@@ -35,20 +36,20 @@ def _build_transport(
     no_proxy: str,
     resolver: AbstractResolver | None = None,
 ) -> httpx.AsyncBaseTransport:
-    """Make connections. TLS is verified; there is no way to turn that off."""
+    """Build a transport. It always verifies TLS certificates."""
     tls = ssl.create_default_context()
     if trusted is not None:
         tls.load_verify_locations(cadata=trusted.data)
 
     def session() -> aiohttp.ClientSession:
-        # Unlimited here: the gate of each endpoint bounds them, and waits before the timeout runs.
-        # Names are looked up by aiodns, which aiohttp takes where it is installed: libuv has two
-        # threads for that, and whoever names two hosts whose servers are silent has both.
+        # No limit here: the limiter of each endpoint limits them, outside of the request timeout.
+        # aiohttp resolves names with aiodns when it is installed. Without it, libuv resolves them
+        # in two threads, and two names whose DNS servers do not respond would block all others.
         connector = aiohttp.TCPConnector(limit=0, ssl=tls, resolver=resolver)
-        # No cookies: what one tenant's endpoint sets must not reach another's.
+        # No cookies: those of one tenant's endpoint must not be sent for another tenant.
         return aiohttp.ClientSession(
             connector=connector,
-            middlewares=(_once,),
+            middlewares=(_no_retry,),
             cookie_jar=aiohttp.DummyCookieJar(),
             max_field_size=MAX_HEADER_BYTES,
         )
@@ -56,8 +57,8 @@ def _build_transport(
     transport: httpx.AsyncBaseTransport = AiohttpTransport(verify=tls, client=session)
     if proxy:
         tunnel = AiohttpTransport(verify=tls, client=session, proxy=_proxy(httpx.URL(proxy)))
-        transport = _ByHost(transport, tunnel, no_proxy)
-    return BoundedTransport(transport)
+        transport = _ProxyTransport(transport, tunnel, no_proxy)
+    return SizeLimitTransport(transport)
 
 
 def _timeout(connect: timedelta, read: timedelta) -> httpx.Timeout:
@@ -66,7 +67,7 @@ def _timeout(connect: timedelta, read: timedelta) -> httpx.Timeout:
 
 def _client(transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout) -> httpx.AsyncClient:
     return _Client(
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),  # as above
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),  # no cookies here either
         transport=transport,
         timeout=timeout,
         follow_redirects=False,
@@ -78,20 +79,21 @@ def _client(transport: httpx.AsyncBaseTransport, timeout: httpx.Timeout) -> http
     )
 
 
-Build = Callable[[CaBundle | None], httpx.AsyncBaseTransport]
+TransportFactory = Callable[[CaBundle | None], httpx.AsyncBaseTransport]
+"""Builds a transport that also trusts these authorities."""
 
 
 class HttpClients:
-    """The clients of a process. Who trusts the same authorities shares connections.
+    """The HTTP clients of a process. Clients that trust the same authorities share connections.
 
-    At most `MAX_AUTHORITIES` private ones have connections, apart from those in use: a context of
-    TLS is 0.8 MB, and whoever may write a Secret may write another ``ca.crt`` each minute.
+    Up to `MAX_AUTHORITIES` private authorities have open connections, and those in use: a user who
+    can write a Secret can write another ``ca.crt`` each minute.
     """
 
-    def __init__(self, build: Build, timeout: httpx.Timeout) -> None:
+    def __init__(self, build: TransportFactory, timeout: httpx.Timeout) -> None:
         self._build = build
         self._timeout = timeout
-        self._known: OrderedDict[str, _Shared] = OrderedDict()
+        self._pools: OrderedDict[str, _Pool] = OrderedDict()
 
     @classmethod
     def with_timeouts(
@@ -103,114 +105,114 @@ class HttpClients:
         no_proxy: str = "",
         resolver: AbstractResolver | None = None,
     ) -> Self:
-        """Clients that wait for so long at most.
+        """Clients with these timeouts for each step of a request.
 
         Args:
-            proxy: URL of the one that https:// is sent through; empty for none.
-            no_proxy: hosts that are reached without it, separated by commas; as in ``NO_PROXY``.
-            resolver: of names; ``None`` for aiohttp's own.
+            proxy: URL of the proxy for https:// requests; empty for none.
+            no_proxy: hosts without proxy, separated by commas; as in ``NO_PROXY``.
+            resolver: resolves host names; ``None`` for that of aiohttp.
         """
         build = partial(_build_transport, proxy=proxy, no_proxy=no_proxy, resolver=resolver)
         return cls(build, _timeout(connect, read))
 
     def get(self, ca: str | None = None) -> httpx.AsyncClient:
-        """A client that trusts these certificates (PEM) besides the system's.
+        """A client that trusts these certificates (PEM) and those of the system.
 
-        It is light, and needs not be closed: connections are made when it sends.
+        It has no connections of its own and does not need to be closed.
         """
-        trusted = None if ca is None else bundle(ca)
-        return _client(_Borrowed(self, trusted), self._timeout)
+        trusted = None if ca is None else read_bundle(ca)
+        return _client(_PooledTransport(self, trusted), self._timeout)
 
-    def take(self, trusted: CaBundle | None) -> "_Shared":
-        """Count one more who uses these connections."""
+    def acquire(self, trusted: CaBundle | None) -> "_Pool":
+        """Return the pool for these authorities, with one more request in flight."""
         key = "" if trusted is None else trusted.key
-        shared = self._known.get(key)
-        if shared is None:
-            shared = self._known[key] = _Shared(self._build(trusted))
-        self._known.move_to_end(key)
-        shared.users += 1
-        return shared
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = _Pool(self._build(trusted))
+        self._pools.move_to_end(key)
+        pool.in_flight += 1
+        return pool
 
-    async def tidy(self) -> None:
-        """Close what nobody uses and was not used for longest, beyond the bound."""
-        while (spare := self._spare()) is not None:
-            await self._known.pop(spare).transport.aclose()
+    async def close_unused(self) -> None:
+        """Close the least recently used pools without requests, down to `MAX_AUTHORITIES`."""
+        while (unused := self._unused()) is not None:
+            await self._pools.pop(unused).transport.aclose()
 
-    def _spare(self) -> str | None:
-        if len(self._known) - ("" in self._known) <= MAX_AUTHORITIES:
+    def _unused(self) -> str | None:
+        if len(self._pools) - ("" in self._pools) <= MAX_AUTHORITIES:
             return None
-        return next((key for key, shared in self._known.items() if key and not shared.users), None)
+        return next((key for key, pool in self._pools.items() if key and not pool.in_flight), None)
 
     async def __aenter__(self) -> Self:
-        """Nothing is opened before it is needed."""
+        """Open nothing: connections are opened by requests."""
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Close all connections."""
-        for shared in self._known.values():
-            await shared.transport.aclose()
+        for pool in self._pools.values():
+            await pool.transport.aclose()
 
 
 @dataclass(slots=True)
-class _Shared:
-    """Connections, and how many requests are under way on them."""
+class _Pool:
+    """Connections that trust the same authorities, and the number of requests on them."""
 
     transport: httpx.AsyncBaseTransport
-    users: int = 0
+    in_flight: int = 0
 
 
-class _Borrowed(httpx.AsyncBaseTransport):
-    """Sends on shared connections, and holds them until the answer is read."""
+class _PooledTransport(httpx.AsyncBaseTransport):
+    """Sends on the connections of a pool, which is in use until the response is read."""
 
     def __init__(self, clients: HttpClients, trusted: CaBundle | None) -> None:
         self._clients = clients
         self._trusted = trusted
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass the request on."""
-        shared = self._clients.take(self._trusted)
+        """Send the request."""
+        pool = self._clients.acquire(self._trusted)
         try:
-            await self._clients.tidy()
-            response = await shared.transport.handle_async_request(request)
+            await self._clients.close_unused()
+            response = await pool.transport.handle_async_request(request)
         except BaseException:
-            shared.users -= 1
+            pool.in_flight -= 1
             raise
-        response.stream = _BorrowedStream(response.stream, shared)
+        response.stream = _PooledStream(response.stream, pool)
         return response
 
 
-class _BorrowedStream(httpx.AsyncByteStream):
-    def __init__(self, inner: object, shared: _Shared) -> None:
-        self._inner = cast("httpx.AsyncByteStream", inner)  # a transport that waits gives such
-        self._shared: _Shared | None = shared
+class _PooledStream(httpx.AsyncByteStream):
+    def __init__(self, inner: object, pool: _Pool) -> None:
+        self._inner = cast("httpx.AsyncByteStream", inner)  # async transports have async streams
+        self._pool: _Pool | None = pool
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._inner.__aiter__()
 
     async def aclose(self) -> None:
-        shared, self._shared = self._shared, None
-        if shared is not None:
-            shared.users -= 1
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.in_flight -= 1
         await self._inner.aclose()
 
 
 class _Client(httpx.AsyncClient):
     def build_request(self, method: str, url: httpx.URL | str, **parts: Any) -> httpx.Request:
-        """As any client; it knows more of what a URL is than the API server can be told.
+        """Build a request. httpx accepts fewer URLs than the schema of the CRD does.
 
         Raises:
-            TerminalError: the URL is none.
+            TerminalError: the URL is not valid.
         """
         try:
             return super().build_request(method, url, **parts)
         except (httpx.InvalidURL, UnicodeError) as exc:
-            raise no_url(str(url)) from exc
+            raise invalid_url(str(url)) from exc
 
     async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
-        """As any client; nothing of the answer outlives its last user.
+        """Send a request; the response has no reference cycle.
 
-        httpx's stream refers to its response: with that, each page of a list (a megabyte, parsed)
-        would wait for the collector.
+        The stream of httpx refers to its response. With this cycle, each page of a list (one
+        megabyte, parsed) would stay in memory until the garbage collector runs.
         """
         response = await super().send(request, **how)
         if response.is_stream_consumed:
@@ -218,41 +220,41 @@ class _Client(httpx.AsyncClient):
         return response
 
 
-async def _once(
+async def _no_retry(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Send a request once.
+    """Send a request without the automatic retry of aiohttp.
 
-    aiohttp repeats a PUT by itself when the connection breaks, because HTTP calls it idempotent.
-    A repeated batch is a second job: the reconciler looks before it sends again. The repetition
-    is keyed on these two classes, so they leave here as their common base.
+    aiohttp sends a PUT again when the connection is lost, because PUT is idempotent in HTTP. Here a
+    second PUT starts a second job: the reconciler reads the memberships before it sends again.
+    aiohttp retries after two classes of errors, so this middleware raises their base class.
     """
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
-        raise  # not repeated there, and tells that nothing was sent
+        raise  # aiohttp does not retry it, and the client needs it: nothing was sent
     except aiohttp.ClientHttpProxyError as exc:
-        refused = OSError(errno.ECONNREFUSED, f"the proxy answers CONNECT with HTTP {exc.status}")
+        refused = OSError(errno.ECONNREFUSED, f"the proxy returned HTTP {exc.status} for CONNECT")
         raise aiohttp.ClientProxyConnectionError(request.connection_key, refused) from None
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
         raise aiohttp.ClientConnectionError(f"connection lost: {type(exc).__name__}") from exc
     except aiohttp.ClientResponseError:
-        # Quotes what came, perhaps a token; and the transport above does not know this class.
-        raise aiohttp.ClientConnectionError("the answer is not HTTP") from None
+        # Its text quotes the response, which may have a token; and httpx-aiohttp does not map it.
+        raise aiohttp.ClientConnectionError("the response is not HTTP") from None
 
 
 def _proxy(url: httpx.URL) -> httpx.Proxy:
     if not url.username:
         return httpx.Proxy(url)
-    # As a header: the transport would use a class that aiohttp has deprecated.
+    # As a header: httpx-aiohttp would use a class that aiohttp has deprecated.
     headers = {"Proxy-Authorization": aiohttp.encode_basic_auth(url.username, url.password)}
     return httpx.Proxy(url.copy_with(username="", password=""), headers=headers)
 
 
-class _ByHost(httpx.AsyncBaseTransport):
-    """Sends what is https:// through the proxy, but for some hosts.
+class _ProxyTransport(httpx.AsyncBaseTransport):
+    """Sends https:// requests through the proxy, except those to the hosts of ``NO_PROXY``.
 
-    httpx reads the environment only for transports of its own making.
+    httpx applies the proxy variables only to the transports that it builds itself.
     """
 
     def __init__(
@@ -261,19 +263,19 @@ class _ByHost(httpx.AsyncBaseTransport):
         self._direct = direct
         self._tunnel = tunnel
         names = (name.strip().lower().lstrip(".") for name in no_proxy.split(","))
-        self._direct_to = frozenset(filter(None, names))
+        self._no_proxy = frozenset(filter(None, names))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass the request on."""
-        return await self._way(request.url).handle_async_request(request)
+        """Send the request."""
+        return await self._transport_for(request.url).handle_async_request(request)
 
-    def _way(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
-        if url.scheme != "https" or "*" in self._direct_to:
+    def _transport_for(self, url: httpx.URL) -> httpx.AsyncBaseTransport:
+        if url.scheme != "https" or "*" in self._no_proxy:
             return self._direct
         labels = url.raw_host.decode("ascii").split(".")
         names = {".".join(labels[first:]) for first in range(len(labels))}
         names |= {f"{name}:{url.port or HTTPS}" for name in names}
-        return self._tunnel if names.isdisjoint(self._direct_to) else self._direct
+        return self._tunnel if names.isdisjoint(self._no_proxy) else self._direct
 
     async def aclose(self) -> None:
         """Close the connections."""

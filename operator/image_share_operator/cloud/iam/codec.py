@@ -1,4 +1,4 @@
-"""IAM: requests as data, responses to tokens. No I/O."""
+"""Builds login requests to IAM and parses its tokens. No I/O."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ from image_share_operator.cloud.http.payload import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """An IAM token; the times are aware, and of the cloud's clock.
+    """An IAM token. The times are aware and of the clock of IAM.
 
     Attributes:
-        issued_at: ``None`` when it can't be read; little hangs on it.
+        issued_at: ``None`` when it is missing or not valid.
     """
 
     value: str = field(repr=False)
@@ -28,7 +28,7 @@ class Token:
 
 
 def login_body(credentials: PasswordCredentials, project_id: str) -> Json:
-    """Ask for a token scoped to the project.
+    """The body of a request for a token of the project.
 
     Source: IAM API reference, "Obtaining a User Token Through Password Authentication".
     """
@@ -42,25 +42,25 @@ def login_body(credentials: PasswordCredentials, project_id: str) -> Json:
 
 
 def read_token(response: httpx.Response) -> Token:
-    """Read the answer to a login that was not refused.
+    """Read the token from the response to a login that was not refused.
 
     Raises:
-        RetryableError: the answer is not a token.
+        RetryableError: the response has no token, or no expiry time that is valid.
     """
     value = response.headers.get("X-Subject-Token")
     body = parse_body(response)
     expires = dig_text(body, "token", "expires_at")
     if not value or not value.isascii() or expires is None:
-        raise RetryableError("IAM answered a login without a token")
+        raise RetryableError("IAM login: the response has no token")
     expires_at = _time(expires)
     if expires_at is None:
-        raise RetryableError("IAM answered a login with an expiry that can't be read")
+        raise RetryableError("IAM login: the expiry time of the token is not valid")
     issued_at = _time(dig_text(body, "token", "issued_at") or "")
     return Token(value=value, expires_at=expires_at, issued_at=issued_at)
 
 
 def _time(text: str) -> datetime | None:
-    """A time of IAM, which is in UTC when it does not say."""
+    """Parse a time of IAM; it is in UTC when it has no time zone."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

@@ -1,8 +1,18 @@
-"""Keeps wrong credentials from being tried often: IAM locks an account after a few failed logins.
+"""Limits failed logins: IAM locks an account after a few of them.
 
-One guard watches over all logins with the same credentials at the same IAM, whatever projects,
-Secrets and namespaces use them. Its lock lets them go one by one, so each knows what became of the
-one before. What it asks for is a function: no I/O of its own.
+One guard controls all logins with equal credentials at one IAM endpoint, whatever projects, Secrets
+and namespaces use them. It sends them one after another, so that each login knows the result of the
+one before. It remembers failures as blocks:
+
+    IAM does not respond, or 5xx      all projects, for a second, or as long as IAM asks
+    throttled (429)                   all projects, as long as IAM asks, or by backoff
+    credentials refused (401)         this project; a second project within `BLOCK_TIME`, without a
+                                      success in between, blocks all projects
+    account locked                    all projects, for `BLOCK_TIME`
+    any other refusal                 this project, for `BLOCK_TIME`
+
+A successful login removes the blocks, except those of other projects. The guard itself does no I/O:
+its caller passes the login as a function.
 """
 
 import asyncio
@@ -22,170 +32,171 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http.throttle import Throttle
 
-REFUSED_FOR = timedelta(minutes=20)
-"""How long refused credentials are not tried again. Five tries in 15 min lock an account."""
-UNANSWERED_FOR = timedelta(seconds=1)
-"""How long those who wait share the news that IAM did not answer."""
+BLOCK_TIME = timedelta(minutes=20)
+"""How long refused credentials are not used again. IAM locks an account after five failed logins in
+15 minutes; this is longer."""
+UNAVAILABLE_BLOCK_TIME = timedelta(seconds=1)
+"""How long waiting logins share the error when IAM did not respond. So they do not wait for one
+timeout after another."""
 MAX_GUARDS = 5_000
-"""From so many on, those are forgotten that have nothing to remember."""
+"""The number of guards at which idle ones are removed: as many as sessions."""
 
-Got = TypeVar("Got")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """A failed login, remembered."""
+    """A failed login: until a time, the error is raised instead of a new login."""
 
     error: CloudError
     until: datetime
 
 
 class LoginGuard:
-    """Watches over the logins with some credentials at one IAM."""
+    """Controls the logins with some credentials at one IAM endpoint."""
 
-    def __init__(self, now: Callable[[], datetime], doubtful_until: datetime) -> None:
+    def __init__(self, now: Callable[[], datetime], history_valid_until: datetime) -> None:
         self._now = now
-        self._doubtful_until = doubtful_until
-        # Spans a login on purpose: all who wait want to know its result before they try.
+        self._history_valid_until = history_valid_until
+        # Held during a login on purpose: each waiting login needs the result of the one before.
         self._lock = asyncio.Lock()
-        self._users = 0
+        self._waiting = 0
         self._throttle = Throttle(now)
-        self._of_all: _Block | None = None
-        self._of_one: dict[Identity, _Block] = {}
-        # One refusal may be the fault of the project: some answer 401 to a wrong one. A second
-        # before this time, with no success in between, is the fault of the credentials.
-        self._suspect_until: datetime | None = None
-        self._proven = False
+        self._block_of_all: _Block | None = None
+        self._blocks: dict[Identity, _Block] = {}
+        # One refusal may be about the project: some clouds return 401 for a wrong one. A second
+        # before this time, without a success in between, is about the credentials.
+        self._first_refusal_until: datetime | None = None
+        self._has_succeeded = False
 
     @property
-    def at_rest(self) -> bool:
-        """Whether there is nothing to remember, and nobody waits."""
+    def idle(self) -> bool:
+        """Whether there is nothing to remember, and no login waits."""
         now = self._now()
-        holds = (*self._of_one.values(), *filter(None, (self._of_all,)))
-        remembers = self._throttle.quiet or any(now < hold.until for hold in holds)
-        candidates = self._suspect_until is not None and now < self._suspect_until
-        return not (self._users or remembers or candidates)
+        blocks = (*self._blocks.values(), *filter(None, (self._block_of_all,)))
+        blocked = self._throttle.active or any(now < block.until for block in blocks)
+        refused_once = self._first_refusal_until is not None and now < self._first_refusal_until
+        return not (self._waiting or blocked or refused_once)
 
     def admit(self, identity: Identity) -> None:
-        """Let a try pass.
+        """Admit a login.
 
         Raises:
-            CloudError: it is not to be tried now; why the last one failed.
+            CloudError: the login is blocked; the error of the login that failed before.
         """
         now = self._now()
-        for hold in (self._of_one.get(identity), self._of_all):
-            if hold is not None and now < hold.until:
-                raise hold.error.with_traceback(None)
+        for block in (self._blocks.get(identity), self._block_of_all):
+            if block is not None and now < block.until:
+                raise block.error.with_traceback(None)
         self._throttle.admit()
 
-    async def attempt(self, identity: Identity, log_in: Callable[[], Awaitable[Got]]) -> Got:
-        """Log in, unless it is known to fail.
+    async def log_in(self, identity: Identity, send_login: Callable[[], Awaitable[T]]) -> T:
+        """Log in unless the login is blocked.
 
         Raises:
-            CloudError: it failed, or would.
+            CloudError: the login failed or is blocked.
         """
-        self._users += 1
+        self._waiting += 1
         try:
             async with self._lock:
                 self.admit(identity)
                 try:
-                    got = await log_in()
+                    result = await send_login()
                 except CloudError as exc:
                     self._failed(identity, exc)
                     raise
-                self._worked(identity)
-                return got
+                self._succeeded(identity)
+                return result
         finally:
-            self._users -= 1
+            self._waiting -= 1
 
-    def refuse(self, identity: Identity, error: TerminalError) -> None:
-        """Remember what is known to fail without a login."""
-        self._of_one[identity] = _Block(error, self._now() + REFUSED_FOR)
+    def block(self, identity: Identity, error: TerminalError) -> None:
+        """Block the logins of one identity for `BLOCK_TIME`."""
+        self._blocks[identity] = _Block(error, self._now() + BLOCK_TIME)
 
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
-        """Take note of what an earlier process found out; it counts in the first minutes only."""
-        if self._now() >= self._doubtful_until:
+        """Record a refused login of an earlier process; ignored after the first `BLOCK_TIME`."""
+        if self._now() >= self._history_valid_until:
             return
-        words = (
+        cause = (
             "the account was locked" if refused_login.locked else "IAM refused these credentials"
         )
-        hold = _Block(
+        block = _Block(
             TerminalError(
-                f"IAM login: not tried, since {words} before the operator started, and the "
-                "Secret has not changed; correct it",
+                f"IAM login skipped: {cause} before the operator started, and the Secret has not "
+                "changed since then; correct the Secret",
                 reason=Reason.ACCOUNT_LOCKED
                 if refused_login.locked
                 else Reason.CREDENTIALS_INVALID,
             ),
-            self._doubtful_until,
+            self._history_valid_until,
         )
         if refused_login.of_project:
-            self._of_one.setdefault(identity, hold)
-        if refused_login.of_all and not self._proven:
-            self._of_all = self._of_all or hold
-        if not self._proven:
-            self._suspect_until = self._suspect_until or self._doubtful_until
+            self._blocks.setdefault(identity, block)
+        if refused_login.of_all and not self._has_succeeded:
+            self._block_of_all = self._block_of_all or block
+        if not self._has_succeeded:
+            self._first_refusal_until = self._first_refusal_until or self._history_valid_until
 
     def _failed(self, identity: Identity, error: CloudError) -> None:
         now = self._now()
         if isinstance(error, ThrottledError):
-            self._throttle.refused(error.retry_after)
+            self._throttle.throttled(error.retry_after)
         elif isinstance(error, RetryableError):
-            self._of_all = _Block(error, now + (error.retry_after or UNANSWERED_FOR))
+            self._block_of_all = _Block(error, now + (error.retry_after or UNAVAILABLE_BLOCK_TIME))
         elif isinstance(error, TerminalError):
-            self._of_one = {one: hold for one, hold in self._of_one.items() if now < hold.until}
-            self.refuse(identity, error)
-            self._spread(error)
+            self._blocks = {one: block for one, block in self._blocks.items() if now < block.until}
+            self.block(identity, error)
+            self._block_all_if_needed(error)
 
-    def _spread(self, error: TerminalError) -> None:
-        """Hold the others too, if the refusal is about them as well."""
+    def _block_all_if_needed(self, error: TerminalError) -> None:
+        """Block all projects if the refusal is about the account or the credentials."""
         now = self._now()
         if error.reason is Reason.ACCOUNT_LOCKED:
-            self._of_all = _Block(error, now + REFUSED_FOR)
+            self._block_of_all = _Block(error, now + BLOCK_TIME)
         elif error.reason is Reason.CREDENTIALS_INVALID:
-            if self._suspect_until is not None and now < self._suspect_until:
-                told = f"not tried here, since the same credentials were refused twice: {error}"
-                self._of_all = _Block(TerminalError(told, reason=error.reason), now + REFUSED_FOR)
-            self._suspect_until = now + REFUSED_FOR
+            if self._first_refusal_until is not None and now < self._first_refusal_until:
+                message = f"IAM login skipped: IAM refused the same credentials twice: {error}"
+                skipped = TerminalError(message, reason=error.reason)
+                self._block_of_all = _Block(skipped, now + BLOCK_TIME)
+            self._first_refusal_until = now + BLOCK_TIME
 
-    def _worked(self, identity: Identity) -> None:
-        self._proven = True
-        self._of_all = self._suspect_until = None
-        self._of_one.pop(identity, None)
-        self._throttle.passed()
+    def _succeeded(self, identity: Identity) -> None:
+        self._has_succeeded = True
+        self._block_of_all = self._first_refusal_until = None
+        self._blocks.pop(identity, None)
+        self._throttle.accepted()
 
 
 class LoginGuards:
-    """The guards of all credentials in use, and of those that are being held."""
+    """The guards of all credentials in use, and of all blocked ones."""
 
-    def __init__(self, now: Callable[[], datetime], most: int = MAX_GUARDS) -> None:
+    def __init__(self, now: Callable[[], datetime], max_guards: int = MAX_GUARDS) -> None:
         self._now = now
-        self._most = self._room = most
-        self._doubtful_until = now() + REFUSED_FOR
+        self._max = self._prune_at = max_guards
+        self._history_valid_until = now() + BLOCK_TIME
         self._known: dict[tuple[Credentials, str], LoginGuard] = {}
 
     def of(self, identity: Identity) -> LoginGuard:
-        """The one guard of these credentials at this IAM.
+        """The guard of these credentials at this IAM endpoint.
 
-        To be asked for each time: one that has nothing to remember may be forgotten.
+        Do not keep it: an idle guard may be removed, and this returns another one then.
         """
         key = (identity.credentials, _origin(identity.endpoints.iam))
         guard = self._known.get(key)
         if guard is None:
-            if len(self._known) >= self._room:
-                self._known = {
-                    one: known for one, known in self._known.items() if not known.at_rest
-                }
-                self._room = max(self._most, 2 * len(self._known))
-            guard = self._known[key] = LoginGuard(self._now, self._doubtful_until)
+            if len(self._known) >= self._prune_at:
+                self._known = {one: known for one, known in self._known.items() if not known.idle}
+                self._prune_at = max(self._max, 2 * len(self._known))
+            guard = self._known[key] = LoginGuard(self._now, self._history_valid_until)
         return guard
 
 
 def _origin(url: str) -> str:
-    """Scheme, host and port: the same however they are written."""
+    """Scheme, host and port: equal for all spellings of one endpoint."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     except ValueError:
-        return url  # nothing is reached by it
+        return url  # not a valid URL: no login is sent to it
     return f"{parts.scheme}://{(parts.hostname or '').rstrip('.')}:{port}"

@@ -1,6 +1,6 @@
-"""The IAM token of one identity: kept, renewed early, renewed once when refused.
+"""The IAM token of one identity: cached, renewed early, renewed once after a refusal.
 
-One login serves all who wait for it. Whether it may be tried at all, `login_guard` says.
+One login serves all requests that wait for the token. `login_guard` may block it.
 """
 
 import asyncio
@@ -16,30 +16,34 @@ from image_share_operator.cloud.http import error_mapping, routes
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.iam import codec
 from image_share_operator.cloud.iam.login_guard import (
-    REFUSED_FOR,
-    UNANSWERED_FOR,
+    BLOCK_TIME,
+    UNAVAILABLE_BLOCK_TIME,
     LoginGuard,
     LoginGuards,
 )
 from image_share_operator.telemetry import metrics
 
 RENEW_BEFORE = timedelta(minutes=15)
-"""A token is not used in its last minutes: the documentation warns that it may fail in mid-use."""
+"""How long before its end a token is renewed. The API reference warns that a token may expire
+during a request."""
 RENEW_SHARE = 0.25
-"""…nor in the last quarter of a short life."""
+"""The share of its lifetime before the end at which a token with a short lifetime is renewed."""
 RENEWAL_GAP = timedelta(seconds=60)
-"""A new token that is refused before it ever worked is not renewed within this time: some
-services answer 401 where a right is missing, and a login for each would never end."""
-RENEWALS_AT_MOST = 5
+"""The shortest time between two renewals after a refusal, while the new token was never accepted.
+Some services return 401 for a missing permission: without this, each request would log in."""
+MAX_RENEWALS = 5
+"""Renewals after a refusal in `RENEWALS_WINDOW`, for a token that some requests accept and others
+refuse."""
 RENEWALS_WINDOW = timedelta(minutes=5)
-"""…nor does a token that works for one call and is refused for the next cause more than these."""
-LEAST_LIFE = timedelta(seconds=30)
-"""A token is kept for so long, whatever it says of its end: if it does not work, IMS says so."""
+"""The time in which `MAX_RENEWALS` are counted: one login per minute on average."""
+MIN_LIFETIME = timedelta(seconds=30)
+"""How long a token is used in any case: a wrong expiry time must not cause a login for each
+request. IMS refuses a token that is really expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CachedToken:
-    """A token, by our own clock."""
+    """A token with its times by the clock of this process."""
 
     value: str = field(repr=False)
     since: datetime
@@ -53,25 +57,25 @@ class TokenSource:
     def __init__(
         self,
         identity: Identity,
-        caller: CloudHttpClient,
+        http_client: CloudHttpClient,
         now: Callable[[], datetime],
         guards: LoginGuards,
     ) -> None:
         self._identity = identity
-        self._caller = caller
+        self._http_client = http_client
         self._now = now
         self._guards = guards
-        # Spans a login on purpose: all who wait want its result, not one of their own.
+        # Held during a login on purpose: all waiting requests use its result.
         self._lock = asyncio.Lock()
         self._token: _CachedToken | None = None
         self._renewals: list[datetime] = []
-        self._proven = False
+        self._accepted = False
 
     async def current(self) -> str:
-        """Return a token that should work.
+        """Return a token that is not expired.
 
         Raises:
-            CloudError: there is none to be had; the same error for all who ask meanwhile.
+            CloudError: the login failed or is blocked; the same error for all waiting requests.
         """
         credentials = self._identity.credentials
         async with self._lock:
@@ -82,19 +86,23 @@ class TokenSource:
                 return await self._log_in()
             return self._token.value
 
-    async def renewed(self, refused: str, why: CloudError) -> str | None:
-        """Return another token than the one that was refused; ``None`` when none would help.
+    async def renew(self, refused: str, error: CloudError) -> str | None:
+        """Return another token than the refused one; ``None`` when a new one would not help.
+
+        Args:
+            refused: the token.
+            error: the error with which IMS refused it.
 
         Raises:
-            CloudError: there is none to be had; the same error for all who ask meanwhile.
+            CloudError: the login failed or is blocked; the same error for all waiting requests.
         """
         async with self._lock:
             if isinstance(self._identity.credentials, TokenCredentials):
                 self._guard.admit(self._identity)
-                self._refuse_given(why)
+                self._block_fixed_token(error)
                 return None
             if self._token is not None and self._token.value != refused:
-                return self._token.value  # renewed while we waited
+                return self._token.value  # another request renewed it during the wait for the lock
             if not self._renewal_helps():
                 return None
             self._token = None
@@ -102,13 +110,13 @@ class TokenSource:
             return await self._log_in()
 
     def age_s(self, now: datetime) -> float:
-        """For how many seconds the token has been known; 0 when there is none."""
+        """Seconds since the login of the current token; 0 when there is none."""
         return 0.0 if self._token is None else (now - self._token.since).total_seconds()
 
-    def works(self, token: str) -> None:
-        """Take note that the cloud took this token."""
+    def accepted(self, token: str) -> None:
+        """Record that the cloud accepted this token."""
         if self._token is not None and self._token.value == token:
-            self._proven = True
+            self._accepted = True
 
     @property
     def _guard(self) -> LoginGuard:
@@ -117,37 +125,37 @@ class TokenSource:
     def _renewal_helps(self) -> bool:
         now = self._now()
         self._renewals = [at for at in self._renewals if now < at + RENEWALS_WINDOW]
-        if len(self._renewals) >= RENEWALS_AT_MOST:
+        if len(self._renewals) >= MAX_RENEWALS:
             return False
-        return self._proven or not self._renewals or now >= self._renewals[-1] + RENEWAL_GAP
+        return self._accepted or not self._renewals or now >= self._renewals[-1] + RENEWAL_GAP
 
-    def _refuse_given(self, why: CloudError) -> None:
-        """Remember that a given token is dead, unless only this one answer speaks against it."""
-        if isinstance(why, TerminalError) and why.reason is Reason.CREDENTIALS_INVALID:
-            error = TerminalError(
-                f"{why}; put a fresh token into the Secret", reason=Reason.CREDENTIALS_INVALID
+    def _block_fixed_token(self, error: CloudError) -> None:
+        """Block the token of a Secret, unless the refusal may be about the project."""
+        if isinstance(error, TerminalError) and error.reason is Reason.CREDENTIALS_INVALID:
+            expired = TerminalError(
+                f"{error}: put a fresh token into it", reason=Reason.CREDENTIALS_INVALID
             )
-            self._guard.refuse(self._identity, error)
-            raise error
+            self._guard.block(self._identity, expired)
+            raise expired
 
     async def _log_in(self) -> str:
         old = self._token
         try:
-            new = await self._guard.attempt(self._identity, self._ask)
+            new = await self._guard.log_in(self._identity, self._request_token)
         except CloudError as exc:
             if old is None or self._now() >= old.ends_at:
                 raise
-            # The old one still works; but once it ends, nothing does.
-            again = self._now() + _wait_after(exc)
-            self._token = replace(old, renew_at=min(again, old.ends_at))
+            # The old token is valid until its end: use it, and renew it again later.
+            retry_at = self._now() + _retry_wait(exc)
+            self._token = replace(old, renew_at=min(retry_at, old.ends_at))
             return old.value
         self._token = _by_our_clock(new, self._now())
-        self._proven = False
+        self._accepted = False
         return self._token.value
 
-    async def _ask(self) -> codec.Token:
+    async def _request_token(self) -> codec.Token:
         try:
-            token = await self._exchange()
+            token = await self._send_login()
         except CloudError as exc:
             refused = isinstance(exc, TerminalError)
             metrics.LOGINS.labels("refused" if refused else "failed").inc()
@@ -155,38 +163,38 @@ class TokenSource:
         metrics.LOGINS.labels("ok").inc()
         return token
 
-    async def _exchange(self) -> codec.Token:
+    async def _send_login(self) -> codec.Token:
         credentials = self._identity.credentials
         if isinstance(credentials, TokenCredentials):
-            raise TypeError("a given token is never logged in")
-        # A POST that changes nothing: its lost answer is no unknown outcome.
-        request = self._caller.client.build_request(
+            raise TypeError("there is no login with a token from a Secret")
+        # A POST that changes nothing: the outcome does not matter when the response is lost.
+        request = self._http_client.client.build_request(
             "POST",
             f"{self._identity.endpoints.iam}/v3/auth/tokens",
             params={"nocatalog": "true"},
             json=codec.login_body(credentials, self._identity.project_id),
             extensions={"route": routes.LOGIN},
         )
-        response = await self._caller.send(request)
+        response = await self._http_client.send(request)
         if response.status_code != HTTPStatus.CREATED:
             raise error_mapping.login_refusal(response)
         return codec.read_token(response)
 
 
-def _wait_after(error: CloudError) -> timedelta:
-    """How long after a failed renewal the next one is worth a try."""
+def _retry_wait(error: CloudError) -> timedelta:
+    """How long to wait after a failed renewal."""
     if isinstance(error, RetryableError):
-        return error.retry_after or UNANSWERED_FOR
-    return REFUSED_FOR
+        return error.retry_after or UNAVAILABLE_BLOCK_TIME
+    return BLOCK_TIME
 
 
 def _by_our_clock(token: codec.Token, now: datetime) -> _CachedToken:
-    """Count the life of a token from now: the cloud's clock may differ from ours."""
-    life = max(token.expires_at - (token.issued_at or now), LEAST_LIFE)
-    early = min(RENEW_BEFORE, life * RENEW_SHARE)
+    """Convert the times of a token to our clock, which may differ from that of IAM."""
+    lifetime = max(token.expires_at - (token.issued_at or now), MIN_LIFETIME)
+    early = min(RENEW_BEFORE, lifetime * RENEW_SHARE)
     return _CachedToken(
         value=token.value,
         since=now,
-        renew_at=now + max(life - early, LEAST_LIFE),
-        ends_at=now + life,
+        renew_at=now + max(lifetime - early, MIN_LIFETIME),
+        ends_at=now + lifetime,
     )

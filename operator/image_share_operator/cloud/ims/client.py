@@ -1,4 +1,4 @@
-"""One method per IMS call, for one identity in one project."""
+"""One method for each IMS request, for one identity."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,28 +19,28 @@ from image_share_operator.cloud.iam.tokens import TokenSource
 from image_share_operator.cloud.ims import codec, listing
 
 NO_SUCH_JOB = frozenset({"IMG.0023", "IMG.0030"})
-"""What a job query may answer for a job that is not there, although it means more than that."""
+"""Codes that a job query returns for an unknown job. Elsewhere they have another meaning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImsClient:
-    """The image service as one identity sees it.
+    """Sends the requests of one identity to IMS.
 
-    All methods raise `CloudError`; which one says what to do.
+    All methods raise `CloudError`; its class says what to do.
     """
 
     identity: Identity
-    caller: CloudHttpClient
+    http_client: CloudHttpClient
     tokens: TokenSource
     throttle: Throttle
 
     async def update_members(
         self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
     ) -> str:
-        """Ask for the membership of all ``images`` to be set; return the id of the job.
+        """Start a job that sets the membership of all ``images``; return its ID.
 
         Raises:
-            OutcomeUnknownError: the batch may be under way although no job id came.
+            OutcomeUnknownError: the batch may have taken effect, but there is no job ID.
         """
         project = self.identity.project_id
         response = await self._send(
@@ -60,10 +60,10 @@ class ImsClient:
         return codec.read_job_id(response)
 
     async def job(self, job_id: str) -> JobReport:
-        """Ask for a job: at the endpoint that knows single images, else at the other one.
+        """Poll a job: at the endpoint that reports single images, else at the other one.
 
         Raises:
-            JobUnknownError: neither knows it.
+            JobUnknownError: both endpoints do not know it.
         """
         project = self.identity.project_id
         response = await self._send("GET", f"/v1/{project}/jobs/{job_id}", route=routes.JOB)
@@ -78,7 +78,7 @@ class ImsClient:
         raise error_mapping.refusal(response)
 
     async def member(self, image: str) -> Membership:
-        """Ask for the membership of one image in the own project."""
+        """Read the membership of the project in one image."""
         project = self.identity.project_id
         response = await self._send(
             "GET",
@@ -95,7 +95,7 @@ class ImsClient:
     async def shared(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool
     ) -> codec.SharePage:
-        """One page of the images that are shared with the own project, with this membership.
+        """Read one page of the images that the project has with this membership.
 
         Source: IMS API reference, "Querying Images (OpenStack extension)".
         """
@@ -105,7 +105,7 @@ class ImsClient:
     async def offers(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool
     ) -> listing.ListedImagePage:
-        """As `shared`, with what a person wants to know of each image."""
+        """Read the same page as `shared`, with details of each image for the command line."""
         response = await self._list(membership, marker=marker, limit=limit, typed=typed)
         return listing.read(response, self.identity.project_id, limit)
 
@@ -125,28 +125,28 @@ class ImsClient:
     async def _send(
         self, method: str, path: str, body: Json | None = None, *, route: str
     ) -> httpx.Response:
-        """Send with a token; once more with another one when the cloud refuses the first."""
+        """Send a request; send it again with a new token if IMS refuses the first one."""
         self.throttle.admit()
         token = await self.tokens.current()
-        response = await self.caller.send(self._request(token, method, path, body, route))
+        response = await self.http_client.send(self._request(token, method, path, body, route))
         if error_mapping.token_refused(response):
-            another = await self.tokens.renewed(token, error_mapping.refusal(response))
-            if another is None:
+            renewed = await self.tokens.renew(token, error_mapping.refusal(response))
+            if renewed is None:
                 return response
-            token = another
-            response = await self.caller.send(self._request(token, method, path, body, route))
+            token = renewed
+            response = await self.http_client.send(self._request(token, method, path, body, route))
         if not error_mapping.token_refused(response):
-            self.tokens.works(token)
+            self.tokens.accepted(token)
         if error_mapping.throttled(response):
-            self.throttle.refused(error_mapping.retry_after(response))
+            self.throttle.throttled(error_mapping.retry_after(response))
         else:
-            self.throttle.passed()
+            self.throttle.accepted()
         return response
 
     def _request(
         self, token: str, method: str, path: str, body: Json | None, route: str
     ) -> httpx.Request:
-        return self.caller.client.build_request(
+        return self.http_client.client.build_request(
             method,
             f"{self.identity.endpoints.ims}{path}",
             headers={"X-Auth-Token": token},
@@ -156,9 +156,9 @@ class ImsClient:
 
 
 def _no_such_job(response: httpx.Response) -> bool:
-    """Whether the endpoint does not know the job: it is not documented how it says so.
+    """Whether the endpoint does not know the job. The API reference has no code for this.
 
-    Nothing but the id is asked for, so that is what a bad request means.
+    The job ID is the only input, so a status 400 is about the job ID.
     """
     if response.status_code not in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
         return False

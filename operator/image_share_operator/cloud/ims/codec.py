@@ -1,7 +1,6 @@
-"""IMS: requests as data, responses to types. No I/O.
+"""Builds requests to IMS and parses its responses. No I/O.
 
-Requests to IMS and its successful responses are encoded and decoded here and nowhere else;
-refusals are in `error_mapping.py`.
+Only this module knows the fields of IMS. `error_mapping.py` reads refused requests.
 """
 
 import re
@@ -14,21 +13,21 @@ from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, JobState, Membership
 from image_share_operator.cloud.http.payload import (
-    MAX_WORD,
+    MAX_WORD_CHARS,
     Json,
-    asked,
     dig,
     dig_line,
     dig_text,
     one_line,
     parse_body,
+    request_line,
 )
 
 
 def update_members_body(
     project_id: str, decision: Decision, vault_id: str | None, images: tuple[str, ...]
 ) -> Json:
-    """Set the membership of all ``images``.
+    """The body of a request that sets the membership of all ``images``.
 
     Source: IMS API reference, "Updating the Member Status of Images in Batches".
     """
@@ -43,31 +42,31 @@ def update_members_body(
 
 
 _JOB_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
-"""Documented are 32 hexadecimal digits. It becomes part of a path and of the status."""
+"""A job ID, which becomes part of a URL path and the status. Documented: 32 hexadecimal digits."""
 
 
 def read_job_id(response: httpx.Response) -> str:
-    """Read the answer to a batch that was not refused.
+    """Read the job ID from the response to a batch that was accepted.
 
     Raises:
-        OutcomeUnknownError: there is no job id: the batch may be under way all the same.
+        OutcomeUnknownError: there is no job ID, but the batch may have taken effect.
     """
     job_id = dig_text(parse_body(response), "job_id")
     if job_id is None or not _JOB_ID.fullmatch(job_id):
-        raise OutcomeUnknownError(f"{asked(response)} answered without a job id")
+        raise OutcomeUnknownError(f"{request_line(response)}: the response has no job ID")
     return job_id
 
 
 def read_job(response: httpx.Response) -> JobReport:
-    """Read a job of either job endpoint. A state that is not known counts as running.
+    """Read a job of one of the two job endpoints. An unknown state counts as running.
 
     Raises:
-        RetryableError: the answer is not a job.
+        RetryableError: the response is not a job.
     """
     body = parse_body(response)
     word = dig_text(body, "status")
     if word is None:
-        raise RetryableError(f"{asked(response)} answered without a job status")
+        raise RetryableError(f"{request_line(response)}: the response has no job status")
     state = _STATES.get(word.upper())
     return JobReport(
         state=state or JobState.RUNNING,
@@ -85,9 +84,9 @@ _STATES = {state.value: state for state in JobState} | {"FAILED": JobState.FAIL}
 
 
 def _failed_rows(results: object, state: JobState | None) -> dict[str, str]:
-    """Images that a settled job names as failed.
+    """The images that a settled job reports as failed, with a message for each.
 
-    Compared without regard to case: the samples say ``success``, the field table ``SUCCESS``.
+    The case is ignored: the samples of the API reference have ``success``, its table ``SUCCESS``.
     """
     if state is None or not state.settled or not isinstance(results, list):
         return {}
@@ -95,7 +94,7 @@ def _failed_rows(results: object, state: JobState | None) -> dict[str, str]:
     for row in cast("list[object]", results):
         image, word = dig_text(row, "image_id"), dig_text(row, "status")
         if image is not None and word is not None and word.upper() != "SUCCESS":
-            failed[image] = f"the job says {one_line(word)!r} of this image"
+            failed[image] = f"the job reports status {one_line(word)!r} for this image"
     return failed
 
 
@@ -104,8 +103,8 @@ class SharePage:
     """One page of a list of shares.
 
     Attributes:
-        images: that others share with the project.
-        marker: to go on after; ``None`` on the last page.
+        images: IDs of images that other projects share with the project.
+        marker: ID of the image that the next page starts after; ``None`` on the last page.
     """
 
     images: tuple[str, ...]
@@ -113,27 +112,26 @@ class SharePage:
 
 
 def read_shares(response: httpx.Response, project_id: str, limit: int) -> SharePage:
-    """Read one page of a list; rows that can't be read are left out.
+    """Read one page of a list; rows that are not valid are left out.
 
-    The project's own images are in it when it shares them with others: there is no membership of
-    the project in those.
+    Images that the project owns and shares are left out, too: it is not a member of them.
 
     Raises:
-        RetryableError: the answer is not a list of images.
+        RetryableError: the response is not a list of images.
     """
     body = parse_body(response)
     rows: object = [] if "images" in body and body["images"] is None else body.get("images")
     if not isinstance(rows, list):
-        raise RetryableError(f"{asked(response)} answered without images")
+        raise RetryableError(f"{request_line(response)}: the response has no list of images")
     listed = cast("list[object]", rows)
     if len(listed) > limit:
         raise RetryableError(
-            f"{asked(response)} answered with {len(listed)} images, {limit} were asked for"
+            f"{request_line(response)}: the response has {len(listed)} images, the limit is {limit}"
         )
     known = [
         (image.lower(), dig_text(row, "owner"))
         for row in listed
-        if (image := dig_text(row, "id")) is not None and len(image) <= MAX_WORD
+        if (image := dig_text(row, "id")) is not None and len(image) <= MAX_WORD_CHARS
     ]
     return SharePage(
         images=tuple(image for image, owner in known if owner != project_id),
@@ -142,14 +140,14 @@ def read_shares(response: httpx.Response, project_id: str, limit: int) -> ShareP
 
 
 def read_member(response: httpx.Response) -> Membership:
-    """Read a member that was not refused.
+    """Read the membership from a response that was not refused.
 
     Raises:
-        RetryableError: the answer is not a member.
+        RetryableError: the response is not a member.
     """
     word = parse_body(response).get("status")
     if word not in (Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED):
         raise RetryableError(
-            f"{asked(response)} answered with member status {one_line(str(word))!r}"
+            f"{request_line(response)}: unknown member status {one_line(str(word))!r}"
         )
     return Membership(word)

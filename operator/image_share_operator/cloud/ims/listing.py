@@ -1,4 +1,4 @@
-"""Shares as a person wants to see them: one row for each image of a list. No I/O."""
+"""Shares for the command line: one row with details for each image of a list. No I/O."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -11,12 +11,12 @@ from image_share_operator.cloud.ims import codec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedImage:
-    """An image that another project shares; its texts are one line each, fit for a terminal.
+    """An image that another project shares; each text is one line that is safe to print.
 
     Attributes:
-        owner: project that shares it.
-        created_at: the cloud's own words.
-        whole: whether it is a full-server image, which needs a vault; only if the list says so.
+        owner: ID of the project that shares it.
+        created_at: the time as IMS reports it.
+        whole: whether IMS reports a full-server image, which needs a vault.
     """
 
     image: str
@@ -31,17 +31,17 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedImagePage:
-    """One page of a list; ``marker`` as in `codec.SharePage`."""
+    """One page of a list with details; ``marker`` as in `codec.SharePage`."""
 
     offers: tuple[ListedImage, ...]
     marker: str | None
 
 
 def read(response: httpx.Response, project_id: str, limit: int) -> ListedImagePage:
-    """Read one page of a list; which rows count is told by `codec.read_shares`.
+    """Read one page of a list with the same rows as `codec.read_shares`.
 
     Raises:
-        RetryableError: the answer is not a list of images.
+        RetryableError: the response is not a list of images.
     """
     page = codec.read_shares(response, project_id, limit)
     rows = cast("list[object]", parse_body(response).get("images") or [])

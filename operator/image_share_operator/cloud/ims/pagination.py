@@ -1,25 +1,26 @@
-"""Reads a list of the cloud that comes in pages, each after a marker."""
+"""Reads a list page by page; each page starts after a marker."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from image_share_operator.api.errors import ImagesRefusedError, TerminalError
 
-PAGE = 500
-"""The documented default of the list that has no documented maximum."""
+PAGE_SIZE = 500
+"""Images on a page: the documented default; the API reference has no maximum."""
 MAX_PAGES = 400
+"""The longest list that is read: 200,000 images. A longer one is taken for one without end."""
 
 
-class MovedError(Exception):
-    """The list changed while it was read: the cloud refuses to go on after its last page."""
+class MarkerGoneError(Exception):
+    """The list changed during the read: its marker is not in it any more, so IMS refuses it."""
 
 
-class EndlessError(Exception):
-    """The list has more pages than any list has."""
+class TooManyPagesError(Exception):
+    """The list has more than `MAX_PAGES` pages."""
 
 
 class Page(Protocol):
-    """One of its pages; ``marker`` is what the next one comes after, ``None`` for the last."""
+    """One page; ``marker`` is where the next one starts, ``None`` on the last page."""
 
     @property
     def marker(self) -> str | None: ...
@@ -28,29 +29,29 @@ class Page(Protocol):
 P = TypeVar("P", bound=Page)
 
 
-async def pages(ask: Callable[[str | None], Awaitable[P]]) -> AsyncIterator[P]:
-    """All pages, from the first on.
+async def pages(get_page: Callable[[str | None], Awaitable[P]]) -> AsyncIterator[P]:
+    """Read all pages, from the first one on.
 
     Args:
-        ask: for the page after a marker; raises `CloudError`, which is raised on.
+        get_page: returns the page after a marker; its `CloudError` is raised.
 
     Raises:
-        MovedError: the image that a page goes on after may leave the list meanwhile, for whatever
-            was asked of it is done. The cloud then refuses the page, not the list.
-        EndlessError: there are more than `MAX_PAGES`.
+        MarkerGoneError: the image of the marker left the list, because its membership changed. IMS
+            refuses the next page then, not the list.
+        TooManyPagesError: there are more than `MAX_PAGES`.
     """
     marker: str | None = None
     seen: set[str] = set()
     for _ in range(MAX_PAGES):
         try:
-            page = await ask(marker)
+            page = await get_page(marker)
         except (TerminalError, ImagesRefusedError) as exc:
             if marker is None:
                 raise
-            raise MovedError from exc
+            raise MarkerGoneError from exc
         yield page
         if page.marker is None or page.marker in seen:
             return
         marker = page.marker
         seen.add(marker)
-    raise EndlessError
+    raise TooManyPagesError

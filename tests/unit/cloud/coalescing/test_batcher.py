@@ -1,4 +1,4 @@
-"""Many objects, few PUTs; and what a spoiled batch costs. On a virtual clock."""
+"""Few batches for many requests, and how refused batches are divided. On a virtual clock."""
 
 import asyncio
 import math
@@ -20,7 +20,7 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.types import Decision, JobState
 from image_share_operator.cloud.coalescing.batch_history import REGROWTH_S
-from image_share_operator.cloud.coalescing.batcher import FELLOWS_WAIT, Batcher
+from image_share_operator.cloud.coalescing.batcher import BISECTION_WAIT, Batcher
 from image_share_operator.cloud.http import error_mapping
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.telemetry import metrics
@@ -33,42 +33,42 @@ HALVINGS = math.ceil(math.log2(50))
 
 
 def refusal(status: int, code: str | None = None) -> CloudError:
-    """What the client makes of a refused PUT."""
+    """The error of the client for a refused PUT."""
     request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
     body = {"error": {"code": code, "message": "why"}}
     return error_mapping.batch_refusal(httpx.Response(status, json=body, request=request))
 
 
 class Cloud:
-    """Takes batches; refuses those with a spoiled image, or with too many.
+    """Accepts batches; refuses those with a failing image or with too many images.
 
-    ``takes_s`` is for the next batch only.
+    ``takes_s`` is the duration of the next batch only.
     """
 
     def __init__(self) -> None:
         self.puts: list[tuple[str, ...]] = []
-        self.lines: list[tuple[Decision, str | None]] = []
-        self.spoiled: frozenset[str] = frozenset()
+        self.kinds: list[tuple[Decision, str | None]] = []
+        self.failing: frozenset[str] = frozenset()
         self.refusal: Exception = refusal(400, "IMG.0027")
-        self.most = 1000
+        self.max_accepted = 1000
         self.takes_s = 0.01
-        self.fails: Exception | None = None
+        self.error: Exception | None = None
 
     async def send(self, decision: Decision, vault_id: str | None, images: tuple[str, ...]) -> str:
         takes_s, self.takes_s = self.takes_s, 0.01
         await asyncio.sleep(takes_s)
         self.puts.append(images)
-        self.lines.append((decision, vault_id))
-        if self.fails is not None:
-            raise self.fails
-        if len(images) > self.most:
+        self.kinds.append((decision, vault_id))
+        if self.error is not None:
+            raise self.error
+        if len(images) > self.max_accepted:
             raise refusal(413)
-        if self.spoiled & set(images):
+        if self.failing & set(images):
             raise self.refusal
         return f"job-{len(self.puts)}"
 
-    def batcher(self, most: int = 50) -> Batcher:
-        return Batcher(self.send, window=WINDOW, most=most)
+    def batcher(self, max_images: int = 50) -> Batcher:
+        return Batcher(self.send, window=WINDOW, max_images=max_images)
 
 
 def names(count: int) -> list[str]:
@@ -76,7 +76,7 @@ def names(count: int) -> list[str]:
 
 
 async def submit_each(batcher: Batcher, images: Sequence[str]) -> list[str | BaseException]:
-    """One object for each image, all at the same moment."""
+    """One request for each image, all at the same moment."""
     return await asyncio.gather(
         *(batcher.submit(ACCEPT, None, (image,), None) for image in images),
         return_exceptions=True,
@@ -87,7 +87,7 @@ def clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_objects_that_come_together_share_one_put() -> None:
+async def test_concurrent_requests_share_one_batch() -> None:
     cloud = Cloud()
 
     jobs = await submit_each(cloud.batcher(), names(20))
@@ -96,23 +96,23 @@ async def test_objects_that_come_together_share_one_put() -> None:
     assert set(jobs) == {"job-1"}
 
 
-async def test_object_alone_waits_for_the_window_and_no_longer() -> None:
+async def test_single_request_waits_for_the_window() -> None:
     await Cloud().batcher().submit(ACCEPT, None, ("a",), None)
 
     assert clock() == pytest.approx(0.11)
 
 
-async def test_full_batch_goes_at_once() -> None:
+async def test_full_batch_is_sent_at_once() -> None:
     cloud = Cloud()
 
-    await submit_each(cloud.batcher(most=10), names(25))
+    await submit_each(cloud.batcher(max_images=10), names(25))
 
     assert [len(put) for put in cloud.puts] == [10, 10, 5]
 
 
-async def test_images_of_one_object_stay_together() -> None:
+async def test_images_of_one_request_stay_in_one_batch() -> None:
     cloud = Cloud()
-    batcher = cloud.batcher(most=10)
+    batcher = cloud.batcher(max_images=10)
 
     await asyncio.gather(
         *(batcher.submit(ACCEPT, None, tuple(f"{n}-{i}" for i in range(4)), None) for n in range(3))
@@ -121,7 +121,7 @@ async def test_images_of_one_object_stay_together() -> None:
     assert [len(put) for put in cloud.puts] == [8, 4]
 
 
-async def test_image_of_two_objects_is_sent_once() -> None:
+async def test_image_of_two_requests_is_sent_once() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
 
@@ -133,7 +133,7 @@ async def test_image_of_two_objects_is_sent_once() -> None:
     assert cloud.puts == [("a", "b", "c")]
 
 
-async def test_other_decisions_and_vaults_travel_apart() -> None:
+async def test_decisions_and_vaults_have_separate_batches() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
 
@@ -144,25 +144,25 @@ async def test_other_decisions_and_vaults_travel_apart() -> None:
     )
 
     assert sorted(cloud.puts) == [("a",), ("b",), ("c",)]
-    assert set(cloud.lines) == {(ACCEPT, None), (REJECT, None), (ACCEPT, "vault")}
+    assert set(cloud.kinds) == {(ACCEPT, None), (REJECT, None), (ACCEPT, "vault")}
 
 
 @pytest.mark.parametrize(
-    "spoiled", [(), (0,), (31,), (49,), (0, 49), (7, 8, 9)], ids=lambda where: f"spoiled {where}"
+    "failing", [(), (0,), (31,), (49,), (0, 49), (7, 8, 9)], ids=lambda where: f"failing {where}"
 )
-async def test_refused_batch_is_divided_until_the_culprit_stands_alone(
-    spoiled: tuple[int, ...],
+async def test_refused_batch_is_divided_until_the_failing_image_is_alone(
+    failing: tuple[int, ...],
 ) -> None:
     cloud = Cloud()
     images = names(50)
-    cloud.spoiled = frozenset(images[n] for n in spoiled)
+    cloud.failing = frozenset(images[n] for n in failing)
 
     jobs = await submit_each(cloud.batcher(), images)
 
     refused = {image for image, job in zip(images, jobs, strict=True) if isinstance(job, Exception)}
-    assert refused == cloud.spoiled
+    assert refused == cloud.failing
     assert all(isinstance(job, str | ImagesRefusedError) for job in jobs)
-    assert len(cloud.puts) - 1 <= 2 * len(spoiled) * math.ceil(math.log2(50))
+    assert len(cloud.puts) - 1 <= 2 * len(failing) * math.ceil(math.log2(50))
 
 
 @pytest.mark.parametrize("place", [0, 31, 49])
@@ -175,12 +175,12 @@ async def test_refused_batch_is_divided_until_the_culprit_stands_alone(
         (409, None),
     ],
 )
-async def test_culprit_stands_alone_whatever_the_refusal_says(
+async def test_bisection_finds_the_failing_image_for_each_error_code(
     status: int, code: str | None, place: int
 ) -> None:
     cloud = Cloud()
     images = names(50)
-    cloud.spoiled, cloud.refusal = frozenset({images[place]}), refusal(status, code)
+    cloud.failing, cloud.refusal = frozenset({images[place]}), refusal(status, code)
 
     jobs = await submit_each(cloud.batcher(), images)
 
@@ -203,28 +203,28 @@ async def test_culprit_stands_alone_whatever_the_refusal_says(
         (494, "APIGW.0201"),
     ],
 )
-async def test_refusal_that_no_image_can_be_the_reason_of_is_told_to_all(
+async def test_refusal_without_a_failing_image_fails_all_requests(
     status: int, code: str | None
 ) -> None:
     cloud = Cloud()
-    cloud.fails = refusal(status, code)
+    cloud.error = refusal(status, code)
 
     jobs = await submit_each(cloud.batcher(), names(50))
 
-    assert jobs == [cloud.fails] * 50
-    assert isinstance(cloud.fails, TerminalError | RetryableError)
+    assert jobs == [cloud.error] * 50
+    assert isinstance(cloud.error, TerminalError | RetryableError)
     assert len(cloud.puts) == 1
 
 
-async def test_cloud_in_trouble_is_not_asked_for_every_image() -> None:
-    """A reason that may pass, and no part gets through: it is not one image."""
+async def test_bisection_stops_when_the_cloud_refuses_every_batch() -> None:
+    """A transient error for each part of the batch: no image is the cause."""
     cloud = Cloud()
-    cloud.fails = refusal(400, "IMG.0061")
+    cloud.error = refusal(400, "IMG.0061")
 
     jobs = await submit_each(cloud.batcher(), names(50))
 
-    assert jobs == [cloud.fails] * 50
-    assert isinstance(cloud.fails, RefusedForNowError)
+    assert jobs == [cloud.error] * 50
+    assert isinstance(cloud.error, RefusedForNowError)
     assert len(cloud.puts) <= 1 + 2 * HALVINGS + 2
     cloud.puts.clear()
     batcher = cloud.batcher()
@@ -233,10 +233,10 @@ async def test_cloud_in_trouble_is_not_asked_for_every_image() -> None:
     assert max(sum(image in put for put in cloud.puts) for image in names(50)) <= HALVINGS + 7
 
 
-async def test_one_object_is_told_to_narrow_when_what_may_pass_does_not() -> None:
+async def test_transient_refusal_is_stubborn_after_the_quick_retries() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
-    cloud.fails = refusal(400, "IMG.0046")
+    cloud.error = refusal(400, "IMG.0046")
 
     stubborn: list[bool] = []
     for _ in range(2 * backoff.MAX_QUICK_RETRIES):
@@ -244,13 +244,13 @@ async def test_one_object_is_told_to_narrow_when_what_may_pass_does_not() -> Non
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
         stubborn.append(caught.value.stubborn)
 
-    assert [n for n, told in enumerate(stubborn, 1) if told] == [6, 12]
+    assert [n for n, is_stubborn in enumerate(stubborn, 1) if is_stubborn] == [6, 12]
 
 
-async def test_one_object_is_told_to_narrow_soon_while_others_get_through() -> None:
+async def test_transient_refusal_is_stubborn_when_others_are_accepted() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
-    cloud.spoiled, cloud.refusal = frozenset("a"), refusal(400, "IMG.0046")
+    cloud.failing, cloud.refusal = frozenset("a"), refusal(400, "IMG.0046")
     for _ in range(backoff.MAX_QUICK_RETRIES):
         with pytest.raises(RefusedForNowError):
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
@@ -262,21 +262,21 @@ async def test_one_object_is_told_to_narrow_soon_while_others_get_through() -> N
     assert caught.value.stubborn
 
 
-async def test_what_one_object_has_left_of_a_refused_batch_goes_alone_and_at_once() -> None:
+async def test_retry_of_a_refused_request_is_sent_alone_and_at_once() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
 
     await asyncio.gather(
         batcher.submit(ACCEPT, None, ("fresh",), None),
-        batcher.submit(ACCEPT, None, ("suspect",), RetryGroup(job_id=None, candidate=True)),
+        batcher.submit(ACCEPT, None, ("candidate",), RetryGroup(job_id=None, candidate=True)),
     )
 
-    assert cloud.puts == [("suspect",), ("fresh",)]
+    assert cloud.puts == [("candidate",), ("fresh",)]
 
 
-async def test_batch_that_was_too_large_teaches_the_next_ones() -> None:
+async def test_too_large_batch_limits_the_next_ones() -> None:
     cloud = Cloud()
-    cloud.most = 10
+    cloud.max_accepted = 10
     batcher = cloud.batcher()
     await submit_each(batcher, names(40))
     cloud.puts.clear()
@@ -289,34 +289,34 @@ async def test_batch_that_was_too_large_teaches_the_next_ones() -> None:
     assert caught.value.most == 10
 
 
-async def test_many_batches_that_are_too_large_teach_it_once() -> None:
+async def test_concurrent_too_large_batches_lower_the_limit_once() -> None:
     cloud = Cloud()
-    cloud.most = 10
+    cloud.max_accepted = 10
 
     jobs = await submit_each(cloud.batcher(), names(200))
 
     assert all(isinstance(job, str) for job in jobs)
-    refused = [put for put in cloud.puts if len(put) > cloud.most]
-    assert len(refused) <= 12  # four are under way at a time, and 50 is halved three times
+    refused = [put for put in cloud.puts if len(put) > cloud.max_accepted]
+    assert len(refused) <= 12  # four are in flight, and 50 is halved three times
     assert len(cloud.puts) - len(refused) == 4 * math.ceil(50 / 6)
 
 
-async def test_larger_batch_that_was_under_way_does_not_make_the_limit_larger() -> None:
+async def test_late_refusal_of_a_larger_batch_does_not_raise_the_limit() -> None:
     cloud = Cloud()
-    cloud.most, cloud.takes_s = 10, 60.0
+    cloud.max_accepted, cloud.takes_s = 10, 60.0
 
     await submit_each(cloud.batcher(), names(100))
 
-    refused = [len(put) for put in cloud.puts if len(put) > cloud.most]
+    refused = [len(put) for put in cloud.puts if len(put) > cloud.max_accepted]
     assert refused == [50, 25, 12, 50]
 
 
-async def test_limit_grows_slowly_when_the_cloud_takes_more_again() -> None:
+async def test_batch_limit_doubles_each_hour_when_more_is_accepted() -> None:
     cloud = Cloud()
-    cloud.most = 10
+    cloud.max_accepted = 10
     batcher = cloud.batcher()
     await submit_each(batcher, names(50))
-    cloud.most, largest = 1000, list[int]()
+    cloud.max_accepted, largest = 1000, list[int]()
 
     for _ in range(5):
         cloud.puts.clear()
@@ -327,9 +327,9 @@ async def test_limit_grows_slowly_when_the_cloud_takes_more_again() -> None:
     assert largest == [6, 12, 24, 48, 50]
 
 
-async def test_image_that_is_too_large_alone_is_refused_itself() -> None:
+async def test_too_large_batch_of_one_image_is_an_images_refused_error() -> None:
     cloud = Cloud()
-    cloud.most = 0
+    cloud.max_accepted = 0
 
     (job, other) = await submit_each(cloud.batcher(), ["a", "b"])
 
@@ -338,9 +338,9 @@ async def test_image_that_is_too_large_alone_is_refused_itself() -> None:
 
 
 @pytest.mark.parametrize("error", [RetryableError("HTTP 503"), OutcomeUnknownError("no answer")])
-async def test_error_of_a_put_is_told_to_all_whom_it_carried(error: Exception) -> None:
+async def test_error_of_a_batch_is_raised_in_all_its_requests(error: Exception) -> None:
     cloud = Cloud()
-    cloud.fails = error
+    cloud.error = error
 
     jobs = await submit_each(cloud.batcher(), names(5))
 
@@ -348,35 +348,35 @@ async def test_error_of_a_put_is_told_to_all_whom_it_carried(error: Exception) -
     assert len(cloud.puts) == 1
 
 
-async def test_object_that_goes_away_before_the_put_is_not_sent() -> None:
+async def test_request_cancelled_before_the_batch_is_not_sent() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
-    staying = asyncio.create_task(batcher.submit(ACCEPT, None, ("stays",), None))
-    going = asyncio.create_task(batcher.submit(ACCEPT, None, ("goes",), None))
+    waiting_request = asyncio.create_task(batcher.submit(ACCEPT, None, ("waits",), None))
+    cancelled = asyncio.create_task(batcher.submit(ACCEPT, None, ("cancelled",), None))
     await asyncio.sleep(0.05)
-    going.cancel()
+    cancelled.cancel()
 
-    assert await staying == "job-1"
-    assert cloud.puts == [("stays",)]
+    assert await waiting_request == "job-1"
+    assert cloud.puts == [("waits",)]
 
 
-async def test_object_that_goes_away_during_the_put_takes_nothing_from_the_others() -> None:
+async def test_request_cancelled_during_the_batch_cancels_no_other() -> None:
     batcher = Cloud().batcher()
-    staying = asyncio.create_task(batcher.submit(ACCEPT, None, ("stays",), None))
-    going = asyncio.create_task(batcher.submit(ACCEPT, None, ("goes",), None))
+    waiting_request = asyncio.create_task(batcher.submit(ACCEPT, None, ("waits",), None))
+    cancelled = asyncio.create_task(batcher.submit(ACCEPT, None, ("cancelled",), None))
     await asyncio.sleep(0.105)
-    going.cancel()
+    cancelled.cancel()
 
-    assert await staying == "job-1"
+    assert await waiting_request == "job-1"
 
 
-async def test_failed_job_of_many_is_halved_between_its_objects() -> None:
-    """All come back at once; each half is sent as soon as it is complete."""
+async def test_requests_of_a_failed_job_are_sent_in_two_halves() -> None:
+    """All return at once; each half is sent as soon as it is complete."""
     cloud = Cloud()
     batcher = cloud.batcher()
     images = names(8)
     await submit_each(batcher, images)
-    came_back = clock()
+    returned_at = clock()
 
     jobs = await asyncio.gather(
         *(
@@ -387,16 +387,16 @@ async def test_failed_job_of_many_is_halved_between_its_objects() -> None:
 
     assert cloud.puts[1:] == [tuple(images[:4]), tuple(images[4:])]
     assert jobs == ["job-2"] * 4 + ["job-3"] * 4
-    assert clock() - came_back < WINDOW.total_seconds()
+    assert clock() - returned_at < WINDOW.total_seconds()
 
 
-async def test_retry_of_a_failed_job_shares_a_batch_again() -> None:
-    """They come back at almost the same time, and the last one sends them all."""
+async def test_requests_of_a_failed_job_share_a_batch_when_retried() -> None:
+    """They return at almost the same time; the last one completes the batch."""
     cloud = Cloud()
     batcher = cloud.batcher()
     images = names(8)
     await submit_each(batcher, images)
-    came_back = clock()
+    returned_at = clock()
 
     async def retry(place: int) -> str:
         await asyncio.sleep(0.1 * place)
@@ -407,10 +407,10 @@ async def test_retry_of_a_failed_job_shares_a_batch_again() -> None:
 
     assert cloud.puts[1:] == [tuple(images)]
     assert jobs == ["job-2"] * 8
-    assert clock() - came_back == pytest.approx(0.71)
+    assert clock() - returned_at == pytest.approx(0.71)
 
 
-async def test_division_of_a_failed_job_is_counted_once() -> None:
+async def test_bisection_of_a_failed_job_is_counted_once() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
     await submit_each(batcher, names(8))
@@ -426,26 +426,26 @@ def splits() -> float:
     return metrics.REGISTRY.get_sample_value("image_share_operator_batch_splits_total") or 0.0
 
 
-async def test_half_of_a_failed_job_does_not_wait_for_ever_for_an_object_that_is_gone() -> None:
+async def test_half_of_a_failed_job_waits_a_limited_time() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
     await submit_each(batcher, names(8))
-    came_back = clock()
+    returned_at = clock()
 
     await batcher.submit(ACCEPT, None, ("image-0",), RetryGroup(job_id="job-1", candidate=True))
 
-    assert clock() - came_back == pytest.approx(FELLOWS_WAIT.total_seconds() + 0.01)
+    assert clock() - returned_at == pytest.approx(BISECTION_WAIT.total_seconds() + 0.01)
 
 
-async def test_culprit_of_a_failed_job_is_found_in_few_rounds() -> None:
-    """A job that names nobody: every object of it comes back, until one stands alone."""
+async def test_bisection_of_failed_jobs_finds_the_failing_image() -> None:
+    """The jobs name no image: all requests return until one is alone."""
     cloud = Cloud()
     batcher = cloud.batcher()
     waiting = dict.fromkeys(names(50), "")
-    guilty = "image-33"
-    rounds = 0
+    failing_image = "image-33"
+    jobs_in_a_row = 0
     while waiting:
-        rounds += 1
+        jobs_in_a_row += 1
         jobs = await asyncio.gather(
             *(
                 batcher.submit(
@@ -454,19 +454,19 @@ async def test_culprit_of_a_failed_job_is_found_in_few_rounds() -> None:
                 for image, job in waiting.items()
             )
         )
-        failed = {job for image, job in zip(waiting, jobs, strict=True) if image == guilty}
+        failed = {job for image, job in zip(waiting, jobs, strict=True) if image == failing_image}
         sent = dict(zip(waiting, jobs, strict=True))
         waiting = {image: job for image, job in sent.items() if job in failed}
         (failed_job,) = failed
-        if not batcher.told(failed_job, JobReport(state=JobState.FAIL)).shared:
+        if not batcher.add_peers(failed_job, JobReport(state=JobState.FAIL)).shared:
             break
 
-    assert list(waiting) == [guilty]
-    assert rounds <= 1 + math.ceil(math.log2(50))
+    assert list(waiting) == [failing_image]
+    assert jobs_in_a_row <= 1 + math.ceil(math.log2(50))
     assert len(cloud.puts) <= 1 + 2 * math.ceil(math.log2(50))
 
 
-async def test_left_overs_do_not_mix_with_fresh_images() -> None:
+async def test_images_of_a_failed_job_are_not_mixed_with_new_images() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
 
@@ -479,17 +479,19 @@ async def test_left_overs_do_not_mix_with_fresh_images() -> None:
     assert sorted(cloud.puts) == [("fresh",), ("left-1", "left-2")]
 
 
-async def test_job_of_another_process_may_have_been_shared() -> None:
+async def test_job_of_another_process_counts_as_shared() -> None:
     batcher = Cloud().batcher()
 
-    assert batcher.told("unknown", JobReport(state=JobState.FAIL)).shared
+    assert batcher.add_peers("unknown", JobReport(state=JobState.FAIL)).shared
 
 
-async def test_job_of_one_object_was_not_shared_and_rows_of_strangers_are_dropped() -> None:
+async def test_job_of_one_request_is_not_shared_and_drops_other_rows() -> None:
     batcher = Cloud().batcher()
     job = await batcher.submit(ACCEPT, None, ("a",), None)
 
-    told = batcher.told(job, JobReport(state=JobState.FAIL, failed_rows={"a": "no", "zz": "no"}))
+    report = batcher.add_peers(
+        job, JobReport(state=JobState.FAIL, failed_rows={"a": "no", "zz": "no"})
+    )
 
-    assert not told.shared
-    assert told.failed_rows == {"a": "no"}
+    assert not report.shared
+    assert report.failed_rows == {"a": "no"}

@@ -1,4 +1,4 @@
-"""A job is asked for once, however many objects wait for it. On a virtual clock."""
+"""A job is polled once for all callers. On a virtual clock."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -10,9 +10,9 @@ from image_share_operator.api.errors import RetryableError
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import JobState
 from image_share_operator.cloud.coalescing.job_poller import (
-    FRESH_MOST_S,
-    FRESH_S,
-    LEARNED_FROM,
+    DURATION_SAMPLES,
+    MAX_CACHE_S,
+    MIN_CACHE_S,
     JobPoller,
 )
 
@@ -23,48 +23,48 @@ RUNNING, DONE = JobReport(state=JobState.RUNNING), JobReport(state=JobState.SUCC
 
 class Cloud:
     def __init__(self) -> None:
-        self.asked = 0
+        self.polls = 0
         self.report = RUNNING
-        self.fails: Exception | None = None
+        self.error: Exception | None = None
 
     async def job(self, job_id: str) -> JobReport:
         del job_id
         await asyncio.sleep(0.01)
-        self.asked += 1
-        if self.fails is not None:
-            raise self.fails
+        self.polls += 1
+        if self.error is not None:
+            raise self.error
         return self.report
 
 
-async def test_all_who_ask_together_share_one_question() -> None:
+async def test_concurrent_callers_share_one_poll() -> None:
     cloud = Cloud()
     jobs = JobPoller(cloud.job)
 
     reports = await asyncio.gather(*(jobs.report("j") for _ in range(50)))
 
     assert reports == [RUNNING] * 50
-    assert cloud.asked == 1
+    assert cloud.polls == 1
 
 
-async def test_young_job_is_asked_again_soon_and_an_old_one_later() -> None:
+async def test_new_job_is_polled_more_often_than_an_old_one() -> None:
     cloud = Cloud()
     jobs = JobPoller(cloud.job)
     await jobs.report("j")
-    await asyncio.sleep(FRESH_S)
+    await asyncio.sleep(MIN_CACHE_S)
     await jobs.report("j")
-    assert cloud.asked == 2
+    assert cloud.polls == 2
 
     await asyncio.sleep(600)
     await jobs.report("j")
-    await asyncio.sleep(FRESH_MOST_S - 0.1)
+    await asyncio.sleep(MAX_CACHE_S - 0.1)
     await jobs.report("j")
-    assert cloud.asked == 3
+    assert cloud.polls == 3
     await asyncio.sleep(0.1)
     await jobs.report("j")
-    assert cloud.asked == 4
+    assert cloud.polls == 4
 
 
-async def test_settled_job_is_not_asked_again() -> None:
+async def test_settled_job_is_not_polled_again() -> None:
     cloud = Cloud()
     cloud.report = DONE
     jobs = JobPoller(cloud.job)
@@ -73,38 +73,38 @@ async def test_settled_job_is_not_asked_again() -> None:
     await asyncio.sleep(3600)
 
     assert await jobs.report("j") == DONE
-    assert cloud.asked == 1
+    assert cloud.polls == 1
 
 
-async def test_error_is_shared_for_a_moment_and_the_next_question_may_succeed() -> None:
+async def test_failed_poll_is_shared_and_then_sent_again() -> None:
     cloud = Cloud()
-    cloud.fails = RetryableError("HTTP 503")
+    cloud.error = RetryableError("HTTP 503")
     jobs = JobPoller(cloud.job)
 
-    told = await asyncio.gather(*(jobs.report("j") for _ in range(50)), return_exceptions=True)
-    assert told == [cloud.fails] * 50
-    assert cloud.asked == 1
+    errors = await asyncio.gather(*(jobs.report("j") for _ in range(50)), return_exceptions=True)
+    assert errors == [cloud.error] * 50
+    assert cloud.polls == 1
 
-    cloud.fails = None
-    await asyncio.sleep(FRESH_S)
+    cloud.error = None
+    await asyncio.sleep(MIN_CACHE_S)
     assert await jobs.report("j") == RUNNING
 
 
 def done(took_s: float, began: datetime = START) -> JobReport:
-    """As the cloud tells of a job, by its own clock."""
+    """A settled job, with the times of the clock of the cloud."""
     end = began + timedelta(seconds=took_s)
     return JobReport(state=JobState.SUCCESS, begin_time=began.isoformat(), end_time=end.isoformat())
 
 
-async def told(cloud: Cloud, jobs: JobPoller, *took_s: float) -> float:
-    """What is typical after jobs that took so long."""
+async def typical_s(cloud: Cloud, jobs: JobPoller, *took_s: float) -> float:
+    """The typical duration in seconds after jobs with these durations."""
     for seconds in took_s:
         cloud.report = done(seconds)
-        await jobs.report(f"{cloud.asked}")
+        await jobs.report(f"{cloud.polls}")
     return jobs.typical_duration.total_seconds()
 
 
-async def test_what_is_typical_is_a_second_where_nothing_is_known() -> None:
+async def test_typical_duration_is_one_second_without_settled_jobs() -> None:
     cloud = Cloud()
     jobs = JobPoller(cloud.job)
     await jobs.report("j")
@@ -112,20 +112,20 @@ async def test_what_is_typical_is_a_second_where_nothing_is_known() -> None:
     assert jobs.typical_duration == timedelta(seconds=1)
 
 
-async def test_quicker_ones_of_the_latest_jobs_are_typical() -> None:
+async def test_typical_duration_is_the_lower_quartile_of_recent_jobs() -> None:
     cloud = Cloud()
     jobs = JobPoller(cloud.job)
 
-    assert await told(cloud, jobs, 0.5, *[60.0] * (LEARNED_FROM - 1)) == 60
-    assert await told(cloud, jobs, 3.0, 2.0) == 60
-    assert await told(cloud, jobs, 4.0) == 4
-    assert await told(cloud, jobs, *[60.0] * LEARNED_FROM) == 60
+    assert await typical_s(cloud, jobs, 0.5, *[60.0] * (DURATION_SAMPLES - 1)) == 60
+    assert await typical_s(cloud, jobs, 3.0, 2.0) == 60
+    assert await typical_s(cloud, jobs, 4.0) == 4
+    assert await typical_s(cloud, jobs, *[60.0] * DURATION_SAMPLES) == 60
 
 
-async def test_job_is_learned_from_once_however_many_wait_for_it() -> None:
+async def test_duration_of_a_job_counts_once_for_many_callers() -> None:
     cloud = Cloud()
     jobs = JobPoller(cloud.job)
-    await told(cloud, jobs, *[2.0] * LEARNED_FROM)
+    await typical_s(cloud, jobs, *[2.0] * DURATION_SAMPLES)
     cloud.report = done(60)
 
     await asyncio.gather(*(jobs.report("slow") for _ in range(50)))

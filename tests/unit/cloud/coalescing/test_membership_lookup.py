@@ -1,4 +1,4 @@
-"""Few looks for many who ask; on a virtual clock."""
+"""Few requests for many calls; on a virtual clock."""
 
 import asyncio
 import gc
@@ -11,51 +11,51 @@ from image_share_operator.api.errors import CloudError, RetryableError, Terminal
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Membership
 from image_share_operator.cloud.coalescing.membership_lookup import (
-    BURST,
-    LIST_GAP_S,
-    LULL_S,
-    LULLS,
-    LULLS_PER_S,
+    EARLY_LISTS,
+    EARLY_LISTS_PER_S,
+    IDLE_S,
+    IMAGES_PER_PAGE,
+    MAX_CONCURRENT_READS,
     MAX_ROWS,
+    MIN_LIST_GAP_S,
     PAGES_PER_S,
-    REFILL_PER_S,
-    SINGLES_AT_ONCE,
-    WORTH_A_PAGE,
+    READ_BURST,
+    READS_PER_S,
     MembershipLookup,
 )
 from image_share_operator.cloud.ims.codec import SharePage
-from image_share_operator.cloud.ims.pagination import PAGE
+from image_share_operator.cloud.ims.pagination import PAGE_SIZE
 
 pytestmark = pytest.mark.looptime
 
 PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
-FRESH, OLD_WILL_DO = timedelta(), timedelta(minutes=6)
+FRESH, CACHED = timedelta(), timedelta(minutes=6)
 
 
 class Cloud:
-    """The shares of a project, as single answers and as pages."""
+    """The shares of a project, for single reads and as lists."""
 
     def __init__(self, count: int = 0) -> None:
-        self.held = {f"image-{n:05d}": PENDING for n in range(count)}
-        self.singles: list[str] = []
-        self.single_s = 0.01
-        self.at_once = self.most_at_once = 0
+        self.memberships = {f"image-{n:05d}": PENDING for n in range(count)}
+        self.single_reads: list[str] = []
+        self.read_s = 0.01
+        self.concurrent = self.most_concurrent = 0
         self.pages = 0
         self.list_error: CloudError | None = None
-        self.bad: dict[str, CloudError] = {}
+        self.errors: dict[str, CloudError] = {}
         self.hides_pending = False
         self.after_page: dict[int, tuple[str, Membership]] = {}
-        self.images = tuple(self.held)
+        self.images = tuple(self.memberships)
 
     async def member(self, image: str) -> Membership:
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(self.single_s)
-        self.at_once -= 1
-        self.singles.append(image)
-        if image in self.bad:
-            raise self.bad[image]
-        return self.held.get(image, Membership.NOT_SHARED)
+        self.concurrent += 1
+        self.most_concurrent = max(self.most_concurrent, self.concurrent)
+        await asyncio.sleep(self.read_s)
+        self.concurrent -= 1
+        self.single_reads.append(image)
+        if image in self.errors:
+            raise self.errors[image]
+        return self.memberships.get(image, Membership.NOT_SHARED)
 
     async def shared(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool
@@ -64,7 +64,7 @@ class Cloud:
         self.pages += 1
         if self.list_error is not None:
             raise self.list_error
-        rows = sorted(image for image, held in self.held.items() if held is membership)
+        rows = sorted(image for image, one in self.memberships.items() if one is membership)
         if membership is PENDING and typed and self.hides_pending:
             rows = []
         if marker is not None and marker not in rows:
@@ -72,7 +72,7 @@ class Cloud:
         rows = [image for image in rows if marker is None or image > marker][:limit]
         if self.pages in self.after_page:
             image, moved = self.after_page[self.pages]
-            self.held[image] = moved
+            self.memberships[image] = moved
         return SharePage(images=tuple(rows), marker=rows[-1] if len(rows) == limit else None)
 
 
@@ -80,292 +80,294 @@ def clock() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_image_alone_is_asked_for_singly_and_at_once() -> None:
+async def test_one_image_is_read_singly_and_concurrent() -> None:
     cloud = Cloud(1)
 
-    assert await MembershipLookup(cloud).look(cloud.images) == {"image-00000": PENDING}
-    assert (len(cloud.singles), cloud.pages) == (1, 0)
+    assert await MembershipLookup(cloud).read(cloud.images) == {"image-00000": PENDING}
+    assert (len(cloud.single_reads), cloud.pages) == (1, 0)
     assert clock() < 0.05
 
 
-async def test_same_image_is_asked_for_once_for_all_who_ask_together() -> None:
+async def test_concurrent_calls_share_one_read_of_an_image() -> None:
     cloud = Cloud(1)
-    shares = MembershipLookup(cloud)
+    lookup = MembershipLookup(cloud)
 
-    await asyncio.gather(*(shares.look(cloud.images) for _ in range(50)))
+    await asyncio.gather(*(lookup.read(cloud.images) for _ in range(50)))
 
-    assert len(cloud.singles) == 1
+    assert len(cloud.single_reads) == 1
 
 
 async def test_many_images_are_read_from_lists() -> None:
-    cloud = Cloud(3 * PAGE)
-    cloud.held |= dict.fromkeys(cloud.images[:10], ACCEPTED) | {cloud.images[10]: REJECTED}
+    cloud = Cloud(3 * PAGE_SIZE)
+    cloud.memberships |= dict.fromkeys(cloud.images[:10], ACCEPTED) | {cloud.images[10]: REJECTED}
 
-    assert await MembershipLookup(cloud).look(cloud.images) == cloud.held
-    assert (len(cloud.singles), cloud.pages) == (0, 5)
+    assert await MembershipLookup(cloud).read(cloud.images) == cloud.memberships
+    assert (len(cloud.single_reads), cloud.pages) == (0, 5)
 
 
-async def test_lists_are_read_no_further_than_needed() -> None:
-    cloud = Cloud(10 * PAGE)
+async def test_lists_are_read_until_all_images_are_found() -> None:
+    cloud = Cloud(10 * PAGE_SIZE)
 
-    await MembershipLookup(cloud).look(cloud.images[:20])
+    await MembershipLookup(cloud).read(cloud.images[:20])
 
     assert cloud.pages == 1
 
 
-async def test_flood_of_single_questions_turns_into_one_list_a_second() -> None:
+async def test_many_calls_are_served_by_one_list_per_second() -> None:
     cloud = Cloud(2000)
-    shares = MembershipLookup(cloud)
+    lookup = MembershipLookup(cloud)
 
-    async def one(number: int) -> None:
+    async def read_one(number: int) -> None:
         await asyncio.sleep(number * 0.005)
-        await shares.look((cloud.images[number],))
+        await lookup.read((cloud.images[number],))
 
-    await asyncio.gather(*(one(number) for number in range(2000)))
+    await asyncio.gather(*(read_one(number) for number in range(2000)))
 
     seconds = clock()
-    assert seconds < 10 + 2 * LIST_GAP_S
-    assert len(cloud.singles) <= BURST + REFILL_PER_S * seconds + 3 * seconds
-    assert cloud.pages <= (seconds / LIST_GAP_S + 1) * 5
+    assert seconds < 10 + 2 * MIN_LIST_GAP_S
+    assert len(cloud.single_reads) <= READ_BURST + READS_PER_S * seconds + 3 * seconds
+    assert cloud.pages <= (seconds / MIN_LIST_GAP_S + 1) * 5
 
 
 @pytest.mark.parametrize(("pages", "lists"), [(3, 10), (6, 5), (9, 4), (24, 4)])
-async def test_longer_lists_are_read_less_often(pages: int, lists: int) -> None:
-    """For ten seconds somebody asks all the time for the last of all images."""
-    cloud = Cloud(pages * PAGE - 1)
-    shares = MembershipLookup(cloud)
-    await shares.look(cloud.images)  # so that it knows how many pages there are
+async def test_lists_with_many_pages_are_read_less_often(pages: int, lists: int) -> None:
+    """For ten seconds, calls for the last images arrive ten times a second."""
+    cloud = Cloud(pages * PAGE_SIZE - 1)
+    lookup = MembershipLookup(cloud)
+    await lookup.read(cloud.images)  # so that it knows the number of pages
     before, began = cloud.pages, clock()
 
     async with asyncio.TaskGroup() as group:
         while clock() < began + 10:
-            group.create_task(shares.look(cloud.images[-2 * pages :]))
+            group.create_task(lookup.read(cloud.images[-2 * pages :]))
             await asyncio.sleep(0.1)
 
     assert (cloud.pages - before) / pages == pytest.approx(lists, abs=1)
 
 
-async def test_long_lists_are_read_sooner_when_many_wait_for_each_page() -> None:
-    """Nobody gains from waiting then: a page more is little for each."""
+async def test_long_lists_are_read_sooner_when_many_images_wait() -> None:
+    """A longer wait would save little: one page costs little for each of many images."""
     pages = 24
-    cloud = Cloud(pages * PAGE - 1)
-    shares = MembershipLookup(cloud)
-    await shares.look(cloud.images)
-    many = cloud.images[-1 :: -(PAGE // WORTH_A_PAGE)]
+    cloud = Cloud(pages * PAGE_SIZE - 1)
+    lookup = MembershipLookup(cloud)
+    await lookup.read(cloud.images)
+    many = cloud.images[-1 :: -(PAGE_SIZE // IMAGES_PER_PAGE)]
     before, began = cloud.pages, clock()
 
     async with asyncio.TaskGroup() as group:
         while clock() < began + 10:
-            group.create_task(shares.look(many))
+            group.create_task(lookup.read(many))
             await asyncio.sleep(0.1)
 
     assert (cloud.pages - before) / pages >= 6
 
 
-async def test_last_of_a_flood_are_answered_as_soon_as_nobody_else_asks() -> None:
-    cloud = Cloud(8 * PAGE)
-    shares = MembershipLookup(cloud)
-    await shares.look(cloud.images)
+async def test_list_is_read_early_when_no_other_call_arrives() -> None:
+    cloud = Cloud(8 * PAGE_SIZE)
+    lookup = MembershipLookup(cloud)
+    await lookup.read(cloud.images)
     began = clock()
 
-    await shares.look(cloud.images[-50:])
+    await lookup.read(cloud.images[-50:])
 
-    assert clock() - began < LULL_S + 1.0  # a list of nine pages takes half a second here
+    assert clock() - began < IDLE_S + 1.0  # a list of nine pages takes half a second here
 
 
-async def test_those_who_ask_in_step_have_no_list_for_each_step() -> None:
-    cloud = Cloud(8 * PAGE)
-    shares = MembershipLookup(cloud)
-    await shares.look(cloud.images)
+async def test_calls_in_step_do_not_cause_a_list_for_each_step() -> None:
+    cloud = Cloud(8 * PAGE_SIZE)
+    lookup = MembershipLookup(cloud)
+    await lookup.read(cloud.images)
     before, began = cloud.pages, clock()
 
     while clock() < began + 10:
-        await shares.look(cloud.images[-50:])
+        await lookup.read(cloud.images[-50:])
 
-    assert (cloud.pages - before) / 9 <= 10 * PAGES_PER_S / 9 + LULLS + 10 * LULLS_PER_S + 1
+    assert (
+        cloud.pages - before
+    ) / 9 <= 10 * PAGES_PER_S / 9 + EARLY_LISTS + 10 * EARLY_LISTS_PER_S + 1
 
 
-async def test_image_that_no_list_shows_is_asked_for_singly() -> None:
+async def test_image_that_is_in_no_list_is_read_singly() -> None:
     cloud = Cloud(40)
 
-    found = await MembershipLookup(cloud).look((*cloud.images, "stranger"))
+    found = await MembershipLookup(cloud).read((*cloud.images, "stranger"))
 
     assert found["stranger"] is Membership.NOT_SHARED
-    assert cloud.singles == ["stranger"]
+    assert cloud.single_reads == ["stranger"]
 
 
-async def test_image_that_moves_between_the_lists_is_not_lost() -> None:
-    """Rejected while the rejected ones were already read, and gone from the accepted ones."""
+async def test_image_that_moves_between_lists_is_found() -> None:
+    """It becomes rejected after the list of rejected images was read."""
     cloud = Cloud(30)
     mover = cloud.images[0]
-    cloud.held[mover] = ACCEPTED
+    cloud.memberships[mover] = ACCEPTED
     cloud.after_page[2] = (mover, REJECTED)
 
-    found = await MembershipLookup(cloud).look(cloud.images, OLD_WILL_DO)
+    found = await MembershipLookup(cloud).read(cloud.images, CACHED)
 
     assert found[mover] is REJECTED
 
 
-async def test_cloud_that_hides_pending_shares_from_the_documented_filter_is_found_out() -> None:
+async def test_filter_is_dropped_when_it_hides_pending_shares() -> None:
     cloud = Cloud(30)
     cloud.hides_pending = True
-    shares = MembershipLookup(cloud)
+    lookup = MembershipLookup(cloud)
 
-    assert await shares.look(cloud.images) == cloud.held
-    cloud.singles.clear()
+    assert await lookup.read(cloud.images) == cloud.memberships
+    cloud.single_reads.clear()
     await asyncio.sleep(5)
 
-    assert await shares.look(cloud.images) == cloud.held
-    assert cloud.singles == []
+    assert await lookup.read(cloud.images) == cloud.memberships
+    assert cloud.single_reads == []
 
 
-async def test_lists_that_are_refused_are_done_without() -> None:
+async def test_images_are_read_singly_after_a_refused_list() -> None:
     cloud = Cloud(30)
     cloud.list_error = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
-    shares = MembershipLookup(cloud)
+    lookup = MembershipLookup(cloud)
 
-    assert await shares.look(cloud.images) == cloud.held
-    assert await shares.look(cloud.images) == cloud.held
+    assert await lookup.read(cloud.images) == cloud.memberships
+    assert await lookup.read(cloud.images) == cloud.memberships
     assert cloud.pages == 1
 
 
-async def test_list_whose_marker_moves_to_another_list_is_begun_again() -> None:
-    """The last image of the first page is accepted before the second page is asked for."""
-    cloud = Cloud(3 * PAGE)
-    cloud.after_page[1] = (cloud.images[PAGE - 1], ACCEPTED)
+async def test_list_is_read_again_when_its_marker_left_it() -> None:
+    """The last image of the first page is accepted before the second page is read."""
+    cloud = Cloud(3 * PAGE_SIZE)
+    cloud.after_page[1] = (cloud.images[PAGE_SIZE - 1], ACCEPTED)
 
-    # It was pending when it was looked at.
-    assert await MembershipLookup(cloud).look(cloud.images) == dict.fromkeys(cloud.images, PENDING)
-    assert cloud.singles == []
+    # It was pending when it was read.
+    assert await MembershipLookup(cloud).read(cloud.images) == dict.fromkeys(cloud.images, PENDING)
+    assert cloud.single_reads == []
 
 
-async def test_list_whose_marker_always_moves_is_left_and_lists_are_read_again_later() -> None:
-    cloud = Cloud(2 * PAGE)
-    cloud.after_page |= {2 * n + 1: (cloud.images[PAGE - 1 + n], ACCEPTED) for n in range(3)}
-    shares = MembershipLookup(cloud)
+async def test_images_are_read_singly_when_the_marker_always_leaves() -> None:
+    cloud = Cloud(2 * PAGE_SIZE)
+    cloud.after_page |= {2 * n + 1: (cloud.images[PAGE_SIZE - 1 + n], ACCEPTED) for n in range(3)}
+    lookup = MembershipLookup(cloud)
 
-    assert (await shares.look(cloud.images)).keys() == cloud.held.keys()
-    singles = len(cloud.singles)
-    assert PAGE - 10 < singles < PAGE
+    assert (await lookup.read(cloud.images)).keys() == cloud.memberships.keys()
+    singles = len(cloud.single_reads)
+    assert PAGE_SIZE - 10 < singles < PAGE_SIZE
     await asyncio.sleep(60)
-    assert await shares.look(cloud.images) == cloud.held
-    assert len(cloud.singles) == singles
+    assert await lookup.read(cloud.images) == cloud.memberships
+    assert len(cloud.single_reads) == singles
 
 
-async def test_single_questions_of_a_project_are_bounded_however_many_rounds_there_are() -> None:
-    """Lists are refused, and each answer is long in coming."""
+async def test_concurrent_single_reads_of_a_project_are_limited() -> None:
+    """IMS refuses lists, and each single read takes long."""
     cloud = Cloud(300)
     cloud.list_error = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
-    cloud.single_s = 5.0
-    shares = MembershipLookup(cloud)
+    cloud.read_s = 5.0
+    lookup = MembershipLookup(cloud)
 
-    async def one(number: int) -> None:
+    async def read_one(number: int) -> None:
         await asyncio.sleep(number * 0.1)
-        await shares.look((cloud.images[number],))
+        await lookup.read((cloud.images[number],))
 
-    await asyncio.gather(*(one(number) for number in range(300)))
+    await asyncio.gather(*(read_one(number) for number in range(300)))
 
-    assert cloud.most_at_once == SINGLES_AT_ONCE
+    assert cloud.most_concurrent == MAX_CONCURRENT_READS
 
 
-async def test_list_that_fails_is_told_to_all_and_not_replaced_by_many_calls() -> None:
+async def test_failed_list_is_not_replaced_by_single_reads() -> None:
     cloud = Cloud(30)
     cloud.list_error = RetryableError("HTTP 503")
 
     with pytest.raises(RetryableError):
-        await MembershipLookup(cloud).look(cloud.images)
-    assert cloud.singles == []
+        await MembershipLookup(cloud).read(cloud.images)
+    assert cloud.single_reads == []
 
 
-async def test_error_of_one_image_is_not_told_to_those_who_asked_for_others() -> None:
+async def test_failed_image_does_not_fail_calls_for_other_images() -> None:
     cloud = Cloud(2)
-    cloud.bad["image-00000"] = RetryableError("HTTP 500")
-    shares = MembershipLookup(cloud)
+    cloud.errors["image-00000"] = RetryableError("HTTP 500")
+    lookup = MembershipLookup(cloud)
 
     bad, good = await asyncio.gather(
-        shares.look(("image-00000",)), shares.look(("image-00001",)), return_exceptions=True
+        lookup.read(("image-00000",)), lookup.read(("image-00001",)), return_exceptions=True
     )
 
     assert isinstance(bad, RetryableError)
     assert good == {"image-00001": PENDING}
 
 
-async def test_look_of_which_one_image_fails_fails_and_no_other_does() -> None:
+async def test_read_fails_when_one_of_its_images_fails() -> None:
     cloud = Cloud(3)
-    cloud.bad["image-00001"] = RetryableError("HTTP 500")
-    shares = MembershipLookup(cloud)
+    cloud.errors["image-00001"] = RetryableError("HTTP 500")
+    lookup = MembershipLookup(cloud)
 
     some, others = await asyncio.gather(
-        shares.look(cloud.images[:2]),
-        shares.look(("image-00002", "image-00000")),
+        lookup.read(cloud.images[:2]),
+        lookup.read(("image-00002", "image-00000")),
         return_exceptions=True,
     )
 
     assert isinstance(some, RetryableError)
     assert others == {"image-00002": PENDING, "image-00000": PENDING}
-    assert sorted(cloud.singles) == sorted(cloud.images)
+    assert sorted(cloud.single_reads) == sorted(cloud.images)
 
 
-async def test_error_that_nobody_waits_for_any_more_is_told_to_nobody() -> None:
+async def test_error_of_a_cancelled_call_is_not_reported_to_the_loop() -> None:
     cloud = Cloud(1)
-    cloud.bad["image-00000"] = RetryableError("HTTP 500")
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    going = asyncio.create_task(MembershipLookup(cloud).look(cloud.images))
+    cloud.errors["image-00000"] = RetryableError("HTTP 500")
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    cancelled = asyncio.create_task(MembershipLookup(cloud).read(cloud.images))
     await asyncio.sleep(0.025)
-    going.cancel()
-    await asyncio.wait((going,))
+    cancelled.cancel()
+    await asyncio.wait((cancelled,))
 
     await asyncio.sleep(1)
     gc.collect()
 
-    assert going.cancelled()
-    assert cloud.singles == ["image-00000"]
-    assert told == []
+    assert cancelled.cancelled()
+    assert cloud.single_reads == ["image-00000"]
+    assert reported == []
 
 
-async def test_answer_is_never_older_than_the_question() -> None:
+async def test_result_is_never_older_than_the_call() -> None:
     cloud = Cloud(30)
-    shares = MembershipLookup(cloud)
-    await shares.look(cloud.images, OLD_WILL_DO)
+    lookup = MembershipLookup(cloud)
+    await lookup.read(cloud.images, CACHED)
     await asyncio.sleep(5)
-    cloud.held = dict.fromkeys(cloud.images, ACCEPTED)
+    cloud.memberships = dict.fromkeys(cloud.images, ACCEPTED)
 
-    assert await shares.look(cloud.images) == cloud.held
+    assert await lookup.read(cloud.images) == cloud.memberships
 
 
-async def test_list_serves_all_for_whom_an_older_answer_will_do() -> None:
+async def test_cached_list_serves_calls_that_accept_its_age() -> None:
     cloud = Cloud(2000)
-    shares = MembershipLookup(cloud)
-    await shares.look(cloud.images[:1000], OLD_WILL_DO)
+    lookup = MembershipLookup(cloud)
+    await lookup.read(cloud.images[:1000], CACHED)
     pages = cloud.pages
 
     for image in cloud.images[1000:]:
-        await shares.look((image,), OLD_WILL_DO)
+        await lookup.read((image,), CACHED)
         await asyncio.sleep(0.1)
 
     assert cloud.pages == pages
-    assert cloud.singles == []
-    await asyncio.sleep(OLD_WILL_DO.total_seconds())
-    await shares.look(cloud.images[:1], OLD_WILL_DO)
-    assert cloud.singles == [cloud.images[0]]
+    assert cloud.single_reads == []
+    await asyncio.sleep(CACHED.total_seconds())
+    await lookup.read(cloud.images[:1], CACHED)
+    assert cloud.single_reads == [cloud.images[0]]
 
 
-async def test_round_of_ten_thousand_routine_looks_costs_little_more_than_one_list() -> None:
-    """As many objects look within a sixtieth of an hour."""
+async def test_ten_thousand_drift_checks_cost_few_requests() -> None:
+    """Each of ten thousand resources reads once within a minute."""
     cloud = Cloud(10_000)
-    shares = MembershipLookup(cloud)
+    lookup = MembershipLookup(cloud)
 
-    async def one(number: int) -> None:
+    async def read_one(number: int) -> None:
         await asyncio.sleep(60 * number / 10_000)
-        await shares.look((cloud.images[number],), OLD_WILL_DO)
+        await lookup.read((cloud.images[number],), CACHED)
 
-    await asyncio.gather(*(one(number) for number in range(10_000)))
+    await asyncio.gather(*(read_one(number) for number in range(10_000)))
 
-    assert len(cloud.singles) + cloud.pages <= 3 * 10_000 / PAGE
+    assert len(cloud.single_reads) + cloud.pages <= 3 * 10_000 / PAGE_SIZE
 
 
-async def test_list_that_repeats_its_page_ends() -> None:
+async def test_read_ends_when_a_page_repeats() -> None:
     class Broken(Cloud):
         async def shared(
             self, membership: Membership, *, marker: str | None, limit: int, typed: bool
@@ -373,31 +375,31 @@ async def test_list_that_repeats_its_page_ends() -> None:
             del marker, typed
             return await super().shared(membership, marker=None, limit=limit, typed=True)
 
-    cloud = Broken(PAGE + 20)
+    cloud = Broken(PAGE_SIZE + 20)
 
-    assert await MembershipLookup(cloud).look(cloud.images) == cloud.held
+    assert await MembershipLookup(cloud).read(cloud.images) == cloud.memberships
     assert cloud.pages < 10
 
 
-async def test_who_goes_away_takes_the_answer_from_nobody() -> None:
+async def test_cancelled_call_does_not_cancel_others() -> None:
     cloud = Cloud(1)
-    shares = MembershipLookup(cloud)
-    going = asyncio.create_task(shares.look(cloud.images))
-    staying = asyncio.create_task(shares.look(cloud.images))
+    lookup = MembershipLookup(cloud)
+    cancelled = asyncio.create_task(lookup.read(cloud.images))
+    waiting = asyncio.create_task(lookup.read(cloud.images))
     await asyncio.sleep(0.025)
-    going.cancel()
+    cancelled.cancel()
 
-    assert await staying == cloud.held
-    assert len(cloud.singles) == 1
+    assert await waiting == cloud.memberships
+    assert len(cloud.single_reads) == 1
 
 
-async def test_list_that_never_ends_is_kept_up_to_a_bound_and_the_rest_asked_singly() -> None:
-    cloud = Cloud(MAX_ROWS + 3 * PAGE)
-    shares = MembershipLookup(cloud)
-    asked = (*cloud.images[: int(BURST)], cloud.images[-1])
+async def test_cached_list_is_limited_and_the_rest_read_singly() -> None:
+    cloud = Cloud(MAX_ROWS + 3 * PAGE_SIZE)
+    lookup = MembershipLookup(cloud)
+    images = (*cloud.images[: int(READ_BURST)], cloud.images[-1])
 
-    found = await shares.look(asked, OLD_WILL_DO)
+    found = await lookup.read(images, CACHED)
 
-    assert found == dict.fromkeys(asked, PENDING)
-    assert cloud.pages == MAX_ROWS / PAGE
-    assert cloud.singles == [cloud.images[-1]]
+    assert found == dict.fromkeys(images, PENDING)
+    assert cloud.pages == MAX_ROWS / PAGE_SIZE
+    assert cloud.single_reads == [cloud.images[-1]]

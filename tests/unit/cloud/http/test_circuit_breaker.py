@@ -1,4 +1,4 @@
-"""When an endpoint is left alone, and when one identity keeps quiet."""
+"""When the circuit of an endpoint is open, and when an identity is throttled."""
 
 from datetime import timedelta
 
@@ -7,8 +7,8 @@ from drive import Clock
 
 from image_share_operator.api.errors import ThrottledError
 from image_share_operator.cloud.http.circuit_breaker import (
-    CEILING,
-    PROBE_TIME,
+    MAX_OPEN_TIME,
+    PROBE_TIMEOUT,
     THRESHOLD,
     CircuitBreaker,
     CircuitBreakers,
@@ -17,7 +17,7 @@ from image_share_operator.cloud.http.circuit_breaker import (
 from image_share_operator.cloud.http.throttle import Throttle
 
 
-def broken(clock: Clock, failures: int = THRESHOLD) -> CircuitBreaker:
+def opened(clock: Clock, failures: int = THRESHOLD) -> CircuitBreaker:
     circuit = CircuitBreaker("https://ims.test", clock.now, lambda: 1.0)
     for _ in range(failures):
         circuit.admit()
@@ -26,15 +26,15 @@ def broken(clock: Clock, failures: int = THRESHOLD) -> CircuitBreaker:
 
 
 def test_circuit_stays_closed_below_the_threshold() -> None:
-    circuit = broken(Clock(), THRESHOLD - 1)
+    circuit = opened(Clock(), THRESHOLD - 1)
 
     circuit.admit()
 
     assert circuit.open_until is None
 
 
-def test_circuit_refuses_without_asking_and_says_how_long() -> None:
-    circuit = broken(Clock())
+def test_open_circuit_raises_with_the_remaining_time() -> None:
+    circuit = opened(Clock())
 
     with pytest.raises(CircuitOpenError) as caught:
         circuit.admit()
@@ -43,9 +43,9 @@ def test_circuit_refuses_without_asking_and_says_how_long() -> None:
     assert "https://ims.test" in str(caught.value)
 
 
-def test_circuit_lets_one_probe_through() -> None:
+def test_open_circuit_admits_one_probe() -> None:
     clock = Clock()
-    circuit = broken(clock)
+    circuit = opened(clock)
     clock.pass_by(timedelta(seconds=1))
 
     circuit.admit()
@@ -54,9 +54,9 @@ def test_circuit_lets_one_probe_through() -> None:
         circuit.admit()
 
 
-def test_question_whether_a_probe_may_go_sends_none() -> None:
+def test_check_of_a_circuit_does_not_count_as_a_probe() -> None:
     clock = Clock()
-    circuit = broken(clock)
+    circuit = opened(clock)
     with pytest.raises(CircuitOpenError):
         circuit.check()
     clock.pass_by(timedelta(seconds=1))
@@ -69,9 +69,9 @@ def test_question_whether_a_probe_may_go_sends_none() -> None:
         circuit.check()
 
 
-def test_circuit_closes_when_the_probe_comes_back() -> None:
+def test_circuit_closes_when_the_probe_succeeds() -> None:
     clock = Clock()
-    circuit = broken(clock)
+    circuit = opened(clock)
     clock.pass_by(timedelta(seconds=1))
     circuit.admit()
 
@@ -81,45 +81,45 @@ def test_circuit_closes_when_the_probe_comes_back() -> None:
     circuit.admit()
 
 
-def test_circuit_rests_longer_after_each_failed_probe_up_to_a_ceiling() -> None:
+def test_circuit_opens_longer_after_each_failed_probe() -> None:
     clock = Clock()
-    circuit = broken(clock)
-    rests = []
+    circuit = opened(clock)
+    open_times = []
     for _ in range(8):
         assert circuit.open_until is not None
-        rests.append(circuit.open_until - clock.at)
+        open_times.append(circuit.open_until - clock.at)
         clock.at = circuit.open_until
         circuit.admit()
         circuit.failed()
 
-    assert [rest.total_seconds() for rest in rests] == [1, 2, 4, 8, 16, 30, 30, 30]
-    assert max(rests) == CEILING
+    assert [one.total_seconds() for one in open_times] == [1, 2, 4, 8, 16, 30, 30, 30]
+    assert max(open_times) == MAX_OPEN_TIME
 
 
-def test_circuit_does_not_wait_for_a_probe_that_is_never_heard_of() -> None:
+def test_circuit_admits_another_probe_after_the_probe_timeout() -> None:
     clock = Clock()
-    circuit = broken(clock)
+    circuit = opened(clock)
     clock.pass_by(timedelta(seconds=1))
     circuit.admit()
 
-    clock.pass_by(PROBE_TIME)
+    clock.pass_by(PROBE_TIMEOUT)
 
     circuit.admit()
 
 
-def test_circuit_lets_another_probe_through_when_the_first_gave_up() -> None:
+def test_circuit_admits_another_probe_when_one_is_cancelled() -> None:
     clock = Clock()
-    circuit = broken(clock)
+    circuit = opened(clock)
     clock.pass_by(timedelta(seconds=1))
     circuit.admit()
 
-    circuit.gave_up()
+    circuit.no_result()
 
     circuit.admit()
 
 
-def test_circuit_forgets_failures_when_one_request_succeeds() -> None:
-    circuit = broken(Clock(), THRESHOLD - 1)
+def test_circuit_resets_its_failures_when_a_request_succeeds() -> None:
+    circuit = opened(Clock(), THRESHOLD - 1)
     circuit.succeeded()
 
     circuit.failed()
@@ -127,7 +127,7 @@ def test_circuit_forgets_failures_when_one_request_succeeds() -> None:
     circuit.admit()
 
 
-def test_circuits_keep_endpoints_apart() -> None:
+def test_circuits_are_separate_for_each_endpoint() -> None:
     circuits = CircuitBreakers(Clock().now, lambda: 1.0)
     for _ in range(THRESHOLD):
         circuits.of("https://a.test").failed()
@@ -138,10 +138,10 @@ def test_circuits_keep_endpoints_apart() -> None:
         circuits.of("https://a.test").admit()
 
 
-def test_throttle_keeps_quiet_as_long_as_the_cloud_says() -> None:
+def test_throttle_waits_for_retry_after() -> None:
     clock = Clock()
     throttle = Throttle(clock.now)
-    throttle.refused(timedelta(seconds=7))
+    throttle.throttled(timedelta(seconds=7))
 
     with pytest.raises(ThrottledError) as caught:
         throttle.admit()
@@ -151,20 +151,20 @@ def test_throttle_keeps_quiet_as_long_as_the_cloud_says() -> None:
     throttle.admit()
 
 
-def test_throttle_keeps_quiet_longer_each_time_when_the_cloud_does_not_say() -> None:
+def test_throttle_backs_off_without_retry_after() -> None:
     clock = Clock()
     throttle = Throttle(clock.now)
     waits = []
     for _ in range(8):
-        throttle.refused(None)
+        throttle.throttled(None)
         with pytest.raises(ThrottledError) as caught:
             throttle.admit()
         waits.append((caught.value.retry_after or timedelta()).total_seconds())
         clock.pass_by(timedelta(seconds=waits[-1]))
 
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    throttle.passed()
-    throttle.refused(None)
+    throttle.accepted()
+    throttle.throttled(None)
     with pytest.raises(ThrottledError) as caught:
         throttle.admit()
     assert caught.value.retry_after == timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""Tokens and calls: who logs in when, and what is sent how often."""
+"""Tokens and requests of a session: when it logs in, and how often a request is sent."""
 
 import asyncio
 import contextlib
@@ -36,33 +36,33 @@ from image_share_operator.cloud.http.circuit_breaker import (
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.size_limit import MAX_BODY_BYTES
 from image_share_operator.cloud.http.transport import HttpClients
-from image_share_operator.cloud.iam.login_guard import REFUSED_FOR
+from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
 from image_share_operator.cloud.sessions import BatchSettings, CloudSession, Sessions
 
 pytestmark = pytest.mark.looptime
 PASSWORD = PasswordCredentials(user_name="u", password="hunter2-marked", domain_name="d")
 FRESH = timedelta()
-SHARING = BatchSettings(window=timedelta(), images=50)
+BATCHING = BatchSettings(window=timedelta(), images=50)
 MEMBER = {"status": "pending"}
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class Cloud:
-    """A cloud in a function: counts logins, and answers the rest as told."""
+    """Accepts logins and counts them; passes all other requests to a handler."""
 
-    def __init__(self, clock: Clock, rest: Handler, *, life_s: float = 86_400) -> None:
+    def __init__(self, clock: Clock, handler: Handler, *, life_s: float = 86_400) -> None:
         self.clock = clock
         self.logins = 0
         self.calls: list[httpx.Request] = []
         self.login_status = 201
-        self._rest = rest
+        self._handler = handler
         self._life_s = life_s
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.url.host != "iam.test":
             self.calls.append(request)
-            return self._rest(request)
+            return self._handler(request)
         self.logins += 1
         if self.login_status != 201:
             return httpx.Response(self.login_status, json={"error": {"code": 401}})
@@ -75,12 +75,12 @@ class Cloud:
 
     def session(self, credentials: Credentials = PASSWORD) -> CloudSession:
         client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        caller = CloudHttpClient(
+        http_client = CloudHttpClient(
             client=client,
             timeout=timedelta(seconds=1),
             circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
         )
-        return Sessions(caller, self.clock.now, SHARING).session(
+        return Sessions(http_client, self.clock.now, BATCHING).session(
             Identity(
                 credentials=credentials,
                 project_id=PROJECT,
@@ -98,7 +98,7 @@ def refused(_: httpx.Request) -> httpx.Response:
     return httpx.Response(401, json={"error_code": "APIGW.0301", "error_msg": "no"})
 
 
-async def test_many_who_wait_share_one_login() -> None:
+async def test_concurrent_requests_share_one_login() -> None:
     cloud = Cloud(Clock(), pending)
     session = cloud.session()
 
@@ -107,7 +107,7 @@ async def test_many_who_wait_share_one_login() -> None:
     assert cloud.logins == 1
 
 
-async def test_token_is_renewed_shortly_before_it_ends() -> None:
+async def test_token_is_renewed_shortly_before_it_expires() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     session = cloud.session()
@@ -122,7 +122,7 @@ async def test_token_is_renewed_shortly_before_it_ends() -> None:
     assert cloud.logins == 2
 
 
-async def test_token_of_a_short_life_is_used_for_three_quarters_of_it() -> None:
+async def test_short_lived_token_is_used_for_three_quarters_of_its_time() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending, life_s=60)
     session = cloud.session()
@@ -137,7 +137,7 @@ async def test_token_of_a_short_life_is_used_for_three_quarters_of_it() -> None:
     assert cloud.logins == 2
 
 
-async def test_old_token_serves_on_when_its_early_renewal_fails() -> None:
+async def test_old_token_is_used_when_its_early_renewal_fails() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     session = cloud.session()
@@ -151,7 +151,7 @@ async def test_old_token_serves_on_when_its_early_renewal_fails() -> None:
     assert cloud.calls[-1].headers["X-Auth-Token"] == "token-1"
 
 
-async def test_refused_token_is_renewed_once_and_the_call_repeated() -> None:
+async def test_refused_token_is_renewed_and_the_request_sent_again() -> None:
     answers = [refused, pending]
 
     def in_turn(request: httpx.Request) -> httpx.Response:
@@ -165,7 +165,7 @@ async def test_refused_token_is_renewed_once_and_the_call_repeated() -> None:
     assert [call.headers["X-Auth-Token"] for call in cloud.calls] == ["token-1", "token-2"]
 
 
-async def test_refusal_that_never_ends_costs_two_logins_however_many_ask() -> None:
+async def test_permanent_refusal_causes_two_logins_for_all_requests() -> None:
     cloud = Cloud(Clock(), refused)
     session = cloud.session()
 
@@ -177,11 +177,11 @@ async def test_refusal_that_never_ends_costs_two_logins_however_many_ask() -> No
     assert cloud.logins == 2
 
 
-async def test_token_that_works_for_one_call_only_is_renewed_five_times_at_most() -> None:
-    def picky(request: httpx.Request) -> httpx.Response:
+async def test_token_that_is_partly_refused_is_renewed_up_to_five_times() -> None:
+    def refuses_writes(request: httpx.Request) -> httpx.Response:
         return pending(request) if request.method == "GET" else refused(request)
 
-    cloud = Cloud(Clock(), picky)
+    cloud = Cloud(Clock(), refuses_writes)
     session = cloud.session()
 
     for _ in range(20):
@@ -192,29 +192,29 @@ async def test_token_that_works_for_one_call_only_is_renewed_five_times_at_most(
     assert cloud.logins == 6
 
 
-async def test_refused_login_is_remembered_for_all_and_tried_again_late() -> None:
+async def test_refused_login_is_sent_again_only_after_the_block_time() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     cloud.login_status = 401
     session = cloud.session()
 
-    words = set[str]()
+    messages = set[str]()
     for _ in range(20):
         with pytest.raises(TerminalError) as caught:
             await session.members(("i",), FRESH)
-        words.add(str(caught.value))
+        messages.add(str(caught.value))
         clock.pass_by(timedelta(seconds=50))
     assert cloud.logins == 1
-    clock.pass_by(REFUSED_FOR)
+    clock.pass_by(BLOCK_TIME)
     cloud.login_status = 201
     await session.members(("i",), FRESH)
 
     assert cloud.logins == 2
-    assert len(words) == 1
-    assert "hunter2" not in words.pop()
+    assert len(messages) == 1
+    assert "hunter2" not in messages.pop()
 
 
-async def test_login_without_an_answer_is_shared_for_a_moment_only() -> None:
+async def test_failed_login_is_shared_by_waiting_requests_only() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     cloud.login_status = 503
@@ -231,7 +231,7 @@ async def test_login_without_an_answer_is_shared_for_a_moment_only() -> None:
     assert cloud.logins == 2
 
 
-async def test_given_token_never_logs_in_and_is_not_used_again_once_refused() -> None:
+async def test_token_of_a_secret_is_not_used_again_when_refused() -> None:
     cloud = Cloud(Clock(), refused)
     session = cloud.session(TokenCredentials(token="given"))
 
@@ -265,14 +265,14 @@ def refusal(code: str) -> httpx.Response:
         ([refusal("IMG.0026")], TerminalError),
     ],
     ids=[
-        "falls back",
-        "neither knows it",
+        "uses the other endpoint",
+        "unknown at both",
         "query failed",
         "query failed at both",
         "of another project",
-        "no such thing",
-        "no such thing at both",
-        "code that nobody knows",
+        "not found",
+        "not found at both",
+        "unknown code",
         "no code",
         "server error",
         "busy",
@@ -280,7 +280,7 @@ def refusal(code: str) -> httpx.Response:
         "denied",
     ],
 )
-async def test_job_is_asked_at_both_endpoints_before_it_counts_as_unknown(
+async def test_job_is_unknown_only_when_both_endpoints_refuse_it(
     answers: list[httpx.Response], expected: type[Exception] | None
 ) -> None:
     left = list(answers)
@@ -293,17 +293,17 @@ async def test_job_is_asked_at_both_endpoints_before_it_counts_as_unknown(
     assert cloud.calls[0].url.path == f"/v1/{PROJECT}/jobs/j"
 
 
-async def test_member_that_is_not_there_is_not_shared() -> None:
+async def test_missing_member_is_not_shared() -> None:
     cloud = Cloud(Clock(), lambda _: httpx.Response(404))
 
     assert await cloud.session().members(("i",), FRESH) == {"i": Membership.NOT_SHARED}
 
 
-async def test_members_that_can_not_all_be_told_are_not_told_at_all() -> None:
-    def half(request: httpx.Request) -> httpx.Response:
+async def test_members_raises_when_one_image_fails() -> None:
+    def fails_for_bad(request: httpx.Request) -> httpx.Response:
         return httpx.Response(500) if "/bad/" in request.url.path else pending(request)
 
-    cloud = Cloud(Clock(), half)
+    cloud = Cloud(Clock(), fails_for_bad)
 
     with pytest.raises(RetryableError):
         await cloud.session().members(("good", "bad", "better"), FRESH)
@@ -317,7 +317,7 @@ async def test_put_with_a_server_error_has_an_unknown_outcome(status: int) -> No
         await cloud.session().submit(Decision.ACCEPT, None, ("i",), None)
 
 
-async def test_throttled_identity_asks_nothing_before_its_time() -> None:
+async def test_throttled_identity_sends_nothing_before_retry_after() -> None:
     clock = Clock()
     busy = httpx.Response(429, headers={"Retry-After": "9"})
     cloud = Cloud(clock, lambda _: busy)
@@ -334,12 +334,12 @@ async def test_throttled_identity_asks_nothing_before_its_time() -> None:
     assert len(cloud.calls) == 2
 
 
-async def test_identities_with_another_password_share_no_token() -> None:
+async def test_identities_with_different_passwords_share_no_token() -> None:
     clock = Clock()
     cloud = Cloud(clock, pending)
     client = httpx.AsyncClient(transport=httpx.MockTransport(cloud))
     sessions = Sessions(
-        CloudHttpClient(client=client, timeout=timedelta(seconds=1)), clock.now, SHARING
+        CloudHttpClient(client=client, timeout=timedelta(seconds=1)), clock.now, BATCHING
     )
     endpoints = Endpoints(iam="https://iam.test", ims="https://ims.test")
     for password in ("one", "two"):
@@ -353,15 +353,15 @@ async def test_identities_with_another_password_share_no_token() -> None:
 
 
 @contextlib.asynccontextmanager
-async def rude_server(
-    answer: bytes, tls: ssl.SSLContext | None = None
+async def raw_server(
+    response: bytes, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Reads a request, writes ``answer`` (perhaps nothing) and closes."""
+    """Reads a request, writes ``response`` (may be empty) and closes."""
     seen: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         seen.append(await reader.read(65_536))
-        writer.write(answer)
+        writer.write(response)
         with contextlib.suppress(ConnectionError):
             await writer.drain()
         writer.close()
@@ -371,18 +371,18 @@ async def rude_server(
         yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
 
 
-def real_caller(client: httpx.AsyncClient) -> CloudHttpClient:
+def http_client_of(client: httpx.AsyncClient) -> CloudHttpClient:
     return CloudHttpClient(client=client, timeout=timedelta(seconds=1))
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
-async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: str) -> None:
+async def test_request_is_sent_once_when_the_connection_is_lost(method: str) -> None:
     second = timedelta(seconds=1)
     clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
-    async with rude_server(b"") as (url, seen), clients:
-        with pytest.raises(RetryableError, match="the connection broke"):
-            await real_caller(client).send(client.build_request(method, url, json={"a": 1}))
+    async with raw_server(b"") as (url, seen), clients:
+        with pytest.raises(RetryableError, match="connection lost"):
+            await http_client_of(client).send(client.build_request(method, url, json={"a": 1}))
 
     assert len(seen) == 1
 
@@ -391,77 +391,75 @@ async def test_request_is_on_the_wire_once_when_the_connection_breaks(method: st
     ("route", "most"),
     [*((route, MAX_BODY_BYTES) for route in ("other", *routes.ALL[:-1])), (routes.LIST, 4 << 20)],
 )
-async def test_body_over_the_bound_of_its_route_is_refused_while_it_arrives(
-    route: str, most: int
-) -> None:
+async def test_body_larger_than_the_limit_of_its_route_is_refused(route: str, most: int) -> None:
     second = timedelta(seconds=5)
     clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     async with clients:
-        caller = CloudHttpClient(client=client, timeout=second)
-        async with rude_server(head + b"x" * most) as (url, _):
+        http_client = CloudHttpClient(client=client, timeout=second)
+        async with raw_server(head + b"x" * most) as (url, _):
             request = client.build_request("GET", url, extensions={"route": route})
-            assert len((await caller.send(request)).content) == most
-        async with rude_server(head + b"x" * (most + 1)) as (url, _):
+            assert len((await http_client.send(request)).content) == most
+        async with raw_server(head + b"x" * (most + 1)) as (url, _):
             request = client.build_request("GET", url, extensions={"route": route})
-            with pytest.raises(RetryableError, match="the answer is over"):
-                await caller.send(request)
+            with pytest.raises(RetryableError, match="the response is larger than"):
+                await http_client.send(request)
 
 
 async def test_compressed_body_is_refused() -> None:
-    """Nobody asked for one: ten megabytes may unfold to ten gigabytes."""
+    """The request does not accept it: ten megabytes can expand to ten gigabytes."""
     second = timedelta(seconds=5)
     clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     body = gzip.compress(b'{"status": "pending"}')
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
-    async with rude_server(head.encode() + body) as (url, _), clients:
+    async with raw_server(head.encode() + body) as (url, _), clients:
         with pytest.raises(RetryableError):
-            await real_caller(client).send(client.build_request("GET", url))
+            await http_client_of(client).send(client.build_request("GET", url))
 
 
-async def test_refused_connection_is_no_unknown_outcome() -> None:
+async def test_refused_connection_is_not_an_unknown_outcome() -> None:
     second = timedelta(seconds=1)
     clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     async with clients:
         with pytest.raises(RetryableError, match="no connection") as caught:
-            await real_caller(client).send(client.build_request("PUT", "http://127.0.0.1:1/"))
+            await http_client_of(client).send(client.build_request("PUT", "http://127.0.0.1:1/"))
 
     assert not isinstance(caught.value, OutcomeUnknownError)
 
 
-async def test_redirect_is_not_followed_and_no_cookie_is_kept() -> None:
+async def test_redirect_is_not_followed_and_no_cookie_is_stored() -> None:
     second = timedelta(seconds=1)
     clients = HttpClients.with_timeouts(connect=second, read=second)
     client = clients.get()
     answer = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nSet-Cookie: a=b\r\nConnection: close\r\n\r\n"
-    async with rude_server(answer) as (url, seen), clients:
-        caller = real_caller(client)
-        responses = [await caller.send(client.build_request("GET", url)) for _ in range(2)]
+    async with raw_server(answer) as (url, seen), clients:
+        http_client = http_client_of(client)
+        responses = [await http_client.send(client.build_request("GET", url)) for _ in range(2)]
 
     assert [response.status_code for response in responses] == [302, 302]
     assert len(seen) == 2
     assert b"a=b" not in seen[1]
 
 
-async def test_tenant_without_the_authority_opens_no_circuit_for_one_that_has_it() -> None:
+async def test_untrusted_certificate_opens_no_circuit_of_other_tenants() -> None:
     authority = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     second = timedelta(seconds=1)
     clients = HttpClients.with_timeouts(connect=second, read=second)
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    async with rude_server(answer, tls) as (url, _), clients:
-        without = CloudHttpClient(client=clients.get(), timeout=second, clients=clients.get)
-        having = without.trusting(authority.cert_pem.bytes().decode())
+    async with raw_server(answer, tls) as (url, _), clients:
+        untrusting = CloudHttpClient(client=clients.get(), timeout=second, clients=clients.get)
+        trusting = untrusting.with_ca(authority.cert_pem.bytes().decode())
         for _ in range(THRESHOLD):
             with pytest.raises(RetryableError, match=r"ca\.crt"):
-                await without.send(without.client.build_request("GET", url))
+                await untrusting.send(untrusting.client.build_request("GET", url))
         with pytest.raises(CircuitOpenError):
-            await without.send(without.client.build_request("GET", url))
+            await untrusting.send(untrusting.client.build_request("GET", url))
 
-        response = await having.send(having.client.build_request("GET", url))
+        response = await trusting.send(trusting.client.build_request("GET", url))
 
     assert response.status_code == 200

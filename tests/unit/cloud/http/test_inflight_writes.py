@@ -1,4 +1,4 @@
-"""Writes to the cloud that are under way when the process is told to stop."""
+"""Writes to the cloud that are in flight when the process stops."""
 
 import asyncio
 from datetime import timedelta
@@ -16,72 +16,72 @@ URL = "https://ims.test/v1/cloudimages/members"
 
 
 class Cloud:
-    """Answers after a while; knows what arrived."""
+    """Responds after ``takes_s``; records the requests that arrived."""
 
     def __init__(self, takes_s: float = 60) -> None:
         self.takes_s = takes_s
         self.arrived: list[str] = []
         self.writes = InflightWrites()
-        self.caller = CloudHttpClient(
-            client=httpx.AsyncClient(transport=httpx.MockTransport(self.answer)),
+        self.http_client = CloudHttpClient(
+            client=httpx.AsyncClient(transport=httpx.MockTransport(self.respond)),
             timeout=timedelta(seconds=30),
             limiters=Limiters(Limits(at_once=1, per_second=1000)),
             writes=self.writes,
         )
 
-    async def answer(self, request: httpx.Request) -> httpx.Response:
+    async def respond(self, request: httpx.Request) -> httpx.Response:
         self.arrived.append(request.method)
         await asyncio.sleep(self.takes_s)
         return httpx.Response(200, json={"job_id": "j"})
 
-    async def sent(self, method: str = "PUT") -> "asyncio.Task[httpx.Response]":
-        task = asyncio.create_task(self.caller.send(httpx.Request(method, URL)))
+    async def start(self, method: str = "PUT") -> "asyncio.Task[httpx.Response]":
+        task = asyncio.create_task(self.http_client.send(httpx.Request(method, URL)))
         await asyncio.sleep(0.1)
         return task
 
 
-async def test_write_under_way_loses_its_answer_when_it_is_cut() -> None:
+async def test_write_in_flight_has_an_unknown_outcome_when_aborted() -> None:
     cloud = Cloud()
-    put = await cloud.sent()
+    put = await cloud.start()
 
     cloud.writes.close()
     await asyncio.sleep(1)
     assert not put.done()
-    cloud.writes.cut()
+    cloud.writes.abort()
 
     with pytest.raises(OutcomeUnknownError):
         await put
     assert asyncio.get_running_loop().time() < 2
 
 
-async def test_write_that_waits_for_its_turn_is_not_sent() -> None:
-    """It would arrive after the hand-over, and nobody would know."""
+async def test_write_that_waits_for_a_seat_is_not_sent_after_close() -> None:
+    """It would arrive while another replica is the leader, and no status would record it."""
     cloud = Cloud(takes_s=0.5)
-    first, second = await cloud.sent(), await cloud.sent()
+    first, second = await cloud.start(), await cloud.start()
 
     cloud.writes.close()
 
     assert (await first).status_code == 200
-    with pytest.raises(LostLeadError, match="told to stop"):
+    with pytest.raises(LostLeadError, match="stopping"):
         await second
     assert cloud.arrived == ["PUT"]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_question_under_way_is_not_cut(method: str) -> None:
+async def test_read_in_flight_is_not_aborted(method: str) -> None:
     cloud = Cloud(takes_s=2)
-    asked = await cloud.sent(method)
+    read = await cloud.start(method)
 
-    cloud.writes.cut()
+    cloud.writes.abort()
 
-    assert (await asked).status_code == 200
+    assert (await read).status_code == 200
 
 
-async def test_write_that_ended_is_not_cut_again() -> None:
+async def test_abort_ignores_writes_that_have_ended() -> None:
     cloud = Cloud(takes_s=0)
-    await (await cloud.sent())
+    await (await cloud.start())
 
-    cloud.writes.cut()
+    cloud.writes.abort()
     await asyncio.sleep(0.1)
 
     assert cloud.arrived == ["PUT"]

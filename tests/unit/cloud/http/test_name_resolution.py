@@ -1,4 +1,4 @@
-"""Names of hosts: who is slow to answer for one keeps nobody waiting who asks for another."""
+"""Name resolution: DNS servers that do not respond do not delay requests to other hosts."""
 
 import asyncio
 import struct
@@ -13,11 +13,11 @@ from image_share_operator.cloud.http.transport import HttpClients
 
 SECOND = timedelta(seconds=1)
 SILENT = 200
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 class SilentServer(asyncio.DatagramProtocol):
-    """A DNS server that answers for one zone only, with 127.0.0.1; silent for many others."""
+    """A DNS server that responds for one zone only, with 127.0.0.1."""
 
     def __init__(self) -> None:
         self.unanswered = set[bytes]()
@@ -41,12 +41,12 @@ class SilentServer(asyncio.DatagramProtocol):
 
 async def serve_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readuntil(b"\r\n\r\n")
-    writer.write(ANSWER)
+    writer.write(RESPONSE)
     await writer.drain()
     writer.close()
 
 
-async def test_names_whose_servers_are_silent_keep_no_other_waiting() -> None:
+async def test_silent_dns_servers_do_not_delay_other_names() -> None:
     loop = asyncio.get_running_loop()
     transport, silent = await loop.create_datagram_endpoint(
         SilentServer, local_addr=("127.0.0.1", 0)
@@ -64,26 +64,26 @@ async def test_names_whose_servers_are_silent_keep_no_other_waiting() -> None:
         await silent.many.wait()
 
         port = server.sockets[0].getsockname()[1]
-        answer = await client.get(f"http://iam.good.test:{port}")
+        response = await client.get(f"http://iam.good.test:{port}")
 
         for one in waiting:
             one.cancel()
         await asyncio.wait(waiting)
     await resolver.close()
     transport.close()
-    assert answer.status_code == httpx.codes.OK
+    assert response.status_code == httpx.codes.OK
 
 
-async def test_lookup_takes_no_thread() -> None:
-    """A pool of them, whatever its size, is full at some time, and holds up the end."""
+async def test_name_resolution_uses_no_thread() -> None:
+    """A pool of threads can be full, and its threads delay the end of the process."""
     clients = HttpClients.with_timeouts(connect=SECOND, read=SECOND)
     async with clients:
         client = clients.get()
-        asking = asyncio.create_task(client.get("https://nobody.invalid"))
+        request = asyncio.create_task(client.get("https://host.invalid"))
         for _ in range(20):
             await asyncio.sleep(0)
         pool = [thread.name for thread in threading.enumerate() if "asyncio" in thread.name]
-        asking.cancel()
-        await asyncio.wait([asking])
+        request.cancel()
+        await asyncio.wait([request])
 
     assert pool == []

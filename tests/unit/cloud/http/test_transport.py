@@ -1,4 +1,4 @@
-"""Private certificate authorities: who shares connections, and how many are kept."""
+"""Private certificate authorities: which clients share connections, and how many stay open."""
 
 import asyncio
 import gc
@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trustme
 
-from image_share_operator.cloud.http.ca_bundle import CaBundle, bundle
+from image_share_operator.cloud.http.ca_bundle import CaBundle, read_bundle
 from image_share_operator.cloud.http.transport import MAX_AUTHORITIES, HttpClients
 
 URL = "https://ims.test"
@@ -20,17 +20,17 @@ SECOND = timedelta(seconds=1)
 
 
 class Wire:
-    """Counts what is opened and closed; answers when told."""
+    """Counts open transports; responds while ``may_respond`` is set."""
 
     def __init__(self) -> None:
         self.opened: list[str | bytes | None] = []
         self.closed = 0
-        self.answer = asyncio.Event()
-        self.answer.set()
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
         self.clients = HttpClients(self._build, httpx.Timeout(1))
 
     @property
-    def held(self) -> int:
+    def open_now(self) -> int:
         return len(self.opened) - self.closed
 
     def _build(self, trusted: CaBundle | None) -> httpx.AsyncBaseTransport:
@@ -58,25 +58,25 @@ class _Stream(httpx.AsyncByteStream):
         self._wire = wire
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        await self._wire.answer.wait()
+        await self._wire.may_respond.wait()
         yield b"{}"
 
 
-async def test_authorities_that_are_not_used_any_more_are_closed() -> None:
+async def test_unused_authorities_are_closed() -> None:
     wire = Wire()
     await wire.clients.get().get(URL)
     for number in range(3 * MAX_AUTHORITIES):
         await wire.clients.get(f"authority {number}").get(URL)
 
-        assert wire.held <= 1 + MAX_AUTHORITIES
+        assert wire.open_now <= 1 + MAX_AUTHORITIES
 
     async with wire.clients:
         await wire.clients.get().get(URL)
         assert wire.opened.count(None) == 1
-    assert wire.held == 0
+    assert wire.open_now == 0
 
 
-async def test_authority_that_was_closed_is_opened_anew_when_it_is_used() -> None:
+async def test_closed_authority_is_opened_again_when_used() -> None:
     wire = Wire()
     first = wire.clients.get("first")
     await first.get(URL)
@@ -88,27 +88,27 @@ async def test_authority_that_was_closed_is_opened_anew_when_it_is_used() -> Non
     assert wire.opened.count("first") == 2
 
 
-async def test_authority_in_use_is_not_closed_before_the_answer_is_read() -> None:
+async def test_authority_in_use_is_not_closed_before_the_response_is_read() -> None:
     wire = Wire()
-    wire.answer.clear()
+    wire.may_respond.clear()
     async with asyncio.TaskGroup() as group:
-        asked = [
+        requests = [
             group.create_task(wire.clients.get(f"authority {number}").get(URL))
             for number in range(2 * MAX_AUTHORITIES)
         ]
         for _ in range(5):
             await asyncio.sleep(0)
-        assert (wire.held, wire.closed) == (2 * MAX_AUTHORITIES, 0)
-        wire.answer.set()
+        assert (wire.open_now, wire.closed) == (2 * MAX_AUTHORITIES, 0)
+        wire.may_respond.set()
 
-    assert [(await one).status_code for one in asked] == [200] * 2 * MAX_AUTHORITIES
+    assert [(await one).status_code for one in requests] == [200] * 2 * MAX_AUTHORITIES
     await wire.clients.get("authority 0").get(URL)
-    assert wire.held == MAX_AUTHORITIES
+    assert wire.open_now == MAX_AUTHORITIES
 
 
-async def test_request_that_is_given_up_holds_nothing() -> None:
+async def test_cancelled_request_keeps_no_connection_in_use() -> None:
     wire = Wire()
-    wire.answer.clear()
+    wire.may_respond.clear()
     for number in range(2 * MAX_AUTHORITIES):
         client = wire.clients.get(f"authority {number}")
         with pytest.raises(TimeoutError):
@@ -120,7 +120,7 @@ async def test_request_that_is_given_up_holds_nothing() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    assert wire.held <= MAX_AUTHORITIES
+    assert wire.open_now <= MAX_AUTHORITIES
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def pems() -> tuple[str, str]:
     return trustme.CA().cert_pem.bytes().decode(), trustme.CA().cert_pem.bytes().decode()
 
 
-def test_order_comments_and_line_ends_make_no_other_authority(pems: tuple[str, str]) -> None:
+def test_bundle_key_ignores_order_comments_and_line_ends(pems: tuple[str, str]) -> None:
     one, two = pems
     variants = {
         one + two,
@@ -138,49 +138,49 @@ def test_order_comments_and_line_ends_make_no_other_authority(pems: tuple[str, s
         one + two + one,
     }
 
-    assert len({bundle(text).key for text in variants}) == 1
-    assert bundle(one).key != bundle(two).key
-    assert bundle(one).key != bundle(one + two).key
+    assert len({read_bundle(text).key for text in variants}) == 1
+    assert read_bundle(one).key != read_bundle(two).key
+    assert read_bundle(one).key != read_bundle(one + two).key
 
 
 FORGED = {
     "in the middle of a line": "# {theirs}{ours}",
-    "spoiled": "-----BEGIN CERTIFICATE-----\n*{body}{ours}",
+    "invalid base64": "-----BEGIN CERTIFICATE-----\n*{body}{ours}",
     "with a header": "-----BEGIN CERTIFICATE-----\nX: y\n\n{body}{ours}",
     "of another kind": "-----BEGIN TRUSTED CERTIFICATE-----\n{body}{ours}",
 }
 
 
 @pytest.mark.parametrize("form", FORGED.values(), ids=FORGED)
-def test_key_is_made_of_what_is_trusted(pems: tuple[str, str], form: str) -> None:
-    """Whatever a text looks like: with the key of an authority comes trust in that very one."""
+def test_bundle_key_depends_on_the_trusted_certificates(pems: tuple[str, str], form: str) -> None:
+    """No text gets the key of an authority without trust in that authority."""
     ours, theirs = pems
     body = theirs.split("-----BEGIN CERTIFICATE-----\n")[1]
 
-    read = bundle(form.format(ours=ours, theirs=theirs, body=body))
+    read = read_bundle(form.format(ours=ours, theirs=theirs, body=body))
 
-    made_of = read.data.encode() if isinstance(read.data, str) else read.data
-    assert hashlib.sha256(made_of).hexdigest() == read.key
-    assert read.key != bundle(theirs).key
+    hashed = read.data.encode() if isinstance(read.data, str) else read.data
+    assert hashlib.sha256(hashed).hexdigest() == read.key
+    assert read.key != read_bundle(theirs).key
 
 
-def test_certificates_are_trusted_as_they_are_read(pems: tuple[str, str]) -> None:
+def test_bundle_data_contains_all_certificates(pems: tuple[str, str]) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    tls.load_verify_locations(cadata=bundle("".join(pems)).data)
+    tls.load_verify_locations(cadata=read_bundle("".join(pems)).data)
 
     assert set(tls.get_ca_certs(binary_form=True)) == {ssl.PEM_cert_to_DER_cert(p) for p in pems}
 
 
-async def test_answer_goes_with_its_last_user_without_the_collector() -> None:
+async def test_response_is_freed_without_the_garbage_collector() -> None:
     gc.collect()
     gc.disable()
     try:
-        answer = await Wire().clients.get().get(URL)
-        assert answer.json() == {}
-        there = weakref.ref(answer)
-        del answer
-        left = there()
+        response = await Wire().clients.get().get(URL)
+        assert response.json() == {}
+        reference = weakref.ref(response)
+        del response
+        left = reference()
     finally:
         gc.enable()
 

@@ -1,4 +1,4 @@
-"""Wrong credentials are tried twice at most, whoever uses them and wherever: IAM locks accounts."""
+"""Wrong credentials are sent to IAM twice at most, for all projects: IAM locks accounts."""
 
 import asyncio
 import itertools
@@ -27,8 +27,8 @@ from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Endpoints, Membership
 from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
 from image_share_operator.cloud.http.client import CloudHttpClient
-from image_share_operator.cloud.http.throttle import MAX_QUIET
-from image_share_operator.cloud.iam.login_guard import REFUSED_FOR
+from image_share_operator.cloud.http.throttle import MAX_WAIT
+from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
 from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
 pytestmark = pytest.mark.looptime
@@ -36,8 +36,8 @@ WRONG = PasswordCredentials(user_name="u", password="wrong", domain_name="d")
 IAM, IMS = "https://iam.test", "https://ims.test"
 PROJECTS = tuple(f"{number:032x}" for number in range(40))
 
-Answer = Callable[[str], httpx.Response]
-"""Answers a login that asks for a project."""
+Respond = Callable[[str], httpx.Response]
+"""Responds to a login for a project."""
 
 
 def refuses(_: str) -> httpx.Response:
@@ -57,18 +57,18 @@ def wrong_project(_: str) -> httpx.Response:
 
 
 class Cloud:
-    """Many projects of one user: IAM answers as told, IMS knows one share.
+    """Many projects of one user: IAM responds with ``respond``, IMS has one share.
 
     Attributes:
-        logins: the projects that were asked for, in order.
-        dead: tokens that IMS does not take any more.
+        logins: the project of each login, in order.
+        refused_tokens: tokens that IMS refuses.
     """
 
-    def __init__(self, **most: int) -> None:
+    def __init__(self, **limits: int) -> None:
         self.clock = Clock()
-        self.answer: Answer = self.token
+        self.respond: Respond = self.token
         self.logins: list[str] = []
-        self.dead: set[str] = set()
+        self.refused_tokens: set[str] = set()
         self.sessions = Sessions(
             CloudHttpClient(
                 client=httpx.AsyncClient(transport=httpx.MockTransport(self._serve)),
@@ -77,7 +77,7 @@ class Cloud:
             ),
             self.clock.now,
             BatchSettings(window=timedelta(), images=50),
-            **most,
+            **limits,
         )
 
     async def _serve(self, request: httpx.Request) -> httpx.Response:
@@ -86,8 +86,8 @@ class Cloud:
             body: Any = json.loads(request.content)
             project = body["auth"]["scope"]["project"]["id"]
             self.logins.append(project)
-            return self.answer(project)
-        if request.headers["X-Auth-Token"] in self.dead:
+            return self.respond(project)
+        if request.headers["X-Auth-Token"] in self.refused_tokens:
             return httpx.Response(401, json={"error_code": "APIGW.0301"})
         return httpx.Response(200, json={"status": "pending"})
 
@@ -107,8 +107,8 @@ class Cloud:
             credentials=credentials, project_id=project, endpoints=endpoints, ca=changes.get("ca")
         )
 
-    async def look(self, identity: Identity) -> CloudError | None:
-        """Look at a share; return the error, if any."""
+    async def read(self, identity: Identity) -> CloudError | None:
+        """Read a membership; return the error, if any."""
         try:
             found = await self.sessions.session(identity).members(("i",), timedelta())
         except CloudError as exc:
@@ -116,32 +116,32 @@ class Cloud:
         assert found == {"i": Membership.PENDING}
         return None
 
-    async def look_at_all(self, projects: Iterable[str] = PROJECTS) -> list[CloudError | None]:
-        return list(await asyncio.gather(*(self.look(self.identity(one)) for one in projects)))
+    async def read_all(self, projects: Iterable[str] = PROJECTS) -> list[CloudError | None]:
+        return list(await asyncio.gather(*(self.read(self.identity(one)) for one in projects)))
 
 
 def reasons(errors: Iterable[CloudError | None]) -> set[Reason | None]:
     return {error.reason if isinstance(error, TerminalError) else None for error in errors}
 
 
-async def test_wrong_password_is_tried_twice_however_many_projects_use_it_at_once() -> None:
+async def test_wrong_password_is_sent_twice_for_many_projects_at_once() -> None:
     cloud = Cloud()
-    cloud.answer = refuses
+    cloud.respond = refuses
 
-    errors = await cloud.look_at_all()
+    errors = await cloud.read_all()
 
     assert len(cloud.logins) == 2
     assert reasons(errors) == {Reason.CREDENTIALS_INVALID}
-    assert sum("not tried" in str(error) for error in errors) == len(PROJECTS) - 2
+    assert sum("IAM login skipped" in str(error) for error in errors) == len(PROJECTS) - 2
     assert "wrong" not in "".join(str(error).replace("is wrong", "") for error in errors)
 
 
-async def test_wrong_password_is_tried_twice_by_those_who_come_one_after_another() -> None:
+async def test_wrong_password_is_sent_twice_for_projects_in_sequence() -> None:
     cloud = Cloud()
-    cloud.answer = refuses
+    cloud.respond = refuses
 
     for project in PROJECTS:
-        assert await cloud.look(cloud.identity(project)) is not None
+        assert await cloud.read(cloud.identity(project)) is not None
         cloud.clock.pass_by(timedelta(seconds=20))
 
     assert len(cloud.logins) == 2
@@ -151,139 +151,139 @@ async def test_wrong_password_is_tried_twice_by_those_who_come_one_after_another
     ("iam", "ca"),
     [("https://IAM.test", None), ("https://iam.test:443", None), ("https://iam.test.", None)],
 )
-async def test_other_spelling_of_the_endpoint_is_no_way_around(iam: str, ca: str | None) -> None:
+async def test_spelling_of_the_endpoint_does_not_bypass_the_guard(iam: str, ca: str | None) -> None:
     cloud = Cloud()
-    cloud.answer = locks
-    await cloud.look(cloud.identity(PROJECTS[0]))
+    cloud.respond = locks
+    await cloud.read(cloud.identity(PROJECTS[0]))
 
-    error = await cloud.look(cloud.identity(PROJECTS[1], iam=iam, ca=ca, ims="https://other.test"))
+    error = await cloud.read(cloud.identity(PROJECTS[1], iam=iam, ca=ca, ims="https://other.test"))
 
     assert reasons([error]) == {Reason.ACCOUNT_LOCKED}
     assert len(cloud.logins) == 1
 
 
-async def test_another_iam_and_another_password_are_tried() -> None:
+async def test_other_endpoint_and_other_password_are_not_blocked() -> None:
     cloud = Cloud()
-    cloud.answer = locks
-    await cloud.look(cloud.identity(PROJECTS[0]))
-    cloud.answer = cloud.token
+    cloud.respond = locks
+    await cloud.read(cloud.identity(PROJECTS[0]))
+    cloud.respond = cloud.token
 
     other = PasswordCredentials(user_name="u", password="right", domain_name="d")
-    assert await cloud.look(cloud.identity(PROJECTS[0], other)) is None
-    assert await cloud.look(cloud.identity(PROJECTS[0], iam="https://iam.other")) is None
+    assert await cloud.read(cloud.identity(PROJECTS[0], other)) is None
+    assert await cloud.read(cloud.identity(PROJECTS[0], iam="https://iam.other")) is None
 
 
-async def test_locked_account_holds_all_projects_at_once() -> None:
+async def test_locked_account_blocks_all_projects() -> None:
     cloud = Cloud()
-    cloud.answer = locks
+    cloud.respond = locks
 
-    errors = await cloud.look_at_all()
+    errors = await cloud.read_all()
 
     assert len(cloud.logins) == 1
     assert reasons(errors) == {Reason.ACCOUNT_LOCKED}
 
 
-async def test_refused_credentials_are_tried_twice_again_when_the_hold_ends() -> None:
+async def test_refused_credentials_are_sent_twice_again_after_the_block() -> None:
     cloud = Cloud()
-    cloud.answer = refuses
-    await cloud.look_at_all()
+    cloud.respond = refuses
+    await cloud.read_all()
 
-    cloud.clock.pass_by(REFUSED_FOR)
-    await cloud.look_at_all()
+    cloud.clock.pass_by(BLOCK_TIME)
+    await cloud.read_all()
     assert len(cloud.logins) == 4
-    cloud.clock.pass_by(REFUSED_FOR)
-    cloud.answer = cloud.token
+    cloud.clock.pass_by(BLOCK_TIME)
+    cloud.respond = cloud.token
 
-    assert await cloud.look_at_all() == [None] * len(PROJECTS)
+    assert await cloud.read_all() == [None] * len(PROJECTS)
 
 
-async def test_project_that_is_refused_alone_holds_nobody_else() -> None:
-    """Some answer 401 to a project that is not the user's."""
+async def test_refused_project_does_not_block_other_projects() -> None:
+    """Some clouds return 401 for a project that the user has no access to."""
     cloud = Cloud()
     bad = PROJECTS[0]
-    cloud.answer = lambda project: (refuses if project == bad else cloud.token)(project)
+    cloud.respond = lambda project: (refuses if project == bad else cloud.token)(project)
 
-    errors = await cloud.look_at_all()
+    errors = await cloud.read_all()
     assert errors == [errors[0], *[None] * (len(PROJECTS) - 1)]
-    await cloud.look(cloud.identity(bad))
+    await cloud.read(cloud.identity(bad))
 
     assert cloud.logins.count(bad) == 1
 
 
-async def test_login_that_works_makes_up_for_a_refused_one() -> None:
+async def test_successful_login_resets_the_first_refusal() -> None:
     cloud = Cloud()
     bad = PROJECTS[:2]
-    cloud.answer = lambda project: (refuses if project in bad else cloud.token)(project)
+    cloud.respond = lambda project: (refuses if project in bad else cloud.token)(project)
 
     for project in (PROJECTS[0], PROJECTS[2], PROJECTS[1], PROJECTS[3]):
-        await cloud.look(cloud.identity(project))
+        await cloud.read(cloud.identity(project))
 
-    assert await cloud.look(cloud.identity(PROJECTS[4])) is None
+    assert await cloud.read(cloud.identity(PROJECTS[4])) is None
 
 
-async def test_refusal_of_long_ago_does_not_count() -> None:
+async def test_refusal_before_the_block_time_does_not_count() -> None:
     cloud = Cloud()
-    cloud.answer = refuses
-    await cloud.look(cloud.identity(PROJECTS[0]))
-    cloud.clock.pass_by(REFUSED_FOR)
-    await cloud.look(cloud.identity(PROJECTS[1]))
-    cloud.answer = cloud.token
+    cloud.respond = refuses
+    await cloud.read(cloud.identity(PROJECTS[0]))
+    cloud.clock.pass_by(BLOCK_TIME)
+    await cloud.read(cloud.identity(PROJECTS[1]))
+    cloud.respond = cloud.token
 
-    assert await cloud.look(cloud.identity(PROJECTS[2])) is None
+    assert await cloud.read(cloud.identity(PROJECTS[2])) is None
 
 
-async def test_wrong_projects_hold_only_themselves() -> None:
+async def test_wrong_projects_block_only_themselves() -> None:
     cloud = Cloud()
-    cloud.answer = lambda project: (wrong_project if project < PROJECTS[20] else cloud.token)(
+    cloud.respond = lambda project: (wrong_project if project < PROJECTS[20] else cloud.token)(
         project
     )
 
-    rounds = [await cloud.look_at_all() for _ in range(3)]
+    results = [await cloud.read_all() for _ in range(3)]
 
-    assert all(errors[20:] == [None] * 20 for errors in rounds)
+    assert all(errors[20:] == [None] * 20 for errors in results)
     assert len(cloud.logins) == len(PROJECTS)
 
 
-async def test_password_that_changed_in_the_cloud_is_tried_twice_by_all_who_had_a_token() -> None:
+async def test_password_changed_in_iam_is_sent_twice_for_all_old_tokens() -> None:
     cloud = Cloud()
-    await cloud.look_at_all()
-    cloud.dead = {f"token-{number + 1}-{one}" for number, one in enumerate(cloud.logins)}
-    cloud.answer = refuses
+    await cloud.read_all()
+    cloud.refused_tokens = {f"token-{number + 1}-{one}" for number, one in enumerate(cloud.logins)}
+    cloud.respond = refuses
     cloud.logins.clear()
 
-    errors = await cloud.look_at_all()
+    errors = await cloud.read_all()
 
     assert len(cloud.logins) == 2
     assert reasons(errors) == {Reason.CREDENTIALS_INVALID}
 
 
-async def test_old_tokens_serve_on_while_their_renewal_is_refused() -> None:
+async def test_old_tokens_are_used_while_their_renewal_is_refused() -> None:
     cloud = Cloud()
-    await cloud.look_at_all()
+    await cloud.read_all()
     cloud.logins.clear()
-    cloud.answer = refuses
+    cloud.respond = refuses
     cloud.clock.pass_by(timedelta(hours=23, minutes=50))
 
-    assert await cloud.look_at_all() == [None] * len(PROJECTS)
+    assert await cloud.read_all() == [None] * len(PROJECTS)
     cloud.clock.pass_by(timedelta(minutes=9))
-    assert await cloud.look_at_all() == [None] * len(PROJECTS)
+    assert await cloud.read_all() == [None] * len(PROJECTS)
     assert len(cloud.logins) == 2
     cloud.clock.pass_by(timedelta(minutes=2))
 
-    assert reasons(await cloud.look_at_all()) == {Reason.CREDENTIALS_INVALID}
+    assert reasons(await cloud.read_all()) == {Reason.CREDENTIALS_INVALID}
     assert len(cloud.logins) == 2
 
 
-async def test_login_that_hangs_is_waited_for_once_by_all() -> None:
+async def test_slow_login_is_awaited_once_by_all_projects() -> None:
     cloud = Cloud()
     loop = asyncio.get_running_loop()
 
     def unavailable(_: str) -> httpx.Response:
         return httpx.Response(503)
 
-    cloud.answer = unavailable
+    cloud.respond = unavailable
     began = loop.time()
-    errors = await cloud.look_at_all()
+    errors = await cloud.read_all()
 
     assert all(isinstance(error, RetryableError) for error in errors)
     assert len(cloud.logins) == 1
@@ -291,47 +291,47 @@ async def test_login_that_hangs_is_waited_for_once_by_all() -> None:
 
 
 @pytest.mark.parametrize("objects", [1, 60])
-async def test_throttled_logins_grow_rare_however_many_ask(objects: int) -> None:
-    """429 for ten minutes, without a word for how long."""
+async def test_throttled_logins_back_off_for_any_number_of_callers(objects: int) -> None:
+    """Status 429 for ten minutes, without ``Retry-After``."""
     cloud = Cloud()
-    cloud.answer = throttles
+    cloud.respond = throttles
     end = cloud.clock.at + timedelta(minutes=10)
 
     for project in itertools.cycle(PROJECTS):
         if cloud.clock.at >= end:
             break
-        error = await cloud.look(cloud.identity(project))
+        error = await cloud.read(cloud.identity(project))
         assert isinstance(error, ThrottledError)
         cloud.clock.pass_by(timedelta(seconds=60 / objects))
 
-    assert len(cloud.logins) <= 7 + timedelta(minutes=10) / MAX_QUIET
+    assert len(cloud.logins) <= 7 + timedelta(minutes=10) / MAX_WAIT
 
 
-async def test_throttled_logins_wait_as_long_as_they_are_told() -> None:
+async def test_throttled_logins_wait_for_retry_after() -> None:
     cloud = Cloud()
-    cloud.answer = lambda _: httpx.Response(429, headers={"Retry-After": "90"})
-    await cloud.look_at_all()
+    cloud.respond = lambda _: httpx.Response(429, headers={"Retry-After": "90"})
+    await cloud.read_all()
 
     cloud.clock.pass_by(timedelta(seconds=89))
-    await cloud.look_at_all()
+    await cloud.read_all()
     assert len(cloud.logins) == 1
     cloud.clock.pass_by(timedelta(seconds=1))
-    cloud.answer = cloud.token
+    cloud.respond = cloud.token
 
-    assert await cloud.look_at_all() == [None] * len(PROJECTS)
+    assert await cloud.read_all() == [None] * len(PROJECTS)
 
 
-async def test_crowd_of_other_identities_does_not_make_it_forget_a_refusal() -> None:
-    cloud = Cloud(most=3)
-    cloud.answer = refuses
-    await cloud.look_at_all(PROJECTS[:2])
-    cloud.answer = cloud.token
+async def test_many_other_identities_do_not_remove_a_block() -> None:
+    cloud = Cloud(max_identities=3)
+    cloud.respond = refuses
+    await cloud.read_all(PROJECTS[:2])
+    cloud.respond = cloud.token
 
     for number in range(10):
         other = PasswordCredentials(user_id=f"u{number}", password="p")
-        assert await cloud.look(cloud.identity(PROJECTS[0], other)) is None
+        assert await cloud.read(cloud.identity(PROJECTS[0], other)) is None
 
-    assert reasons(await cloud.look_at_all()) == {Reason.CREDENTIALS_INVALID}
+    assert reasons(await cloud.read_all()) == {Reason.CREDENTIALS_INVALID}
     assert len(cloud.logins) == 12
 
 
@@ -344,43 +344,43 @@ LOCK = RefusedLogin(locked=True, of_project=False, of_all=True)
 @pytest.mark.parametrize(
     ("refused_login", "reason"), [(TWO, Reason.CREDENTIALS_INVALID), (LOCK, Reason.ACCOUNT_LOCKED)]
 )
-async def test_what_an_earlier_process_found_out_is_not_tried_for_a_while(
+async def test_refusal_of_an_earlier_process_blocks_for_the_block_time(
     refused_login: RefusedLogin, reason: Reason
 ) -> None:
     cloud = Cloud()
     cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), refused_login)
 
-    assert reasons(await cloud.look_at_all()) == {reason}
+    assert reasons(await cloud.read_all()) == {reason}
     assert cloud.logins == []
-    cloud.clock.pass_by(REFUSED_FOR)
+    cloud.clock.pass_by(BLOCK_TIME)
     cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), refused_login)
 
-    assert await cloud.look_at_all() == [None] * len(PROJECTS)
+    assert await cloud.read_all() == [None] * len(PROJECTS)
 
 
-async def test_one_refusal_of_an_earlier_process_leaves_one_try() -> None:
+async def test_one_refusal_of_an_earlier_process_leaves_one_login() -> None:
     cloud = Cloud()
-    cloud.answer = refuses
+    cloud.respond = refuses
     cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), ONE)
 
-    assert reasons(await cloud.look_at_all()) == {Reason.CREDENTIALS_INVALID}
+    assert reasons(await cloud.read_all()) == {Reason.CREDENTIALS_INVALID}
     assert len(cloud.logins) == 1
 
 
-async def test_project_that_an_earlier_process_was_refused_is_the_only_one_held() -> None:
+async def test_refused_project_of_an_earlier_process_is_blocked_alone() -> None:
     cloud = Cloud()
     cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), OWN)
 
-    errors = await cloud.look_at_all()
+    errors = await cloud.read_all()
 
     assert reasons(errors[:1]) == {Reason.CREDENTIALS_INVALID}
     assert errors[1:] == [None] * (len(PROJECTS) - 1)
 
 
-async def test_login_that_worked_is_not_doubted_afterwards() -> None:
+async def test_refusal_of_an_earlier_process_is_ignored_after_a_success() -> None:
     cloud = Cloud()
-    await cloud.look(cloud.identity(PROJECTS[0]))
+    await cloud.read(cloud.identity(PROJECTS[0]))
 
     cloud.sessions.note_refused_login(cloud.identity(PROJECTS[1]), TWO)
 
-    assert await cloud.look_at_all() == [None] * len(PROJECTS)
+    assert await cloud.read_all() == [None] * len(PROJECTS)

@@ -1,4 +1,4 @@
-"""Lists that come in pages, and change while they are read."""
+"""Lists that are read page by page, and change during the read."""
 
 from dataclasses import dataclass
 
@@ -6,29 +6,34 @@ import pytest
 
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
-from image_share_operator.cloud.ims.pagination import MAX_PAGES, EndlessError, MovedError, pages
+from image_share_operator.cloud.ims.pagination import (
+    MAX_PAGES,
+    MarkerGoneError,
+    TooManyPagesError,
+    pages,
+)
 
 REFUSED = TerminalError("no", reason=Reason.INVALID_REQUEST)
 
 
 @dataclass(frozen=True)
 class Numbered:
-    """A page that knows which one it is."""
+    """A page with its number."""
 
     number: int
     marker: str | None
 
 
 class Source:
-    """So many pages; those after some markers are refused."""
+    """A list of ``count`` pages; refuses some markers."""
 
     def __init__(self, count: int, *, refused: tuple[str | None, ...] = ()) -> None:
         self.count, self.refused = count, refused
-        self.asked: list[str | None] = []
+        self.markers: list[str | None] = []
 
-    async def ask(self, marker: str | None) -> Numbered:
-        """As the cloud."""
-        self.asked.append(marker)
+    async def get_page(self, marker: str | None) -> Numbered:
+        """Return the page after the marker, as `ImsClient.shared` does."""
+        self.markers.append(marker)
         if marker in self.refused:
             raise REFUSED
         number = int(marker or 0)
@@ -36,39 +41,39 @@ class Source:
 
 
 async def read(source: Source) -> list[int]:
-    return [page.number async for page in pages(source.ask)]
+    return [page.number async for page in pages(source.get_page)]
 
 
-async def test_all_pages_come_in_order() -> None:
+async def test_pages_are_read_in_order() -> None:
     source = Source(3)
 
     assert await read(source) == [0, 1, 2]
-    assert source.asked == [None, "1", "2"]
+    assert source.markers == [None, "1", "2"]
 
 
-async def test_list_that_is_refused_from_the_start_has_not_moved() -> None:
+async def test_refused_first_page_raises_the_refusal() -> None:
     with pytest.raises(TerminalError):
         await read(Source(3, refused=(None,)))
 
 
-async def test_list_whose_marker_is_refused_has_moved() -> None:
+async def test_refused_marker_raises_marker_gone_error() -> None:
     source = Source(3, refused=("2",))
 
-    with pytest.raises(MovedError):
+    with pytest.raises(MarkerGoneError):
         await read(source)
-    assert source.asked == [None, "1", "2"]
+    assert source.markers == [None, "1", "2"]
 
 
-async def test_list_that_comes_round_again_has_ended() -> None:
-    async def ask(marker: str | None) -> Numbered:
+async def test_list_ends_when_a_marker_repeats() -> None:
+    async def get_page(marker: str | None) -> Numbered:
         return Numbered(int(marker or 0), "2" if marker == "1" else "1")
 
-    assert [page.number async for page in pages(ask)] == [0, 1, 2]
+    assert [page.number async for page in pages(get_page)] == [0, 1, 2]
 
 
-async def test_list_without_end_is_given_up() -> None:
+async def test_list_without_end_raises_too_many_pages_error() -> None:
     source = Source(MAX_PAGES + 1)
 
-    with pytest.raises(EndlessError):
+    with pytest.raises(TooManyPagesError):
         await read(source)
-    assert len(source.asked) == MAX_PAGES
+    assert len(source.markers) == MAX_PAGES

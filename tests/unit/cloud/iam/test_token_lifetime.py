@@ -1,4 +1,4 @@
-"""How long a token is used, whatever the cloud's clock shows."""
+"""How long a token is used, for any difference between the clocks."""
 
 from datetime import datetime, timedelta
 
@@ -9,7 +9,7 @@ from drive import PROJECT, Clock
 from image_share_operator.api.credentials import Identity, PasswordCredentials
 from image_share_operator.api.types import Endpoints
 from image_share_operator.cloud.http.client import CloudHttpClient
-from image_share_operator.cloud.iam.tokens import LEAST_LIFE
+from image_share_operator.cloud.iam.tokens import MIN_LIFETIME
 from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
 pytestmark = pytest.mark.looptime
@@ -17,14 +17,16 @@ DAY = timedelta(days=1)
 
 
 class Cloud:
-    """Its clock is ``skew`` ahead of ours; tokens live for ``life``, and work for ever."""
+    """Its clock is ``skew`` ahead of ours. Tokens report ``lifetime`` and are accepted for ever."""
 
-    def __init__(self, skew: timedelta, life: timedelta, *, tells_issue: bool = True) -> None:
+    def __init__(
+        self, skew: timedelta, lifetime: timedelta, *, has_issue_time: bool = True
+    ) -> None:
         self.clock = Clock()
         self.logins = 0
         self._skew = skew
-        self._life = life
-        self._tells_issue = tells_issue
+        self._lifetime = lifetime
+        self._has_issue_time = has_issue_time
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
         self.session = Sessions(
             CloudHttpClient(client=client, timeout=timedelta(seconds=1)),
@@ -43,14 +45,14 @@ class Cloud:
             return httpx.Response(200, json={"status": "pending"})
         self.logins += 1
         at = self.clock.at + self._skew
-        token = {"expires_at": _text(at + self._life)}
-        if self._tells_issue:
+        token = {"expires_at": _text(at + self._lifetime)}
+        if self._has_issue_time:
             token["issued_at"] = _text(at)
         headers = {"X-Subject-Token": f"token-{self.logins}"}
         return httpx.Response(201, headers=headers, json={"token": token})
 
-    async def look_for(self, span: timedelta, every: timedelta) -> int:
-        """Look again and again; return how many logins that cost."""
+    async def logins_during(self, span: timedelta, every: timedelta) -> int:
+        """Read a membership repeatedly; return the number of logins."""
         before, end = self.logins, self.clock.at + span
         while self.clock.at < end:
             await self.session.members(("i",), timedelta())
@@ -63,34 +65,36 @@ def _text(at: datetime) -> str:
 
 
 @pytest.mark.parametrize(
-    "skew", [-3 * DAY, -DAY, timedelta(), 3 * DAY], ids=["3 days", "a day", "none", "ahead"]
+    "skew",
+    [-3 * DAY, -DAY, timedelta(), 3 * DAY],
+    ids=["3 days late", "a day late", "none", "3 days ahead"],
 )
-async def test_token_is_used_for_its_life_whatever_the_clock_of_the_cloud_shows(
+async def test_token_is_used_for_its_lifetime_with_any_clock_skew(
     skew: timedelta,
 ) -> None:
     cloud = Cloud(skew, DAY)
 
-    assert await cloud.look_for(DAY - timedelta(minutes=16), timedelta(minutes=10)) == 1
-    assert await cloud.look_for(timedelta(minutes=16), timedelta(minutes=1)) == 1
+    assert await cloud.logins_during(DAY - timedelta(minutes=16), timedelta(minutes=10)) == 1
+    assert await cloud.logins_during(timedelta(minutes=16), timedelta(minutes=1)) == 1
 
 
 @pytest.mark.parametrize(
-    ("life", "tells_issue"),
+    ("lifetime", "has_issue_time"),
     [(DAY, False), (timedelta(), True), (-DAY, True), (timedelta(seconds=1), True)],
-    ids=["issue is not told", "no life", "ends before it is issued", "a second"],
+    ids=["no issue time", "no lifetime", "expires before its issue", "one second"],
 )
-async def test_token_that_seems_to_have_ended_is_kept_for_a_while_all_the_same(
-    life: timedelta, *, tells_issue: bool
+async def test_token_that_seems_expired_is_used_for_the_minimum_lifetime(
+    lifetime: timedelta, *, has_issue_time: bool
 ) -> None:
-    """IMS says soon enough if it does not work."""
-    cloud = Cloud(-3 * DAY, life, tells_issue=tells_issue)
+    """IMS refuses it if it is really expired."""
+    cloud = Cloud(-3 * DAY, lifetime, has_issue_time=has_issue_time)
 
-    logins = await cloud.look_for(timedelta(minutes=5), timedelta(seconds=1))
+    logins = await cloud.logins_during(timedelta(minutes=5), timedelta(seconds=1))
 
-    assert logins == timedelta(minutes=5) / LEAST_LIFE
+    assert logins == timedelta(minutes=5) / MIN_LIFETIME
 
 
-async def test_token_whose_issue_can_not_be_read_lives_until_it_says() -> None:
-    cloud = Cloud(timedelta(), DAY, tells_issue=False)
+async def test_token_without_issue_time_is_used_until_its_expiry_time() -> None:
+    cloud = Cloud(timedelta(), DAY, has_issue_time=False)
 
-    assert await cloud.look_for(timedelta(hours=23), timedelta(minutes=10)) == 1
+    assert await cloud.logins_during(timedelta(hours=23), timedelta(minutes=10)) == 1

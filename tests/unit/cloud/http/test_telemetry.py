@@ -1,4 +1,4 @@
-"""What is told of each exchange with the cloud: in the log, the metrics and the trace."""
+"""What each exchange with the cloud records in the log, the metrics and the trace."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -21,22 +21,22 @@ NAME = "image_share_operator_cloud_errors_total"
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-async def send(answer: Handler, method: str = "PUT") -> httpx.Response:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        caller = CloudHttpClient(client=client, timeout=timedelta(seconds=1))
-        return await caller.send(
+async def send(handler: Handler, method: str = "PUT") -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+        http_client = CloudHttpClient(client=client, timeout=timedelta(seconds=1))
+        return await http_client.send(
             client.build_request(
                 method, f"https://ims.test{ROUTE}", extensions={"route": f"{method} {ROUTE}"}
             )
         )
 
 
-def answering(status: int, code: str = "") -> Handler:
+def responding(status: int, code: str = "") -> Handler:
     body = {"error_code": code, "error_msg": "secret-looking text"} if code else {}
     return lambda _: httpx.Response(status, json=body, headers={"X-Request-Id": "req-1"})
 
 
-def counted(method: str, error: str) -> float:
+def error_count(method: str, error: str) -> float:
     return (
         metrics.REGISTRY.get_sample_value(NAME, {"route": f"{method} {ROUTE}", "error": error}) or 0
     )
@@ -54,41 +54,43 @@ def counted(method: str, error: str) -> float:
         ("GET", 429, "", "throttled", "WARNING"),
     ],
 )
-async def test_refusal_is_told_with_code_and_request_id(
+async def test_refusal_is_logged_with_code_and_request_id(
     method: str, status: int, code: str, error: str, level: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = counted(method, error)
+    before = error_count(method, error)
     caplog.set_level(logging.DEBUG)
 
-    await send(answering(status, code), method)
+    await send(responding(status, code), method)
 
     (line,) = [row for row in caplog.records if row.name.startswith("image_share_operator")]
     shown = f" {code}" if code else ""
     assert line.getMessage().startswith(f"{method} {ROUTE}: HTTP {status}{shown} in 0.")
     assert (line.levelname, line.__dict__["request_id"]) == (level, "req-1")
     assert "secret-looking" not in caplog.text
-    assert counted(method, error) == before + 1
+    assert error_count(method, error) == before + 1
 
 
-async def test_answer_is_told_at_debug_and_counts_no_error(
+async def test_success_is_logged_at_debug_and_counts_no_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     before = sum(s.value for m in metrics.CLOUD_ERRORS.collect() for s in m.samples)
     caplog.set_level(logging.DEBUG)
 
-    await send(answering(200))
+    await send(responding(200))
 
     levels = [row.levelname for row in caplog.records if "HTTP 200" in row.getMessage()]
     assert "DEBUG" in levels
     assert sum(s.value for m in metrics.CLOUD_ERRORS.collect() for s in m.samples) == before
 
 
-@pytest.mark.parametrize("forged", ["", "x" * 65, "a b", "a\u00e9", "<script>"])
-async def test_request_id_is_not_believed(forged: str, caplog: pytest.LogCaptureFixture) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(500, headers=[(b"X-Request-Id", forged.encode())])
+@pytest.mark.parametrize("invalid", ["", "x" * 65, "a b", "a\u00e9", "<script>"])
+async def test_invalid_request_id_is_not_logged(
+    invalid: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, headers=[(b"X-Request-Id", invalid.encode())])
 
-    await send(answer)
+    await send(handler)
 
     (line,) = [row for row in caplog.records if row.levelname == "WARNING"]
     assert "request_id" not in line.__dict__
@@ -98,37 +100,39 @@ async def test_request_id_is_not_believed(forged: str, caplog: pytest.LogCapture
     ("raised", "error"),
     [(httpx.ReadTimeout("late"), "timeout"), (httpx.ReadError("gone"), "broken")],
 )
-async def test_missing_answer_is_told_by_kind(
+async def test_exchange_without_response_is_logged_and_error_count(
     raised: httpx.HTTPError, error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = counted("PUT", error)
+    before = error_count("PUT", error)
 
-    def answer(_: httpx.Request) -> httpx.Response:
+    def handler(_: httpx.Request) -> httpx.Response:
         raise raised
 
     with pytest.raises(OutcomeUnknownError):
-        await send(answer)
+        await send(handler)
 
     (line,) = [row for row in caplog.records if row.levelname == "WARNING"]
     assert line.getMessage().startswith(f"PUT ims.test{ROUTE}: ")
-    assert counted("PUT", error) == before + 1
+    assert error_count("PUT", error) == before + 1
 
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    kept = InMemorySpanExporter()
+    exporter = InMemorySpanExporter()
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
-    yield kept
+    yield exporter
     provider.shutdown()
 
 
-async def test_trace_shows_the_exchange_within_the_pass(spans: InMemorySpanExporter) -> None:
+async def test_trace_has_the_exchange_as_a_child_of_the_reconcile(
+    spans: InMemorySpanExporter,
+) -> None:
     here = context.ReconcileContext(namespace="demo", name="web")
     with tracing.span("reconcile", here.attributes):
         running = tracing.trace_id()
-        await send(answering(503))
+        await send(responding(503))
 
     exchange, around = spans.get_finished_spans()
     assert (exchange.name, around.name) == (f"PUT {ROUTE}", "reconcile")
@@ -147,29 +151,29 @@ async def test_trace_shows_the_exchange_within_the_pass(spans: InMemorySpanExpor
     assert dict(around.attributes or {})["k8s.namespace.name"] == "demo"
 
 
-async def test_trace_of_an_exchange_without_an_answer_says_why(
+async def test_trace_of_an_exchange_without_response_has_the_cause(
     spans: InMemorySpanExporter,
 ) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
+    def handler(_: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("late")
 
     with pytest.raises(RetryableError):
-        await send(answer, "GET")
+        await send(handler, "GET")
 
     (exchange,) = spans.get_finished_spans()
     assert dict(exchange.attributes or {})["error.type"] == "timeout"
 
 
-def test_traces_are_wanted_by_the_environment_of_opentelemetry() -> None:
-    there = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+def test_traces_are_enabled_by_the_variables_of_opentelemetry() -> None:
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
     assert not tracing.wanted({})
-    assert tracing.wanted(there)
+    assert tracing.wanted(endpoint)
     assert tracing.wanted({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"})
-    assert not tracing.wanted(there | {"OTEL_SDK_DISABLED": "true"})
+    assert not tracing.wanted(endpoint | {"OTEL_SDK_DISABLED": "true"})
 
 
-def test_traces_without_their_packages_are_refused_in_words(
+def test_start_of_traces_raises_without_the_otel_packages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "opentelemetry.sdk.trace", None)
@@ -178,7 +182,7 @@ def test_traces_without_their_packages_are_refused_in_words(
         tracing.start({})
 
 
-def test_no_trace_costs_no_package() -> None:
+def test_span_does_nothing_without_the_otel_packages() -> None:
     assert tracing.trace_id() is None
     with tracing.span("reconcile", {}) as span:
         span.set_attribute("anything", 1)

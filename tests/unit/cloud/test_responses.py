@@ -1,4 +1,4 @@
-"""What the cloud says, and what is to be done about it."""
+"""Responses of IMS, IAM and the API gateway: error mapping, codecs and request bodies."""
 
 import json
 from datetime import timedelta
@@ -25,7 +25,7 @@ from image_share_operator.cloud.ims import codec
 TOKEN = "MIItoken-" + "x" * 2000
 
 
-def answer(
+def make_response(
     status: int = 200, body: object = None, *, text: str | None = None, **headers: str
 ) -> httpx.Response:
     request = httpx.Request("PUT", "https://ims.test/v1/x?q=1", headers={"X-Auth-Token": TOKEN})
@@ -70,7 +70,7 @@ def answer(
         (500, "IMG.0060", RefusalKind.THROTTLED),
     ],
 )
-def test_kind_of_looks_at_the_code_before_the_status(
+def test_kind_of_checks_the_code_before_the_status(
     status: int, code: str | None, kind: RefusalKind
 ) -> None:
     assert kind_of(status, code) is kind
@@ -96,13 +96,13 @@ def test_kind_of_looks_at_the_code_before_the_status(
         (302, None, RefusalKind.INVALID),
     ],
 )
-def test_kind_of_batch_takes_what_it_does_not_know_for_one_image(
+def test_kind_of_batch_takes_unknown_codes_for_a_failing_image(
     status: int, code: str | None, kind: RefusalKind
 ) -> None:
     assert kind_of_batch(status, code) is kind
 
 
-def test_question_for_one_member_does_not_take_what_it_does_not_know_for_no_share() -> None:
+def test_kind_of_does_not_take_unknown_codes_for_a_failing_image() -> None:
     assert kind_of(400, "IMG.0046") is not RefusalKind.IMAGES
     assert kind_of(400, None) is not RefusalKind.IMAGES
 
@@ -123,24 +123,24 @@ def test_question_for_one_member_does_not_take_what_it_does_not_know_for_no_shar
     ],
     ids=[
         "IMS",
-        "Keystone, whose code is a number",
+        "Keystone with an integer code",
         "gateway",
         "camel case",
         "bare",
         "wrapped",
         "Glance",
-        "a list",
-        "a text",
+        "list",
+        "text",
         "null",
     ],
 )
 def test_error_of_reads_each_shape(body: object, expected: tuple[str | None, str | None]) -> None:
-    assert error_of(answer(400, body)) == expected
+    assert error_of(make_response(400, body)) == expected
 
 
 @pytest.mark.parametrize("text", ["", "<html>no</html>", "<?xml version='1.0'?><e/>", "{", "\x00"])
-def test_error_of_tolerates_what_is_no_json(text: str) -> None:
-    assert error_of(answer(500, text=text)) == (None, None)
+def test_error_of_returns_nothing_when_the_body_is_not_json(text: str) -> None:
+    assert error_of(make_response(500, text=text)) == (None, None)
 
 
 def test_one_line_cuts_long_words_lines_and_control_characters() -> None:
@@ -173,12 +173,21 @@ def test_one_line_cuts_long_words_lines_and_control_characters() -> None:
         ),
         ({"Retry_After": "Sat, 31 Jan 2026 12:00:30 GMT"}, None),
     ],
-    ids=["seconds", "absent", "absurd", "negative", "words", "date", "past", "date without Date"],
+    ids=[
+        "seconds",
+        "missing",
+        "too long",
+        "negative",
+        "text",
+        "date",
+        "past date",
+        "no Date header",
+    ],
 )
 def test_retry_after_reads_seconds_and_dates(
     headers: dict[str, str], expected: float | None
 ) -> None:
-    wait = error_mapping.retry_after(answer(429, **headers))
+    wait = error_mapping.retry_after(make_response(429, **headers))
 
     assert wait == (None if expected is None else timedelta(seconds=expected))
 
@@ -194,10 +203,12 @@ def test_retry_after_reads_seconds_and_dates(
         (400, "IMG.0182", TerminalError, Reason.INVALID_REQUEST),
     ],
 )
-def test_refusal_says_what_to_do(
+def test_refusal_has_error_class_and_reason_by_code(
     status: int, code: str | None, error: type[Exception], reason: Reason
 ) -> None:
-    found = error_mapping.refusal(answer(status, {"error": {"code": code, "message": "why"}}))
+    found = error_mapping.refusal(
+        make_response(status, {"error": {"code": code, "message": "why"}})
+    )
 
     assert type(found) is error
     assert getattr(found, "reason", None) is reason
@@ -205,15 +216,19 @@ def test_refusal_says_what_to_do(
     assert "?q" not in str(found)
 
 
-def test_refusal_of_a_batch_for_an_image_is_told_apart() -> None:
-    found = error_mapping.refusal(answer(400, {"error": {"code": "IMG.0027", "message": "m"}}))
+def test_refusal_for_an_image_is_an_images_refused_error() -> None:
+    found = error_mapping.refusal(
+        make_response(400, {"error": {"code": "IMG.0027", "message": "m"}})
+    )
 
     assert isinstance(found, ImagesRefusedError)
 
 
 @pytest.mark.parametrize("echo", [TOKEN, f"token {TOKEN} is dead", TOKEN[:60] + " " + TOKEN])
 def test_refusal_never_shows_the_token(echo: str) -> None:
-    found = error_mapping.refusal(answer(401, {"error_code": "APIGW.0301", "error_msg": echo}))
+    found = error_mapping.refusal(
+        make_response(401, {"error_code": "APIGW.0301", "error_msg": echo})
+    )
 
     assert TOKEN not in str(found)
     assert "xxxxxxxx" * 10 not in str(found)
@@ -236,7 +251,7 @@ def test_refusal_never_shows_the_token(echo: str) -> None:
 def test_login_refusal_shows_the_code_and_never_the_text(
     status: int, body: object, reason: Reason
 ) -> None:
-    found = error_mapping.login_refusal(answer(status, body))
+    found = error_mapping.login_refusal(make_response(status, body))
 
     assert getattr(found, "reason", None) is reason
     assert "secret" not in str(found)
@@ -256,8 +271,10 @@ def test_login_refusal_shows_the_code_and_never_the_text(
         (200, {"code": "IMG.0087"}, False),
     ],
 )
-def test_token_refused_knows_each_flavour(status: int, body: object, *, refused: bool) -> None:
-    assert error_mapping.token_refused(answer(status, body)) is refused
+def test_token_refused_knows_each_code_of_an_expired_token(
+    status: int, body: object, *, refused: bool
+) -> None:
+    assert error_mapping.token_refused(make_response(status, body)) is refused
 
 
 @pytest.mark.parametrize(
@@ -271,7 +288,7 @@ def test_token_refused_knows_each_flavour(status: int, body: object, *, refused:
     ],
     ids=["by name", "by id"],
 )
-def test_login_body_is_scoped_to_the_project_and_nothing_else(
+def test_login_body_has_the_project_as_its_only_scope(
     credentials: PasswordCredentials, user: dict[str, object]
 ) -> None:
     body = iam_codec.login_body(credentials, "pid")
@@ -287,7 +304,7 @@ def test_login_body_is_scoped_to_the_project_and_nothing_else(
         (Decision.REJECT, {"status": "rejected"}),
     ],
 )
-def test_update_members_body_names_a_vault_on_accept_only(
+def test_update_members_body_has_a_vault_only_when_accepting(
     decision: Decision, expected: dict[str, str]
 ) -> None:
     body = codec.update_members_body("pid", decision, "v", ("a", "b"))
@@ -296,7 +313,7 @@ def test_update_members_body_names_a_vault_on_accept_only(
 
 
 @pytest.mark.parametrize(
-    ("word", "state", "odd"),
+    ("status", "state", "odd_status"),
     [
         ("INIT", JobState.INIT, None),
         ("SUCCESS", JobState.SUCCESS, None),
@@ -306,12 +323,17 @@ def test_update_members_body_names_a_vault_on_accept_only(
         ("PENDING", JobState.RUNNING, "PENDING"),
     ],
 )
-def test_read_job_folds_case_and_takes_an_odd_word_for_running(
-    word: str, state: JobState, odd: str | None
+def test_read_job_ignores_case_and_takes_unknown_states_for_running(
+    status: str, state: JobState, odd_status: str | None
 ) -> None:
-    job = codec.read_job(answer(200, {"status": word, "end_time": "", "error_code": None}))
+    job = codec.read_job(make_response(200, {"status": status, "end_time": "", "error_code": None}))
 
-    assert (job.state, job.odd_status, job.end_time, job.error_code) == (state, odd, None, None)
+    assert (job.state, job.odd_status, job.end_time, job.error_code) == (
+        state,
+        odd_status,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -325,36 +347,36 @@ def test_read_job_folds_case_and_takes_an_odd_word_for_running(
         ("text", set[str]()),
         ([None, 1, {"status": "FAIL"}, {"image_id": 3, "status": "FAIL"}], set[str]()),
     ],
-    ids=["good", "capitals", "twice", "empty", "absent", "text", "odd rows"],
+    ids=["success", "upper case", "duplicate", "empty", "missing", "text", "invalid rows"],
 )
-def test_read_job_takes_failed_rows_from_any_results(results: object, failed: set[str]) -> None:
-    job = codec.read_job(answer(200, {"status": "FAIL", "entities": {"results": results}}))
+def test_read_job_reads_failed_rows_from_any_results(results: object, failed: set[str]) -> None:
+    job = codec.read_job(make_response(200, {"status": "FAIL", "entities": {"results": results}}))
 
     assert set(job.failed_rows) == failed
 
 
 @pytest.mark.parametrize("body", [{}, {"status": None}, {"status": 7}, [], None])
-def test_read_job_without_a_status_is_tried_again(body: object) -> None:
+def test_read_job_raises_retryable_error_without_a_status(body: object) -> None:
     with pytest.raises(RetryableError):
-        codec.read_job(answer(200, body))
+        codec.read_job(make_response(200, body))
 
 
 @pytest.mark.parametrize("body", [{}, {"job_id": None}, {"job_id": ""}, [], None])
-def test_read_job_id_without_one_is_an_unknown_outcome(body: object) -> None:
+def test_read_job_id_raises_unknown_outcome_without_an_id(body: object) -> None:
     with pytest.raises(OutcomeUnknownError):
-        codec.read_job_id(answer(200, body))
+        codec.read_job_id(make_response(200, body))
 
 
-def test_read_member_takes_the_three_words_and_no_other() -> None:
-    assert codec.read_member(answer(200, {"status": "accepted"})) is Membership.ACCEPTED
+def test_read_member_accepts_three_statuses_only() -> None:
+    assert codec.read_member(make_response(200, {"status": "accepted"})) is Membership.ACCEPTED
     with pytest.raises(RetryableError, match="dancing"):
-        codec.read_member(answer(200, {"status": "dancing"}))
+        codec.read_member(make_response(200, {"status": "dancing"}))
 
 
-def test_read_token_takes_an_expiry_with_and_without_fractions() -> None:
+def test_read_token_reads_expiry_with_and_without_fractions() -> None:
     for text in ("2026-01-31T12:00:00.000000Z", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00"):
         token = iam_codec.read_token(
-            answer(201, {"token": {"expires_at": text}}, X_Subject_Token=TOKEN)
+            make_response(201, {"token": {"expires_at": text}}, X_Subject_Token=TOKEN)
         )
 
         assert token.expires_at.isoformat() == "2026-01-31T12:00:00+00:00"
@@ -362,13 +384,13 @@ def test_read_token_takes_an_expiry_with_and_without_fractions() -> None:
 
 
 @pytest.mark.parametrize("body", [{}, {"token": {}}, {"token": {"expires_at": "soon"}}, None])
-def test_read_token_without_an_expiry_is_tried_again(body: object) -> None:
+def test_read_token_raises_retryable_error_without_an_expiry(body: object) -> None:
     with pytest.raises(RetryableError):
-        iam_codec.read_token(answer(201, body, X_Subject_Token=TOKEN))
+        iam_codec.read_token(make_response(201, body, X_Subject_Token=TOKEN))
 
 
 def test_body_is_parsed_once() -> None:
-    response = answer(400, {"error": {"code": "IMG.0027", "message": "no"}})
+    response = make_response(400, {"error": {"code": "IMG.0027", "message": "no"}})
 
     assert parse_body(response) is parse_body(response)
 
@@ -383,19 +405,19 @@ def test_body_is_parsed_once() -> None:
     ],
     ids=["objects", "numbers", "lists", "deep"],
 )
-def test_body_of_too_many_values_is_not_parsed(rows: str) -> None:
-    response = answer(200, text=f'{{"images": [{rows}]}}')
+def test_body_with_too_many_values_is_not_parsed(rows: str) -> None:
+    response = make_response(200, text=f'{{"images": [{rows}]}}')
 
     assert parse_body(response) == {}
-    with pytest.raises(RetryableError, match="without images"):
+    with pytest.raises(RetryableError, match="no list of images"):
         codec.read_shares(response, "pid", 500)
 
 
-def test_page_of_500_images_with_60_fields_each_is_read() -> None:
+def test_read_shares_reads_500_images_with_60_fields_each() -> None:
     row = {f"__field_{n}": "a text with a comma, and [brackets]" for n in range(60)}
     listed = [{"id": f"image-{n}", "owner": "o", "tags": [], **row} for n in range(500)]
 
-    page = codec.read_shares(answer(200, {"images": listed}), "pid", 500)
+    page = codec.read_shares(make_response(200, {"images": listed}), "pid", 500)
 
     assert len(page.images) == 500
 
@@ -404,29 +426,29 @@ def rows(count: int) -> dict[str, object]:
     return {"images": [{"id": f"Image-{n}", "owner": "o"} for n in range(count)]}
 
 
-def test_read_shares_takes_as_many_rows_as_were_asked_for() -> None:
-    page = codec.read_shares(answer(200, rows(5)), "pid", 5)
+def test_read_shares_refuses_more_rows_than_the_limit() -> None:
+    page = codec.read_shares(make_response(200, rows(5)), "pid", 5)
 
     assert page.images == tuple(f"image-{n}" for n in range(5))
     assert page.marker == "image-4"
-    with pytest.raises(RetryableError, match="6 images, 5 were asked for"):
-        codec.read_shares(answer(200, rows(6)), "pid", 5)
+    with pytest.raises(RetryableError, match="6 images, the limit is 5"):
+        codec.read_shares(make_response(200, rows(6)), "pid", 5)
 
 
 @pytest.mark.parametrize("text", ["", "<html>", "[]", "{}", '{"images": 5}', '{"images": {}}'])
-def test_read_shares_takes_no_other_body_for_an_empty_list(text: str) -> None:
-    with pytest.raises(RetryableError, match="without images"):
-        codec.read_shares(answer(200, text=text), "pid", 500)
+def test_read_shares_raises_when_the_body_is_not_a_list(text: str) -> None:
+    with pytest.raises(RetryableError, match="no list of images"):
+        codec.read_shares(make_response(200, text=text), "pid", 500)
 
 
 @pytest.mark.parametrize("body", [{"images": []}, {"images": None}])
-def test_read_shares_takes_an_empty_list(body: object) -> None:
-    assert codec.read_shares(answer(200, body), "pid", 500) == codec.SharePage(
+def test_read_shares_accepts_an_empty_list(body: object) -> None:
+    assert codec.read_shares(make_response(200, body), "pid", 500) == codec.SharePage(
         images=(), marker=None
     )
 
 
-def test_read_shares_leaves_out_what_is_not_shared_with_the_project_or_has_no_id() -> None:
+def test_read_shares_leaves_out_own_images_and_invalid_rows() -> None:
     listed = [
         {"id": "mine", "owner": "pid"},
         {"id": "x" * 65},
@@ -435,6 +457,6 @@ def test_read_shares_leaves_out_what_is_not_shared_with_the_project_or_has_no_id
         {"id": "other", "owner": "o"},
     ]
 
-    page = codec.read_shares(answer(200, {"images": listed}), "pid", 500)
+    page = codec.read_shares(make_response(200, {"images": listed}), "pid", 500)
 
     assert page.images == ("other",)
