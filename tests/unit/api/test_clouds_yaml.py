@@ -37,18 +37,18 @@ NAMED = f"username: op, password: {PASSWORD}, user_domain_name: OTC-1, project_n
     ],
     ids=["user and domain of the user", "user and domain", "user id", "token"],
 )
-def test_clouds_yaml_gives_credentials(auth: str, expected: object) -> None:
+def test_clouds_yaml_is_read_as_credentials(auth: str, expected: object) -> None:
     assert clouds_yaml.read(document(auth), None) == expected
 
 
-def test_clouds_yaml_reads_the_cloud_that_is_named() -> None:
+def test_clouds_yaml_reads_the_named_cloud() -> None:
     text = document(NAMED, more="  two: {auth: {token: abc}}")
 
     assert clouds_yaml.read(text, "two") == TokenCredentials(token="abc")
 
 
 @pytest.mark.parametrize(
-    ("text", "cloud", "words"),
+    ("text", "cloud", "message"),
     [
         (b"clouds: [1, : {", None, "is not YAML"),
         (b"\xff\xfe\x00", None, "is not YAML"),
@@ -72,20 +72,20 @@ def test_clouds_yaml_reads_the_cloud_that_is_named() -> None:
         "no user",
         "no domain",
         "no password",
-        "odd auth",
-        "a profile to be fetched",
+        "invalid auth",
+        "profile URL",
     ],
 )
-def test_clouds_yaml_says_what_is_wrong_and_never_a_value(
-    text: bytes, cloud: str | None, words: str
+def test_clouds_yaml_error_names_the_field_and_never_a_value(
+    text: bytes, cloud: str | None, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         clouds_yaml.read(text, cloud)
 
     assert PASSWORD not in str(caught.value)
 
 
-def test_clouds_yaml_takes_nothing_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clouds_yaml_ignores_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OS_USERNAME", "intruder")
     monkeypatch.setenv("OS_PASSWORD", "intruder")
 

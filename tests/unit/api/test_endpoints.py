@@ -1,4 +1,4 @@
-"""Which endpoints a spec may name: what passes can be called, what can't be is refused by field."""
+"""Endpoints of a spec: accepted ones can be called, others are refused with the field."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -25,16 +25,16 @@ def parsed(endpoints: Mapping[str, str]) -> Desired:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "unusable",
     ["https://300.1.1.1", "https://a..b", f"https://{'a' * 64}.com", "https://[:::]", "ims.test"],
 )
 @pytest.mark.parametrize("field", ["iam", "ims"])
-def test_endpoint_that_can_not_be_called_is_refused_by_field(field: str, odd: str) -> None:
+def test_unusable_endpoint_is_refused_with_its_field(field: str, unusable: str) -> None:
     with pytest.raises(InvalidSpecError, match=rf"^spec\.endpoints\.{field} must be https://HOST"):
-        parsed({"iam": GOOD, "ims": GOOD, field: odd})
+        parsed({"iam": GOOD, "ims": GOOD, field: unusable})
 
 
-def test_slash_at_the_end_is_cut_off() -> None:
+def test_trailing_slash_is_removed() -> None:
     assert parsed({"iam": GOOD, "ims": f"{GOOD}:8443/"}).endpoints.ims == f"{GOOD}:8443"
 
 
@@ -47,7 +47,7 @@ HOSTS = st.text("aZ09-.:x[]fn", max_size=20) | st.lists(
 @example("1.2.3")
 @example("a" * 70)
 @example("[fe80::1]")
-def test_host_that_passes_is_one_to_the_clients_too(host: str) -> None:
+def test_accepted_host_is_valid_for_httpx_and_aiohttp(host: str) -> None:
     url = f"https://{host}"
     if is_base_url(url) and "xn--" not in host:
         assert httpx.URL(url).raw_host.decode().encode("idna")
@@ -55,14 +55,16 @@ def test_host_that_passes_is_one_to_the_clients_too(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["xn--a", "XN--A.de", "xn--", "300.1.1.1", "2130706433"])
-async def test_url_that_only_the_client_knows_to_be_none_is_told_in_words(host: str) -> None:
+async def test_url_that_only_httpx_refuses_is_a_terminal_error(host: str) -> None:
     second = timedelta(seconds=1)
     clients = HttpClients.with_timeouts(connect=second, read=second)
     async with clients:
         client = clients.get()
-        caller = CloudHttpClient(client=client, timeout=second)
-        for _ in range(8):  # more than open a circuit: there is nothing that an endpoint did wrong
-            with pytest.raises(TerminalError, match=rf"^spec\.endpoints: https://{host}/") as told:
-                await caller.send(client.build_request("PUT", f"https://{host}/v1?q=1"))
+        http_client = CloudHttpClient(client=client, timeout=second)
+        for _ in range(8):  # more than the circuit breaker allows: it does not count them
+            with pytest.raises(
+                TerminalError, match=rf"^spec\.endpoints: https://{host}/"
+            ) as caught:
+                await http_client.send(client.build_request("PUT", f"https://{host}/v1?q=1"))
 
-            assert told.value.reason is Reason.INVALID_REQUEST
+            assert caught.value.reason is Reason.INVALID_REQUEST

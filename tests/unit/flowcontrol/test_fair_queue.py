@@ -1,4 +1,4 @@
-"""Lines take turns, and none takes all places."""
+"""Flows take queue, and no flow takes all seats."""
 
 from collections import Counter
 
@@ -7,110 +7,108 @@ from hypothesis import strategies as st
 
 from image_share_operator.flowcontrol.fair_queue import FairQueue
 
-PLACES = 8
+SEATS = 8
 
 
-def taken(turns: FairQueue[str]) -> list[str]:
-    """Take all there is to take; tell whose it was."""
-    lines = []
-    while (turn := turns.take()) is not None:
-        lines.append(turn[0])
-    return lines
+def taken(queue: FairQueue[str]) -> list[str]:
+    """Take all items that can be taken; return their flows."""
+    flows = []
+    while (next_one := queue.take()) is not None:
+        flows.append(next_one[0])
+    return flows
 
 
-def filled(turns: FairQueue[str], **count: int) -> FairQueue[str]:
-    for line, items in count.items():
+def filled(queue: FairQueue[str], **count: int) -> FairQueue[str]:
+    for flow, items in count.items():
         for number in range(items):
-            turns.put(line, f"{line}-{number}")
-    return turns
+            queue.put(flow, f"{flow}-{number}")
+    return queue
 
 
-def test_lines_take_turns_whatever_their_length() -> None:
-    turns = filled(FairQueue[str](PLACES, share=PLACES), a=5, b=2, c=1)
+def test_flows_take_turns_with_any_number_of_items() -> None:
+    queue = filled(FairQueue[str](SEATS, share=SEATS), a=5, b=2, c=1)
 
-    assert taken(turns) == ["a", "b", "c", "a", "b", "a"]
-
-
-def test_items_of_a_line_keep_their_order() -> None:
-    turns = filled(FairQueue[str](PLACES, share=PLACES), a=3)
-
-    assert [turns.take() for _ in range(3)] == [("a", "a-0"), ("a", "a-1"), ("a", "a-2")]
+    assert taken(queue) == ["a", "b", "c", "a", "b", "a"]
 
 
-def test_line_has_no_more_places_than_its_share() -> None:
-    turns = filled(FairQueue[str](PLACES, share=2), a=3)
-    assert taken(turns) == ["a", "a"]
+def test_items_of_a_flow_keep_their_order() -> None:
+    queue = filled(FairQueue[str](SEATS, share=SEATS), a=3)
 
-    turns.release("a")
-
-    assert taken(turns) == ["a"]
+    assert [queue.take() for _ in range(3)] == [("a", "a-0"), ("a", "a-1"), ("a", "a-2")]
 
 
-def test_line_leaves_as_many_places_as_it_has() -> None:
-    turns = filled(FairQueue[str](PLACES, share=PLACES), a=8)
+def test_flow_has_no_more_seats_than_its_share() -> None:
+    queue = filled(FairQueue[str](SEATS, share=2), a=3)
+    assert taken(queue) == ["a", "a"]
 
-    assert len(taken(turns)) == 4
-    assert taken(filled(turns, b=8)) == ["b", "b"]
-    assert taken(filled(turns, c=8)) == ["c"]
-    assert taken(filled(turns, d=8)) == ["d"]
+    queue.release("a")
 
-
-def test_greedy_line_leaves_fewer() -> None:
-    turns = filled(FairQueue[str](PLACES, share=PLACES, greed=3), a=8)
-
-    assert len(taken(turns)) == 6
+    assert taken(queue) == ["a"]
 
 
-def test_place_that_is_free_again_goes_to_the_line_that_has_least() -> None:
-    turns = filled(FairQueue[str](PLACES, share=PLACES), a=8, b=8)
-    assert Counter(taken(turns)) == {"a": 3, "b": 3}
-    turns.release("a")
-    assert taken(turns) == ["a"]
+def test_flow_leaves_as_many_seats_as_it_has() -> None:
+    queue = filled(FairQueue[str](SEATS, share=SEATS), a=8)
 
-    turns.release("b")
-    turns.release("b")
-
-    assert taken(turns) == ["b", "b"]
+    assert len(taken(queue)) == 4
+    assert taken(filled(queue, b=8)) == ["b", "b"]
+    assert taken(filled(queue, c=8)) == ["c"]
+    assert taken(filled(queue, d=8)) == ["d"]
 
 
-def test_line_that_waits_for_another_gets_what_that_one_gives_back() -> None:
-    turns = filled(FairQueue[str](PLACES, share=PLACES), a=8)
-    taken(turns)
-    taken(filled(turns, b=8))
-    assert taken(filled(turns, c=8)) == ["c"]
+def test_flow_with_more_greed_leaves_fewer_seats() -> None:
+    queue = filled(FairQueue[str](SEATS, share=SEATS, greed=3), a=8)
 
-    turns.release("a")
-
-    assert taken(turns) == ["c"]
+    assert len(taken(queue)) == 6
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["put", "take", "give_back"]), st.sampled_from("abcdef")))
-)
-def test_nobody_waits_who_could_have_a_place(steps: list[tuple[str, str]]) -> None:
-    """Whatever came before: what can be taken is taken, and all is taken in the end."""
-    turns = FairQueue[str](PLACES, share=3, greed=1)
+def test_released_seat_goes_to_the_flow_with_the_fewest() -> None:
+    queue = filled(FairQueue[str](SEATS, share=SEATS), a=8, b=8)
+    assert Counter(taken(queue)) == {"a": 3, "b": 3}
+    queue.release("a")
+    assert taken(queue) == ["a"]
+
+    queue.release("b")
+    queue.release("b")
+
+    assert taken(queue) == ["b", "b"]
+
+
+def test_waiting_flow_gets_the_seat_that_another_releases() -> None:
+    queue = filled(FairQueue[str](SEATS, share=SEATS), a=8)
+    taken(queue)
+    taken(filled(queue, b=8))
+    assert taken(filled(queue, c=8)) == ["c"]
+
+    queue.release("a")
+
+    assert taken(queue) == ["c"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "take", "release"]), st.sampled_from("abcdef"))))
+def test_no_flow_waits_while_it_may_take_a_seat(steps: list[tuple[str, str]]) -> None:
+    """After any steps, all items that can be taken are taken; in the end, all items are."""
+    queue = FairQueue[str](SEATS, share=3, greed=1)
     waiting, held = Counter[str](), Counter[str]()
-    for step, line in steps:
+    for step, flow in steps:
         match step:
             case "put":
-                turns.put(line, line)
-                waiting[line] += 1
-            case "give_back" if held[line]:
-                turns.release(line)
-                held[line] -= 1
+                queue.put(flow, flow)
+                waiting[flow] += 1
+            case "release" if held[flow]:
+                queue.release(flow)
+                held[flow] -= 1
             case _:
-                for took in taken(turns):
+                for took in taken(queue):
                     waiting[took] -= 1
                     held[took] += 1
-                free = PLACES - held.total()
-                assert not any(waiting[line] and held[line] < min(3, free) for line in "abcdef")
+                free = SEATS - held.total()
+                assert not any(waiting[one] and held[one] < min(3, free) for one in "abcdef")
     while waiting.total():
-        for took in taken(turns):
+        for took in taken(queue):
             waiting[took] -= 1
             held[took] += 1
         assert held.total()
-        for line in [*held.elements()]:
-            turns.release(line)
+        for flow in [*held.elements()]:
+            queue.release(flow)
         held.clear()
-    assert taken(turns) == []
+    assert taken(queue) == []

@@ -1,4 +1,4 @@
-"""How much may go to one endpoint; on a virtual clock."""
+"""Limits of the requests to one endpoint; on a virtual clock."""
 
 import asyncio
 import contextlib
@@ -30,13 +30,13 @@ async def send(
     limiters: Limiters,
     count: int,
     origin: str = IMS,
-    sessions: Sequence[str] = string.ascii_letters,
+    flows: Sequence[str] = string.ascii_letters,
 ) -> list[float]:
-    """When each of ``count`` requests of a second began; the tenants send them in turn."""
+    """Start times of ``count`` requests that take a second; the flows send them in turn."""
     began: list[float] = []
 
     async def one(number: int) -> None:
-        async with limiters.of(origin, sessions[number % len(sessions)]):
+        async with limiters.of(origin, flows[number % len(flows)]):
             began.append(asyncio.get_running_loop().time())
             await asyncio.sleep(1)
 
@@ -44,20 +44,20 @@ async def send(
     return began
 
 
-async def test_no_more_requests_at_once_than_allowed() -> None:
+async def test_requests_in_flight_are_limited() -> None:
     began = await send(Limiters(Limits(at_once=10, per_second=1000)), 30)
 
     assert began == pytest.approx([0.0] * 10 + [1.0] * 10 + [2.0] * 10, abs=0.01)
 
 
-async def test_requests_are_paced_after_a_burst() -> None:
+async def test_requests_are_limited_per_second_after_a_burst() -> None:
     began = await send(Limiters(Limits(at_once=50, per_second=10)), 100)
 
     assert sum(at < 0.01 for at in began) == 50
     assert began[-1] == pytest.approx(5.0, abs=0.2)
 
 
-async def test_pause_does_not_save_up_more_than_one_burst() -> None:
+async def test_pause_allows_only_one_burst() -> None:
     limiters = Limiters(Limits(at_once=5, per_second=1))
     await asyncio.sleep(3600)
 
@@ -66,7 +66,7 @@ async def test_pause_does_not_save_up_more_than_one_burst() -> None:
     assert began[-1] - began[0] == pytest.approx(5, abs=0.2)
 
 
-async def test_endpoints_do_not_wait_for_each_other() -> None:
+async def test_limits_are_separate_for_each_endpoint() -> None:
     limiters = Limiters(Limits(at_once=1, per_second=1000))
     slow = asyncio.create_task(send(limiters, 10, "https://slow.test"))
     await asyncio.sleep(0)
@@ -77,20 +77,20 @@ async def test_endpoints_do_not_wait_for_each_other() -> None:
     slow.cancel()
 
 
-async def test_tenants_take_turns() -> None:
-    """One request of another does not wait behind hundreds."""
+async def test_namespaces_take_turns() -> None:
+    """A single request does not wait behind hundreds of another namespace."""
     limiters = Limiters(Limits(at_once=10, per_second=100))
-    crowd = asyncio.create_task(send(limiters, 500, sessions=("crowd",)))
+    crowd = asyncio.create_task(send(limiters, 500, flows=("crowd",)))
     await asyncio.sleep(0.5)
     now = asyncio.get_running_loop().time()
 
-    (began,) = await send(limiters, 1, sessions=("lone",))
+    (began,) = await send(limiters, 1, flows=("lone",))
 
     assert began <= now + 0.01
     crowd.cancel()
 
 
-async def test_tenant_whose_requests_hang_leaves_places_to_others() -> None:
+async def test_namespace_with_hanging_requests_leaves_seats_to_others() -> None:
     limiters = Limiters(Limits(at_once=32, per_second=1000))
     hung = [
         asyncio.create_task(hold(limiters, f"hung-{number % 10}"), name=str(number))
@@ -99,35 +99,35 @@ async def test_tenant_whose_requests_hang_leaves_places_to_others() -> None:
     await asyncio.sleep(1)
     now = asyncio.get_running_loop().time()
 
-    (began,) = await send(limiters, 1, sessions=("lone",))
+    (began,) = await send(limiters, 1, flows=("lone",))
 
     assert began == now
     for task in hung:
         task.cancel()
 
 
-async def hold(limiters: Limiters, session: str) -> None:
-    async with limiters.of(IMS, session):
+async def hold(limiters: Limiters, flow: str) -> None:
+    async with limiters.of(IMS, flow):
         await asyncio.Event().wait()
 
 
-async def test_tenant_alone_may_have_three_quarters_of_the_places() -> None:
-    began = await send(Limiters(Limits(at_once=32, per_second=1000)), 48, sessions=("a",))
+async def test_single_namespace_gets_three_quarters_of_the_seats() -> None:
+    began = await send(Limiters(Limits(at_once=32, per_second=1000)), 48, flows=("a",))
 
     assert sum(at < 0.1 for at in began) == 24
 
 
-@pytest.mark.parametrize("let_in", [False, True], ids=["while it waits", "as it is let in"])
-async def test_place_of_one_that_goes_away_is_free_again(let_in: bool) -> None:
+@pytest.mark.parametrize("got_seat", [False, True], ids=["while it waits", "as it gets its seat"])
+async def test_seat_of_a_cancelled_request_is_released(got_seat: bool) -> None:
     limiters = Limiters(Limits(at_once=1, per_second=1000))
     first = asyncio.create_task(hold(limiters, "a"))
     await asyncio.sleep(1)
     second = asyncio.create_task(hold(limiters, "b"))
     await asyncio.sleep(1)
 
-    if let_in:
+    if got_seat:
         first.cancel()
-        # The first gives its place to the second when it wakes up; it does so before the second.
+        # The first request releases its seat when it wakes up, before the second one is cancelled.
         asyncio.get_running_loop().call_soon(second.cancel)
     else:
         second.cancel()
@@ -138,10 +138,10 @@ async def test_place_of_one_that_goes_away_is_free_again(let_in: bool) -> None:
     assert second.cancelled()
 
 
-async def test_what_is_not_sent_does_not_count() -> None:
-    """Thousands that wait at an endpoint that is given up are told at once."""
+async def test_request_that_is_not_sent_does_not_count() -> None:
+    """Requests that wait for an endpoint whose circuit opens fail at once."""
     limiters = Limiters(Limits(at_once=10, per_second=10))
-    crowd = [asyncio.create_task(give_up(limiters)) for _ in range(1000)]
+    crowd = [asyncio.create_task(leave_unused(limiters)) for _ in range(1000)]
 
     await asyncio.gather(*crowd)
 
@@ -150,9 +150,9 @@ async def test_what_is_not_sent_does_not_count() -> None:
     assert sum(at < 0.2 for at in began) == 10
 
 
-async def give_up(limiters: Limiters) -> None:
-    async with limiters.of(IMS, "a") as place:
-        place.unused()
+async def leave_unused(limiters: Limiters) -> None:
+    async with limiters.of(IMS, "a") as seat:
+        seat.unused()
         await asyncio.sleep(0)
 
 
@@ -169,7 +169,7 @@ def now() -> datetime:
     return START + timedelta(seconds=asyncio.get_running_loop().time())
 
 
-def caller(client: httpx.AsyncClient, *, at_once: int, per_second: float) -> CloudHttpClient:
+def http_client(client: httpx.AsyncClient, *, at_once: int, per_second: float) -> CloudHttpClient:
     return CloudHttpClient(
         client=client,
         timeout=timedelta(seconds=TIMEOUT_S),
@@ -178,34 +178,34 @@ def caller(client: httpx.AsyncClient, *, at_once: int, per_second: float) -> Clo
     )
 
 
-async def ask(caller: CloudHttpClient, path: str) -> float:
-    """When it was known that there is no good answer."""
+async def send_and_fail(http_client: CloudHttpClient, path: str) -> float:
+    """Time at which the request failed."""
     with contextlib.suppress(CloudError):
-        await caller.send(caller.client.build_request("GET", f"{IMS}{path}"))
+        await http_client.send(http_client.client.build_request("GET", f"{IMS}{path}"))
     return asyncio.get_running_loop().time()
 
 
-async def test_all_who_wait_at_an_endpoint_are_told_when_it_is_given_up() -> None:
-    """They are not let through at the pace of requests: none of them sends one."""
+async def test_waiting_requests_fail_at_once_when_the_circuit_opens() -> None:
+    """The rate limit does not delay them: none of them sends a request."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(cloud)) as client:
-        made = caller(client, at_once=8, per_second=1)
+        limited = http_client(client, at_once=8, per_second=1)
 
-        told = await asyncio.gather(*(ask(made, "/hangs") for _ in range(200)))
+        failed_at = await asyncio.gather(*(send_and_fail(limited, "/hangs") for _ in range(200)))
 
-    assert max(told) == pytest.approx(TIMEOUT_S, abs=0.1)
+    assert max(failed_at) == pytest.approx(TIMEOUT_S, abs=0.1)
 
 
-async def test_nobody_waits_at_an_endpoint_that_is_left_alone() -> None:
+async def test_requests_fail_at_once_while_the_circuit_is_open() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(cloud)) as client:
-        made = caller(client, at_once=8, per_second=100)
-        hanging = [asyncio.create_task(ask(made, "/hangs")) for _ in range(8)]
+        limited = http_client(client, at_once=8, per_second=100)
+        hanging = [asyncio.create_task(send_and_fail(limited, "/hangs")) for _ in range(8)]
         await asyncio.sleep(1)
         for _ in range(THRESHOLD):
-            await ask(replace(made, flow="other"), "/fails")
+            await send_and_fail(replace(limited, flow="other"), "/fails")
         began = asyncio.get_running_loop().time()
 
         with pytest.raises(CircuitOpenError):
-            await made.send(client.build_request("GET", f"{IMS}/hangs"))
+            await limited.send(client.build_request("GET", f"{IMS}/hangs"))
 
         assert asyncio.get_running_loop().time() == began
         for task in hanging:
