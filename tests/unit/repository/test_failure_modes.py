@@ -23,7 +23,8 @@ TABLED = (
     "test_faults",
     "test_outage",
     "test_replicas",
-    "test_watch_faults",
+    "test_transient_errors",
+    *(f"api_faults/{path.stem}" for path in sorted((TESTS / "e2e/live/api_faults").glob("test_*.py"))),
 )
 """Files of `e2e/live` that are about faults: each of their tests has a row."""
 
