@@ -24,7 +24,9 @@ TABLED = (
     "test_outage",
     "test_replicas",
     "test_transient_errors",
-    *(f"api_faults/{path.stem}" for path in sorted((TESTS / "e2e/live/api_faults").glob("test_*.py"))),
+    *sorted(
+        f"api_faults/{path.stem}" for path in (TESTS / "e2e/live/api_faults").glob("test_*.py")
+    ),
 )
 """Files of `e2e/live` that are about faults: each of their tests has a row."""
 
