@@ -3,7 +3,6 @@
 from typing import Any, cast
 
 import kopf
-from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 RECONNECT_S = (0.5, 1.0, 2.0, 3.0, 5.0)
 """Between attempts at one request; kopf's own end at 21 s, for which nobody waits gladly."""
@@ -26,16 +25,6 @@ class _NoProgress(kopf.AnnotationsProgressStorage):
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         return essence
-
-
-class NoMemories(ResourceMemories):
-    """…and remembers each object for them: 0.9 KB, in ten pieces for the collector to walk over."""
-
-    async def recall(
-        self, raw_body: Any, *, ephemeral: bool = False, **asked: Any
-    ) -> ResourceMemory:
-        del ephemeral  # none is to outlive its event
-        return await super().recall(raw_body, ephemeral=True, **asked)
 
 
 def settings(

@@ -150,7 +150,6 @@ class Watcher:
                 settings=kopf_settings.settings(
                     self._request_timeout_s, self._silence_s, scan=not self._namespaces
                 ),
-                memories=kopf_settings.NoMemories(),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 standalone=True,
