@@ -6,7 +6,6 @@ happens again is counted in its series, as client-go's recorder does.
 
 import asyncio
 import logging
-import math
 import socket
 import uuid
 from collections import deque
@@ -17,6 +16,7 @@ from typing import Any
 
 from image_share_operator.api.errors import KubeError, ObjectGoneError
 from image_share_operator.api.types import API_VERSION, GROUP, KIND
+from image_share_operator.flowcontrol.token_bucket import TokenBucket
 from image_share_operator.kube.client import MERGE, ApiServer, path
 from image_share_operator.planning.events import Event, EventType
 from image_share_operator.telemetry import metrics
@@ -29,14 +29,9 @@ BACKLOG = 1_000
 """News that waits to be written; more is dropped, as other writers of Events do. A repeat is no
 news: it waits for as long as its series is remembered, and tells the count of the end."""
 BURST = 25
-PER_SECOND = 10.0
-IN_FLOOD_PER_SECOND = 1.0
-"""Events are for people: while many objects change at once, and each costs two status writes, the
-API server has better things to do."""
-FLOOD = 20.0
-"""Events taken in a second from which that is so."""
-OVER_S = 2.0
-"""The time over which that is measured."""
+PER_SECOND = 2.0
+"""Events are for people: when many objects change at once, their status writes matter more to the
+API server. A thousand objects cost about 40 Event writes instead of 2,000 until all are Ready."""
 NOTE_LENGTH = 1_024
 """The API server refuses a longer note."""
 SERIES_EVERY = timedelta(minutes=5)
@@ -88,6 +83,7 @@ class EventQueue:
         default_factory=dict[str, tuple[deque[EventSeries], ...]]
     )
     _turns: deque[str] = field(default_factory=deque[str])
+    _size: int = 0
     _news: int = 0
 
     def put(self, series: EventSeries, namespace: str) -> EventSeries | None:
@@ -100,9 +96,11 @@ class EventQueue:
             self._turns.append(namespace)
         self._lines[namespace][series.rank].append(series)
         self.some.set()
+        self._size += 1
         self._news += series.rank < REPEAT
         if self._news <= self.most:
             return None
+        self._size -= 1
         self._news -= 1
         warnings, others, _ = self._lines[max(self._lines, key=self._news_of)]
         return (others or warnings).popleft()
@@ -117,47 +115,16 @@ class EventQueue:
                 del self._lines[namespace]
                 continue
             self._turns.append(namespace)
+            self._size -= 1
             self._news -= rank < REPEAT
+            if not self._size:
+                self.some.clear()
             return lines[rank].popleft()
-        self.some.clear()
         return None
 
     def _news_of(self, namespace: str) -> int:
         warnings, others, _ = self._lines[namespace]
         return len(warnings) + len(others)
-
-
-@dataclass(slots=True)
-class EventRateLimit:
-    """How much may be written: a burst, and then so many a second. Times are the loop's."""
-
-    at: float
-    _left: float = BURST
-    _taken: float = 0.0  # Events of late; those of long ago count less
-
-    def take_in(self, now: float) -> None:
-        """Note that an Event came."""
-        self._move(now)
-        self._taken += 1
-
-    def wait_s(self, now: float) -> float:
-        """For how long nothing may be written."""
-        self._move(now)
-        return max(0.0, (1 - self._left) / self._per_second)
-
-    def spend(self) -> None:
-        """Note that an Event is written, perhaps a moment early by the clock's resolution."""
-        self._left = max(0.0, self._left - 1)
-
-    def _move(self, now: float) -> None:
-        span = now - self.at
-        self._left = min(BURST, self._left + span * self._per_second)
-        self._taken *= math.exp(-span / OVER_S)
-        self.at = now
-
-    @property
-    def _per_second(self) -> float:
-        return IN_FLOOD_PER_SECOND if self._taken > FLOOD * OVER_S else PER_SECOND
 
 
 class EventRecorder:
@@ -168,7 +135,7 @@ class EventRecorder:
         self._now = now
         self._instance = socket.gethostname()[:128]
         self._lines = EventQueue(BACKLOG)
-        self._allowance = EventRateLimit(0.0)
+        self._bucket = TokenBucket(BURST, PER_SECOND)
         self._series: dict[tuple[str, int, str], EventSeries] = {}  # the latest to happen is last
 
     def __len__(self) -> int:
@@ -177,7 +144,6 @@ class EventRecorder:
     def emit(self, event: Event) -> None:
         """Take an Event; it is dropped when too many wait."""
         loop = asyncio.get_running_loop()
-        self._allowance.take_in(loop.time())
         series = self._series_of(event)
         series.count += 1
         series.last = self._now()
@@ -219,10 +185,11 @@ class EventRecorder:
         loop = asyncio.get_running_loop()
         while True:
             await self._lines.some.wait()
-            await asyncio.sleep(self._allowance.wait_s(loop.time()))
+            if not self._bucket.take(1, loop.time()):
+                await asyncio.sleep(1 / PER_SECOND)
+                continue
             series = self._lines.pop()
             if series is not None and series.latest is not None:
-                self._allowance.spend()
                 await self._write(series, series.latest)
 
     async def _write(self, series: EventSeries, event: Event) -> None:

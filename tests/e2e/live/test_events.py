@@ -12,8 +12,8 @@ from e2e.live.world import PUT, World
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
 
-CROWD = 60
-"""Three Events each; the operator writes ten a second, and one while many are due at once."""
+CROWD = 30
+"""Three Events each; the operator writes 25 at once, then two a second."""
 TRIES = 3
 
 
