@@ -1,7 +1,7 @@
-"""Writes Events: in the background, bounded, and never in the way of a pass.
+"""The event recorder: writes Kubernetes Events in the background.
 
-An Event is written when something happens for the first time to an object and its spec; what
-happens again is counted in its series, as client-go's recorder does.
+The first Event of an object with a generation and a reason is created. Repeats are counted in its
+series, as the recorder of client-go does. Writes are limited, and never delay a reconcile.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import IntEnum
 from typing import Any
 
 from image_share_operator.api.errors import KubeError, ObjectGoneError
@@ -25,193 +26,207 @@ log = logging.getLogger(__name__)
 
 EVENTS = "events.k8s.io"
 COMPONENT = f"{GROUP}/image-share-operator"
-BACKLOG = 1_000
-"""News that waits to be written; more is dropped, as other writers of Events do. A repeat is no
-news: it waits for as long as its series is remembered, and tells the count of the end."""
+MAX_WAITING = 1_000
+"""First Events that may wait to be written. When more wait, the recorder drops some, as the
+recorder of client-go does. Repeats do not count: they only update a series that is stored."""
 BURST = 25
+"""Events that are written at once."""
 PER_SECOND = 2.0
-"""Events are for people: when many objects change at once, their status writes matter more to the
-API server. A thousand objects cost about 40 Event writes instead of 2,000 until all are Ready."""
+"""Events per second after the burst. When many objects change at once, their status writes matter
+more to the API server: a thousand objects cost about 40 Event writes until all are Ready."""
 NOTE_LENGTH = 1_024
-"""The API server refuses a longer note."""
-SERIES_EVERY = timedelta(minutes=5)
-"""Between two writes of a series; its first repeat is written at once, as client-go's is."""
-REMEMBERED = timedelta(hours=1)
-"""A series that was quiet for so long is over: API servers drop Events after that time."""
-MOST_SERIES = 10_000
-"""What is forgotten costs one Event more when it happens again."""
-REPEAT = 2
-"""The rank of what was told before; Warnings have 0, other news 1."""
+"""Characters of a note; the API server rejects longer ones."""
+SERIES_INTERVAL = timedelta(minutes=5)
+"""Between two writes of a series. Its first repeat is written at once, as by client-go."""
+SERIES_TTL = timedelta(hours=1)
+"""A series without a repeat for this time ends: by default API servers delete Events after it."""
+MAX_SERIES = 10_000
+"""Series that are stored. The repeat of a series that was removed creates one more Event."""
+
+
+class Priority(IntEnum):
+    """The order in which the Events of one namespace are written; the lowest first."""
+
+    WARNING = 0
+    NORMAL = 1
+    REPEAT = 2
 
 
 @dataclass(slots=True, kw_only=True)
 class EventSeries:
-    """One Event, and how often it happened.
+    """One Event of the API server and its repeats.
 
     Attributes:
-        latest: what is to be written; ``None`` when all is.
-        name: of the Event; ``None`` before it is written.
-        quiet_until: the loop's time before which no repeat is written.
+        first_at: when it happened first.
+        last_at: when it happened last.
+        pending: the latest occurrence that is not written; ``None`` when all are.
+        count: occurrences, written or not.
+        name: the name of the Event; ``None`` before it is created.
+        quiet_until: the time of the loop before which no repeat is written.
     """
 
-    began: datetime
-    last: datetime
-    latest: Event | None = None
+    first_at: datetime
+    last_at: datetime
+    pending: Event | None = None
     count: int = 0
     name: str | None = None
     quiet_until: float = 0.0
 
     @property
-    def rank(self) -> int:
-        """Lower goes first."""
+    def priority(self) -> Priority:
+        """The priority of the pending write."""
         if self.name is not None:
-            return REPEAT
-        return 0 if self.latest is not None and self.latest.type is EventType.WARNING else 1
+            return Priority.REPEAT
+        warning = self.pending is not None and self.pending.type is EventType.WARNING
+        return Priority.WARNING if warning else Priority.NORMAL
 
 
 @dataclass(slots=True)
 class EventQueue:
-    """What waits to be written: namespaces take turns, and in each the lower rank goes first.
+    """Series that wait to be written. Namespaces take turns; in each, the priority decides.
 
     Attributes:
-        most: news that may wait.
+        limit: first Events that may wait.
+        not_empty: set while a series waits.
     """
 
-    most: int
-    some: asyncio.Event = field(default_factory=asyncio.Event)
-    _lines: dict[str, tuple[deque[EventSeries], ...]] = field(
+    limit: int
+    not_empty: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: dict[str, tuple[deque[EventSeries], ...]] = field(
         default_factory=dict[str, tuple[deque[EventSeries], ...]]
-    )
-    _turns: deque[str] = field(default_factory=deque[str])
+    )  # by namespace, then by priority
+    _turns: deque[str] = field(default_factory=deque[str])  # namespaces
     _size: int = 0
-    _news: int = 0
+    _first_events: int = 0
 
     def put(self, series: EventSeries, namespace: str) -> EventSeries | None:
-        """Line it up; return the news that had to make room.
+        """Add a series; return the series that is dropped when too many wait.
 
-        It is the oldest of the namespace with most of it, and rather no Warning.
+        It is the oldest one of the namespace with the most first Events, Normal before Warning.
         """
-        if namespace not in self._lines:
-            self._lines[namespace] = (deque(), deque(), deque())
+        if namespace not in self._waiting:
+            self._waiting[namespace] = tuple(deque() for _ in Priority)
             self._turns.append(namespace)
-        self._lines[namespace][series.rank].append(series)
-        self.some.set()
+        priority = series.priority
+        self._waiting[namespace][priority].append(series)
+        self.not_empty.set()
         self._size += 1
-        self._news += series.rank < REPEAT
-        if self._news <= self.most:
+        self._first_events += priority is not Priority.REPEAT
+        if self._first_events <= self.limit:
             return None
         self._size -= 1
-        self._news -= 1
-        warnings, others, _ = self._lines[max(self._lines, key=self._news_of)]
-        return (others or warnings).popleft()
+        self._first_events -= 1
+        warnings, normals, _ = self._waiting[max(self._waiting, key=self._first_events_of)]
+        return (normals or warnings).popleft()
 
     def pop(self) -> EventSeries | None:
-        """Take the next; ``None`` when nothing waits."""
+        """Remove and return the next series; ``None`` when the queue is empty."""
         while self._turns:
             namespace = self._turns.popleft()
-            lines = self._lines[namespace]
-            rank = next((rank for rank, line in enumerate(lines) if line), None)
-            if rank is None:
-                del self._lines[namespace]
+            waiting = self._waiting[namespace]
+            priority = next((priority for priority in Priority if waiting[priority]), None)
+            if priority is None:
+                del self._waiting[namespace]
                 continue
             self._turns.append(namespace)
             self._size -= 1
-            self._news -= rank < REPEAT
+            self._first_events -= priority is not Priority.REPEAT
             if not self._size:
-                self.some.clear()
-            return lines[rank].popleft()
+                self.not_empty.clear()
+            return waiting[priority].popleft()
         return None
 
-    def _news_of(self, namespace: str) -> int:
-        warnings, others, _ = self._lines[namespace]
-        return len(warnings) + len(others)
+    def _first_events_of(self, namespace: str) -> int:
+        warnings, normals, _ = self._waiting[namespace]
+        return len(warnings) + len(normals)
 
 
 class EventRecorder:
-    """Takes Events and writes them one after the other."""
+    """Accepts Events and writes them one after the other."""
 
     def __init__(self, api: ApiServer, now: Callable[[], datetime]) -> None:
         self._api = api
         self._now = now
         self._instance = socket.gethostname()[:128]
-        self._lines = EventQueue(BACKLOG)
+        self._queue = EventQueue(MAX_WAITING)
         self._bucket = TokenBucket(BURST, PER_SECOND)
-        self._series: dict[tuple[str, int, str], EventSeries] = {}  # the latest to happen is last
+        self._series: dict[tuple[str, int, str], EventSeries] = {}  # least recent occurrence first
 
     def __len__(self) -> int:
         return len(self._series)
 
     def emit(self, event: Event) -> None:
-        """Take an Event; it is dropped when too many wait."""
+        """Queue an Event and return at once. It may be dropped when too many wait."""
         loop = asyncio.get_running_loop()
         series = self._series_of(event)
         series.count += 1
-        series.last = self._now()
-        waits = series.latest is not None
-        series.latest = event
-        if waits:
+        series.last_at = self._now()
+        is_queued = series.pending is not None
+        series.pending = event
+        if is_queued:
             return
         if loop.time() < series.quiet_until:
-            loop.call_at(series.quiet_until, self._line_up, series, event.key.namespace)
+            loop.call_at(series.quiet_until, self._enqueue, series, event.key.namespace)
         else:
-            self._line_up(series, event.key.namespace)
+            self._enqueue(series, event.key.namespace)
 
     def _series_of(self, event: Event) -> EventSeries:
+        """Return the series of this Event, or a new one, as the most recent."""
         key = _series_key(event)
         series = self._series.pop(key, None)
         now = self._now()
-        if series is None or now - series.last > REMEMBERED:
-            series = EventSeries(began=now, last=now)
+        if series is None or now - series.last_at > SERIES_TTL:
+            series = EventSeries(first_at=now, last_at=now)
         self._series[key] = series
-        if len(self._series) > MOST_SERIES:
-            self._forget(next(iter(self._series)))
+        if len(self._series) > MAX_SERIES:
+            self._evict(next(iter(self._series)))
         return series
 
-    def _forget(self, key: tuple[str, int, str]) -> None:
+    def _evict(self, key: tuple[str, int, str]) -> None:
         series = self._series.pop(key)
         if series.name is not None:
-            series.latest = None  # its repeat is not worth a write any more
+            series.pending = None  # a first Event that waits is still written, a repeat is not
 
-    def _line_up(self, series: EventSeries, namespace: str) -> None:
-        dropped = self._lines.put(series, namespace)
-        if dropped is not None and dropped.latest is not None:
+    def _enqueue(self, series: EventSeries, namespace: str) -> None:
+        dropped = self._queue.put(series, namespace)
+        if dropped is not None and dropped.pending is not None:
             metrics.EVENTS_DROPPED.inc()
-            event, dropped.latest = dropped.latest, None
-            self._series.pop(_series_key(event), None)  # nobody was told of it
-            log.debug("%s: event %s dropped, too many wait", event.key, event.reason)
+            event, dropped.pending = dropped.pending, None
+            self._series.pop(_series_key(event), None)  # the next occurrence is a first Event
+            log.debug("%s: dropped event %s: too many events wait", event.key, event.reason)
 
     async def run(self) -> None:
         """Write Events until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await self._lines.some.wait()
+            await self._queue.not_empty.wait()
             if not self._bucket.take(1, loop.time()):
                 await asyncio.sleep(1 / PER_SECOND)
                 continue
-            series = self._lines.pop()
-            if series is not None and series.latest is not None:
-                await self._write(series, series.latest)
+            series = self._queue.pop()
+            if series is not None and series.pending is not None:
+                await self._write(series, series.pending)
 
     async def _write(self, series: EventSeries, event: Event) -> None:
         first = series.count == 1
-        series.latest = None
+        series.pending = None
         try:
-            await self._tell(series, event)
+            await self._create_or_patch(series, event)
         except KubeError as exc:
-            log.warning("%s: event %s not written: %s", event.key, event.reason, exc)
+            log.warning("%s: failed to write event %s: %s", event.key, event.reason, exc)
         except Exception:
-            # An Event is a courtesy: whatever is wrong with one must not stop the work.
-            log.exception("%s: event %s not written", event.key, event.reason)
+            # Reconciles must continue, whatever is wrong with one Event.
+            log.exception("%s: failed to write event %s", event.key, event.reason)
         if not first:
-            quiet = SERIES_EVERY.total_seconds()
+            quiet = SERIES_INTERVAL.total_seconds()
             series.quiet_until = asyncio.get_running_loop().time() + quiet
 
-    async def _tell(self, series: EventSeries, event: Event) -> None:
+    async def _create_or_patch(self, series: EventSeries, event: Event) -> None:
         if series.name is not None:
             try:
-                await self._call("patch", event, _repeats(series), name=series.name)
+                await self._call("patch", event, _series_field(series), name=series.name)
             except ObjectGoneError:
-                series.name = None  # it was there for longer than the API server keeps them
+                series.name = None  # the API server deleted it by its TTL
             else:
                 return
         name = f"{event.key.name[:200]}.{uuid.uuid4().hex[:16]}"
@@ -236,7 +251,7 @@ class EventRecorder:
             "apiVersion": f"{EVENTS}/v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": event.key.namespace},
-            "eventTime": _time(series.began),
+            "eventTime": _micro_time(series.first_at),
             "type": event.type.value,
             "reason": event.reason,
             "action": event.action,
@@ -250,7 +265,7 @@ class EventRecorder:
                 "name": event.key.name,
                 "uid": event.uid,
             },
-            **(_repeats(series) if series.count > 1 else {}),
+            **(_series_field(series) if series.count > 1 else {}),
         }
 
 
@@ -258,9 +273,10 @@ def _series_key(event: Event) -> tuple[str, int, str]:
     return event.uid, event.generation, event.reason
 
 
-def _repeats(series: EventSeries) -> dict[str, Any]:
-    return {"series": {"count": series.count, "lastObservedTime": _time(series.last)}}
+def _series_field(series: EventSeries) -> dict[str, Any]:
+    """Return the field ``series`` of an Event."""
+    return {"series": {"count": series.count, "lastObservedTime": _micro_time(series.last_at)}}
 
 
-def _time(at: datetime) -> str:
+def _micro_time(at: datetime) -> str:
     return at.isoformat(timespec="microseconds")
