@@ -74,7 +74,7 @@ def _stage(scratch: Path) -> Generator[tuple[Cast, Prometheus]]:
         cloud = stack.enter_context(Simulator("--job-seconds", JOB_SECONDS))
         ports = _free_port(), _free_port()
         first, second = (_replica(kubeconfig, scratch, port) for port in ports)
-        for replica, word in ((first, "leads as "), (second, "waits: ")):
+        for replica, word in ((first, "became leader as "), (second, "standby: ")):
             replica.start()
             stack.callback(replica.terminate)
             eventually(partial(_says, replica, word))

@@ -89,22 +89,22 @@ async def _serve_while_leading(
     namespace = settings.lease_namespace or client.own_namespace()
     if namespace is None:
         raise KubeError("leader election needs a namespace outside a pod; set ISA_LEASE_NAMESPACE")
-    leases = leader_election.LeaseLock(api, namespace, settings.shard.name(settings.lease_name))
-    election = LeaderElector(leases, f"{socket.gethostname()}_{uuid.uuid4()}")
+    lock = leader_election.LeaseLock(api, namespace, settings.shard.name(settings.lease_name))
+    election = LeaderElector(lock, f"{socket.gethostname()}_{uuid.uuid4()}")
     if not await election.acquire(stop):
         return
     lost: BaseException | None = None
-    operator = Operator(settings, api, may_write=election.require)
+    operator = Operator(settings, api, may_write=election.require_leader)
     try:
         async with asyncio.TaskGroup() as group:
-            keeping = group.create_task(election.keep())
+            renewing = group.create_task(election.renew())
             await _serve(health, operator, stop)
-            keeping.cancel()
+            renewing.cancel()
     except* LostLeadError as raised:
         lost = raised.exceptions[0]
     if lost is not None:
         raise lost
-    await election.give_back()
+    await election.release()
     await operator.leave()
 
 

@@ -257,7 +257,8 @@ class World:
         lease: Any = self.call("GET", LEASE) or {}
         holder = lease.get("spec", {}).get("holderIdentity") or "nobody"
         return next(
-            (each for each in self.operators if f"leads as {holder}" in each.log), self.operators[0]
+            (each for each in self.operators if f"leader as {holder}" in each.log),
+            self.operators[0],
         )
 
     def restart_ended(self) -> None:

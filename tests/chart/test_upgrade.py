@@ -137,10 +137,10 @@ def test_upgrade_sends_nothing_again_and_writes_nothing(
     )
     new = operator_of(cluster, installed.kubeconfig, tmp_path / "new")
     new.start()
-    eventually(lambda: "waits: " in new.log or None)
+    eventually(lambda: "standby: " in new.log or None)
     old.terminate()
     world.operator = new
-    eventually(lambda: "leads as " in new.log or None)
+    eventually(lambda: "became leader as " in new.log or None)
     world.apply([world.image()], name="new")
     world.wait_for("Accepted", name="new")
 

@@ -1,7 +1,7 @@
-"""Which replica works and which wait: a Lease, taken, kept and given back.
+"""Leader election on a Lease: one replica is the leader and reconciles, the others are standbys.
 
-Own code: the `kubernetes` package's election dies of a broken connection, can't be told to stop,
-and gives nothing back (ADR 6).
+The `kubernetes` package has a leader election. It ends when a connection fails, cannot be stopped
+and does not release the Lease (ADR 6).
 """
 
 import asyncio
@@ -28,39 +28,40 @@ log = logging.getLogger(__name__)
 COORDINATION = "coordination.k8s.io"
 LEASES = f"leases.{COORDINATION}"
 
-UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
-"""What reading an answer ends in that is no Lease: something in between has answered."""
-FAILURES = (KubeError, TimeoutError, *UNREADABLE)
+PARSE_ERRORS = (AttributeError, KeyError, TypeError, ValueError)
+"""Raised for a response that is not a Lease, for example from a proxy."""
+LOCK_ERRORS = (KubeError, TimeoutError, *PARSE_ERRORS)
+"""All that a request for the Lease raises."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseTiming:
-    """How long everything takes; `duration` must be longer than `deadline`, that than `renew`."""
+    """Times of the election: ``lease_duration`` > ``renew_deadline`` > ``renew_period``."""
 
-    duration: timedelta = timedelta(seconds=15)
-    """So long after the last renewal that they saw, others may take the Lease."""
-    deadline: timedelta = timedelta(seconds=10)
-    """So long after its last renewal, the holder stops to act. What it began just before has the
-    difference of both to arrive."""
-    renew: timedelta = timedelta(seconds=2)
-    """Between two renewals."""
-    look: timedelta = timedelta(seconds=0.5)
-    """Between two looks of those who wait."""
-    attempt: timedelta = timedelta(seconds=4)
-    """For one look and one write, before another connection is tried."""
-    pause: timedelta = timedelta(seconds=0.1)
-    """Between two tries to give it back."""
+    lease_duration: timedelta = timedelta(seconds=15)
+    """A standby may take a Lease that did not change for this time."""
+    renew_deadline: timedelta = timedelta(seconds=10)
+    """The leader stops this long after the start of its last successful renewal. A request that it
+    sent just before has the rest of ``lease_duration`` to arrive."""
+    renew_period: timedelta = timedelta(seconds=2)
+    """Between two renewals of the leader."""
+    retry_period: timedelta = timedelta(seconds=0.5)
+    """Between two reads of a standby."""
+    attempt_timeout: timedelta = timedelta(seconds=4)
+    """For one read and one write, before another connection is tried."""
+    release_retry: timedelta = timedelta(seconds=0.1)
+    """Between two attempts to release the Lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderElectionRecord:
-    """A Lease (coordination.k8s.io/v1) as far as it matters here.
+    """The fields of a Lease (coordination.k8s.io/v1) that the election uses.
 
     Attributes:
-        holder: identity of the replica that works; empty when it gave the Lease back.
-        version: resourceVersion; empty for a Lease that is not there yet.
-        acquired: RFC 3339 with microseconds, as `renewed`: for people, never compared with a clock
-            of ours.
+        holder: identity of the leader; empty after it released the Lease.
+        version: resourceVersion; empty for a Lease that does not exist yet.
+        acquired: RFC 3339 with microseconds, as `renewed`. For people: the clocks of two replicas
+            may differ, so neither is compared with the time of this process.
     """
 
     holder: str
@@ -75,192 +76,200 @@ class Lock(Protocol):
     """One Lease of the API server. All methods raise `KubeError`."""
 
     async def read(self) -> LeaderElectionRecord | None:
-        """The Lease as it is; ``None`` when there is none."""
+        """Return the Lease; ``None`` when there is none."""
         ...
 
     async def write(self, record: LeaderElectionRecord) -> None:
-        """Create it, or replace exactly the version that the record names."""
+        """Create the Lease, or replace exactly the version that the record names."""
         ...
 
 
 def elapsed_s() -> float:
-    """Seconds on a clock that also runs while the machine sleeps, where there is such a clock."""
+    """Return seconds of a clock that also runs while the machine sleeps, where there is one."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
 
 class LeaderElector:
-    """One candidate.
+    """One candidate of the election.
 
     Args:
-        identity: unique for each process: a restarted one must not take itself for the old one,
-            whose last request may still be on its way.
-        clock: seconds, only ever forward.
+        identity: unique for each process. A restarted process must not be mistaken for the old
+            one: a request of the old one may still be on its way.
+        clock: monotonic seconds.
     """
 
     def __init__(
         self,
-        leases: Lock,
+        lock: Lock,
         identity: str,
         *,
         timing: LeaseTiming | None = None,
         clock: Callable[[], float] = elapsed_s,
     ) -> None:
-        self._leases = leases
+        self._lock = lock
         self._identity = identity
         self._timing = timing or LeaseTiming()
         self._clock = clock
         self._renewed_at: float | None = None
-        self._seen: LeaderElectionRecord | None = None
-        self._seen_at = 0.0
-        self._told = ""
+        self._observed: LeaderElectionRecord | None = None
+        self._observed_at = 0.0
+        self._last_error = ""
 
     @property
-    def leads(self) -> bool:
-        """Whether this replica may act now; true for ``deadline`` after a renewal was begun."""
-        return self._left_s() > 0
+    def is_leader(self) -> bool:
+        """Whether this replica may act: for ``renew_deadline`` after the start of a renewal."""
+        return self._remaining_s() > 0
 
-    def require(self) -> None:
-        """Raise `LostLeadError` unless this replica may act now.
+    def require_leader(self) -> None:
+        """Raise `LostLeadError` if this replica is not the leader.
 
-        Called just before each write: a process that was stopped for a while may find another in
-        its place.
+        Called just before each write: while this process was frozen, another replica may have
+        become the leader.
         """
-        if not self.leads:
-            raise LostLeadError(
-                f"the Lease was not renewed for {self._timing.deadline.total_seconds():.0f} s"
-            )
+        if not self.is_leader:
+            deadline = self._timing.renew_deadline.total_seconds()
+            raise LostLeadError(f"lease not renewed for {deadline:.0f} s")
 
     async def acquire(self, stop: asyncio.Event) -> bool:
-        """Wait until this replica leads, or until ``stop``; return whether it leads."""
+        """Wait until this replica is the leader or ``stop`` is set; return whether it is."""
         while not stop.is_set():
-            if await self._tried():
-                log.info("leads as %s", self._identity)
+            if await self._try_acquire_or_renew():
+                log.info("became leader as %s", self._identity)
                 return True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._next_look_s())
+                await asyncio.wait_for(stop.wait(), self._retry_s())
         return False
 
-    async def keep(self) -> None:
-        """Renew until cancelled.
+    async def renew(self) -> None:
+        """Renew the Lease until cancelled.
 
         Raises:
-            LostLeadError: another replica holds the Lease, or may do so soon.
+            LostLeadError: another replica is the leader, or may become it.
         """
         while True:
-            await asyncio.sleep(self._timing.renew.total_seconds())
-            self.require()
-            if not await self._tried() and self._held_by_another():
-                raise LostLeadError("another replica took the Lease")
+            await asyncio.sleep(self._timing.renew_period.total_seconds())
+            self.require_leader()
+            renewed = await self._try_acquire_or_renew()
+            other = self._other_holder(self._observed)
+            if not renewed and other:
+                raise LostLeadError(f"lease taken by {other}")
 
-    async def give_back(self) -> None:
-        """Let another replica begin at once. Nothing may be written after this."""
-        if not self.leads:
+    async def release(self) -> None:
+        """Release the Lease, so that a standby need not wait. Nothing may be written after this."""
+        if not self.is_leader:
             return
         self._renewed_at = None
-        why = ""
+        error = ""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._timing.attempt.total_seconds()):
+            async with asyncio.timeout(self._timing.attempt_timeout.total_seconds()):
                 while True:
-                    why = await self._not_given_back()
-                    if not why:
+                    error = await self._try_release()
+                    if not error:
                         return
-                    await asyncio.sleep(self._timing.pause.total_seconds())
-        log.warning("the Lease was not given back: %s", why or "no answer in time")
+                    await asyncio.sleep(self._timing.release_retry.total_seconds())
+        log.warning("failed to release the lease: %s", error or "no response in time")
 
-    async def _not_given_back(self) -> str:
-        """Try it once; tell why it failed. A last renewal may still arrive in between."""
+    async def _try_release(self) -> str:
+        """Release the Lease once; return the error. The last renewal may still arrive."""
         try:
-            found = await self._leases.read()
-            if found is not None and found.holder == self._identity:
-                await self._leases.write(replace(found, holder="", duration=timedelta(seconds=1)))
-        except FAILURES as exc:
-            return _words(exc)
+            record = await self._lock.read()
+            if record is not None and record.holder == self._identity:
+                await self._lock.write(replace(record, holder="", duration=timedelta(seconds=1)))
+        except LOCK_ERRORS as exc:
+            return _error_text(exc)
         return ""
 
-    async def _tried(self) -> bool:
-        """Take or renew the Lease once; say whether that worked."""
-        most = self._timing.attempt.total_seconds()
+    async def _try_acquire_or_renew(self) -> bool:
+        """Acquire or renew the Lease once; return whether that succeeded."""
+        limit = self._timing.attempt_timeout.total_seconds()
         try:
-            async with asyncio.timeout(min(most, self._left_s()) if self.leads else most):
-                return await self._attempt()
+            async with asyncio.timeout(
+                min(limit, self._remaining_s()) if self.is_leader else limit
+            ):
+                return await self._acquire_or_renew()
         except KubeConflictError:
-            return False  # another was faster; the next look tells who
-        except FAILURES as exc:
-            self._tell_failure(exc)
+            return False  # another replica was faster; the next read shows which one
+        except LOCK_ERRORS as exc:
+            self._log_error(exc)
             return False
 
-    async def _attempt(self) -> bool:
-        began = self._clock()
-        found = await self._leases.read()
-        self._note(found)
-        if not self._free(found):
+    async def _acquire_or_renew(self) -> bool:
+        started_at = self._clock()
+        record = await self._lock.read()
+        self._observe(record)
+        if not self._may_acquire(record):
             return False
-        await self._leases.write(self._mine(found))
-        # From before the request: others count from when they see it, which is later.
-        self._renewed_at = began
-        self._told = ""
+        await self._lock.write(self._own_record(record))
+        # Before the request: standbys count from when they see the renewal, which is later.
+        self._renewed_at = started_at
+        self._last_error = ""
         return True
 
-    def _note(self, found: LeaderElectionRecord | None) -> None:
-        if found == self._seen:
+    def _observe(self, record: LeaderElectionRecord | None) -> None:
+        if record == self._observed:
             return
-        if found is not None and self._held_by_another(found):
-            before = None if self._seen is None else self._seen.holder
-            if found.holder != before:
-                log.info("waits: %s holds the Lease", found.holder)
-        self._seen, self._seen_at = found, self._clock()
+        other = self._other_holder(record)
+        if other and other != self._other_holder(self._observed):
+            log.info("standby: leader is %s", other)
+        self._observed, self._observed_at = record, self._clock()
 
-    def _held_by_another(self, record: LeaderElectionRecord | None = None) -> bool:
-        known = record or self._seen
-        return known is not None and known.holder not in ("", self._identity)
+    def _other_holder(self, record: LeaderElectionRecord | None) -> str:
+        """Return the identity of another replica that holds the Lease; empty if none does."""
+        return "" if record is None or record.holder == self._identity else record.holder
 
-    def _free(self, found: LeaderElectionRecord | None) -> bool:
-        return found is None or not self._held_by_another(found) or self._expires_in_s() <= 0
+    def _may_acquire(self, record: LeaderElectionRecord | None) -> bool:
+        return not self._other_holder(record) or self._expires_in_s() <= 0
 
     def _expires_in_s(self) -> float:
-        """Until the holder that was seen last has been silent for too long."""
-        if self._seen is None:
+        """Return the seconds until the observed Lease expires, if it does not change."""
+        if self._observed is None:
             return 0.0
-        return self._seen_at + self._seen.duration.total_seconds() - self._clock()
+        return self._observed_at + self._observed.duration.total_seconds() - self._clock()
 
-    def _next_look_s(self) -> float:
-        look = self._timing.look.total_seconds()
+    def _retry_s(self) -> float:
+        """Return the seconds until the next read: when the Lease expires, if that is sooner."""
+        period = self._timing.retry_period.total_seconds()
         expires = self._expires_in_s()
-        return min(look, expires) if self._held_by_another() and expires > 0 else look
+        if self._other_holder(self._observed) and expires > 0:
+            return min(period, expires)
+        return period
 
-    def _left_s(self) -> float:
+    def _remaining_s(self) -> float:
+        """Return for how many seconds this replica is still the leader; 0 or less if it is not."""
         if self._renewed_at is None:
             return 0.0
-        return self._renewed_at + self._timing.deadline.total_seconds() - self._clock()
+        return self._renewed_at + self._timing.renew_deadline.total_seconds() - self._clock()
 
-    def _mine(self, found: LeaderElectionRecord | None) -> LeaderElectionRecord:
+    def _own_record(self, current: LeaderElectionRecord | None) -> LeaderElectionRecord:
         now = zulu(datetime.now(UTC), "microseconds")
-        same = found is not None and found.holder == self._identity
+        same = current is not None and current.holder == self._identity
         return LeaderElectionRecord(
             holder=self._identity,
-            duration=self._timing.duration,
-            acquired=found.acquired if found is not None and same else now,
+            duration=self._timing.lease_duration,
+            acquired=current.acquired if current is not None and same else now,
             renewed=now,
-            transitions=0 if found is None else found.transitions + (not same),
-            version="" if found is None else found.version,
+            transitions=0 if current is None else current.transitions + (not same),
+            version="" if current is None else current.version,
         )
 
-    def _tell_failure(self, exc: Exception) -> None:
-        said = _words(exc)
+    def _log_error(self, exc: Exception) -> None:
+        """Log an error once until it changes; a missing permission needs a person."""
+        error = _error_text(exc)
         level = logging.ERROR if isinstance(exc, KubeForbiddenError) else logging.WARNING
-        log.log(logging.DEBUG if said == self._told else level, "Lease: %s", said)
-        self._told = said
+        level = logging.DEBUG if error == self._last_error else level
+        log.log(level, "failed to acquire or renew the lease: %s", error)
+        self._last_error = error
 
 
-def _words(exc: Exception) -> str:
-    if isinstance(exc, UNREADABLE):
-        return f"the answer can't be read ({type(exc).__name__})"
-    return str(exc) or "no answer in time"
+def _error_text(exc: Exception) -> str:
+    if isinstance(exc, PARSE_ERRORS):
+        return f"the response is not a Lease ({type(exc).__name__})"
+    return str(exc) or "no response in time"
 
 
 class LeaseLock:
-    """The lock of leader election: one Lease."""
+    """The lock of the election: one Lease."""
 
     def __init__(self, api: ApiServer, namespace: str, name: str) -> None:
         self._api = api
@@ -268,23 +277,23 @@ class LeaseLock:
         self._name = name
 
     async def read(self) -> LeaderElectionRecord | None:
-        """The Lease as it is; ``None`` when there is none."""
+        """Return the Lease; ``None`` when there is none."""
         try:
-            found = await self._call("get", self._name)
+            lease = await self._call("get", self._name)
         except ObjectGoneError:
             return None
-        spec = cast("dict[str, Any]", found.get("spec") or {})
+        spec = cast("dict[str, Any]", lease.get("spec") or {})
         return LeaderElectionRecord(
             holder=spec.get("holderIdentity") or "",
             duration=timedelta(seconds=spec.get("leaseDurationSeconds") or 0),
             acquired=spec.get("acquireTime") or "",
             renewed=spec.get("renewTime") or "",
             transitions=spec.get("leaseTransitions") or 0,
-            version=found["metadata"]["resourceVersion"],
+            version=lease["metadata"]["resourceVersion"],
         )
 
     async def write(self, record: LeaderElectionRecord) -> None:
-        """Create it, or replace exactly the version that the record names."""
+        """Create the Lease, or replace exactly the version that the record names."""
         if record.version:
             await self._call("update", self._name, body=self._body(record))
         else:

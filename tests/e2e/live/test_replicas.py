@@ -15,8 +15,8 @@ from e2e.live.rights import without_binding
 from e2e.live.world import MEMBER, PUT, World
 from envtest import ControlPlane
 
-LEADS = "leads as "
-WAITS = "waits: "
+LEADS = "became leader as "
+WAITS = "standby: "
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
 
 

@@ -57,7 +57,7 @@ def running(
             operator.start()
             stack.callback(operator.terminate)
             parts.append(Part(operator, api))
-        eventually(lambda: all("leads as" in part.operator.log for part in parts) or None)
+        eventually(lambda: all("became leader as" in part.operator.log for part in parts) or None)
         yield parts
 
 

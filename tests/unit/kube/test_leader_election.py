@@ -1,4 +1,4 @@
-"""The Lease, on a clock of its own: who works, who waits, and from when on."""
+"""Leader election on a virtual clock: who is the leader, and when leadership changes."""
 
 import asyncio
 import contextlib
@@ -26,87 +26,87 @@ pytestmark = pytest.mark.looptime
 TIMING = LeaseTiming()
 
 
-class Cluster:
-    """The API server's one Lease: versions, conflicts, and times without an answer."""
+class FakeLock:
+    """One Lease with versions, conflicts, outages and errors."""
 
     def __init__(self) -> None:
         self.record: LeaderElectionRecord | None = None
-        self.away = False
+        self.unavailable = False
         self.hangs = False
         self.forbidden = False
         self.writes = 0
-        self.fails: list[Exception] = []
+        self.errors: list[Exception] = []
 
     async def read(self) -> LeaderElectionRecord | None:
-        await self._answer()
+        await self._respond()
         return self.record
 
     async def write(self, record: LeaderElectionRecord) -> None:
-        await self._answer()
+        await self._respond()
         stored = "" if self.record is None else self.record.version
         if record.version != stored:
             raise KubeConflictError("update leases: HTTP 409")
         self.writes += 1
         self.record = replace(record, version=str(self.writes))
 
-    async def _answer(self) -> None:
+    async def _respond(self) -> None:
         await asyncio.sleep(0.01)
-        if self.fails:
-            raise self.fails.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
         if self.forbidden:
-            raise KubeForbiddenError("get leases in namespace ops: lacks this right")
-        if self.away:
-            raise KubeRetryableError("get leases in namespace ops: no answer")
+            raise KubeForbiddenError("get leases: HTTP 403")
+        if self.unavailable:
+            raise KubeRetryableError("get leases: no response")
         if self.hangs:
             await asyncio.sleep(3600)
 
 
-def candidate(cluster: Cluster, name: str) -> LeaderElector:
-    return LeaderElector(cluster, name, clock=asyncio.get_running_loop().time)
+def candidate(lock: FakeLock, name: str) -> LeaderElector:
+    return LeaderElector(lock, name, clock=asyncio.get_running_loop().time)
 
 
 @contextlib.asynccontextmanager
-async def leading(cluster: Cluster, name: str = "first") -> AsyncGenerator[LeaderElector]:
-    """A replica that leads and renews, until it dies without a word."""
-    election = candidate(cluster, name)
+async def leading(lock: FakeLock, name: str = "first") -> AsyncGenerator[LeaderElector]:
+    """Run a leader that renews its Lease, and stop it without a release."""
+    election = candidate(lock, name)
     assert await election.acquire(asyncio.Event())
-    keeping = asyncio.create_task(election.keep())
+    renewing = asyncio.create_task(election.renew())
     yield election
-    keeping.cancel()
+    renewing.cancel()
     with contextlib.suppress(asyncio.CancelledError, LostLeadError):
-        await keeping
+        await renewing
 
 
 def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_first_replica_leads_at_once() -> None:
-    election = candidate(Cluster(), "first")
-    assert not election.leads
+async def test_first_replica_becomes_leader_at_once() -> None:
+    election = candidate(FakeLock(), "first")
+    assert not election.is_leader
 
     assert await election.acquire(asyncio.Event())
 
-    assert election.leads
+    assert election.is_leader
     assert now() < 1
 
 
-async def test_second_replica_waits_while_the_first_renews() -> None:
-    cluster = Cluster()
-    async with leading(cluster):
-        second = candidate(cluster, "second")
+async def test_second_replica_is_standby_while_the_first_renews() -> None:
+    lock = FakeLock()
+    async with leading(lock):
+        second = candidate(lock, "second")
         waiting = asyncio.create_task(second.acquire(asyncio.Event()))
         await asyncio.sleep(300)
 
         assert not waiting.done()
-        assert not second.leads
+        assert not second.is_leader
         waiting.cancel()
 
 
-async def test_dead_leader_is_followed_within_seventeen_seconds_of_its_last_renewal() -> None:
-    cluster = Cluster()
-    second = candidate(cluster, "second")
-    async with leading(cluster):
+async def test_standby_becomes_leader_within_17_s_when_the_leader_dies() -> None:
+    lock = FakeLock()
+    second = candidate(lock, "second")
+    async with leading(lock):
         waiting = asyncio.create_task(second.acquire(asyncio.Event()))
         await asyncio.sleep(60)
     died = now()
@@ -114,165 +114,167 @@ async def test_dead_leader_is_followed_within_seventeen_seconds_of_its_last_rene
     assert await waiting
 
     assert 12 < now() - died < 17
-    assert cluster.record is not None
-    assert (cluster.record.holder, cluster.record.transitions) == ("second", 1)
+    assert lock.record is not None
+    assert (lock.record.holder, lock.record.transitions) == ("second", 1)
 
 
-async def test_lease_given_back_is_taken_within_about_half_a_second() -> None:
-    cluster = Cluster()
-    second = candidate(cluster, "second")
-    async with leading(cluster) as first:
+async def test_standby_becomes_leader_within_600_ms_when_lease_is_released() -> None:
+    lock = FakeLock()
+    second = candidate(lock, "second")
+    async with leading(lock) as first:
         waiting = asyncio.create_task(second.acquire(asyncio.Event()))
         await asyncio.sleep(60)
-        await first.give_back()
-        given = now()
-        assert not first.leads
+        await first.release()
+        released = now()
+        assert not first.is_leader
 
         assert await waiting
-        assert now() - given < 0.6
+        assert now() - released < 0.6
 
 
 @pytest.mark.parametrize(
     "failure",
     [
         KubeConflictError("update leases: HTTP 409"),
-        KubeRetryableError("get leases: no answer"),
+        KubeRetryableError("get leases: no response"),
         json.JSONDecodeError("Expecting value", "<html>", 0),
         KeyError("metadata"),
     ],
-    ids=["a renewal came in between", "no answer", "no JSON", "half of it"],
+    ids=["renewal in between", "no response", "no JSON", "field missing"],
 )
-@pytest.mark.parametrize("good", [0, 1], ids=["when it is read", "when it is written"])
-async def test_lease_is_given_back_although_a_try_fails(good: int, failure: Exception) -> None:
-    cluster = Cluster()
-    async with leading(cluster) as first:
+@pytest.mark.parametrize("good", [0, 1], ids=["read fails", "write fails"])
+async def test_lease_is_released_when_the_first_attempt_fails(
+    good: int, failure: Exception
+) -> None:
+    lock = FakeLock()
+    async with leading(lock) as first:
         await asyncio.sleep(1)
         began = now()
-        cluster.fails = [failure] if not good else []
-        giving = asyncio.create_task(first.give_back())
+        lock.errors = [failure] if not good else []
+        releasing = asyncio.create_task(first.release())
         if good:
             await asyncio.sleep(0.015)
-            cluster.fails = [failure]
-        await giving
+            lock.errors = [failure]
+        await releasing
 
-    assert cluster.record is not None
-    assert cluster.record.holder == ""
-    assert not cluster.fails
+    assert lock.record is not None
+    assert lock.record.holder == ""
+    assert not lock.errors
     assert now() - began < 0.5
 
 
-async def test_lease_that_can_not_be_given_back_holds_nothing_up() -> None:
-    cluster = Cluster()
-    async with leading(cluster) as first:
-        cluster.away = True
+async def test_release_ends_after_its_timeout_when_all_attempts_fail() -> None:
+    lock = FakeLock()
+    async with leading(lock) as first:
+        lock.unavailable = True
         began = now()
-        await first.give_back()
+        await first.release()
 
-        assert now() - began <= TIMING.attempt.total_seconds() + 0.1
+        assert now() - began <= TIMING.attempt_timeout.total_seconds() + 0.1
 
 
-async def test_answer_that_is_no_json_is_no_answer() -> None:
-    """As from a proxy in between: the lead is kept, and taken, all the same."""
-    cluster = Cluster()
-    cluster.fails = [json.JSONDecodeError("Expecting value", "<html>", 0)]
-    first = candidate(cluster, "first")
+async def test_response_that_is_no_lease_is_retried() -> None:
+    """A proxy can return it. The replica still becomes the leader, and stays the leader."""
+    lock = FakeLock()
+    lock.errors = [json.JSONDecodeError("Expecting value", "<html>", 0)]
+    first = candidate(lock, "first")
     assert await first.acquire(asyncio.Event())
-    keeping = asyncio.create_task(first.keep())
-    cluster.fails = [json.JSONDecodeError("Expecting value", "<html>", 0), TypeError("null")]
+    renewing = asyncio.create_task(first.renew())
+    lock.errors = [json.JSONDecodeError("Expecting value", "<html>", 0), TypeError("null")]
     await asyncio.sleep(20)
 
-    assert not keeping.done()
-    assert first.leads
-    keeping.cancel()
+    assert not renewing.done()
+    assert first.is_leader
+    renewing.cancel()
 
 
-@pytest.mark.parametrize("how", ["away", "hangs"])
-async def test_leader_stops_to_act_before_another_may_begin(how: str) -> None:
-    cluster = Cluster()
-    first, second = candidate(cluster, "first"), candidate(cluster, "second")
+@pytest.mark.parametrize("how", ["unavailable", "hangs"])
+async def test_leader_stops_before_a_standby_may_acquire_the_lease(how: str) -> None:
+    lock = FakeLock()
+    first, second = candidate(lock, "first"), candidate(lock, "second")
     await first.acquire(asyncio.Event())
-    keeping = asyncio.create_task(first.keep())
+    renewing = asyncio.create_task(first.renew())
     waiting = asyncio.create_task(second.acquire(asyncio.Event()))
     await asyncio.sleep(20)
-    setattr(cluster, how, True)
-    await asyncio.sleep(TIMING.deadline.total_seconds())
+    setattr(lock, how, True)
+    await asyncio.sleep(TIMING.renew_deadline.total_seconds())
     stopped = now()
-    setattr(cluster, how, False)
+    setattr(lock, how, False)
 
-    assert not first.leads
+    assert not first.is_leader
     with pytest.raises(LostLeadError):
-        first.require()
-    with pytest.raises(LostLeadError, match="not renewed"):
-        await keeping
+        first.require_leader()
+    with pytest.raises(LostLeadError, match="lease not renewed for 10 s"):
+        await renewing
     assert await waiting
     assert now() - stopped > 2
 
 
-@pytest.mark.parametrize("how", ["away", "hangs"])
-async def test_outage_shorter_than_the_deadline_keeps_the_lead(how: str) -> None:
-    cluster = Cluster()
-    async with leading(cluster) as first:
+@pytest.mark.parametrize("how", ["unavailable", "hangs"])
+async def test_leader_stays_leader_when_an_outage_is_short(how: str) -> None:
+    lock = FakeLock()
+    async with leading(lock) as first:
         await asyncio.sleep(20)
-        setattr(cluster, how, True)
+        setattr(lock, how, True)
         await asyncio.sleep(5)
-        setattr(cluster, how, False)
+        setattr(lock, how, False)
         await asyncio.sleep(5)
 
-        assert first.leads
+        assert first.is_leader
 
 
-async def test_leader_that_was_stopped_for_long_may_not_write() -> None:
-    """As by SIGSTOP: its clock went on, its code did not."""
+async def test_leader_may_not_write_after_it_was_frozen() -> None:
+    """As after SIGSTOP: the clock continued, the process did not."""
     stopped = 0.0
-    election = LeaderElector(Cluster(), "first", clock=lambda: now() + stopped)
+    election = LeaderElector(FakeLock(), "first", clock=lambda: now() + stopped)
     await election.acquire(asyncio.Event())
-    election.require()
+    election.require_leader()
 
-    stopped = TIMING.deadline.total_seconds() + 1
+    stopped = TIMING.renew_deadline.total_seconds() + 1
 
     with pytest.raises(LostLeadError):
-        election.require()
+        election.require_leader()
 
 
-async def test_leader_ends_when_another_holds_the_lease() -> None:
-    """As when a person edits the Lease."""
-    cluster = Cluster()
-    first = candidate(cluster, "first")
+async def test_renew_raises_when_another_replica_holds_the_lease() -> None:
+    """As when a user edits the Lease."""
+    lock = FakeLock()
+    first = candidate(lock, "first")
     await first.acquire(asyncio.Event())
-    assert cluster.record is not None
-    cluster.record = replace(cluster.record, holder="usurper", version="77")
+    assert lock.record is not None
+    lock.record = replace(lock.record, holder="another", version="77")
 
-    with pytest.raises(LostLeadError, match="took the Lease"):
-        await first.keep()
+    with pytest.raises(LostLeadError, match="lease taken by another"):
+        await first.renew()
 
 
-async def test_two_that_begin_together_never_lead_together() -> None:
-    cluster = Cluster()
-    both = [candidate(cluster, name) for name in ("first", "second")]
+async def test_two_replicas_that_start_together_elect_one_leader() -> None:
+    lock = FakeLock()
+    both = [candidate(lock, name) for name in ("first", "second")]
     waiting = [asyncio.create_task(one.acquire(asyncio.Event())) for one in both]
     await asyncio.sleep(5)
 
-    assert sorted(one.leads for one in both) == [False, True]
+    assert sorted(one.is_leader for one in both) == [False, True]
     for task in waiting:
         task.cancel()
 
 
-async def test_told_to_stop_while_waiting_ends_at_once() -> None:
-    cluster = Cluster()
-    async with leading(cluster):
+async def test_standby_ends_at_once_when_stopped() -> None:
+    lock = FakeLock()
+    async with leading(lock):
         stop = asyncio.Event()
-        waiting = asyncio.create_task(candidate(cluster, "second").acquire(stop))
+        waiting = asyncio.create_task(candidate(lock, "second").acquire(stop))
         await asyncio.sleep(3.5)
         stop.set()
-        told = now()
+        stopped = now()
 
         assert not await waiting
-        assert now() == told
+        assert now() == stopped
 
 
-async def test_holder_with_a_longer_lease_is_waited_for_as_long_as_it_says() -> None:
-    cluster = Cluster()
-    cluster.record = LeaderElectionRecord(
+async def test_standby_waits_for_the_duration_that_the_lease_contains() -> None:
+    lock = FakeLock()
+    lock.record = LeaderElectionRecord(
         holder="other",
         duration=timedelta(seconds=60),
         acquired="",
@@ -281,22 +283,24 @@ async def test_holder_with_a_longer_lease_is_waited_for_as_long_as_it_says() -> 
         version="0",
     )
 
-    assert await candidate(cluster, "first").acquire(asyncio.Event())
+    assert await candidate(lock, "first").acquire(asyncio.Event())
 
     assert 60 <= now() < 62
 
 
-async def test_missing_right_is_told_once_and_waited_for(caplog: pytest.LogCaptureFixture) -> None:
-    cluster = Cluster()
-    cluster.forbidden = True
-    waiting = asyncio.create_task(candidate(cluster, "first").acquire(asyncio.Event()))
+async def test_missing_permission_is_logged_once_and_retried(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lock = FakeLock()
+    lock.forbidden = True
+    waiting = asyncio.create_task(candidate(lock, "first").acquire(asyncio.Event()))
     await asyncio.sleep(60)
-    cluster.forbidden = False
+    lock.forbidden = False
 
     assert await waiting
-    told = [row for row in caplog.records if "lacks this right" in row.message]
-    assert [row.levelname for row in told if row.levelname != "DEBUG"] == ["ERROR"]
+    records = [row for row in caplog.records if "HTTP 403" in row.message]
+    assert [row.levelname for row in records if row.levelname != "DEBUG"] == ["ERROR"]
 
 
-def test_the_clock_goes_forward() -> None:
+def test_clock_does_not_go_backward() -> None:
     assert 0 < elapsed_s() <= elapsed_s()

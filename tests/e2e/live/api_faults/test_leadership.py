@@ -11,7 +11,7 @@ from e2e.live.world import World
 from envtest.proxy import Cut, FaultyProxy
 
 LEASE = "*/leases/*"
-LEADS = "leads as "
+LEADS = "became leader as "
 
 
 @pytest.fixture
