@@ -81,7 +81,7 @@ class Operator:
             request_timeout_s=settings.request_timeout.total_seconds(),
             silence_s=settings.watch_silence.total_seconds(),
         )
-        self._preflight = Preflight(api, settings.namespaces, complete=self._watcher.restart)
+        self._preflight = Preflight(api, settings.namespaces, on_complete=self._watcher.restart)
         self._resync = Resync(api, settings.namespaces, self._store, self._queue)
         self._sync_check = SyncCheck(
             api,

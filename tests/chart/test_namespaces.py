@@ -108,7 +108,7 @@ def test_namespace_that_took_the_rights_along_is_freed_as_documented(
     world.wait_for("Accepted", name="held")
     control_plane.kubectl("delete", "role,rolebinding", RELEASE, "-n", TEAMS[0])
     world.delete("held")
-    eventually(lambda: "lacks this right" in operator.log or None)
+    eventually(lambda: "lacks this permission" in operator.log or None)
     assert world.find("held") is not None
 
     control_plane.kubectl(*freeing_command("held", TEAMS[0]))

@@ -1,8 +1,8 @@
-"""One call to the Kubernetes API server: plain JSON through the `kubernetes` package's client.
+"""Calls to the Kubernetes API server: JSON, through the client of the `kubernetes` package.
 
 Its generated methods check each argument and copy each body: 0.5 ms of CPU for a status write, and
-90 MB of memory for the models of all kinds. What is wanted of it is below them: configuration,
-rotating tokens, TLS, connections.
+90 MB of memory for the models of all kinds. This module uses the layer below them, which has the
+configuration, rotating tokens, TLS and connections (ADR 9).
 """
 
 import contextlib
@@ -39,18 +39,18 @@ INVALID = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
-POOL = 24
-"""Connections to the API server, some more than passes use: the Lease must not wait for them."""
-OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+POOL_SIZE = 24
+"""Connections to the API server: more than reconciles use, so that the Lease never waits."""
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 MAX_BODY = 10 * 1024 * 1024
-"""No object of a cluster comes near: etcd takes 1.5 MiB."""
+"""Bytes of a response. An object is far smaller: etcd stores up to 1.5 MiB."""
 
 
 class ApiServer:
     """Sends requests as this process's ServiceAccount or user."""
 
     def __init__(self, api: client.ApiClient, timeout: timedelta) -> None:
-        self._api: Any = api  # is not typed
+        self._api: Any = api  # untyped
         self._timeout = timeout.total_seconds()
 
     async def call(
@@ -63,34 +63,34 @@ class ApiServer:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] = JSON,
     ) -> Any:
-        """Send one request; return the JSON object that it is answered with.
+        """Send one request; return the JSON object of the response.
 
         Args:
-            verb: as RBAC calls it: get, list, create, update or patch; with resource and namespace,
-                what errors say was tried.
-            path: made by `path`.
+            verb: the verb of RBAC: get, list, create, update or patch. Error messages name it, with
+                the resource and the namespace.
+            path: from `path`.
 
         Raises:
-            KubeError: which one says what to do.
+            KubeError: its subclass tells what to do.
         """
         where = f" in namespace {namespace}" if namespace else ""
-        about = {"http.request.method": METHODS[verb], "k8s.namespace.name": namespace}
+        attributes = {"http.request.method": METHODS[verb], "k8s.namespace.name": namespace}
         what = f"{verb} {resource}{where}"
-        with tracing.span(f"{verb} {resource}", about), _translated(what):
-            sent = {**JSON, **headers}
+        with tracing.span(f"{verb} {resource}", attributes), _mapped_errors(what):
+            all_headers = {**JSON, **headers}
             for auth in (await self._api.configuration.auth_settings()).values():
-                sent[auth["key"]] = auth["value"]
-            answer = await self._api.call_api(
+                all_headers[auth["key"]] = auth["value"]
+            response = await self._api.call_api(
                 METHODS[verb],
                 f"{self._api.configuration.host}{path}",
-                sent,
+                all_headers,
                 body=body,
                 _request_timeout=self._timeout,
             )
-            content = await _read(answer.response, what)
-            if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise ApiException(http_resp=answer)
-            return _object(content, f"{what}: HTTP {answer.status}")
+            content = await _read(response.response, what)
+            if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+                raise ApiException(http_resp=response)
+            return _parse_object(content, f"{what}: HTTP {response.status}")
 
 
 async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
@@ -99,38 +99,38 @@ async def _read(response: aiohttp.ClientResponse, what: str) -> bytes:
         body += chunk
         if len(body) > MAX_BODY:
             response.close()
-            raise KubeRetryableError(f"{what}: the answer is over {MAX_BODY >> 20} MiB")
+            raise KubeRetryableError(f"{what}: the response is over {MAX_BODY >> 20} MiB")
     return bytes(body)
 
 
-def _object(content: bytes, what: str) -> dict[str, Any]:
+def _parse_object(content: bytes, what: str) -> dict[str, Any]:
     try:
-        found: object = json.loads(content)
+        body: object = json.loads(content)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        # Not from the API server: a proxy on the way may say 200 to anything.
+        body = None
+    if not isinstance(body, dict):
+        # Not from the API server: a proxy may return 200 for any request.
         raise KubeRetryableError(f"{what} without a JSON object")
-    return cast("dict[str, Any]", found)
+    return cast("dict[str, Any]", body)
 
 
 def path(*parts: str, **query: str) -> str:
-    """A path of the API from its parts, which may hold anything."""
-    made = "/" + "/".join(quote(part, safe="") for part in parts)
-    return f"{made}?{urlencode(query)}" if query else made
+    """Return a URL path, with all parts and query values quoted."""
+    joined = "/" + "/".join(quote(part, safe="") for part in parts)
+    return f"{joined}?{urlencode(query)}" if query else joined
 
 
 @contextlib.asynccontextmanager
 async def connect(request_timeout: timedelta) -> AsyncGenerator[ApiServer]:
-    """Open the client: as the pod's ServiceAccount, or by kubeconfig outside a cluster.
+    """Open the client, with the ServiceAccount of the pod, or with a kubeconfig outside a cluster.
 
     Raises:
-        KubeError: neither is there.
+        KubeError: there is no usable configuration.
     """
-    load: Any = config  # its functions are not typed
+    load: Any = config  # untyped
     settings = client.Configuration()
-    settings.connection_pool_maxsize = POOL
-    # By default two threads are asked in each call whether a proxy or a .netrc is meant for it.
+    settings.connection_pool_maxsize = POOL_SIZE
+    # By default each call checks for a proxy and a .netrc file, in two threads.
     settings.client_session_kwargs = {"trust_env": False, "cookie_jar": aiohttp.DummyCookieJar()}
     try:
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
@@ -140,53 +140,60 @@ async def connect(request_timeout: timedelta) -> AsyncGenerator[ApiServer]:
             kubeconfig = os.environ.get("KUBECONFIG")
             await load.load_kube_config(kubeconfig, client_configuration=settings)
     except (config.ConfigException, OSError) as exc:
-        raise KubeError(f"no way to reach a Kubernetes API server: {exc}") from exc
+        raise KubeError(
+            f"no Kubernetes configuration: {exc}; run the operator in a pod, or set KUBECONFIG"
+        ) from exc
     async with client.ApiClient(settings) as api:
         yield ApiServer(api, request_timeout)
 
 
 def own_namespace() -> str | None:
-    """The namespace of the pod that this process runs in; ``None`` outside a cluster."""
+    """Return the namespace of the pod of this process; ``None`` outside a cluster."""
     try:
-        return OWN_NAMESPACE.read_text(encoding="utf-8").strip()
+        return NAMESPACE_FILE.read_text(encoding="utf-8").strip()
     except OSError:
         return None
 
 
 @contextlib.contextmanager
-def _translated(what: str) -> Generator[None]:
-    """Turn the client's errors into ours.
+def _mapped_errors(what: str) -> Generator[None]:
+    """Map the errors of the client to `KubeError`.
 
-    Bodies stay behind: one may quote what was sent.
+    Messages contain no response body: a body may quote what was sent.
     """
     try:
         yield
     except ApiException as exc:
-        raise _refused(what, exc) from None
+        raise _error_of(what, exc) from None
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         raise KubeRetryableError(
-            f"{what}: no answer from the API server ({type(exc).__name__})"
+            f"{what}: no response from the API server ({type(exc).__name__})"
         ) from exc
     except config.ConfigException as exc:
-        # The client reads the token of the pod again each minute.
-        raise KubeRetryableError(f"{what}: the own token can't be read: {exc}") from exc
+        # The client reads the token file of the pod again each minute.
+        raise KubeRetryableError(
+            f"{what}: failed to read the token of the ServiceAccount: {exc}"
+        ) from exc
 
 
-def _refused(what: str, exc: ApiException) -> KubeError:
-    told: Any = exc  # its attributes are not typed
-    status = int(told.status or 0)
+def _error_of(what: str, exc: ApiException) -> KubeError:
+    response: Any = exc  # untyped
+    status = int(response.status or 0)
     if status == HTTPStatus.NOT_FOUND:
         return ObjectGoneError(f"{what}: HTTP {status}")
     if status == HTTPStatus.CONFLICT:
         return KubeConflictError(f"{what}: HTTP {status}")
     if status == HTTPStatus.FORBIDDEN:
         return KubeForbiddenError(
-            f"{what}: the operator's ServiceAccount lacks this right; see the chart's ClusterRole"
+            f"{what}: HTTP {status}: the operator's ServiceAccount lacks this permission; "
+            "grant it as the chart does"
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return KubeRetryableError(f"{what}: HTTP {status}", retry_after=_retry_after(told.headers))
-    refused = KubeInvalidError if status in INVALID else KubeError
-    return refused(f"{what}: HTTP {status} {told.reason or ''}".rstrip())
+        return KubeRetryableError(
+            f"{what}: HTTP {status}", retry_after=_retry_after(response.headers)
+        )
+    error = KubeInvalidError if status in INVALID else KubeError
+    return error(f"{what}: HTTP {status} {response.reason or ''}".rstrip())
 
 
 def _retry_after(headers: Mapping[str, str] | None) -> timedelta | None:

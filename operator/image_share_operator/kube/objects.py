@@ -1,4 +1,4 @@
-"""Kubernetes as far as the operator uses it: status writes, Secrets by name, the Lease."""
+"""The calls of reconciles: statuses, finalizers, Secrets by name, and namespaces."""
 
 import base64
 from collections.abc import Callable, Mapping
@@ -13,33 +13,38 @@ from image_share_operator.kube.client import APPLY, MERGE, ApiServer, path
 
 FIELD_MANAGER = "image-share-operator"
 FINALIZER_MANAGER = "image-share-operator-finalizer"
-UNCHECKED = MappingProxyType({"fieldValidation": "Ignore"})
-"""Else the API server parses each body once more, to warn of fields that the CRD does not know and
-that it leaves out in any case: an eighth of what a status write costs it."""
-AT_ONCE = 16
-"""Calls of passes under way together; namespaces take turns for them. More would only queue in the
-API server, where each connection also costs this process 0.3 MB."""
+NO_FIELD_VALIDATION = MappingProxyType({"fieldValidation": "Ignore"})
+"""Otherwise the API server parses each body twice, to warn about unknown fields, which it drops in
+any case. That is an eighth of its cost of a status write."""
+MAX_CONCURRENT = 16
+"""Calls in progress; namespaces take turns. More calls would only wait in the API server, and each
+connection uses 0.3 MB of this process."""
 
 
 class ObjectClient:
-    """The calls that a pass makes. Errors are `KubeError`; which one says what to do."""
+    """The calls of reconciles. They raise `KubeError`; its subclass tells what to do.
+
+    Args:
+        may_write: called before each write; raises when this process may not write any more.
+    """
 
     def __init__(self, api: ApiServer, *, may_write: Callable[[], None] = lambda: None) -> None:
-        """Keep ``may_write``: it raises when this process may not write any more."""
         self._api = api
         self._may_write = may_write
-        self._gates = Limiters(Limits(at_once=AT_ONCE))
+        self._limiters = Limiters(Limits(at_once=MAX_CONCURRENT))
 
     async def write_status(
         self, key: Key, version: int, status: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Write the whole status by server-side apply; return the object as it is then.
+        """Write the whole status by server-side apply; return the new object.
 
-        Only onto this very version (a resourceVersion): the status of a deleted object must not
-        land on a new one of the same name, and a uid is not compared there.
+        Args:
+            version: the resourceVersion that the object must have. Otherwise the status of a
+                deleted object could be written to a new one of the same name: the API server does
+                not compare the uid here.
 
         Raises:
-            KubeConflictError: it is not this version any more.
+            KubeConflictError: the object has another version.
         """
         body = {
             "apiVersion": API_VERSION,
@@ -54,23 +59,23 @@ class ObjectClient:
         return await self._apply(key, body, "status", manager=FIELD_MANAGER)
 
     async def read(self, key: Key) -> Mapping[str, Any]:
-        """The object as it is.
+        """Return the object.
 
         Raises:
-            ObjectGoneError: there is none.
+            ObjectGoneError: it does not exist.
         """
-        found = await self._call(
+        body = await self._call(
             "get",
             path("apis", GROUP, VERSION, "namespaces", key.namespace, PLURAL, key.name),
             resource=PLURAL,
             namespace=key.namespace,
         )
-        return cast("Mapping[str, Any]", found)
+        return cast("Mapping[str, Any]", body)
 
     async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Put our finalizer on the object; return the object as it is then.
+        """Add the finalizer of the operator; return the new object.
 
-        By server-side apply, under a name of its own: what others put there stays.
+        Uses server-side apply with a field manager of its own, which keeps other finalizers.
         """
         metadata = {
             "name": key.name,
@@ -82,53 +87,62 @@ class ObjectClient:
         return await self._apply(key, body, manager=FINALIZER_MANAGER)
 
     async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Take our finalizer off; an object that is being deleted may go then.
+        """Remove the finalizer of the operator, so that a deletion can finish.
 
-        Not by server-side apply: it takes finalizers along that nobody's apply put there, such as
-        the garbage collector's, when the list was ours first.
+        Does not use server-side apply: it would also remove finalizers that were added without
+        apply, such as those of the garbage collector, if the operator created the list.
 
         Raises:
-            ObjectGoneError: it does not exist, or is another one of the same name.
-            KubeConflictError: it changed meanwhile.
+            ObjectGoneError: the object does not exist, or another one has its name.
+            KubeConflictError: the object changed in the meantime.
         """
         metadata = (await self.read(key))["metadata"]
         if metadata["uid"] != uid:
-            raise ObjectGoneError(f"{key} is another one by now")
-        left = [name for name in metadata.get("finalizers", ()) if name != FINALIZER]
-        change = {"resourceVersion": metadata["resourceVersion"], "finalizers": left}
-        query = {"fieldManager": FINALIZER_MANAGER, **UNCHECKED}
+            raise ObjectGoneError(f"{key} was deleted and created again")
+        others = [name for name in metadata.get("finalizers", ()) if name != FINALIZER]
+        change = {"resourceVersion": metadata["resourceVersion"], "finalizers": others}
+        query = {"fieldManager": FINALIZER_MANAGER, **NO_FIELD_VALIDATION}
         return await self._patch(key, {"metadata": change}, headers=MERGE, query=query)
 
     async def _apply(
-        self, key: Key, body: Mapping[str, Any], *part: str, manager: str
+        self, key: Key, body: Mapping[str, Any], *subresource: str, manager: str
     ) -> Mapping[str, Any]:
-        """Apply a part of a resource; return the whole of it as it is then."""
-        query = {"fieldManager": manager, "force": "true", **UNCHECKED}
-        return await self._patch(key, body, *part, headers=APPLY, query=query)
+        """Apply an object or its subresource; return the new object."""
+        query = {"fieldManager": manager, "force": "true", **NO_FIELD_VALIDATION}
+        return await self._patch(key, body, *subresource, headers=APPLY, query=query)
 
     async def _patch(
         self,
         key: Key,
         body: Mapping[str, Any],
-        *part: str,
+        *subresource: str,
         headers: Mapping[str, str],
         query: Mapping[str, str],
     ) -> Mapping[str, Any]:
-        where = ("apis", GROUP, VERSION, "namespaces", key.namespace, PLURAL, key.name, *part)
-        held = await self._call(
+        where = (
+            "apis",
+            GROUP,
+            VERSION,
+            "namespaces",
+            key.namespace,
+            PLURAL,
+            key.name,
+            *subresource,
+        )
+        patched = await self._call(
             "patch",
             path(*where, **query),
-            resource="/".join((PLURAL, *part)),
+            resource="/".join((PLURAL, *subresource)),
             namespace=key.namespace,
             body=body,
             headers=headers,
         )
-        return cast("Mapping[str, Any]", held)
+        return cast("Mapping[str, Any]", patched)
 
     async def namespace_terminating(self, namespace: str) -> bool:
-        """Whether the whole namespace is being deleted."""
+        """Whether the namespace is being deleted, or is deleted."""
         try:
-            found = await self._call(
+            body = await self._call(
                 "get",
                 path("api", "v1", "namespaces", namespace),
                 resource="namespaces",
@@ -136,12 +150,12 @@ class ObjectClient:
             )
         except ObjectGoneError:
             return True
-        return "deletionTimestamp" in found["metadata"]
+        return "deletionTimestamp" in body["metadata"]
 
     async def read_secret(self, namespace: str, name: str) -> Secret | None:
         """Read a Secret by name; ``None`` when there is none."""
         try:
-            found = await self._call(
+            body = await self._call(
                 "get",
                 path("api", "v1", "namespaces", namespace, "secrets", name),
                 resource="secrets",
@@ -149,14 +163,14 @@ class ObjectClient:
             )
         except ObjectGoneError:
             return None
-        content = cast("Mapping[str, str]", found.get("data") or {})
+        data = cast("Mapping[str, str]", body.get("data") or {})
         return Secret(
-            version=found["metadata"]["resourceVersion"],
-            data={key: base64.b64decode(value) for key, value in content.items()},
+            version=body["metadata"]["resourceVersion"],
+            data={key: base64.b64decode(value) for key, value in data.items()},
         )
 
-    async def _call(self, verb: str, path: str, *, namespace: str, **asked: Any) -> Any:
-        async with self._gates.of("", namespace):
+    async def _call(self, verb: str, path: str, *, namespace: str, **options: Any) -> Any:
+        async with self._limiters.of("", namespace):
             if verb == "patch":
-                self._may_write()  # not before: the lead may be lost while waiting
-            return await self._api.call(verb, path, namespace=namespace, **asked)
+                self._may_write()  # after the wait, in which leadership can be lost
+            return await self._api.call(verb, path, namespace=namespace, **options)

@@ -1,6 +1,6 @@
-"""Says what is missing around the operator: the CRD, and rights of its ServiceAccount.
+"""Checks at the start that the CRD is installed and that the ServiceAccount has its permissions.
 
-The watch waits for both by itself; this is for the person who wonders why nothing happens.
+The watch waits for both anyway. The log lines tell a person why nothing happens.
 """
 
 import asyncio
@@ -14,13 +14,14 @@ from image_share_operator.kube.client import ApiServer, path
 
 log = logging.getLogger(__name__)
 
-EVERY = timedelta(seconds=5)
-"""Between two looks while something is missing."""
-SETTLES = timedelta(seconds=1)
-"""All parts of discovery know a new kind a moment after the first does."""
+CHECK_INTERVAL = timedelta(seconds=5)
+"""Between two checks while something is missing."""
+DISCOVERY_DELAY = timedelta(seconds=1)
+"""Discovery of the API server is eventually consistent: all its endpoints know a new kind within
+this time."""
 
 AUTHORIZATION = "authorization.k8s.io"
-RIGHTS = (
+PERMISSIONS = (
     ("get", GROUP, PLURAL, ""),
     ("list", GROUP, PLURAL, ""),
     ("watch", GROUP, PLURAL, ""),
@@ -31,59 +32,62 @@ RIGHTS = (
     ("create", "events.k8s.io", "events", ""),
     ("patch", "events.k8s.io", "events", ""),
 )
-"""Verb, group, resource, subresource: without these nothing works, or not all."""
+"""Verb, group, resource and subresource of each permission that the operator needs."""
 
 
 class Preflight:
-    """Asks the API server what it lets us do."""
+    """Checks the CRD and the permissions until nothing is missing.
+
+    Args:
+        on_complete: called when something was missing and no longer is.
+    """
 
     def __init__(
         self,
         api: ApiServer,
         namespaces: tuple[str, ...],
         *,
-        complete: Callable[[], None],
+        on_complete: Callable[[], None],
     ) -> None:
-        """Keep ``complete``: it is called when something was missing and is there now."""
         self._api = api
         self._namespaces = namespaces or ("",)
-        self._complete = complete
-        self._fault_level = logging.ERROR
+        self._on_complete = on_complete
+        self._exception_level = logging.ERROR
 
     async def run(self) -> None:
-        """Log what is missing, once for each, until it is known that nothing is."""
-        told: set[str] = set()
-        while (complaints := await self._complaints()) != []:
-            for complaint in complaints or ():
-                if complaint not in told:
-                    log.error("%s", complaint)
-            told = told if complaints is None else set(complaints)
-            await asyncio.sleep(EVERY.total_seconds())
-        if told:
-            await asyncio.sleep(SETTLES.total_seconds())
-            log.info("what was missing is there now")
-            self._complete()
+        """Log each problem once, until a check finds none."""
+        logged: set[str] = set()
+        while (problems := await self._check()) != []:
+            for problem in problems or ():
+                if problem not in logged:
+                    log.error("%s", problem)
+            logged = logged if problems is None else set(problems)
+            await asyncio.sleep(CHECK_INTERVAL.total_seconds())
+        if logged:
+            await asyncio.sleep(DISCOVERY_DELAY.total_seconds())
+            log.info("preflight passed: the CRD is installed and no permission is missing")
+            self._on_complete()
 
-    async def _complaints(self) -> list[str] | None:
-        """What is missing; ``None`` when it could not be found out."""
+    async def _check(self) -> list[str] | None:
+        """Return what is missing; ``None`` when the check failed."""
         try:
             missing = [
-                f"the operator's ServiceAccount may not {right}; grant it, as the chart's roles do"
+                f"the operator's ServiceAccount cannot {permission}; grant it as the chart does"
                 for namespace in self._namespaces
-                for right in await self._missing_rights(namespace)
+                for permission in await self._missing_permissions(namespace)
             ]
             return missing or await self._missing_crd()
         except KubeError as exc:
-            log.debug("no preflight: %s", exc)
+            log.debug("preflight failed: %s", exc)
         except Exception as exc:
-            # It only tells: whatever is wrong with it must not stop the work.
-            log.log(self._fault_level, "no preflight", exc_info=exc)
-            self._fault_level = logging.DEBUG  # the first says enough
+            # The operator works without this check.
+            log.log(self._exception_level, "preflight failed", exc_info=exc)
+            self._exception_level = logging.DEBUG  # repeats are not logged as errors
         return None
 
-    async def _missing_rights(self, namespace: str) -> list[str]:
+    async def _missing_permissions(self, namespace: str) -> list[str]:
         missing: list[str] = []
-        for verb, group, resource, subresource in RIGHTS:
+        for verb, group, resource, subresource in PERMISSIONS:
             if not await self._allowed(namespace, verb, group, resource, subresource):
                 name = f"{resource}.{group}".rstrip(".") + (
                     f"/{subresource}" if subresource else ""
@@ -102,7 +106,7 @@ class Preflight:
             "resource": resource,
             "subresource": subresource,
         }
-        said = await self._api.call(
+        review = await self._api.call(
             "create",
             path("apis", AUTHORIZATION, "v1", "selfsubjectaccessreviews"),
             resource=f"selfsubjectaccessreviews.{AUTHORIZATION}",
@@ -112,19 +116,18 @@ class Preflight:
                 "spec": {"resourceAttributes": attributes},
             },
         )
-        return said.get("status", {}).get("allowed") is True
+        return review.get("status", {}).get("allowed") is True
 
     async def _missing_crd(self) -> list[str]:
-        """Whether discovery knows the kind: the watch begins there."""
+        """Return a problem unless discovery has the kind, which is where the watch starts."""
         group = f"{GROUP}/{VERSION}"
         try:
-            found = await self._api.call(
+            discovery = await self._api.call(
                 "get", path("apis", GROUP, VERSION), resource=f"/apis/{group}"
             )
         except ObjectGoneError:
-            found = None
-        resources: list[dict[str, str]] = found["resources"] if found else []
+            discovery = None
+        resources: list[dict[str, str]] = discovery["resources"] if discovery else []
         if any(row["name"] == PLURAL for row in resources):
             return []
-        crd = f"{PLURAL}.{GROUP}"
-        return [f"the CRD {crd} is not installed (kubectl apply -f deploy/crds/): waiting"]
+        return [f"the CRD {PLURAL}.{GROUP} is not installed; run: kubectl apply -f deploy/crds/"]

@@ -73,8 +73,8 @@ def test_missing_crd_is_told_and_waited_for(world: World) -> None:
 def test_missing_right_is_told_by_verb_and_resource(world: World) -> None:
     with without_binding(world.control_plane, "ClusterRoleBinding"):
         world.operator.start()
-        told(world, "may not list imageshareacceptances.ims.otc.dev in all namespaces")
-        told(world, "may not get secrets in all namespaces")
+        told(world, "cannot list imageshareacceptances.ims.otc.dev in all namespaces")
+        told(world, "cannot get secrets in all namespaces")
 
     world.apply([world.image()])
     world.wait_for("Accepted")

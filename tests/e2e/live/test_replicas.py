@@ -187,7 +187,7 @@ def test_missing_right_for_the_lease_is_told_by_verb_and_resource(
             assert LEADS not in lame.log
 
         wait_for_lead(lame)
-        told = [line for line in lame.log.splitlines() if "lacks this right" in line]
+        told = [line for line in lame.log.splitlines() if "lacks this permission" in line]
         assert sum(" ERROR " in line for line in told) == 1
     finally:
         lame.kill()

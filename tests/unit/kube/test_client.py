@@ -1,4 +1,4 @@
-"""One call to the API server: what it may answer, and what becomes of it."""
+"""Calls to the API server: responses and errors."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ SECRET = "hunter2-marked"
 
 
 @contextlib.asynccontextmanager
-async def answering(body: bytes, status: str = "200 OK") -> AsyncIterator[ApiServer]:
-    """An API server that has one answer."""
+async def serving(body: bytes, status: str = "200 OK") -> AsyncIterator[ApiServer]:
+    """Serve one response to all requests."""
     head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,8 +43,8 @@ async def read(api: ApiServer) -> Any:
     return await api.call("get", "/x", resource="leases", namespace="demo")
 
 
-async def test_answer_is_read_as_json() -> None:
-    async with answering(json.dumps({"a": "b" * 100_000}).encode()) as api:
+async def test_response_is_returned_as_json() -> None:
+    async with serving(json.dumps({"a": "b" * 100_000}).encode()) as api:
         assert await read(api) == {"a": "b" * 100_000}
 
 
@@ -59,48 +59,48 @@ async def test_answer_is_read_as_json() -> None:
         f'["{SECRET}"]'.encode(),
         b"null",
     ],
-    ids=["empty", "html", "half", "binary", "deep", "a list", "null"],
+    ids=["empty", "HTML", "truncated", "binary", "deeply nested", "list", "null"],
 )
-async def test_answer_that_is_no_object_is_asked_for_again(body: bytes) -> None:
-    """A proxy on the way may say 200 to anything. It ended the process in the Lease's renewal."""
-    async with answering(body) as api:
-        with pytest.raises(KubeRetryableError) as told:
+async def test_response_without_json_object_is_retryable(body: bytes) -> None:
+    """A proxy may return 200 for any request. A renewal of the Lease must survive it."""
+    async with serving(body) as api:
+        with pytest.raises(KubeRetryableError) as raised:
             await read(api)
 
-    assert str(told.value) == "get leases in namespace demo: HTTP 200 without a JSON object"
-    assert told.value.__cause__ is None
+    assert str(raised.value) == "get leases in namespace demo: HTTP 200 without a JSON object"
+    assert raised.value.__cause__ is None
 
 
-async def test_answer_over_the_bound_is_not_read_to_its_end() -> None:
-    async with answering(b" " * MAX_BODY + b"{}") as api:
-        with pytest.raises(KubeRetryableError, match="the answer is over 10 MiB"):
+async def test_response_over_the_size_limit_is_not_read_to_its_end() -> None:
+    async with serving(b" " * MAX_BODY + b"{}") as api:
+        with pytest.raises(KubeRetryableError, match="the response is over 10 MiB"):
             await read(api)
 
 
-async def test_refusal_is_told_by_its_status_not_by_its_body() -> None:
-    async with answering(SECRET.encode(), "404 Not Found") as api:
-        with pytest.raises(ObjectGoneError) as told:
+async def test_error_message_has_the_status_and_not_the_body() -> None:
+    async with serving(SECRET.encode(), "404 Not Found") as api:
+        with pytest.raises(ObjectGoneError) as raised:
             await read(api)
 
-    assert str(told.value) == "get leases in namespace demo: HTTP 404"
+    assert str(raised.value) == "get leases in namespace demo: HTTP 404"
 
 
-class Unreadable:
-    """A client whose token file is empty just now; it is its own configuration."""
+class EmptyTokenClient:
+    """A client whose token file is empty. It is its own configuration."""
 
     host = "https://cluster.test"
 
     @property
-    def configuration(self) -> "Unreadable":
+    def configuration(self) -> "EmptyTokenClient":
         return self
 
     async def auth_settings(self) -> Any:
         raise config.ConfigException("Token file exists but empty.")
 
 
-async def test_token_that_can_not_be_read_is_no_fault_of_the_operator() -> None:
-    unreadable: Any = Unreadable()
-    api = ApiServer(unreadable, timedelta(seconds=1))
+async def test_unreadable_token_file_is_retryable() -> None:
+    broken: Any = EmptyTokenClient()
+    api = ApiServer(broken, timedelta(seconds=1))
 
-    with pytest.raises(KubeRetryableError, match="get secrets in namespace a: the own token"):
+    with pytest.raises(KubeRetryableError, match="in namespace a: failed to read the token"):
         await api.call("get", "/", resource="secrets", namespace="a")
