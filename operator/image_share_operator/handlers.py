@@ -20,16 +20,15 @@ def registry(ingest: Ingest, watch_state: WatchState) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=handlers)
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
-        found = kopf.login_with_service_account(**kwargs)
-        if found is not None:
-            return connection.for_kopf(
-                connection.by_address(found, os.environ), watch_state, ingest
-            )
-        found = kopf.login_with_kubeconfig(**kwargs)
-        return None if found is None else connection.for_kopf(found, watch_state, ingest)
+        info = kopf.login_with_service_account(**kwargs)
+        if info is not None:
+            info = connection.with_service_address(info, os.environ)
+            return connection.session(info, watch_state, ingest)
+        info = kopf.login_with_kubeconfig(**kwargs)
+        return None if info is None else connection.session(info, watch_state, ingest)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
-    async def seen(event: kopf.RawEvent, **_: Any) -> None:
-        ingest.event(event)
+    async def handle_event(event: kopf.RawEvent, **_: Any) -> None:
+        ingest.handle_event(event)
 
     return handlers

@@ -86,10 +86,10 @@ class Operator:
         self._sync_check = SyncCheck(
             api,
             settings.namespaces,
-            known=self._known,
+            stored_count=self._stored_count,
             watch=self._watcher,
             # A shard keeps no objects of other shards, so it cannot detect a missing one.
-            recount=None if self._is_sharded else self._resync.take,
+            resync=None if self._is_sharded else self._resync.resync,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -128,12 +128,12 @@ class Operator:
 
     def why_not_ready(self) -> str | None:
         """Return the reason why the replica cannot reconcile; ``None`` if ready."""
-        return self._sync_check.why_not()
+        return self._sync_check.why_not_ready()
 
     def why_dead(self) -> str | None:
         """Return the reason why the process must be restarted; ``None`` if healthy."""
-        if self._watcher.silent_s > self._settings.watch_stuck.total_seconds():
-            return f"the watch loop has been blocked for {self._watcher.silent_s:.0f} s"
+        if self._watcher.blocked_s > self._settings.watch_stuck.total_seconds():
+            return f"the watch loop has been blocked for {self._watcher.blocked_s:.0f} s"
         return None
 
     def _build_sessions(self, may_write: Callable[[], None]) -> Sessions:
@@ -176,9 +176,9 @@ class Operator:
     def _is_sharded(self) -> bool:
         return self._settings.shard.count > 1
 
-    def _known(self) -> int:
+    def _stored_count(self) -> int:
         """Return the number of objects of the watch; for a shard, of its first list, unfiltered."""
-        return self._watcher.listed if self._is_sharded else len(self._store)
+        return self._watcher.object_count if self._is_sharded else len(self._store)
 
     def _views(self) -> metrics.Views:
         return metrics.Views(

@@ -70,12 +70,12 @@ def test_crd_that_goes_and_comes_again_is_noticed(
     serves(control_plane, simulator, operator, TEAMS[0], "before")
     before = discoveries(control_plane)
     without_crd(control_plane)
-    eventually(lambda: "the watch broke off" in operator.log or None)
+    eventually(lambda: "watch ended" in operator.log or None)
     eventually(lambda: discoveries(control_plane) > before or None)
 
     control_plane.apply_crds(CRDS)
 
-    eventually(lambda: "begins anew" in operator.log or None, within_s=120)
+    eventually(lambda: "restarting kopf" in operator.log or None, within_s=120)
     serves(control_plane, simulator, operator, TEAMS[0], "after")
 
 

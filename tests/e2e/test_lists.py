@@ -70,17 +70,17 @@ async def watching(
 ) -> AsyncIterator[Watching]:
     """A watch that begins when the objects are there."""
     carried: list[tuple[str | None, str]] = []
-    take = Ingest.event
+    handle = Ingest.handle_event
 
-    def event(intake: Ingest, event: Any) -> None:
+    def record(ingest: Ingest, event: Any) -> None:
         carried.append((event["type"], event["object"]["metadata"]["name"]))
-        take(intake, event)
+        handle(ingest, event)
 
-    monkeypatch.setattr(Ingest, "event", event)
+    monkeypatch.setattr(Ingest, "handle_event", record)
     kubeconfig = faulty.kubeconfig(install_rights(control_plane), tmp_path / "kubeconfig")
     async with watch_of(namespace, kubeconfig, monkeypatch) as (watcher, store):
         world = Watching(watcher, store, carried)
-        await world.until(lambda: watcher.alive and watcher.listed == len(objects))
+        await world.until(lambda: watcher.is_open and watcher.object_count == len(objects))
         yield world
 
 
@@ -100,21 +100,23 @@ async def test_list_goes_through_kopf_where_there_is_something_to_do(
     await watching.until(lambda: watching.known == set(names(objects[1:])))
 
     assert watching.carried[1:] == [("MODIFIED", changed), ("DELETED", names(objects)[0])]
-    assert watching.watcher.listed == 3
+    assert watching.watcher.object_count == 3
 
 
 async def test_list_that_is_read_again_goes_through_kopf_where_it_is_news(
     watching: Watching, control_plane: ControlPlane, faulty: FaultyProxy, objects: list[Any]
 ) -> None:
     await watching.until(lambda: watching.known == set(names(objects)))
-    before, watching.carried[:] = watching.watcher.lists, []
+    before, watching.carried[:] = watching.watcher.list_id, []
 
     faulty.silence_watches()
     patch_spec(control_plane, objects[2], interval="2h").raise_for_status()
     control_plane.http.delete(path_of(objects[0])).raise_for_status()
     faulty.end_watches(RESOURCES, last=proxy.gone_event())
     faulty.unsilence_watches()
-    await watching.until(lambda: watching.watcher.lists != before and watching.watcher.listed == 3)
+    await watching.until(
+        lambda: watching.watcher.list_id != before and watching.watcher.object_count == 3
+    )
     await watching.until(lambda: watching.carried != [])
 
     assert watching.carried == [(None, names(objects)[2])]

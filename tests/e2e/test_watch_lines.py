@@ -1,4 +1,4 @@
-"""That a real API server writes the lines of a watch as `news` reads them; no operator runs."""
+"""The event filter reads the watch lines of a real API server; no operator runs."""
 
 import json
 
@@ -15,7 +15,9 @@ LOOKS = {"name": "other", "namespace": "other", "resourceVersion": "1", "uid": "
 
 
 @pytest.mark.parametrize("where", ["labels", "annotations"])
-def test_echo_is_known_by_its_line(control_plane: ControlPlane, namespace: str, where: str) -> None:
+def test_own_status_update_is_recognized_by_its_line(
+    control_plane: ControlPlane, namespace: str, where: str
+) -> None:
     made = create(control_plane, namespace)
     path = RESOURCES.format(namespace=namespace)
     control_plane.http.patch(
@@ -35,8 +37,8 @@ def test_echo_is_known_by_its_line(control_plane: ControlPlane, namespace: str, 
     stream = control_plane.http.get(
         f"{path}?watch=true&timeoutSeconds=1&resourceVersion={since}", timeout=30
     )
-    news = EventFilter(known)
-    passed = [line for line in stream.text.splitlines() if news.of(line.encode())]
+    event_filter = EventFilter(known)
+    passed = [line for line in stream.text.splitlines() if event_filter.passes(line.encode())]
 
     metadata = made["metadata"]
     who = (Key(namespace, metadata["name"]), metadata["uid"])

@@ -247,7 +247,7 @@ async def _settle(numbers: range, store: ObjectStore, queue: WorkQueue, cluster:
     for number in numbers:
         cluster.version += 1
         event: Any = {"type": None, "object": _object(number, cluster.version)}
-        ingest.take(event, store, queue)
+        ingest.apply_event(event, store, queue)
         if number % 100 == 0:
             await asyncio.sleep(0)
     await cluster.all_ready.wait()

@@ -509,7 +509,7 @@ class World:
             self._take(self.kube.watch[max(0, self.delivered - 1 - back)])
 
     def _take(self, event: Seen) -> None:
-        """As `intake.take` does."""
+        """As `ingest.apply_event` does."""
         if event.deleted:
             self.store.forget(KEY, event.body["metadata"]["uid"])
             if self.store.get(KEY) is None:

@@ -184,7 +184,7 @@ class ObjectStore:
         """Store the result of a reconcile of ``entry``."""
         self._update(entry, known=known, runtime=runtime, unsaved=unsaved)
 
-    def is_echo(self, key: Key, uid: str, version: int) -> bool:
+    def has_version(self, key: Key, uid: str, version: int) -> bool:
         """Whether this version of the object is known. May be called from any thread."""
         known = self._entries.get(key)
         return known is not None and known.uid == uid and version <= known.version

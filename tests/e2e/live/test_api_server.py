@@ -122,7 +122,7 @@ def test_operator_that_finds_no_api_server_waits_for_it(world: World) -> None:
     world.control_plane.stop_apiserver()
     try:
         world.operator.start()
-        told(world, "the watch broke off")
+        told(world, "watch ended")
     finally:
         world.control_plane.start_apiserver()
 

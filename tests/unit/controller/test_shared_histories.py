@@ -273,7 +273,7 @@ class Life:
 
     def show(self, body: Json) -> None:
         event: Any = {"type": None, "object": body}
-        ingest.take(event, self.store, self.queue)
+        ingest.apply_event(event, self.store, self.queue)
 
     async def kill(self) -> None:
         self.task.cancel()

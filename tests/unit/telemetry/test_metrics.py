@@ -74,9 +74,9 @@ async def test_probes_say_why() -> None:
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
         assert (await client.get("/healthz")).text == "ok\n"
-        health.not_ready = "the first list is not in"
+        health.not_ready = "the first list is not complete"
         answer = await client.get("/readyz")
-        assert (answer.status_code, answer.text) == (503, "the first list is not in\n")
+        assert (answer.status_code, answer.text) == (503, "the first list is not complete\n")
         assert "things_total 1.0" in (await client.get("/metrics")).text
         assert (await client.get("/other")).status_code == 404
 

@@ -11,32 +11,32 @@ from image_share_operator.kube.watch.ingest import Ingest
 from image_share_operator.kube.watch.watch_state import WatchState
 
 
-def for_kopf(
-    found: kopf.ConnectionInfo, watch_state: WatchState, ingest: Ingest
+def session(
+    info: kopf.ConnectionInfo, watch_state: WatchState, ingest: Ingest
 ) -> kopf.AiohttpSession:
-    """As kopf would make it, and it tells its requests. kopf closes it."""
+    """Create the session as kopf does, with the filter and the trace. kopf closes it."""
     return kopf.AiohttpSession(
-        server=found.server,
-        default_namespace=found.default_namespace,
-        expiration=found.expiration,
+        server=info.server,
+        default_namespace=info.default_namespace,
+        expiration=info.expiration,
         aiohttp_session=aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
-            headers=found.as_http_headers(),
-            proxy=found.proxy_url,
-            trust_env=found.trust_env,
-            trace_configs=[watch_state.trace()],
-            response_class=response_class(ingest.is_known, ingest.page),
+            connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+            headers=info.as_http_headers(),
+            proxy=info.proxy_url,
+            trust_env=info.trust_env,
+            trace_configs=[watch_state.trace_config()],
+            response_class=response_class(ingest.is_known, ingest.filter_page),
         ),
     )
 
 
-def by_address(found: kopf.ConnectionInfo, env: Mapping[str, str]) -> kopf.ConnectionInfo:
-    """The same API server as the other calls ask: where the pod is told that it is.
+def with_service_address(info: kopf.ConnectionInfo, env: Mapping[str, str]) -> kopf.ConnectionInfo:
+    """Replace the server by the address in the environment of the pod, as `kube.client` uses it.
 
-    kopf would ask the cluster's DNS for it, which may be away when it is needed most.
+    kopf uses a DNS name of the cluster. The cluster DNS may fail when the operator starts.
     """
     host, port = env.get("KUBERNETES_SERVICE_HOST"), env.get("KUBERNETES_SERVICE_PORT")
     if not host or not port:
-        return found
+        return info
     name = f"[{host}]" if ":" in host else host
-    return replace(found, server=f"https://{name}:{port}")
+    return replace(info, server=f"https://{name}:{port}")

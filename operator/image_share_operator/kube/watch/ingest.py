@@ -1,8 +1,8 @@
-"""What the watch shows on its way into the store: in the watching thread up to the last step.
+"""Ingest: passes the events and list pages of the watch to the object store and the work queue.
 
-Changes come one by one, from kopf's handler. A list comes by the page, and of most of its objects
-there is nothing to handle: they are known, or Ready. kopf takes 0.3 ms to carry an object, so these
-do not go through it.
+Events come from the handler of kopf. Most objects of a list are known or settled, so there is
+nothing to handle: they go from the page into the store without kopf, which needs 0.3 ms for each
+(ADR 11). All methods of `Ingest` run in the thread of the watch.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from image_share_operator.kube.watch.watch_state import WatchState
 from image_share_operator.sharding import Shard
 
 Body = dict[str, Any]
-"""An object as the API server shows it."""
+"""The JSON of an object."""
 
 
-def take(event: Mapping[str, Any], store: ObjectStore, queue: WorkQueue) -> None:
-    """Put one watch event into the store, and its key into the queue if it needs a pass."""
+def apply_event(event: Mapping[str, Any], store: ObjectStore, queue: WorkQueue) -> None:
+    """Apply one watch event to the store, and queue its key when the object needs a reconcile."""
     body: Body = event["object"]
     if event["type"] == "DELETED":
         metadata = body["metadata"]
@@ -35,8 +35,8 @@ def take(event: Mapping[str, Any], store: ObjectStore, queue: WorkQueue) -> None
         queue.add(changed)
 
 
-def take_settled(entries: Sequence[CachedObject], store: ObjectStore, queue: WorkQueue) -> None:
-    """Put what a list showed into the store; a pass finds out when each is looked at again."""
+def apply_settled(entries: Sequence[CachedObject], store: ObjectStore, queue: WorkQueue) -> None:
+    """Store settled objects of a list, and queue them: a reconcile schedules the drift check."""
     for entry in entries:
         changed = store.admit(entry)
         if changed is not None:
@@ -44,10 +44,10 @@ def take_settled(entries: Sequence[CachedObject], store: ObjectStore, queue: Wor
 
 
 class Ingest:
-    """Hands over what one run of the watch shows.
+    """Passes what one run of the watch receives to the main loop.
 
     Args:
-        home: the loop that store and queue belong to.
+        home: the loop that the store and the queue belong to.
     """
 
     def __init__(
@@ -62,79 +62,86 @@ class Ingest:
         self._store = store
         self._queue = queue
         self._shard = shard
-        self._streams = watch_state
+        self._watch_state = watch_state
         self._home = home
 
-    def event(self, event: Mapping[str, Any]) -> None:
-        """Take an event from kopf's handler. Its object loses what is taken."""
-        own = _taken_from_kopf(event)
-        if self._shard.owns(own["object"]["metadata"]["namespace"]):
-            self._hand_over(take, own)
-        self._streams.brought(own)
+    def handle_event(self, event: Mapping[str, Any]) -> None:
+        """Handle an event from the handler of kopf. Removes spec and status from its object."""
+        detached = _detach(event)
+        if self._shard.owns(detached["object"]["metadata"]["namespace"]):
+            self._call_home(apply_event, detached)
+        self._watch_state.count(detached)
 
-    def page(self, found: Any) -> Any:
-        """Take what needs no handler from an answer of the API server, if it is a page of the list.
+    def filter_page(self, page: Any) -> Any:
+        """Store the settled objects of a list page.
 
         Returns:
-            The answer with the other objects alone.
+            The page with the objects that kopf must handle; any other response unchanged.
         """
-        match found:
+        match page:
             case {"kind": kind, "items": [*bodies]} if kind == f"{KIND}List":
-                return {**found, "items": self._left_of(bodies)}
+                return {**page, "items": self._filter_items(bodies)}
             case _:
-                return found
+                return page
 
     def is_known(self, key: Key, uid: str, version: int) -> bool:
-        """Whether this version of an object is none of our business any more."""
-        return not self._shard.owns(key.namespace) or self._store.is_echo(key, uid, version)
+        """Whether the object belongs to another shard, or this version of it is in the store."""
+        return not self._shard.owns(key.namespace) or self._store.has_version(key, uid, version)
 
-    def _left_of(self, bodies: list[Body]) -> list[Body]:
+    def _filter_items(self, bodies: list[Body]) -> list[Body]:
         settled: list[CachedObject] = []
-        left: list[Body] = []
-        taken: list[Body] = []
+        for_kopf: list[Body] = []
+        bypassed: list[Body] = []
         for body in bodies:
-            (taken if self._takes(body, settled) else left).append(body)
+            (bypassed if self._bypasses_kopf(body, settled) else for_kopf).append(body)
         if settled:
-            self._hand_over(take_settled, settled)
-        for body in taken:
-            self._streams.brought({"type": None, "object": body})
-        return left
+            self._call_home(apply_settled, settled)
+        for body in bypassed:
+            self._watch_state.count({"type": None, "object": body})
+        return for_kopf
 
-    def _takes(self, body: Body, settled: list[CachedObject]) -> bool:
-        """Whether kopf need not carry an object; it is added to ``settled`` if it is not known."""
+    def _bypasses_kopf(self, body: Body, settled: list[CachedObject]) -> bool:
+        """Whether kopf need not handle an object; adds it to ``settled`` if it is not known."""
         try:
-            metadata = _lean_metadata(body)
+            metadata = _drop_managed_fields(body)
             key = Key(metadata["namespace"], metadata["name"])
             if self.is_known(key, metadata["uid"], int(metadata["resourceVersion"])):
                 return True
             entry = self._store.read(body)
-        except Exception:  # noqa: BLE001 - whatever is wrong with one, the others come in
+        except Exception:  # noqa: BLE001 - an object that cannot be parsed must not block the list
             return False
         if entry.is_settled:
             settled.append(entry)
         return entry.is_settled
 
-    def _hand_over(self, act: Callable[[Any, ObjectStore, WorkQueue], None], what: object) -> None:
-        """Must come before it is counted: what is counted is in the store a turn later."""
-        with contextlib.suppress(RuntimeError):  # that loop has ended: so will this one
-            self._home.call_soon_threadsafe(act, what, self._store, self._queue)
+    def _call_home(
+        self, apply: Callable[[Any, ObjectStore, WorkQueue], None], what: object
+    ) -> None:
+        """Call ``apply`` in the main loop.
+
+        Must be called before `WatchState.count`: `SyncCheck` relies on the order. What is counted
+        is in the store one iteration of the main loop later.
+        """
+        with contextlib.suppress(RuntimeError):  # the main loop is closed: the process ends
+            self._home.call_soon_threadsafe(apply, what, self._store, self._queue)
 
 
-def _lean_metadata(body: Body) -> Body:
-    """Its metadata, out of which goes what nobody reads: some forty dicts and lists."""
+def _drop_managed_fields(body: Body) -> Body:
+    """Return the metadata without the managed fields, which are about 40 unused dicts and lists."""
     metadata: Body = body["metadata"]
     metadata.pop("managedFields", None)
     return metadata
 
 
-def _taken_from_kopf(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The event, of whose object nothing is left to kopf but what it is called.
+def _detach(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of the event, and remove all but the metadata from kopf's object.
 
-    kopf's views of an object refer to each other, so what is in it waits for the collector.
+    kopf's views of an object are a reference cycle: they would keep spec and status in memory until
+    the garbage collector runs.
     """
     body: Body = event["object"]
-    _lean_metadata(body)
-    own = {**event, "object": dict(body)}
-    for part in ("spec", "status"):
-        body.pop(part, None)
-    return own
+    _drop_managed_fields(body)
+    detached = {**event, "object": dict(body)}
+    for field in ("spec", "status"):
+        body.pop(field, None)
+    return detached

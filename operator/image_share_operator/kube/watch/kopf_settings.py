@@ -1,17 +1,18 @@
-"""How kopf watches here: it writes nothing, remembers nothing and never waits for ever."""
+"""The settings of kopf: it writes nothing to the objects, and all its requests have timeouts."""
 
 from typing import Any, cast
 
 import kopf
 
-RECONNECT_S = (0.5, 1.0, 2.0, 3.0, 5.0)
-"""Between attempts at one request; kopf's own end at 21 s, for which nobody waits gladly."""
-LIST_CHUNK = 500
-"""Objects per page of the first list: bounds its memory and the API server's."""
+RECONNECT_BACKOFF_S = (0.5, 1.0, 2.0, 3.0, 5.0)
+"""Seconds between the attempts of one request. The default of kopf grows to 21 s, which would delay
+the recovery of the watch."""
+PAGE_SIZE = 500
+"""Objects per page of a list: limits the memory of this process and of the API server."""
 
 
 class _NoDiff(kopf.AnnotationsDiffBaseStorage):
-    """kopf copies each object to find out what changed for handlers that we do not have."""
+    """Skips the diff of each object, which only `on.create` and `on.update` handlers use."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         return cast("kopf.BodyEssence", {})
@@ -21,7 +22,7 @@ class _NoDiff(kopf.AnnotationsDiffBaseStorage):
 
 
 class _NoProgress(kopf.AnnotationsProgressStorage):
-    """…and looks for notes about those handlers in each object."""
+    """Skips the search for the progress annotations of such handlers."""
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         return essence
@@ -30,26 +31,26 @@ class _NoProgress(kopf.AnnotationsProgressStorage):
 def settings(
     request_timeout_s: float, silence_s: float, *, scan: bool = True
 ) -> kopf.OperatorSettings:
-    """How kopf shall watch: no writes, no events, no waiting for ever.
+    """Return the settings for one run of kopf.
 
     Args:
-        silence_s: time without a watch event after which the watch is opened again.
-        scan: whether it may look for new kinds and namespaces all the time. It needs rights for
-            that which are only given to who serves all of them, and tries for 11 s without.
+        silence_s: seconds without a watch event after which kopf reconnects.
+        scan: whether kopf watches CRDs and namespaces to find new ones. Only an operator for all
+            namespaces has the permission; without it, each attempt takes 11 s.
     """
     chosen = kopf.OperatorSettings()
     chosen.scanning.disabled = not scan
     chosen.posting.enabled = False
     chosen.posting.loggers = False
-    chosen.watching.chunk_size = LIST_CHUNK
+    chosen.watching.chunk_size = PAGE_SIZE
     chosen.watching.connect_timeout = request_timeout_s
     chosen.watching.inactivity_timeout = silence_s
     chosen.networking.request_timeout = request_timeout_s
     chosen.networking.connect_timeout = request_timeout_s
-    chosen.networking.error_backoffs = RECONNECT_S
+    chosen.networking.error_backoffs = RECONNECT_BACKOFF_S
     chosen.networking.enforce_retry_after = True
-    # A handler only puts a key away: a worker that waits for the object's next event saves no
-    # time (measured up to 1 s), and holds some kilobytes, which a list of ten thousand shows.
+    # kopf keeps a worker task for each object until it is idle for this time. The handler returns
+    # at once, so a longer time saves nothing (measured up to 1 s) and uses some KB for each object.
     chosen.queueing.idle_timeout = 0.1
     chosen.persistence.diffbase_storage = _NoDiff()
     chosen.persistence.progress_storage = _NoProgress()

@@ -1,7 +1,7 @@
-"""Finds objects that went without a word: what was deleted while no watch looked.
+"""Resync: removes objects from the store that were deleted while no watch was open.
 
-kopf lists anew when a watch can't be resumed. A list tells what there is, not what there was: an
-object that it does not name would be kept true for ever.
+kopf lists again when a watch cannot be resumed. A list does not name deleted objects, so the store
+would keep them.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from image_share_operator.kube.client import ApiServer, path
 
 log = logging.getLogger(__name__)
 
-EVERY = timedelta(minutes=10)
-"""Where the count of objects does not tell that one is missing: see `sync_check`."""
-PAGE = 500
+INTERVAL = timedelta(minutes=10)
+"""Between two resyncs. They find the deletions that `sync_check` cannot see by the count."""
+PAGE_SIZE = 500
 ONLY_METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 
 
 class Resync:
-    """Compares the store with what there is."""
+    """Compares the store with a list of all objects."""
 
     def __init__(
         self, api: ApiServer, namespaces: Sequence[str], store: ObjectStore, queue: WorkQueue
@@ -35,35 +35,35 @@ class Resync:
         self._queue = queue
 
     async def run(self) -> None:
-        """Compare now and then, until cancelled."""
+        """Resync at each interval until cancelled."""
         while True:
-            await asyncio.sleep(EVERY.total_seconds())
+            await asyncio.sleep(INTERVAL.total_seconds())
             try:
-                await self.take()
+                await self.resync()
             except KubeError as exc:
-                log.debug("no census: %s", exc)
+                log.debug("resync failed: %s", exc)
             except Exception:
-                # The next one may succeed: whatever is wrong must not stop the work.
-                log.exception("no census")
+                # The next resync may succeed.
+                log.exception("resync failed")
 
-    async def take(self) -> None:
-        """Forget each object that is not there any more.
+    async def resync(self) -> None:
+        """Remove each object from the store that does not exist any more.
 
         Raises:
-            KubeError: what there is could not be listed.
+            KubeError: the objects could not be listed.
         """
-        there: set[str] = set()
-        as_of = [await self._list(namespace, there) for namespace in self._namespaces]
+        uids: set[str] = set()
+        versions = [await self._list(namespace, uids) for namespace in self._namespaces]
         for entry in self._store:
-            if entry.uid not in there and entry.version <= min(as_of):
-                log.info("%s: gone while no watch looked", entry.key)
+            if entry.uid not in uids and entry.version <= min(versions):
+                log.info("%s: deleted while no watch was open", entry.key)
                 self._store.forget(entry.key, entry.uid)
                 self._queue.forget(entry.key)
 
-    async def _list(self, namespace: str, there: set[str]) -> int:
-        """Add the uids of all objects; return the resourceVersion for which that is true."""
+    async def _list(self, namespace: str, uids: set[str]) -> int:
+        """Add the uids of all objects to ``uids``; return the resourceVersion of the list."""
         where = ("namespaces", namespace) if namespace else ()
-        query = {"limit": str(PAGE)}
+        query = {"limit": str(PAGE_SIZE)}
         while True:
             page = await self._api.call(
                 "list",
@@ -72,8 +72,8 @@ class Resync:
                 namespace=namespace,
                 headers=ONLY_METADATA,
             )
-            # An empty list of metadata is null.
-            there.update(item["metadata"]["uid"] for item in page["items"] or ())
+            # ``items`` of an empty PartialObjectMetadataList is null.
+            uids.update(item["metadata"]["uid"] for item in page["items"] or ())
             more = page["metadata"].get("continue")
             if not more:
                 return int(page["metadata"]["resourceVersion"])

@@ -1,4 +1,4 @@
-"""Whether this replica does what it is there for: the list is in, and the watch lives."""
+"""The sync check: whether the store has all objects and a watch is open. Serves readiness."""
 
 import asyncio
 import logging
@@ -12,44 +12,47 @@ from image_share_operator.kube.client import ApiServer, path
 
 log = logging.getLogger(__name__)
 
-FIRST = timedelta(seconds=1)
-"""Between two looks while it is not ready."""
-LATER = timedelta(seconds=5)
-DEAF = timedelta(seconds=10)
-"""So long the watch may neither be open nor bring anything while the API server answers…"""
-MOST_DEAF = timedelta(minutes=5)
-"""…and so long at most, where beginning anew did not help."""
+NOT_READY_INTERVAL = timedelta(seconds=1)
+"""Between two checks while the replica is not ready."""
+READY_INTERVAL = timedelta(seconds=5)
+"""Between two checks while the replica is ready."""
+RESTART_AFTER = timedelta(seconds=10)
+"""kopf is restarted when no watch is open and nothing arrives for this time, although the API
+server responds."""
+MAX_RESTART_AFTER = timedelta(minutes=5)
+"""Each restart without success doubles the time, up to this limit."""
 
 
 class WatchView(Protocol):
-    """The watch, as far as this room needs it."""
+    """The properties of the watch that this module needs."""
 
     @property
-    def alive(self) -> bool:
-        """Whether changes come in, as far as is known."""
+    def is_open(self) -> bool:
+        """Whether all watch streams are open, as far as is known."""
         ...
 
     @property
-    def lists(self) -> object:
-        """Changes whenever all is listed anew."""
+    def list_id(self) -> object:
+        """Identifies the latest list; changes when kopf lists again."""
         ...
 
     @property
-    def listed(self) -> int:
-        """How many objects the latest list has brought, and the watch since."""
+    def object_count(self) -> int:
+        """The number of objects in the latest list and in the events after it."""
         ...
 
     def restart(self) -> None:
-        """Begin anew."""
+        """Restart kopf."""
         ...
 
 
 class SyncCheck:
-    """Compares what the watch has brought with what there is; then looks whether it can go on.
+    """Compares the objects that the watch received with the number in the API server.
 
     Args:
-        known: how many objects are served; deleted ones may be among them.
-        recount: called when more is known than there is; ``None`` where that can't be told.
+        stored_count: returns how many objects the operator has; deleted ones may be among them.
+        resync: called when the operator has more objects than the API server; ``None`` where the
+            counts cannot be compared.
     """
 
     def __init__(
@@ -57,82 +60,85 @@ class SyncCheck:
         api: ApiServer,
         namespaces: Sequence[str],
         *,
-        known: Callable[[], int],
+        stored_count: Callable[[], int],
         watch: WatchView,
-        recount: Callable[[], Awaitable[None]] | None,
+        resync: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._api = api
         self._namespaces = namespaces or ("",)
-        self._known = known
+        self._stored_count = stored_count
         self._watch = watch
-        self._recount = recount
-        self._in: object = None  # the list that was seen to be complete
-        self._why = "the first list is not in"
-        self._answered = False
-        self._seen: object = None
-        self._still_since = 0.0
-        self._patience = DEAF
+        self._resync = resync
+        self._complete_list: object = None  # the id of the latest list that was complete
+        self._problem = "the first list is not complete"
+        self._api_responds = False
+        self._last_state: object = None
+        self._unchanged_since = 0.0
+        self._restart_after = RESTART_AFTER
 
-    def why_not(self) -> str | None:
-        """Why the replica is not ready; ``None`` when it is."""
-        if self._why:
-            return self._why
-        lost = not self._watch.alive or self._in != self._watch.lists
-        return "the watch is lost" if lost else None
+    def why_not_ready(self) -> str | None:
+        """Return the reason why the replica is not ready; ``None`` if it is."""
+        if self._problem:
+            return self._problem
+        is_lost = not self._watch.is_open or self._complete_list != self._watch.list_id
+        return "the watch is lost" if is_lost else None
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
-            self._why = await self._look()
-            self._mend()
-            pause = FIRST if self.why_not() else LATER
-            await asyncio.sleep(pause.total_seconds())
+            self._problem = await self._check()
+            self._restart_if_stuck()
+            interval = NOT_READY_INTERVAL if self.why_not_ready() else READY_INTERVAL
+            await asyncio.sleep(interval.total_seconds())
 
-    def _mend(self) -> None:
-        """Have the watch begin anew when nothing else would.
+    def _restart_if_stuck(self) -> None:
+        """Restart kopf when it does not recover.
 
-        Where it may not watch CRDs, kopf looks for the kind when it starts, and never again: a
-        CRD that comes a moment later, or again, is not seen.
+        Without permission to watch CRDs, kopf searches for the kind only at its start. It does not
+        see a CRD that is installed later, or again.
         """
         now = asyncio.get_running_loop().time()
-        seen = (self._watch.alive, self._watch.lists, self._watch.listed)
-        if self._watch.alive:
-            self._patience = DEAF
-        if self._watch.alive or not self._answered or seen != self._seen:
-            self._seen, self._still_since = seen, now
-        elif now >= self._still_since + self._patience.total_seconds():
-            log.warning("no watch is open although the API server answers: begins anew")
-            self._patience = min(2 * self._patience, MOST_DEAF)
-            self._still_since = now
+        state = (self._watch.is_open, self._watch.list_id, self._watch.object_count)
+        if self._watch.is_open:
+            self._restart_after = RESTART_AFTER
+        if self._watch.is_open or not self._api_responds or state != self._last_state:
+            self._last_state, self._unchanged_since = state, now
+        elif now >= self._unchanged_since + self._restart_after.total_seconds():
+            log.warning("no watch is open although the API server responds; restarting kopf")
+            self._restart_after = min(2 * self._restart_after, MAX_RESTART_AFTER)
+            self._unchanged_since = now
             self._watch.restart()
 
-    async def _look(self) -> str:
-        self._answered = False
+    async def _check(self) -> str:
+        """Return the problem; empty if there is none."""
+        self._api_responds = False
         try:
-            why = await self._compare()
+            problem = await self._compare()
         except KubeError as exc:
             return str(exc)
         except Exception:
-            # It only tells: whatever is wrong with it must not stop the work.
-            log.exception("no readiness")
-            return "what there is could not be counted"
-        self._answered = True
-        return why
+            # Reconciles must continue without this check.
+            log.exception("sync check failed")
+            return "the sync check failed; see the log"
+        self._api_responds = True
+        return problem
 
     async def _compare(self) -> str:
-        there = sum([await self._count(namespace) for namespace in self._namespaces])
-        lists, listed = self._watch.lists, self._watch.listed
-        await asyncio.sleep(0)  # what the watch has brought by now is taken in before this goes on
-        if listed >= there and self._watch.alive:
-            self._in = lists
-        if self._recount is not None and self._known() > there:
-            await self._recount()
-        if self._in == lists:
+        existing = sum([await self._count(namespace) for namespace in self._namespaces])
+        list_id, received = self._watch.list_id, self._watch.object_count
+        await asyncio.sleep(0)  # until the store has what was received: see `Ingest`
+        if received >= existing and self._watch.is_open:
+            self._complete_list = list_id
+        if self._resync is not None and self._stored_count() > existing:
+            await self._resync()
+        if self._complete_list == list_id:
             return ""
-        return "no watch is open" if listed >= there else f"the list is not in: {listed} of {there}"
+        if received >= existing:
+            return "no watch is open"
+        return f"the list is not complete: {received} of {existing} objects"
 
     async def _count(self, namespace: str) -> int:
-        """How many objects there are: one, and how many the API server says remain."""
+        """Return the number of objects: one listed, and the ``remainingItemCount``."""
         where = ("namespaces", namespace) if namespace else ()
         page = await self._api.call(
             "list",

@@ -1,6 +1,6 @@
-"""What the requests of a watch tell about it: which streams are open, what the lists brought.
+"""The state of the watch, from its HTTP requests: open streams, lists, and the number of objects.
 
-kopf tells nobody: it lists and watches again and again by itself, within one run.
+kopf lists and watches again within one run, and does not report it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,36 +13,36 @@ from image_share_operator.api.types import GROUP, PLURAL, VERSION
 
 
 class WatchState:
-    """The streams of one run of the watch: one for all namespaces, or one for each.
+    """The watch streams of one run of kopf: one for all namespaces, or one for each namespace.
 
-    Written in the watching thread, read from any.
+    Written in the thread of the watch, read from any thread.
     """
 
     def __init__(self, namespaces: Sequence[str]) -> None:
-        self._by_path = {_path(namespace): namespace for namespace in namespaces or ("",)}
+        self._namespace_by_path = {_path(namespace): namespace for namespace in namespaces or ("",)}
         self._open: set[str] = set()
-        self._there: dict[str, set[str]] = {namespace: set() for namespace in namespaces or ("",)}
-        self._lists = 0
+        self._uids: dict[str, set[str]] = {namespace: set() for namespace in namespaces or ("",)}
+        self._list_count = 0
 
     @property
-    def are_open(self) -> bool:
-        """Whether the API server has let all streams begin, and none is known to have ended."""
-        return len(self._open) == len(self._by_path)
+    def all_open(self) -> bool:
+        """Whether all streams were opened, and none is known to be closed."""
+        return len(self._open) == len(self._namespace_by_path)
 
     @property
-    def lists(self) -> int:
-        """How many lists were begun; what an earlier one brought does not count any more."""
-        return self._lists
+    def list_count(self) -> int:
+        """The number of lists that were started."""
+        return self._list_count
 
     @property
-    def objects(self) -> int:
-        """How many objects the latest lists have brought and the streams after them."""
-        return sum(len(uids) for uids in self._there.values())
+    def object_count(self) -> int:
+        """The number of objects in the latest lists and in the events after them."""
+        return sum(len(uids) for uids in self._uids.values())
 
-    def brought(self, event: Mapping[str, Any]) -> None:
-        """Take note of an event."""
+    def count(self, event: Mapping[str, Any]) -> None:
+        """Count the object of a watch event, or of a list (type ``None``)."""
         metadata: Mapping[str, Any] = event["object"]["metadata"]
-        uids = self._there.get("") if "" in self._there else self._there.get(metadata["namespace"])
+        uids = self._uids.get("") if "" in self._uids else self._uids.get(metadata["namespace"])
         if uids is None:
             return
         if event["type"] == "DELETED":
@@ -50,33 +50,34 @@ class WatchState:
         else:
             uids.add(metadata["uid"])
 
-    def trace(self) -> aiohttp.TraceConfig:
-        """What makes a session of aiohttp tell its requests."""
-        made = aiohttp.TraceConfig()
-        made.on_request_start.append(self._begins)
-        made.on_request_end.append(self._answered)
-        return made
+    def trace_config(self) -> aiohttp.TraceConfig:
+        """Return the trace for an aiohttp session whose requests are followed."""
+        config = aiohttp.TraceConfig()
+        config.on_request_start.append(self._on_request_start)
+        config.on_request_end.append(self._on_request_end)
+        return config
 
-    async def _begins(
-        self, _: aiohttp.ClientSession, __: Any, asked: aiohttp.TraceRequestStartParams
+    async def _on_request_start(
+        self, _: aiohttp.ClientSession, __: Any, params: aiohttp.TraceRequestStartParams
     ) -> None:
-        """A request for a stream is made when there is none: the last one has ended."""
-        namespace = self._by_path.get(asked.url.path)
+        """A new request means that the last stream of this path is closed."""
+        namespace = self._namespace_by_path.get(params.url.path)
         if namespace is None:
             return
         self._open.discard(namespace)
-        if "watch" not in asked.url.query and "continue" not in asked.url.query:
-            self._lists += 1
-            self._there[namespace] = set()
+        if "watch" not in params.url.query and "continue" not in params.url.query:
+            self._list_count += 1
+            self._uids[namespace] = set()
 
-    async def _answered(
-        self, _: aiohttp.ClientSession, __: Any, asked: aiohttp.TraceRequestEndParams
+    async def _on_request_end(
+        self, _: aiohttp.ClientSession, __: Any, params: aiohttp.TraceRequestEndParams
     ) -> None:
-        namespace = self._by_path.get(asked.url.path)
+        """The response of a watch has started: its stream is open."""
+        namespace = self._namespace_by_path.get(params.url.path)
         if (
             namespace is not None
-            and "watch" in asked.url.query
-            and asked.response.status == HTTPStatus.OK
+            and "watch" in params.url.query
+            and params.response.status == HTTPStatus.OK
         ):
             self._open.add(namespace)
 

@@ -1,4 +1,4 @@
-"""Runs kopf in a thread of its own, again and again, and tells whether its watch works."""
+"""The watcher: runs kopf in its own thread, and runs it again when it ends."""
 
 import asyncio
 import contextlib
@@ -24,27 +24,29 @@ from image_share_operator.sharding import Shard
 log = logging.getLogger(__name__)
 
 HEALTHY_S = 60.0
-"""A watch that lived for longer was a working one: its end starts a new series of failures."""
-BEAT_S = 1.0
-MAX_PAUSE = timedelta(seconds=30)
+"""Seconds after which a run counts as healthy: its end starts a new series of failures."""
+HEARTBEAT_S = 1.0
+"""Seconds between two heartbeats of the event loop of the watch."""
+MAX_BACKOFF = timedelta(seconds=30)
+"""The longest delay between two runs of kopf."""
 
 Handlers = Callable[[Ingest, WatchState], kopf.OperatorRegistry]
-"""Makes the kopf handlers of one run."""
+"""Returns the kopf handlers for one run."""
 
 
 class Watcher:
-    """Runs kopf in a thread of its own, again and again until it is told to stop.
+    """Runs kopf in a thread until `stop` is called.
 
     Args:
-        handlers: makes the kopf handlers of one run.
-        silence_s: time without a watch event after which the watch is opened again.
+        handlers: returns the kopf handlers for one run.
+        silence_s: seconds without a watch event after which kopf reconnects.
         clock: monotonic seconds.
 
-    A thread, because kopf takes every task of its event loop for its own: at the end it waits
-    for them and cancels them, and it takes over the signals of the main thread.
+    kopf needs its own thread: when it ends, it waits for all tasks of its event loop and cancels
+    them. In the main thread it would also handle the signals of the process.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a watch
+    def __init__(  # noqa: PLR0913 - all parts of a watch
         self,
         store: ObjectStore,
         queue: WorkQueue,
@@ -56,7 +58,7 @@ class Watcher:
         silence_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._intake = functools.partial(Ingest, store, queue, shard=shard)
+        self._create_ingest = functools.partial(Ingest, store, queue, shard=shard)
         self._handlers = handlers
         self._namespaces = namespaces
         self._request_timeout_s = request_timeout_s
@@ -64,109 +66,113 @@ class Watcher:
         self._clock = clock
         self._stop = threading.Event()
         self._restart = threading.Event()
-        self._wake: Callable[[], None] = lambda: None
-        self._beat = clock()
-        self._runs = 0
-        self._streams = WatchState(namespaces)
+        self._end_run: Callable[[], None] = lambda: None
+        self._heartbeat_at = clock()
+        self._run_count = 0
+        self._state = WatchState(namespaces)
 
     @property
-    def alive(self) -> bool:
-        """Whether changes come in, as far as is known."""
-        return self._streams.are_open
+    def is_open(self) -> bool:
+        """Whether all watch streams are open, as far as is known."""
+        return self._state.all_open
 
     @property
-    def lists(self) -> tuple[int, int]:
-        """Changes whenever all is listed anew: the number of the run, and of lists in it."""
-        return self._runs, self._streams.lists
+    def list_id(self) -> tuple[int, int]:
+        """Identifies the latest list: the number of the run, and of the list in it."""
+        return self._run_count, self._state.list_count
 
     @property
-    def listed(self) -> int:
-        """How many objects the latest list has brought, and the watch since; other parts' too."""
-        return self._streams.objects
+    def object_count(self) -> int:
+        """The number of objects in the latest list and in the events after it, of all shards."""
+        return self._state.object_count
 
     @property
-    def silent_s(self) -> float:
-        """For how many seconds the loop of the watch has not moved."""
-        return self._clock() - self._beat
+    def blocked_s(self) -> float:
+        """Seconds since the last heartbeat of the event loop of the watch."""
+        return self._clock() - self._heartbeat_at
 
     def stop(self) -> None:
-        """End the present run and start no other. May be called from any thread."""
+        """End the current run and do not start another. May be called from any thread."""
         self._stop.set()
-        self._wake()
+        self._end_run()
 
     def restart(self) -> None:
-        """End the present run and start another. May be called from any thread.
+        """End the current run and start another. May be called from any thread.
 
-        kopf looks for kinds when it starts and when a CRD changes; a kind that discovery did not
-        know at that moment stays unknown to it.
+        kopf searches for kinds when it starts and when a CRD changes. It does not find a kind that
+        discovery did not have at that moment.
         """
         self._restart.set()
-        self._wake()
+        self._end_run()
 
     def run(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Watch until told to stop; hand events over to ``loop``. Blocks.
+        """Run kopf again and again until `stop` is called. Blocks.
 
-        kopf gives up when the API server is away for long: the work is level-triggered, so a
-        watch that starts over loses nothing.
+        kopf ends when the API server is unavailable for longer. A new run loses nothing: it lists
+        all objects.
+
+        Args:
+            loop: the main loop, which the store and the queue belong to.
         """
         failures = 0
         while not self._stop.is_set():
-            started = time.monotonic()
-            why = self._run_once(loop)
+            started_at = time.monotonic()
+            cause = self._run_once(loop)
             if self._stop.is_set():
                 return
             if self._restart.is_set():
                 self._restart.clear()
                 continue
-            failures = 1 if time.monotonic() - started > HEALTHY_S else failures + 1
-            delay = backoff.exponential(failures, jitter=0.5, ceiling=MAX_PAUSE).total_seconds()
-            log.warning("the watch broke off (%s); starts again in %.0f s", why, delay)
-            self._beat = self._clock()
+            failures = 1 if time.monotonic() - started_at > HEALTHY_S else failures + 1
+            delay = backoff.exponential(failures, jitter=0.5, ceiling=MAX_BACKOFF).total_seconds()
+            log.warning("watch ended (%s); restarting in %.0f s", cause, delay)
+            self._heartbeat_at = self._clock()
             self._stop.wait(delay)
 
     def _run_once(self, home: asyncio.AbstractEventLoop) -> str:
-        """Run kopf to its end; say why it ended."""
+        """Run kopf until it ends; return the cause."""
         try:
-            uvloop.run(self._operate(home))
-        except Exception as exc:  # noqa: BLE001 - whatever ends the watch, the next one may live
+            uvloop.run(self._run_kopf(home))
+        except Exception as exc:  # noqa: BLE001 - the next run may succeed, whatever ended this one
             return type(exc).__name__
-        return "it ended by itself"
+        return "kopf returned"
 
-    async def _operate(self, home: asyncio.AbstractEventLoop) -> None:
-        # A flag of this loop: kopf waits for one of another kind in a thread, and when a run ends
-        # by itself, that thread never does.
-        flag = asyncio.Event()
+    async def _run_kopf(self, home: asyncio.AbstractEventLoop) -> None:
+        # An event of this loop: kopf waits for other kinds of flags in a helper thread, which stays
+        # alive after a run that ended for another reason.
+        stop_flag = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self._wake = functools.partial(_wake, loop, flag)
+        self._end_run = functools.partial(_set, loop, stop_flag)
         if self._stop.is_set():
             return
-        beating = loop.create_task(self._keep_beating())
-        self._runs += 1
-        self._streams = WatchState(self._namespaces)
-        ingest = self._intake(watch_state=self._streams, home=home)
+        heartbeat = loop.create_task(self._heartbeat())
+        self._run_count += 1
+        self._state = WatchState(self._namespaces)
+        ingest = self._create_ingest(watch_state=self._state, home=home)
         try:
             await kopf.operator(
-                registry=self._handlers(ingest, self._streams),
+                registry=self._handlers(ingest, self._state),
                 settings=kopf_settings.settings(
                     self._request_timeout_s, self._silence_s, scan=not self._namespaces
                 ),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
                 standalone=True,
-                # Else it asks for the name of the user, and in a container there is none.
+                # By default kopf uses the name of the user, which a container may not have.
                 identity=cast("Any", "image-share-operator"),
-                stop_flag=flag,
+                stop_flag=stop_flag,
             )
         finally:
-            self._streams = WatchState(self._namespaces)  # of which none is open
-            beating.cancel()
+            self._state = WatchState(self._namespaces)  # no stream is open
+            heartbeat.cancel()
 
-    async def _keep_beating(self) -> None:
+    async def _heartbeat(self) -> None:
         while True:
-            self._beat = self._clock()
-            await asyncio.sleep(BEAT_S)
+            self._heartbeat_at = self._clock()
+            await asyncio.sleep(HEARTBEAT_S)
 
 
-def _wake(loop: asyncio.AbstractEventLoop, flag: asyncio.Event) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: there is nobody to wake
+def _set(loop: asyncio.AbstractEventLoop, flag: asyncio.Event) -> None:
+    """Set a flag of another loop."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the run has ended
         loop.call_soon_threadsafe(flag.set)

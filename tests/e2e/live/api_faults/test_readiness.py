@@ -71,13 +71,13 @@ def test_replica_is_not_ready_before_the_list_of_its_watch_is_in(
         world.apply([world.image()], name=f"web-{number}")
     faulty.fault("list", RESOURCES, Hang(), query=FIRST_PAGE)
     world.operator.start()
-    told(probed, "the list is not in: 0 of ")
+    told(probed, "the list is not complete: 0 of ")
     faulty.clear()
     told(probed, "ok")
 
     faulty.fault("list", RESOURCES, Hang(), query=FIRST_PAGE)
     faulty.end_watches(RESOURCES, last=proxy.gone_event())
-    told(probed, "the list is not in: 0 of ")
+    told(probed, "the list is not complete: 0 of ")
     faulty.clear()
 
     told(probed, "ok")

@@ -1,4 +1,4 @@
-"""What is news in a watch, and what kopf does not get to see."""
+"""The event filter: which events and list items kopf receives."""
 
 import asyncio
 import contextlib
@@ -21,18 +21,18 @@ from image_share_operator.kube.watch.event_filter import EventFilter, response_c
 KEY, UID = Key("demo", "web"), "6bfffb37-73b8-48a3-ae43-9f0b74505e17"
 
 
-def known(key: Key, uid: str, version: int) -> bool:
-    """All is known of this object up to version 7; the namespace "foreign" is of others."""
+def is_known(key: Key, uid: str, version: int) -> bool:
+    """The store has version 7 of this object; "foreign" is a namespace of another shard."""
     return key.namespace == "foreign" or (key == KEY and uid == UID and version <= 7)
 
 
-def page(found: Any) -> Any:
-    """Whoever takes objects in takes the first of these lists."""
-    match found:
-        case {"kind": "Numbered", "items": [_, *left]}:
-            return {**found, "items": left}
+def filter_page(page: Any) -> Any:
+    """Remove the first item of lists of the kind "Numbered"."""
+    match page:
+        case {"kind": "Numbered", "items": [_, *rest]}:
+            return {**page, "items": rest}
         case _:
-            return found
+            return page
 
 
 def line(
@@ -42,7 +42,7 @@ def line(
     namespace: str = "demo",
     more: Mapping[str, Any] = MappingProxyType({}),
 ) -> bytes:
-    """A line as the API server writes it: keys sorted, no spaces."""
+    """Return a line in the form of the API server: keys sorted, no spaces."""
     metadata = {
         "name": "web",
         "namespace": namespace,
@@ -65,12 +65,12 @@ class Clock:
 
 
 @pytest.mark.parametrize("version", [6, 7])
-def test_what_is_known_is_no_news(version: int) -> None:
-    assert not EventFilter(known, Clock()).of(line(version))
+def test_event_of_a_known_version_is_removed(version: int) -> None:
+    assert not EventFilter(is_known, Clock()).passes(line(version))
 
 
 @pytest.mark.parametrize(
-    "news",
+    "event",
     [
         line(8),
         line(uid="another"),
@@ -81,32 +81,32 @@ def test_what_is_known_is_no_news(version: int) -> None:
         b"\xff\xfe",
     ],
 )
-def test_anything_else_is_passed_on(news: bytes) -> None:
-    assert EventFilter(known, Clock()).of(news)
+def test_any_other_line_is_passed_on(event: bytes) -> None:
+    assert EventFilter(is_known, Clock()).passes(event)
 
 
-def test_others_change_their_objects_without_us() -> None:
-    assert not EventFilter(known, Clock()).of(line(99, namespace="foreign"))
+def test_change_in_another_shard_is_removed() -> None:
+    assert not EventFilter(is_known, Clock()).passes(line(99, namespace="foreign"))
 
 
 @pytest.mark.parametrize("where", ["labels", "annotations"])
-def test_no_label_passes_for_the_metadata(where: str) -> None:
-    """They come before it, and users choose their names."""
-    looks = {"name": "web", "namespace": "demo", "resourceVersion": "1", "uid": UID}
+def test_label_or_annotation_is_not_mistaken_for_the_identity(where: str) -> None:
+    """Users choose the keys and values of both, which come before the metadata fields."""
+    fake = {"name": "web", "namespace": "demo", "resourceVersion": "1", "uid": UID}
 
-    assert EventFilter(known, Clock()).of(line(8, more={where: looks}))
-    assert EventFilter(known, Clock()).of(
-        line(8, more={where: {"a": json.dumps(looks) + '},"spec":{'}})
+    assert EventFilter(is_known, Clock()).passes(line(8, more={where: fake}))
+    assert EventFilter(is_known, Clock()).passes(
+        line(8, more={where: {"a": json.dumps(fake) + '},"spec":{'}})
     )
-    assert not EventFilter(known, Clock()).of(line(7, more={where: looks}))
+    assert not EventFilter(is_known, Clock()).passes(line(7, more={where: fake}))
 
 
-def test_now_and_then_a_line_is_passed_on_for_its_version() -> None:
+def test_one_line_per_second_is_passed_on() -> None:
     clock = Clock()
-    news = EventFilter(known, clock)
+    event_filter = EventFilter(is_known, clock)
     passed: list[float] = []
     while clock.now < 3.5:
-        if news.of(line()):
+        if event_filter.passes(line()):
             passed.append(clock.now)
         clock.now += 0.25
 
@@ -114,11 +114,11 @@ def test_now_and_then_a_line_is_passed_on_for_its_version() -> None:
 
 
 @contextlib.asynccontextmanager
-async def asking(answer: Answer) -> AsyncGenerator[aiohttp.ClientSession]:
-    """A session as kopf gets it, of a server that answers so."""
+async def session_for(answer: Answer) -> AsyncGenerator[aiohttp.ClientSession]:
+    """Open a session with the filter, for a server with this handler."""
     async with (
         served(answer) as url,
-        aiohttp.ClientSession(url, response_class=response_class(known, page)) as session,
+        aiohttp.ClientSession(url, response_class=response_class(is_known, filter_page)) as session,
     ):
         yield session
 
@@ -135,7 +135,7 @@ async def watch(
             await asyncio.sleep(0)
         return stream
 
-    async with asking(answer) as session, session.get(f"/{query}") as response:
+    async with session_for(answer) as session, session.get(f"/{query}") as response:
         yield response
 
 
@@ -144,47 +144,49 @@ async def read(response: aiohttp.ClientResponse) -> bytes:
 
 
 STREAM = b"\n".join((line(kind="ADDED"), line(7), line(8), line(5), b""))
-NEWS = b"\n".join((line(kind="ADDED"), line(8), b""))
+PASSED = b"\n".join((line(kind="ADDED"), line(8), b""))
 
 
-async def test_watch_comes_without_what_is_no_news() -> None:
+async def test_known_events_are_removed_from_a_watch_response() -> None:
     async with watch([STREAM]) as response:
-        assert await read(response) == NEWS
+        assert await read(response) == PASSED
 
 
 @pytest.mark.parametrize("query", ["?limit=500", ""])
-async def test_answer_that_is_no_watch_stays_whole(query: str) -> None:
+async def test_response_that_is_no_watch_is_unchanged(query: str) -> None:
     async with watch([STREAM], query) as response:
         assert await read(response) == STREAM
 
 
-async def test_objects_that_are_taken_from_a_list_are_left_out() -> None:
+async def test_filtered_items_are_removed_from_a_list_response() -> None:
     numbered = {"kind": "Numbered", "metadata": {"continue": "x"}, "items": [1, 2, 3]}
 
     async with watch([json.dumps(numbered).encode()], query="?limit=500") as response:
         assert await response.json(content_type=None) == {**numbered, "items": [2, 3]}
 
 
-async def test_refusal_stays_whole() -> None:
+async def test_error_response_is_unchanged() -> None:
     async with watch([STREAM], status=410) as response:
         assert await response.read() == STREAM
 
 
-async def test_stream_that_breaks_off_in_a_line_is_passed_on_so() -> None:
+async def test_incomplete_last_line_is_passed_on() -> None:
     async with watch([STREAM + line()[:40]]) as response:
-        assert await read(response) == NEWS + line()[:40]
+        assert await read(response) == PASSED + line()[:40]
 
 
 @given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=12))
-async def test_lines_arrive_in_any_pieces(cuts: list[int]) -> None:
+async def test_lines_are_filtered_when_split_into_any_chunks(cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(STREAM)]
     pieces = [STREAM[a:b] for a, b in itertools.pairwise(places) if a < b]
     async with watch(pieces) as response:
-        assert await read(response) == NEWS
+        assert await read(response) == PASSED
 
 
 @pytest.mark.parametrize("end", ["close", "release"])
-async def test_stream_that_is_left_is_cut_off(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connection_of_an_incomplete_response_is_aborted(
+    end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left = asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -193,7 +195,7 @@ async def test_stream_that_is_left_is_cut_off(end: str, monkeypatch: pytest.Monk
         await left.wait()
         return stream
 
-    async with asking(answer) as session:
+    async with session_for(answer) as session:
         response = await session.get("/?watch=true")
         assert response.connection is not None
         transport = response.connection.transport
@@ -203,7 +205,7 @@ async def test_stream_that_is_left_is_cut_off(end: str, monkeypatch: pytest.Monk
         assert left.is_set()
 
 
-async def test_connection_of_an_answer_that_is_whole_serves_the_next() -> None:
+async def test_connection_of_a_complete_response_is_reused() -> None:
     ports: list[int] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -211,7 +213,7 @@ async def test_connection_of_an_answer_that_is_whole_serves_the_next() -> None:
         ports.append(request.transport.get_extra_info("peername")[1])
         return web.Response(body=STREAM)
 
-    async with asking(answer) as session:
+    async with session_for(answer) as session:
         for _ in range(2):
             async with session.get("/") as response:
                 await response.read()

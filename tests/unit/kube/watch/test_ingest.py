@@ -1,4 +1,4 @@
-"""What of a list goes into the store at once, and what kopf has to carry."""
+"""Ingest: which objects go into the store, and which of a list kopf must handle."""
 
 import asyncio
 import copy
@@ -17,12 +17,12 @@ from image_share_operator.kube.watch.watch_state import WatchState
 from image_share_operator.sharding import Shard
 
 OWN, FOREIGN = "own", "foreign"
-"""Namespaces of two parts."""
+"""Namespaces of two shards."""
 LIST = "ImageShareAcceptanceList"
 
 
 def body(name: str = "web", version: int = 5, *, ready: bool = True, **metadata: Any) -> Any:
-    """An object of generation 1 whose status says so much of it."""
+    """Return an object of generation 1, with a Ready condition of the same generation."""
     made = copy.deepcopy(Drive().kube.body)
     made["metadata"] |= {
         "namespace": OWN,
@@ -38,7 +38,7 @@ def body(name: str = "web", version: int = 5, *, ready: bool = True, **metadata:
 
 
 class World:
-    """An intake of one part of two, and what it brought."""
+    """The ingest of one of two shards, with its store and queue."""
 
     def __init__(self) -> None:
         self.store = ObjectStore(lambda: START)
@@ -52,49 +52,49 @@ class World:
             home=asyncio.get_running_loop(),
         )
 
-    def left(self, *bodies: Any) -> list[Any]:
-        """What kopf is left to carry of a page with these objects."""
+    def for_kopf(self, *bodies: Any) -> list[Any]:
+        """Return the objects of a list page that kopf must handle."""
         page = {"kind": LIST, "metadata": {"resourceVersion": "9"}, "items": [*bodies]}
-        found = self.ingest.page(page)
-        assert {**found, "items": None} == {**page, "items": None}
-        items: list[Any] = found["items"]
+        filtered = self.ingest.filter_page(page)
+        assert {**filtered, "items": None} == {**page, "items": None}
+        items: list[Any] = filtered["items"]
         return items
 
     @property
-    def known(self) -> dict[str, int]:
+    def stored(self) -> dict[str, int]:
         return {entry.key.name: entry.version for entry in self.store}
 
 
-def test_the_two_namespaces_are_of_two_parts() -> None:
+def test_namespaces_of_this_test_belong_to_two_shards() -> None:
     shard = Shard(index=1, count=2)
 
     assert (shard.owns(OWN), shard.owns(FOREIGN)) == (True, False)
 
 
-async def test_settled_objects_go_into_the_store_and_are_due() -> None:
+async def test_settled_objects_are_stored_and_queued() -> None:
     world = World()
 
-    assert world.left(body("one"), body("two", 6)) == []
+    assert world.for_kopf(body("one"), body("two", 6)) == []
     await asyncio.sleep(0)
 
-    assert world.known == {"one": 5, "two": 6}
+    assert world.stored == {"one": 5, "two": 6}
     assert [await world.queue.get(), await world.queue.get()] == [
         Key(OWN, "one"),
         Key(OWN, "two"),
     ]
 
 
-async def test_what_was_counted_is_in_the_store_a_turn_later() -> None:
+async def test_counted_objects_are_stored_one_loop_iteration_later() -> None:
     world = World()
-    world.left(*(body(f"web-{number}") for number in range(3)))
+    world.for_kopf(*(body(f"web-{number}") for number in range(3)))
 
-    assert (world.watch_state.objects, len(world.store)) == (3, 0)
+    assert (world.watch_state.object_count, len(world.store)) == (3, 0)
     await asyncio.sleep(0)
     assert len(world.store) == 3
 
 
 @pytest.mark.parametrize(
-    "todo",
+    "unsettled",
     [
         body(ready=False),
         body(generation=2),
@@ -103,65 +103,65 @@ async def test_what_was_counted_is_in_the_store_a_turn_later() -> None:
         {**body(), "status": {}},
         {**body(), "spec": {}, "status": {}},
     ],
-    ids=["not ready", "new spec", "asked for", "deleted", "new", "unreadable spec"],
+    ids=["not ready", "new spec", "reconcile-at", "being deleted", "new", "invalid spec"],
 )
-async def test_object_with_something_to_do_is_left_to_the_handler(todo: Any) -> None:
+async def test_unsettled_object_is_handled_by_kopf(unsettled: Any) -> None:
     world = World()
 
-    assert world.left(body("first"), todo, body("last")) == [todo]
+    assert world.for_kopf(body("first"), unsettled, body("last")) == [unsettled]
     await asyncio.sleep(0)
 
-    assert set(world.known) == {"first", "last"}
-    assert world.watch_state.objects == 2
-    assert "managedFields" not in todo["metadata"]
+    assert set(world.stored) == {"first", "last"}
+    assert world.watch_state.object_count == 2
+    assert "managedFields" not in unsettled["metadata"]
 
 
 @pytest.mark.parametrize(
-    "odd", [None, {}, {"metadata": 1}, {"metadata": {}}, {**body(), "status": {"job": 7}}]
+    "malformed", [None, {}, {"metadata": 1}, {"metadata": {}}, {**body(), "status": {"job": 7}}]
 )
-async def test_object_that_can_not_be_read_keeps_no_other_out(odd: Any) -> None:
+async def test_malformed_object_does_not_block_other_objects(malformed: Any) -> None:
     world = World()
 
-    assert world.left(body("first"), odd, body("last")) == [odd]
+    assert world.for_kopf(body("first"), malformed, body("last")) == [malformed]
     await asyncio.sleep(0)
 
-    assert set(world.known) == {"first", "last"}
+    assert set(world.stored) == {"first", "last"}
 
 
 @pytest.mark.parametrize("ready", [True, False])
-async def test_list_that_is_read_again_brings_what_is_newer(ready: bool) -> None:
+async def test_second_list_stores_newer_versions_only(ready: bool) -> None:
     world = World()
     world.store.observe(body(ready=ready))
 
-    assert world.left(body(version=4, ready=ready), body(version=5, ready=ready)) == []
+    assert world.for_kopf(body(version=4, ready=ready), body(version=5, ready=ready)) == []
     newer = body(version=6, ready=ready)
-    assert world.left(newer) == ([] if ready else [newer])
+    assert world.for_kopf(newer) == ([] if ready else [newer])
     await asyncio.sleep(0)
 
-    assert world.known == {"web": 6 if ready else 5}
-    assert world.watch_state.objects == 1
+    assert world.stored == {"web": 6 if ready else 5}
+    assert world.watch_state.object_count == 1
 
 
-async def test_list_shows_the_object_that_took_the_name() -> None:
+async def test_new_object_of_the_same_name_is_handled_by_kopf() -> None:
     world = World()
     world.store.observe(body(version=5))
 
     new = body(version=7, uid="another", ready=False)
 
-    assert world.left(new) == [new]
+    assert world.for_kopf(new) == [new]
 
 
-async def test_objects_of_other_parts_are_counted_and_no_more() -> None:
+async def test_listed_objects_of_other_shards_are_only_counted() -> None:
     world = World()
 
-    assert world.left(*(body(ready=ready, namespace=FOREIGN) for ready in (True, False))) == []
+    assert world.for_kopf(*(body(ready=ready, namespace=FOREIGN) for ready in (True, False))) == []
     await asyncio.sleep(0)
 
-    assert (len(world.store), len(world.queue), world.watch_state.objects) == (0, 0, 1)
+    assert (len(world.store), len(world.queue), world.watch_state.object_count) == (0, 0, 1)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         {"kind": "CustomResourceDefinitionList", "items": [body()]},
         {"kind": LIST, "items": None},
@@ -171,55 +171,55 @@ async def test_objects_of_other_parts_are_counted_and_no_more() -> None:
         None,
     ],
 )
-async def test_any_other_answer_is_left_as_it_is(answer: Any) -> None:
+async def test_response_that_is_no_list_page_is_unchanged(response: Any) -> None:
     world = World()
 
-    assert world.ingest.page(answer) is answer
-    assert world.watch_state.objects == 0
+    assert world.ingest.filter_page(response) is response
+    assert world.watch_state.object_count == 0
 
 
 @pytest.mark.parametrize("ready", [True, False])
-async def test_change_is_taken_in_and_little_is_left_of_it(ready: bool) -> None:
+async def test_event_is_stored_and_leaves_only_metadata_to_kopf(ready: bool) -> None:
     world = World()
     event = {"type": "MODIFIED", "object": body(ready=ready)}
 
-    world.ingest.event(event)
+    world.ingest.handle_event(event)
     await asyncio.sleep(0)
 
     entry = world.store.get(Key(OWN, "web"))
     assert entry is not None
     assert entry.is_ready == ready
     assert await world.queue.get() == entry.key
-    left = event["object"]
-    assert "managedFields" not in left["metadata"]
-    assert not left.keys() & {"spec", "status"}
+    rest = event["object"]
+    assert "managedFields" not in rest["metadata"]
+    assert not rest.keys() & {"spec", "status"}
 
 
-async def test_deleted_object_is_forgotten_and_asked_for_no_more() -> None:
+async def test_deleted_object_is_removed_from_store_and_queue() -> None:
     world = World()
-    world.left(body())
+    world.for_kopf(body())
 
-    world.ingest.event({"type": "DELETED", "object": body(version=8)})
+    world.ingest.handle_event({"type": "DELETED", "object": body(version=8)})
     await asyncio.sleep(0)
 
-    assert (len(world.store), len(world.queue), world.watch_state.objects) == (0, 0, 0)
+    assert (len(world.store), len(world.queue), world.watch_state.object_count) == (0, 0, 0)
 
 
-async def test_events_of_other_parts_are_counted_and_no_more() -> None:
+async def test_events_of_other_shards_are_only_counted() -> None:
     world = World()
 
-    world.ingest.event({"type": "ADDED", "object": body(namespace=FOREIGN)})
+    world.ingest.handle_event({"type": "ADDED", "object": body(namespace=FOREIGN)})
     await asyncio.sleep(0)
 
-    assert (len(world.store), world.watch_state.objects) == (0, 1)
+    assert (len(world.store), world.watch_state.object_count) == (0, 1)
 
 
-def test_nothing_is_handed_to_a_loop_that_has_ended() -> None:
+def test_event_is_discarded_when_the_main_loop_is_closed() -> None:
     async def build() -> World:
         return World()
 
     world = asyncio.run(build())
 
-    assert world.left(body()) == []
-    world.ingest.event({"type": "ADDED", "object": body("two")})
+    assert world.for_kopf(body()) == []
+    world.ingest.handle_event({"type": "ADDED", "object": body("two")})
     assert len(world.store) == 0

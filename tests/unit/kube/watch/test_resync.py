@@ -1,4 +1,4 @@
-"""What is gone without a word is found; on lists of metadata in pages."""
+"""Resync: objects that were deleted while no watch was open are removed."""
 
 import asyncio
 from typing import Any, cast
@@ -11,23 +11,23 @@ from image_share_operator.api.types import Key
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.kube.client import ApiServer
-from image_share_operator.kube.watch.resync import EVERY, Resync
+from image_share_operator.kube.watch.resync import INTERVAL, Resync
 
 pytestmark = pytest.mark.looptime
 
 
-class Cluster:
-    """Objects by namespace and name, listed three at a time."""
+class FakeApiServer:
+    """Serves lists in pages of three objects; owns a store and a queue."""
 
     def __init__(self) -> None:
         self.store, self.queue = ObjectStore(), WorkQueue()
         self.version = 0
-        self.there: list[dict[str, Any]] = []
+        self.objects: list[dict[str, Any]] = []
         self.lists = 0
-        self.away = False
+        self.unavailable = False
 
     def add(self, name: str, namespace: str = "demo") -> None:
-        """Create an object that the watch has shown."""
+        """Create an object that the watch reports."""
         self.version += 1
         metadata = {
             "namespace": namespace,
@@ -36,24 +36,24 @@ class Cluster:
             "resourceVersion": str(self.version),
             "generation": 1,
         }
-        self.there.append(metadata)
+        self.objects.append(metadata)
         body = {"metadata": metadata, "spec": spec(), "status": {"observedGeneration": -1}}
         key = self.store.observe(body)
         assert key is not None
         self.queue.add(key)
 
-    def lose(self, name: str) -> None:
-        """Delete one while no watch looks."""
+    def delete(self, name: str) -> None:
+        """Delete an object while no watch is open."""
         self.version += 1
-        self.there = [row for row in self.there if row["name"] != name]
+        self.objects = [row for row in self.objects if row["name"] != name]
 
     async def call(self, verb: str, path: str, *, namespace: str, **_: Any) -> Any:
         assert verb == "list"
         self.lists += 1
-        if self.away:
-            raise KubeRetryableError("list: no answer")
+        if self.unavailable:
+            raise KubeRetryableError("list: no response")
         start = int(path.partition("continue=")[2] or 0)
-        rows = [row for row in self.there if namespace in ("", row["namespace"])]
+        rows = [row for row in self.objects if namespace in ("", row["namespace"])]
         metadata: dict[str, str] = {"resourceVersion": str(self.version)}
         if len(rows) > start + 3:
             metadata["continue"] = str(start + 3)
@@ -65,71 +65,71 @@ class Cluster:
     def resync(self, *namespaces: str) -> Resync:
         return Resync(cast("ApiServer", self), namespaces, self.store, self.queue)
 
-    def known(self) -> set[str]:
+    def stored(self) -> set[str]:
         return {entry.key.name for entry in self.store}
 
 
-async def test_object_that_no_list_names_is_forgotten_and_its_pass_too() -> None:
-    cluster = Cluster()
+async def test_missing_object_is_removed_from_store_and_queue() -> None:
+    api = FakeApiServer()
     for number in range(8):
-        cluster.add(f"web-{number}")
-    cluster.lose("web-4")
+        api.add(f"web-{number}")
+    api.delete("web-4")
 
-    await cluster.resync().take()
+    await api.resync().resync()
 
-    assert cluster.known() == {f"web-{number}" for number in range(8) if number != 4}
-    assert cluster.lists == 3
-    taken = {(await cluster.queue.get()).name for _ in range(7)}
-    assert taken == cluster.known()
+    assert api.stored() == {f"web-{number}" for number in range(8) if number != 4}
+    assert api.lists == 3
+    queued = {(await api.queue.get()).name for _ in range(7)}
+    assert queued == api.stored()
 
 
-async def test_object_that_came_after_the_list_is_kept() -> None:
-    cluster = Cluster()
-    cluster.add("old")
-    resync = cluster.resync()
-    rows = list(cluster.there)
-    cluster.add("new")
-    cluster.there = rows
-    cluster.version -= 1
+async def test_object_that_is_newer_than_the_list_is_kept() -> None:
+    api = FakeApiServer()
+    api.add("old")
+    resync = api.resync()
+    rows = list(api.objects)
+    api.add("new")
+    api.objects = rows
+    api.version -= 1
 
-    await resync.take()
+    await resync.resync()
 
-    assert cluster.known() == {"old", "new"}
+    assert api.stored() == {"old", "new"}
 
 
 async def test_new_object_of_the_same_name_is_kept() -> None:
-    cluster = Cluster()
-    cluster.add("web")
-    cluster.lose("web")
-    cluster.add("web")
+    api = FakeApiServer()
+    api.add("web")
+    api.delete("web")
+    api.add("web")
 
-    await cluster.resync().take()
+    await api.resync().resync()
 
-    assert cluster.store.get(Key("demo", "web")) is not None
+    assert api.store.get(Key("demo", "web")) is not None
 
 
 async def test_each_watched_namespace_is_listed() -> None:
-    cluster = Cluster()
-    cluster.add("a", "one")
-    cluster.add("b", "two")
-    cluster.lose("b")
+    api = FakeApiServer()
+    api.add("a", "one")
+    api.add("b", "two")
+    api.delete("b")
 
-    await cluster.resync("one", "two").take()
+    await api.resync("one", "two").resync()
 
-    assert cluster.known() == {"a"}
+    assert api.stored() == {"a"}
 
 
-async def test_census_goes_on_after_one_that_failed() -> None:
-    cluster = Cluster()
-    cluster.add("web")
-    cluster.away = True
-    running = asyncio.create_task(cluster.resync().run())
-    await asyncio.sleep(EVERY.total_seconds() + 1)
-    assert cluster.known() == {"web"}
+async def test_resync_continues_after_a_failure() -> None:
+    api = FakeApiServer()
+    api.add("web")
+    api.unavailable = True
+    running = asyncio.create_task(api.resync().run())
+    await asyncio.sleep(INTERVAL.total_seconds() + 1)
+    assert api.stored() == {"web"}
 
-    cluster.away = False
-    cluster.lose("web")
-    await asyncio.sleep(EVERY.total_seconds() + 1)
+    api.unavailable = False
+    api.delete("web")
+    await asyncio.sleep(INTERVAL.total_seconds() + 1)
 
-    assert cluster.known() == set()
+    assert api.stored() == set()
     running.cancel()
