@@ -26,17 +26,12 @@ CLEAN = (
     "deploy/",
     "docs/",
     "hack/",
-    "operator/image_share_operator/api/",
-    "operator/image_share_operator/cli/",
-    "operator/image_share_operator/cloud/",
-    "operator/image_share_operator/controller/",
-    "operator/image_share_operator/flowcontrol/",
-    "operator/image_share_operator/planning/",
-    "operator/image_share_operator/telemetry/",
+    "operator/",
     "tests/docs/",
     "tests/unit/api/",
     "tests/unit/cloud/",
     "tests/unit/flowcontrol/",
+    "tests/unit/kube/",
 )
 """Prefixes of the paths that are checked. Add a path when its last word is replaced."""
 

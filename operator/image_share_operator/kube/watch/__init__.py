@@ -4,9 +4,10 @@ Theory of operation
 -------------------
 
 **What kopf does.** kopf lists all objects in pages of 500, then watches from the resourceVersion of
-the list. It reconnects, pages, refreshes the token, and lists again after 410 Gone. It calls the
-handler of `image_share_operator.handlers` once for each listed object and each watch event. The
-handler writes nothing and returns at once; `controller` reconciles from its own work queue.
+the list. It reconnects, refreshes the token, and lists again after 410 Gone. It calls the handler
+of `image_share_operator.handlers` for each listed object and each watch event. The handler is an
+`on.event` handler, because these write nothing to the object. It returns at once: `controller`
+reconciles from its own work queue (ADR 1).
 
 **Threads.** kopf has its own thread with its own event loop: when kopf ends, it cancels all tasks
 of its loop (ADR 2). The filter, the handler and the parser run in this thread. The object store and
@@ -25,8 +26,8 @@ kopf and read from the main loop. `SyncCheck` and `Resync` run in the main loop.
                  without kopf; applies all other objects and events when the handler gets them
     WatchState   follows the HTTP requests of kopf, which does not report them: which watch streams
                  are open, and how many objects the latest list and the events after it contained
-    SyncCheck    compares these counts with the API server every 5 s: readiness, and a restart of
-                 kopf when no watch opens
+    SyncCheck    compares these counts with the API server every 5 s, by a list with ``limit=1``:
+                 readiness, a resync, and a restart of kopf when no watch opens
     Resync       lists the metadata of all objects, and removes from the store what was deleted
                  while no watch was open
 
@@ -35,8 +36,8 @@ the throughput of a raw client instead of 0.89. The CPU per object is 2.65 inste
 restart takes 4.3 instead of 3.8 s (ADR 10, ADR 11).
 
 **Level-triggered.** An event only means: reconcile this object. Duplicates, reordered events and
-complete lists are harmless, because the store ignores versions that it knows. So each recovery
-below is a new list.
+complete lists are harmless, because the store ignores versions that it knows. So all recoveries
+below are lists, or watches from a known version.
 
     410 Gone             kopf lists again. A list does not name deleted objects: the next SyncCheck
                          finds fewer objects than the store has, and calls Resync

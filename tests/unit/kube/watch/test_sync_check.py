@@ -157,7 +157,7 @@ async def test_resync_is_called_when_the_store_has_more_objects() -> None:
 
 
 async def test_shard_does_not_resync_after_deletions() -> None:
-    """It counts the objects of its list, whose number never decreases."""
+    """It cannot compare the counts: it does not store the objects of other shards."""
     cluster = FakeCluster(a=10_000)
     cluster.is_sharded = True
     cluster.received = 10_000
