@@ -11,7 +11,14 @@ from typing import Any
 import httpx
 
 from e2e.conftest import RESOURCES, SECRETS, Json
-from e2e.live.process import ACCOUNT, PATIENCE_S, Operator, eventually, install_rights
+from e2e.live.process import (
+    ACCOUNT,
+    LONGEST_PAUSE_S,
+    PATIENCE_S,
+    Operator,
+    eventually,
+    install_rights,
+)
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
 
@@ -187,6 +194,9 @@ class World:
         }
         reads = httpx.Timeout(REQUEST_S, read=within_s + REQUEST_S)
         with self._http.stream("GET", self.resources, params=query, timeout=reads) as answer:
+            if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:  # the CRD has just changed
+                time.sleep(LONGEST_PAUSE_S)
+                return
             for line in answer.raise_for_status().iter_lines():
                 event = json.loads(line)
                 if event["type"] == "ERROR":  # the version is too old
