@@ -23,6 +23,12 @@ class Asked:
         return f"{self.method} {self.path} {dict(self.headers)} {self.body}"
 
     @property
+    def token(self) -> str:
+        """The token; names of headers come in small letters, too."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return headers["x-auth-token"]
+
+    @property
     def login(self) -> bool:
         return self.path.startswith("/v3/auth/tokens")
 
