@@ -1,7 +1,5 @@
 """Does what the schedule says, in its order and as near to its times as the machine can."""
 
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -37,13 +35,11 @@ from chaos.model import (
     Withdraw,
 )
 from chaos.world import World
-from e2e.live.process import Operator, eventually
+from e2e.live.process import Operator
 
 COME_BACK_S = 20.0
 """After an outage: how long the operator may need to know again what it missed. Its watch starts
 again after up to 5 s, and lists all objects."""
-STOP_WITHIN_S = 30.0
-"""After SIGTERM, as in a Deployment. Reconciles in hand get 2 s, but the machine may be busy."""
 FINALIZER = "ims.otc.dev/reject"
 
 Tell = Callable[[str], None]
@@ -256,17 +252,9 @@ class Monkey:
         history.outages.append(Window(start_s, _now() + COME_BACK_S))
 
     def _terminate(self, operator: Operator) -> None:
-        started = time.monotonic()
-        os.kill(operator.pid, signal.SIGTERM)
-        try:
-            code = eventually(lambda: operator.exit_code, within_s=STOP_WITHIN_S)
-        except TimeoutError:
-            operator.kill()
-            self.bad_stops.append(f"still running {STOP_WITHIN_S:g} s after SIGTERM")
-        else:
-            if code != 0:
-                self.bad_stops.append(f"exit code {code} after SIGTERM")
-        self.slowest_stop_s = max(self.slowest_stop_s, time.monotonic() - started)
+        self.slowest_stop_s = max(self.slowest_stop_s, operator.terminate())
+        if operator.ended_with != 0:
+            self.bad_stops.append(f"exit code {operator.ended_with} after SIGTERM")
 
     def _progress(self, passed_s: float, position: int) -> None:
         live = sum(not record.deleted for record in list(self.history.records.values()))

@@ -62,8 +62,8 @@ def test_crowd_that_fails_again_and_again_has_an_event_for_each_reason_and_objec
     written = {row["metadata"]["name"] for row in events(world)}
     (accepted,) = (row for row in events(neighbour) if row["reason"] == "Accepted")
 
-    rows = eventually(lambda: counted(world), within_s=120)
-    eventually(lambda: has_failed_often(world), within_s=120)
+    rows = eventually(lambda: counted(world))
+    eventually(lambda: has_failed_often(world))
 
     overtaken = [
         row

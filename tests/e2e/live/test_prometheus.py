@@ -17,7 +17,7 @@ from envtest.processes import free_port
 from prom import Prometheus, Promtool
 from prom.server import JOB, NAMESPACE
 
-SILENT = {"Faults and dropped Events"}
+SILENT = {"Internal errors and dropped Events"}
 """Panels that show zeros alone when all is well."""
 WINDOW = "30s"
 READY = next(
@@ -111,11 +111,11 @@ def test_each_panel_shows_what_happened(world: World, prometheus: Prometheus) ->
         return float(ready["value"][1]) == 0.75 or None
 
     eventually(all_scraped)
-    assert empty(prometheus) <= {"Endpoints left alone", "Oldest due", "Queue", *SILENT}
+    assert empty(prometheus) <= {"Open circuits", "Queue latency", "Queue", *SILENT}
     told = {panel.title: shown(prometheus, panel) for panel in dashboard.panels()}
     numbers = {title: rows for title in told for rows in told[title].values()}
     assert float(numbers["Not Ready"][0]["value"][1]) == 1
-    errors = {row["metric"]["error"] for row in numbers["Refusals and missing answers"]}
+    errors = {row["metric"]["error"] for row in numbers["Request errors"]}
     assert "retry" in errors
 
 

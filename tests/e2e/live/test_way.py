@@ -33,7 +33,7 @@ def test_reject_ends_ready_and_the_cloud_says_rejected(world: World) -> None:
 
 
 def test_a_running_job_shows_in_the_status_before_it_settles(world: World) -> None:
-    world.sim.settings(job_seconds=3.0)
+    world.sim.settings(job_seconds=300.0)
 
     world.apply([world.image()])
     running = world.wait_for("JobRunning")
@@ -41,6 +41,7 @@ def test_a_running_job_shows_in_the_status_before_it_settles(world: World) -> No
     assert running["status"] == "False"
     assert (world.condition("Reconciling") or {})["status"] == "True"
     assert world.status()["job"]["id"]
+    world.finish_jobs()
     world.wait_for("Accepted")
     assert world.condition("Reconciling") is None
 
