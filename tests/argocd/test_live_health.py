@@ -2,7 +2,6 @@
 
 import pytest
 
-from argocd import jobs
 from argocd.history import History
 from argocd.samples import Samples
 from argocd.scripts import Json, verdict
@@ -77,14 +76,14 @@ def test_changed_decision_makes_it_progress_again(world: World, samples: Samples
 
 
 def test_edit_while_the_job_runs_is_never_healthy_by_the_old_job(world: World) -> None:
-    jobs.hold(world)
+    world.hold_jobs()
     image = world.image()
     history = History(world)
     world.apply([image])
     world.wait_for("JobRunning")
 
     world.edit(decision="Reject")
-    jobs.finish(world)
+    world.finish_jobs()
     world.wait_for("Rejected")
 
     assert history.verdicts() == ["Progressing", "Healthy"]
@@ -104,7 +103,7 @@ def test_image_that_fails_degrades_it(world: World, samples: Samples) -> None:
     )
     history = History(world)
     world.apply(images)
-    world.wait_for("PartiallyFailed", within_s=40)
+    world.wait_for("PartiallyFailed")
 
     assert history.verdicts() == ["Progressing", "Degraded"]
     samples.keep("partially-failed", world.get(), world)
@@ -171,7 +170,7 @@ def test_cloud_that_is_down_is_no_fault_of_the_object(world: World, samples: Sam
     samples.keep("cloud-unavailable", world.get(), world)
 
     world.sim.clear_faults()
-    world.wait_for("Accepted", within_s=40)
+    world.wait_for("Accepted")
 
     assert history.verdicts() == ["Progressing", "Healthy"]
 
@@ -194,7 +193,7 @@ def test_suspended_object_is_suspended_and_then_healthy_again(
 
 
 def test_object_suspended_while_its_job_runs_is_not_healthy(world: World) -> None:
-    jobs.hold(world)
+    world.hold_jobs()
     history = History(world)
     world.apply([world.image()])
     world.wait_for("JobRunning")

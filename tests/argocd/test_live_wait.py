@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from argocd import jobs
 from e2e.live.world import World
 from envtest import KubectlError
 
@@ -36,13 +35,13 @@ def memberships(world: World) -> set[str | None]:
 
 
 def test_wait_at_creation_ends_when_the_images_are_accepted(world: World) -> None:
-    jobs.hold(world)
+    world.hold_jobs()
     world.apply([world.image(), world.image()])
 
     with waiting(world) as waits:
         world.wait_for("JobRunning")
         assert not waits.done()
-        jobs.finish(world)
+        world.finish_jobs()
 
     assert memberships(world) == {"accepted"}
 
@@ -52,12 +51,12 @@ def test_wait_after_each_edit_ends_when_that_edit_is_served(world: World) -> Non
     wait(world)
 
     for _ in range(3):
-        jobs.hold(world)
+        world.hold_jobs()
         world.edit(images=[*world.get()["spec"]["images"], world.image()])
         with waiting(world) as waits:
             world.wait_for("JobRunning")
             assert not waits.done()
-            jobs.finish(world)
+            world.finish_jobs()
         assert memberships(world) == {"accepted"}
     world.edit(decision="Reject")
     wait(world)

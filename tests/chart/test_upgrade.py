@@ -19,6 +19,8 @@ from otc_simulator.client import Simulator
 
 NAMESPACE = "upgraded"
 OBJECTS = 1000
+BY_JOB = 200
+"""So many have a job in their status. The images of the rest were accepted before."""
 VALUES = yaml.safe_dump(
     {
         "image": {"repository": "registry.example.com/isa"},
@@ -26,7 +28,6 @@ VALUES = yaml.safe_dump(
         "metrics": {"enabled": False},
     }
 )
-CREATED_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,13 +81,17 @@ def populate(world: World) -> None:
         "unwatched": {"interval": "0s"},
         "stalled": {"credentialsSecretRef": {"name": "never"}},
     }
-    images = iter(world.sim.add_images(OBJECTS, shared_with=[world.project]))
+    pending = world.sim.add_images(BY_JOB, shared_with=[world.project])
+    accepted = world.sim.add_images(
+        OBJECTS - BY_JOB, shared_with=[world.project], status="accepted"
+    )
+    images = iter([*pending, *accepted])
     for name, spec in odd.items():
         world.apply([next(images)], name=name, **spec)
     with ThreadPoolExecutor(8) as pool:
         plain = [(next(images), number) for number in range(OBJECTS - len(odd))]
         list(pool.map(lambda one: world.apply([one[0]], name=f"web-{one[1]}"), plain))
-    eventually(lambda: settled(world) or None, within_s=CREATED_WITHIN_S)
+    eventually(lambda: settled(world) or None)
     world.edit("held", suspend=True)
     eventually(lambda: said(world.get("held")).startswith("Suspended") or None)
 
