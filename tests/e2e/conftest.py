@@ -36,18 +36,9 @@ IMAGES = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(501)]
 NOW = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
 JOB_ID = "ff80808181fcd2b10181fd23a8950009"
 
-TEST_S = 300.0
-"""Longer than any wait of a test, which tells more when it ends."""
-
 Json = dict[str, Any]
 ABSENT = object()
 """Takes a field out of the spec."""
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give each test here time for real processes on a busy machine; a hang ends in the end."""
-    if item.get_closest_marker("timeout") is None:
-        item.add_marker(pytest.mark.timeout(TEST_S, func_only=True))
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,6 @@ def found(tmp_path: Path, name: str, text: str) -> list[str]:
     return [f"{hit.path}:{hit.line} {hit.found}" for hit in language.check(tmp_path)]
 
 
-@pytest.mark.timeout(30)  # reads several hundred files
 def test_clean_paths_have_no_word_of_the_list() -> None:
     hits = language.check(ROOT, language.CLEAN)
 
