@@ -15,7 +15,7 @@ PARALLEL := --dist worksteal --numprocesses
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test chaos unit check image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
+.PHONY: help demo test chaos unit check dependencies coverage mutants image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -90,6 +90,7 @@ CHECKS = (
 
 def run(checks: Sequence[Check]) -> int:
     """Run all; return the exit code of the process."""
+    print(f"Running {len(checks)} checks. The last one takes about a minute.", flush=True)
     failed: list[Result] = []
     with ThreadPoolExecutor(len(checks)) as pool:
         for done in as_completed([pool.submit(_result, check) for check in checks]):

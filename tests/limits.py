@@ -61,6 +61,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: pytest_timeout.Settings) -> bool:
     """Start the clock of a test, with its fixtures."""
+    if pytest_timeout.is_debugging():
+        return True
     item.stash[SETTINGS] = settings
     what = f"{item.nodeid} did not end within its limit of {settings.timeout:g} s (timeout)."
     item.stash[TIMER] = _timer(settings.timeout, what, item.config)
@@ -101,6 +103,7 @@ def _end(what: str, config: pytest.Config) -> None:
     """Print all that helps to find the cause, and exit."""
     if pytest_timeout.is_debugging():
         return
+    faulthandler.dump_traceback_later(PRINT_S, exit=True, file=config.stash[STDERR])
     try:
         with open(config.stash[STDERR], "w", closefd=False) as stderr:
             print(f"\n++++ {what}", file=stderr)
