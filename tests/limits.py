@@ -16,7 +16,7 @@ import gc
 import os
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import FrameType
 
 import pytest
@@ -85,6 +85,15 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     if SETTINGS in item.stash:
         pytest_timeout_cancel_timer(item)
         pytest_timeout_set_timer(item, item.stash[SETTINGS])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Stop the clock in any case: one that runs on would end the process in a later test."""
+    try:
+        return (yield)
+    finally:
+        pytest_timeout_cancel_timer(item)
 
 
 def _timer(seconds: float, what: str, config: pytest.Config) -> threading.Timer:

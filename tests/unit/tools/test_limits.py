@@ -173,6 +173,20 @@ def test_other_tests_run_on_after_a_hanging_one(run: Run) -> None:
     result.stderr.fnmatch_lines(["++++ *test_hangs did not end *", "* in test_hangs"])
 
 
+def test_limit_of_a_test_ends_with_the_test(run: Run) -> None:
+    result = run("""
+        @pytest.mark.timeout(1, func_only=True)
+        def test_is_quick():
+            pass
+
+        @pytest.mark.timeout(60)
+        def test_takes_longer():
+            time.sleep(1.5)
+    """)
+
+    result.assert_outcomes(passed=2)
+
+
 @pytest.mark.parametrize("options", [(), ("--numprocesses=1", "--max-worker-restart=0")])
 def test_run_that_hangs_before_its_first_test_ends_with_its_stack(
     run: Run, options: tuple[str, ...]
