@@ -117,7 +117,7 @@ def test_stop_between_both_is_no_excuse() -> None:
 
 @pytest.mark.parametrize(
     ("at_s", "reason"),
-    [(0.5, "gone"), (1.5, "gone"), (-1.0, "unexplained"), (6.0, "unexplained")],
+    [(0.5, "gone"), (1.5, "gone"), (-5.0, "unexplained"), (6.0, "unexplained")],
     ids=["just before", "between both", "long before", "after both"],
 )
 def test_object_that_was_deleted_could_not_name_its_job(at_s: float, reason: str) -> None:

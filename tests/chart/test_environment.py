@@ -180,7 +180,9 @@ async def test_proxy_that_refuses_is_told_as_such(monkeypatch: pytest.MonkeyPatc
     async with server:
         port = server.sockets[0].getsockname()[1]
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{port}")
-        with pytest.raises(httpx.TransportError, match="CONNECT with HTTP 407") as caught:
+        with pytest.raises(
+            httpx.TransportError, match="the proxy returned HTTP 407 for CONNECT"
+        ) as caught:
             await fetch("https://ims.example.com/")
 
     assert b"proxy-authorization: Basic bWU6c2VjcmV0\r\n" in asked[0]

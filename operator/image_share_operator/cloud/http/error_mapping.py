@@ -41,7 +41,7 @@ def batch_refusal(response: httpx.Response) -> CloudError:
 
 def _refusal(response: httpx.Response, kind: RefusalKind) -> CloudError:
     code, text = error_of(response)
-    shown = " ".join(filter(None, (code, _without_token(text, response))))
+    shown = " ".join(filter(None, (code, _without_token(text, response)))).rstrip(".")
     what = f"{request_line(response)}: HTTP {response.status_code}" + (f" {shown}" if shown else "")
     match kind:
         case RefusalKind.THROTTLED:
