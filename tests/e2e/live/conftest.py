@@ -23,8 +23,8 @@ def pytest_runtest_makereport(
             if isinstance(value, Operator):
                 report.sections.append((f"log of {name}", value.tail()))
             elif isinstance(value, World):
-                statuses = json.dumps(value.statuses(), indent=1)
-                report.sections.append((f"statuses in {value.namespace}", statuses))
+                lines = [f"{key}: {json.dumps(row)}" for key, row in value.statuses().items()]
+                report.sections.append((f"statuses in {value.namespace}", "\n".join(lines)))
     return report
 
 
