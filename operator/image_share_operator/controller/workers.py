@@ -62,7 +62,6 @@ class Workers:
         self._queue = queue
         self._reconcile = reconcile
         self._free = asyncio.Semaphore(most)
-        self._failures: dict[Key, int] = {}
         self._in_progress: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event, ending: Shutdown | None = None) -> None:
@@ -143,11 +142,11 @@ class Workers:
             metrics.FAULTS.inc()
             log.exception("%s: the reconcile failed with a bug of the operator", key)
             return self._delay(key, exc)
-        self._failures.pop(key, None)
+        self._queue.succeeded(key)
         return requeue_after
 
     def _delay(self, key: Key, exc: Exception) -> timedelta:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        failures = self._queue.failed(key)
         asked = exc.retry_after if isinstance(exc, KubeRetryableError) else None
         jitter = random.SystemRandom().random()
         return backoff.exponential(failures, jitter=jitter, retry_after=asked)

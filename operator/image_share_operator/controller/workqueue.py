@@ -31,6 +31,7 @@ class WorkQueue:
         self._ready: FairQueue[Key] = FairQueue(most, share=share)
         self._some = asyncio.Event()
         self._busy: dict[Key, float | None] = {}  # in progress, and the request that came meanwhile
+        self._failures: dict[Key, int] = {}  # in a row, of keys that are not forgotten
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
@@ -89,8 +90,26 @@ class WorkQueue:
         self._ready.release(key.namespace)
         self._some.set()
 
+    def failed(self, key: Key) -> int:
+        """Count a failed reconcile; return how many failed in a row."""
+        self._failures[key] = self._failures.get(key, 0) + 1
+        return self._failures[key]
+
+    @property
+    def failing(self) -> int:
+        """How many keys failed at their last reconcile."""
+        return len(self._failures)
+
+    def succeeded(self, key: Key) -> None:
+        """Start the count of failures at zero again."""
+        self._failures.pop(key, None)
+
     def forget(self, key: Key) -> None:
-        """Drop the requests of a key; a reconcile in progress continues and is not repeated."""
+        """Drop all about a key; a reconcile in progress continues and is not repeated.
+
+        A new object of the same name starts without the failures of the old one.
+        """
+        self._failures.pop(key, None)
         self._due.pop(key, None)
         if key in self._busy:
             self._busy[key] = None

@@ -103,6 +103,25 @@ async def test_queue_does_not_come_back_for_a_forgotten_key() -> None:
     assert len(queue) == 0
 
 
+async def test_queue_keeps_no_failures_of_forgotten_keys() -> None:
+    queue = WorkQueue()
+    for number in range(1000):
+        queue.failed(Key("demo", f"web-{number}"))
+        queue.forget(Key("demo", f"web-{number}"))
+
+    assert queue.failing == 0
+    assert queue.failed(Key("demo", "web-0")) == 1, "a new object of the name starts at zero"
+
+
+async def test_success_ends_a_series_of_failures() -> None:
+    queue, key = WorkQueue(), Key("demo", "web")
+
+    counts = [queue.failed(key), queue.failed(key)]
+    queue.succeeded(key)
+
+    assert (counts, queue.failing, queue.failed(key)) == ([1, 2], 0, 1)
+
+
 async def test_namespaces_take_turns() -> None:
     """One object of another does not wait behind five thousand."""
     queue = WorkQueue()
