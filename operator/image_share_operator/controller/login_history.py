@@ -3,21 +3,28 @@
 Without it, each restart would try the refused credentials again. No I/O, no clock.
 """
 
-from collections import defaultdict
+from collections import OrderedDict
 
 from image_share_operator.api.credentials import RefusedLogin
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType, Desired, Status
 
 ABOUT_LOGINS = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
+MAX_SECRETS = 10_000
+"""Secrets that are kept, the latest ones: each new version of a Secret is one more. Without an
+older one, its refused login may be tried once more."""
 
 
 class LoginHistory:
     """Refused logins by Secret, version and IAM endpoint, with the projects."""
 
     def __init__(self) -> None:
-        self._refused = defaultdict[tuple[str, ...], dict[str, Reason]](dict)
-        self._ready = defaultdict[tuple[str, str], set[str]](set)
+        self._refused: OrderedDict[tuple[str, ...], dict[str, Reason]] = OrderedDict()
+        self._ready: OrderedDict[tuple[str, str], set[str]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many Secrets are kept, Ready ones and versions of refused ones."""
+        return len(self._refused) + len(self._ready)
 
     def note(self, namespace: str, desired: Desired, status: Status) -> None:
         """Record the status that an object had when it was first seen."""
@@ -25,10 +32,14 @@ class LoginHistory:
         if ready is None or ready.observed_generation != desired.generation:
             return
         if ready.status == "True":
-            self._ready[namespace, desired.secret_name].add(desired.project_id)
+            where = namespace, desired.secret_name
+            self._ready.setdefault(where, set()).add(desired.project_id)
         elif status.secret_version is not None and ready.reason in ABOUT_LOGINS:
             key = _key(namespace, desired, status.secret_version)
-            self._refused[key][desired.project_id] = ready.reason
+            self._refused.setdefault(key, {})[desired.project_id] = ready.reason
+        for kept in (self._refused, self._ready):
+            while len(kept) > MAX_SECRETS:
+                kept.popitem(last=False)
 
     def of(self, namespace: str, desired: Desired, version: str) -> RefusedLogin | None:
         """Return the refused login to expect with this version of the Secret; ``None`` for none.

@@ -9,7 +9,7 @@ from image_share_operator.api.credentials import RefusedLogin
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Desired, Status
-from image_share_operator.controller.login_history import LoginHistory
+from image_share_operator.controller.login_history import MAX_SECRETS, LoginHistory
 
 REFUSED = TerminalError("401", reason=Reason.CREDENTIALS_INVALID)
 OTHER, THIRD = "1" * 32, "2" * 32
@@ -158,3 +158,14 @@ def test_doubts_of_another_iam_or_another_namespace_are_none() -> None:
 
     assert login_history.of("elsewhere", desired(), "7") is None
     assert login_history.of(KEY.namespace, desired(region="eu-nl"), "7") is None
+
+
+def test_history_keeps_the_latest_secrets_only() -> None:
+    login_history = LoginHistory()
+    for number in range(MAX_SECRETS + 100):
+        version = told(Reason.CREDENTIALS_INVALID, version=str(number))
+        login_history.note(KEY.namespace, desired(), version)
+
+    assert len(login_history) == MAX_SECRETS
+    assert login_history.of(KEY.namespace, desired(), "99") is None
+    assert login_history.of(KEY.namespace, desired(), "100") is not None
