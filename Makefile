@@ -31,7 +31,7 @@ welcome:
 	@echo "Ctrl-C ends it and cleans up."
 
 test: $(INSTALLED) tools chart-tools metrics-tools ## Run all tests: unit, contract, end-to-end on a real API server
-	@$(BIN)/python -m pytest $(PARALLEL) 4
+	@$(BIN)/python -m pytest $(PARALLEL) 6
 
 chaos: $(INSTALLED) tools ## Break everything at random for MINUTES=10, with SEED=n to see it again
 	@$(BIN)/python -m chaos --minutes $(or $(MINUTES),10) $(addprefix --seed ,$(SEED))
