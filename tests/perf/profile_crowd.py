@@ -29,13 +29,26 @@ OWN = "image_share_operator"
 PARTS = (
     ("kopf: the watch, a task and an event for each new object", ("kopf/",)),
     ("logs", ("logging/__init__.py",)),
-    ("Events", (f"{OWN}/recorder.py",)),
-    ("status writes and other calls to the API server", (f"{OWN}/kube.py", f"{OWN}/election.py")),
-    ("lists of shares", (f"{OWN}/cloud/shares.py",)),
+    ("Events", (f"{OWN}/kube/event_recorder.py",)),
+    ("status writes and other calls to the API server", (f"{OWN}/kube/",)),
+    ("lists of shares", (f"{OWN}/cloud/coalescing/membership_lookup.py",)),
     ("batches, jobs, tokens", (f"{OWN}/cloud/",)),
-    ("what statuses say", (f"{OWN}/keeper.py", f"{OWN}/outcome.py")),
-    ("the way through the plan", (f"{OWN}/walk.py", f"{OWN}/reconciler.py")),
-    ("queue and store", (f"{OWN}/workers.py", f"{OWN}/queue.py", f"{OWN}/intake.py")),
+    (
+        "results and statuses",
+        (f"{OWN}/controller/status_writer.py", f"{OWN}/controller/pass_result.py"),
+    ),
+    (
+        "the execution of the plan",
+        (f"{OWN}/controller/plan_executor.py", f"{OWN}/controller/reconciler.py"),
+    ),
+    (
+        "queue and store",
+        (
+            f"{OWN}/controller/workers.py",
+            f"{OWN}/controller/workqueue.py",
+            f"{OWN}/controller/object_store.py",
+        ),
+    ),
 )
 REST = "event loops, TLS, what no part shows"
 

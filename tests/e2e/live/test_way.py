@@ -73,8 +73,9 @@ def test_many_objects_of_one_identity_share_logins_batches_and_polls(world: Worl
     assert world.calls(LOGIN) == 1
     assert world.sent() == sorted(images)
     assert world.calls(PUT) < 10
-    # Six questions follow a job of 2 s, whoever waits for it; ten objects alone would ask sixty.
-    assert world.calls(JOB) <= 7 * world.calls(PUT)
+    # A job of 2 s is polled six to nine times, a few times more on a busy machine, for all objects
+    # together. Ten objects alone would poll it sixty times.
+    assert world.calls(JOB) <= 15 * world.calls(PUT)
     jobs = {world.status(f"web-{number}")["job"]["id"] for number in range(10)}
     assert len(jobs) == world.calls(PUT)
 
