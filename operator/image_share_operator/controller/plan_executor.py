@@ -134,7 +134,7 @@ class PlanExecutor:
     async def _poll(self, job: Job) -> None:
         session = await self.session()
         try:
-            said = await session.job(job.id)
+            report = await session.job(job.id)
         except JobUnknownError:
             if not self.believe_unknown:
                 raise
@@ -142,16 +142,16 @@ class PlanExecutor:
             return
         known = replace(
             job,
-            state=said.state,
-            odd_status=said.odd_status,
-            type=said.type or job.type,
-            begin_time=said.begin_time,
-            end_time=said.end_time,
-            error_code=said.error_code,
-            fail_reason=said.fail_reason,
+            state=report.state,
+            odd_status=report.odd_status,
+            type=report.type or job.type,
+            begin_time=report.begin_time,
+            end_time=report.end_time,
+            error_code=report.error_code,
+            fail_reason=report.fail_reason,
         )
         carried = {row.id for row in self.observation.status.images if row.job_id == job.id}
-        ours = {i: said.failed_rows[i] for i in said.failed_rows if i in carried}
+        ours = {i: report.failed_rows[i] for i in report.failed_rows if i in carried}
         self.observation = replace(
             self.observation,
             status=replace(self.observation.status, job=known),
@@ -159,9 +159,9 @@ class PlanExecutor:
             typical_duration=session.typical_duration,
             failed_rows=ours,
             batch_peers=batch_peers(
-                shared=said.shared, named=bool(said.failed_rows if said.shared else ours)
+                shared=report.shared, named=bool(report.failed_rows if report.shared else ours)
             ),
-            settled_at=self.now() if said.state.settled else None,
+            settled_at=self.now() if report.state.settled else None,
         )
         self.read_failure_class()
 
@@ -169,9 +169,9 @@ class PlanExecutor:
         """Find out from the code of a failed job whether a retry may help."""
         job = self.observation.status.job
         if job is not None and job.state is JobState.FAIL:
-            said = self.classify_failure(job.error_code)
+            failure = self.classify_failure(job.error_code)
             self.observation = replace(
-                self.observation, retryable=said.retryable, divisible=said.divisible
+                self.observation, retryable=failure.retryable, divisible=failure.divisible
             )
 
     async def _submit(self, step: Submit) -> Report | None:

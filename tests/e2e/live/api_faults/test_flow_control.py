@@ -1,4 +1,4 @@
-"""429 by API Priority and Fairness: the operator waits for as long as it is told to."""
+"""429 by API Priority and Fairness: the operator waits as long as the response asks for."""
 
 import asyncio
 import json

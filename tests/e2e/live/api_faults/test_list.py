@@ -45,5 +45,5 @@ def test_429_on_the_list_is_waited_out(world: World, faulty: FaultyProxy, count:
 
     waits = gaps([c for c in faulty.calls("list", RESOURCES) if FIRST_PAGE in c.query])
     assert len(waits) == count
-    # When its patience ends, kopf begins anew at once.
+    # When its patience ends, kopf starts again at once.
     assert sum(wait < 1.0 for wait in waits) <= count // 6

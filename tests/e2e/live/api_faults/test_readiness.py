@@ -22,13 +22,13 @@ def probed(operator: Operator, port: int) -> int:
 
 
 def readiness(port: int) -> str | None:
-    """What a probe is told; ``None`` when nobody answers."""
+    """The response to a probe; ``None`` without one."""
     told = probes.ask(port, "/readyz")
     return None if told is None else told.text.strip()
 
 
 def told(port: int, words: str) -> None:
-    """Wait until readiness is told in words that begin so."""
+    """Wait until the readiness response starts with this text."""
     eventually(lambda: (readiness(port) or "").startswith(words) or None)
 
 
@@ -51,7 +51,7 @@ def test_replica_is_not_ready_while_the_watch_is_lost(
     faulty.fault("watch", RESOURCES, effect)
     faulty.end_watches(RESOURCES, reset=True)
     told(probed, "the watch is lost")
-    # Nor is it ready for a moment, when it lists or begins anew.
+    # Nor is it ready for a moment, when it lists or starts again.
     tries = len(faulty.calls("watch", RESOURCES))
     while len(faulty.calls("watch", RESOURCES)) == tries:
         assert readiness(probed) != "ok"
