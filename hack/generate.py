@@ -35,6 +35,7 @@ from image_share_operator.planning.model import (
     Submit,
 )
 from image_share_operator.planning.requeue import Policy
+from image_share_operator.settings import variables
 from image_share_operator.telemetry import metrics
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +98,12 @@ Prometheus clients have the `process_` metrics.
 | --- | --- | --- | --- |
 """
 
+SETTINGS_BEGIN = "<!-- generated from settings.py by hack/generate.py -->\n\n"
+SETTINGS_END = "\n<!-- end of the generated table -->"
+SETTINGS_HEAD = """| variable | default | values | meaning |
+| --- | --- | --- | --- |
+"""
+
 
 def main() -> int:
     """Write the files, or check that they are up to date."""
@@ -104,6 +111,7 @@ def main() -> int:
         DOCS / "state-machine.md": HEAD + "".join(_tables()),
         DOCS / "metrics.md": METRICS_HEAD + _rows(_metrics()),
         DOCS / "fields.md": fields.render(),
+        DOCS / "operations.md": _with_settings((DOCS / "operations.md").read_text()),
         CHART / "files/dashboard.json": dashboard.render(),
     }
     stale = [page for page, text in pages.items() if not page.exists() or page.read_text() != text]
@@ -117,6 +125,19 @@ def main() -> int:
 
 def _rows(rows: Iterable[tuple[str, ...]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _with_settings(page: str) -> str:
+    """The page with the table of settings between its two markers."""
+    before, _, rest = page.partition(SETTINGS_BEGIN)
+    _, _, after = rest.partition(SETTINGS_END)
+    return f"{before}{SETTINGS_BEGIN}{SETTINGS_HEAD}{_rows(_settings())}{SETTINGS_END}{after}"
+
+
+def _settings() -> Iterator[tuple[str, ...]]:
+    for variable in variables().values():
+        default = variable.default_shown or f"`{variable.default}`"
+        yield f"`{variable.name}`", default, variable.kind.allowed, variable.meaning
 
 
 def _metrics() -> Iterator[tuple[str, ...]]:

@@ -25,7 +25,7 @@ log = logging.getLogger("image_share_operator")
 
 def serve(settings: Settings) -> int:
     """Run the operator until SIGTERM or SIGINT; return the exit code."""
-    logs.configure(settings.log_format, settings.log_level, settings.log_areas)
+    logs.configure(settings.log_format, settings.log_levels.general, settings.log_levels.components)
     allocator.save()
     try:
         with tracing.start(os.environ) if tracing.wanted(os.environ) else contextlib.nullcontext():

@@ -1,14 +1,20 @@
-"""The settings of the process: read and validated once, at start."""
+"""The settings of the process: read and validated once, at start.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+Each field of `Settings` declares its environment variable, its values, its default and its text for
+the documentation. `hack/generate.py` writes the table in `docs/operations.md` from it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from image_share_operator.sharding import Shard
 
+T = TypeVar("T")
+
 PREFIX = "ISA_"
-LOG_FORMATS = ("text", "json")
 LEASE = "image-share-operator"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_AREAS = ("objects", "cloud", "events", "lease", "watch")
@@ -20,57 +26,303 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The settings from environment variables; `docs/operations.md` lists them."""
+class Kind(Generic[T]):
+    """The values of a variable.
 
-    namespaces: tuple[str, ...]
-    """Namespaces to watch; empty for all namespaces."""
-    shard: Shard
-    """The shard of these namespaces that this replica reconciles."""
-    allow_insecure_endpoints: bool
-    """Whether resources may have http:// endpoints. For tests and demos only."""
-    workers: int
-    """Maximum number of concurrent reconciles."""
-    namespace_workers: int
-    """Maximum number of concurrent reconciles per namespace."""
-    endpoint_requests: int
-    """Maximum number of concurrent requests per cloud endpoint."""
-    endpoint_rate: float
-    """Maximum number of requests per second and cloud endpoint."""
-    batch_images: int
-    """Maximum number of images per batch request."""
-    batch_window: timedelta
-    """Time that a batch waits for images of other resources."""
-    request_timeout: timedelta
-    """Timeout of one request to the cloud API or the API server, from connect to the last byte."""
-    secret_poll: timedelta
-    """Maximum age of a cached Secret, and the poll interval for a missing Secret. The operator
-    detects a changed Secret within twice this time."""
-    slow_retry: timedelta
-    """Retry interval for errors that require a change by a user."""
-    # No variables for these three: `planning.requeue.Policy` explains the values. Tests shorten
-    # them.
+    Attributes:
+        parse: converts the text; raises `ValueError` with the rest of the sentence "NAME=text: …".
+        allowed: the values, as the documentation names them.
+        is_secret: whether the text may contain a password, so that no error shows it.
+    """
+
+    parse: Callable[[str], T]
+    allowed: str
+    is_secret: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One environment variable.
+
+    Attributes:
+        default: the text that applies when the variable is not set or empty.
+        default_shown: the default in the documentation, where the text does not explain it.
+        is_common: whether other programs read it too. Then its lower-case name takes precedence, as
+            in curl.
+    """
+
+    name: str
+    kind: Kind[Any]
+    default: str
+    meaning: str
+    default_shown: str = ""
+    is_common: bool = False
+
+    def read(self, env: Mapping[str, str]) -> object:
+        """Read the variable.
+
+        Raises:
+            SettingsError: its value is invalid.
+        """
+        text = (env.get(self.name.lower()) or "") if self.is_common else ""
+        text = (text or env.get(self.name, "")).strip() or self.default
+        try:
+            return self.kind.parse(text)
+        except ValueError as exc:
+            shown = "" if self.kind.is_secret else f"={text!r}"
+            raise SettingsError(f"{self.name}{shown}: {exc}") from None
+
+
+def _number(low: float, high: float, unit: str = "") -> Kind[float]:
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            raise ValueError("must be a number") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be from {low:g} to {high:g}")
+        return number
+
+    return Kind(parse=parse, allowed=f"{low:g}-{high:g} {unit}".strip())
+
+
+def _seconds(low: float, high: float) -> Kind[timedelta]:
+    number = _number(low, high, "s")
+    return Kind(
+        parse=lambda text: timedelta(seconds=number.parse(text)),
+        allowed=number.allowed,
+    )
+
+
+def _integer(low: int, high: int) -> Kind[int]:
+    number = _number(low, high)
+
+    def parse(text: str) -> int:
+        value = number.parse(text)
+        if value != int(value):
+            raise ValueError("must be a whole number")
+        return int(value)
+
+    return Kind(parse=parse, allowed=f"{low}-{high}")
+
+
+def _one_of(*words: str) -> Kind[str]:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text.lower()
+
+    return Kind(parse=parse, allowed=", ".join(f"`{word}`" for word in words))
+
+
+_TRUE_OR_FALSE = _one_of("true", "false")
+_FLAG = Kind(
+    parse=lambda text: _TRUE_OR_FALSE.parse(text) == "true", allowed=_TRUE_OR_FALSE.allowed
+)
+_NAME = Kind(parse=str, allowed="a name")
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _parse_proxy(text: str) -> str:
+    if not text:
+        return text
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("must be a URL such as http://proxy.example.com:3128")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLevels:
+    """Log levels.
+
+    Attributes:
+        general: the level of all components that have none of their own.
+        components: levels by component of `LOG_AREAS`.
+    """
+
+    general: str = "info"
+    components: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def parse(cls, text: str) -> "LogLevels":
+        """Parse ``info,cloud=debug``: the general level, and levels by component.
+
+        Raises:
+            ValueError: there is no such level or component.
+        """
+        general, components = "info", dict[str, str]()
+        for word in _parse_list(text):
+            component, found, level = word.rpartition("=")
+            if level.lower() not in LOG_LEVELS or (found and component not in LOG_AREAS):
+                raise ValueError(
+                    f"{word!r} is invalid; use one of {', '.join(LOG_LEVELS)}, or set the level "
+                    f"of a component ({', '.join(LOG_AREAS)}), such as cloud=debug"
+                )
+            if found:
+                components[component] = level.lower()
+            else:
+                general = level.lower()
+        return cls(general=general, components=components)
+
+
+def _variable(
+    name: str,
+    kind: Kind[T],
+    default: str,
+    meaning: str,
+    *,
+    default_shown: str = "",
+    is_common: bool = False,
+) -> T:
+    """Declare a field of `Settings` that is read from a variable."""
+    variable = Variable(
+        name=name if is_common else PREFIX + name,
+        kind=kind,
+        default=default,
+        meaning=meaning,
+        default_shown=default_shown,
+        is_common=is_common,
+    )
+    return field(
+        default=kind.parse(default), metadata={"variable": variable}, repr=not kind.is_secret
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings. Without arguments, each has its default."""
+
+    namespaces: tuple[str, ...] = _variable(
+        "NAMESPACES",
+        Kind(parse=_parse_list, allowed="names, comma-separated"),
+        "",
+        "Namespaces to watch.",
+        default_shown="all",
+    )
+    shard: Shard = _variable(
+        "SHARD",
+        Kind(parse=Shard.parse, allowed="`index/count`"),
+        "0/1",
+        "The shard of the namespaces that this replica serves.",
+    )
+    allow_insecure_endpoints: bool = _variable(
+        "ALLOW_INSECURE_ENDPOINTS",
+        _FLAG,
+        "false",
+        "Allow `http://` endpoints in a spec. For tests only. Also `--allow-insecure-endpoints`.",
+    )
+    workers: int = _variable(
+        "WORKERS",
+        _integer(1, 16384),
+        "2048",
+        "Concurrent reconciles. Most of them wait for the cloud.",
+    )
+    namespace_workers: int = _variable(
+        "NAMESPACE_WORKERS",
+        _integer(1, 4096),
+        "1024",
+        "Concurrent reconciles of one namespace. A namespace also leaves at least as many "
+        "reconciles to the others as it uses.",
+    )
+    endpoint_requests: int = _variable(
+        "ENDPOINT_REQUESTS",
+        _integer(1, 512),
+        "32",
+        "Concurrent requests to one cloud endpoint. One namespace uses up to three times as many "
+        "as it leaves to others, so up to three quarters.",
+    )
+    endpoint_rate: float = _variable(
+        "ENDPOINT_RATE",
+        _number(1, 10000, "per s"),
+        "100",
+        "Requests per second to one cloud endpoint.",
+    )
+    batch_images: int = _variable(
+        "BATCH_IMAGES", _integer(1, 500), "50", "Maximum number of images in one PUT."
+    )
+    batch_window: timedelta = _variable(
+        "BATCH_WINDOW_S",
+        _seconds(0, 10),
+        "0.1",
+        "How long the first images of a batch wait for images of other resources.",
+    )
+    request_timeout: timedelta = _variable(
+        "REQUEST_TIMEOUT_S",
+        _seconds(1, 300),
+        "30",
+        "Timeout of one request to the cloud or to the API server, from the connection to the last "
+        "byte.",
+    )
+    secret_poll: timedelta = _variable(
+        "SECRET_POLL_S",
+        _seconds(1, 30),
+        "20",
+        "Maximum age of a cached Secret, and how often a resource checks for a missing Secret. The "
+        "operator detects a changed Secret within twice this time.",
+    )
+    slow_retry: timedelta = _variable(
+        "SLOW_RETRY_S",
+        _seconds(1200, 86400),
+        "1800",
+        "Time between two retries of an error that needs a person. The minimum protects accounts "
+        "from a lock.",
+    )
+    leader_election: bool = _variable(
+        "LEADER_ELECTION",
+        _FLAG,
+        "false",
+        "Reconcile only while this replica holds the Lease. Required for two replicas.",
+    )
+    lease_name: str = _variable(
+        "LEASE_NAME", _NAME, LEASE, "Name of the Lease. Each set of replicas needs its own."
+    )
+    lease_namespace: str = _variable(
+        "LEASE_NAMESPACE", _NAME, "", "Namespace of the Lease.", default_shown="the pod's"
+    )
+    metrics_port: int = _variable(
+        "METRICS_PORT",
+        _integer(0, 65535),
+        "0",
+        "Port of `/metrics`, `/healthz` and `/readyz`. 0 switches them off.",
+    )
+    log_format: str = _variable(
+        "LOG_FORMAT", _one_of("text", "json"), "text", "Format of the log lines on stderr."
+    )
+    log_levels: LogLevels = _variable(
+        "LOG_LEVEL",
+        Kind(parse=LogLevels.parse, allowed=", ".join(f"`{level}`" for level in LOG_LEVELS)),
+        "info",
+        "Minimum level of log lines. A component can have its own level: `info,cloud=debug`.",
+    )
+    https_proxy: str = _variable(
+        "HTTPS_PROXY",
+        Kind(parse=_parse_proxy, allowed="a URL", is_secret=True),
+        "",
+        "Proxy for the `https://` endpoints of the cloud. Requests to the API server never use it.",
+        default_shown="none",
+        is_common=True,
+    )
+    no_proxy: str = _variable(
+        "NO_PROXY",
+        Kind(parse=str, allowed="names and addresses, comma-separated"),
+        "",
+        "Hosts that are reached without the proxy. Ranges such as 10.0.0.0/8 are not supported.",
+        default_shown="none",
+        is_common=True,
+    )
+
+    # No variables for these: tests shorten them. `planning.requeue.Policy` explains three of them.
     membership_lag: timedelta = timedelta(seconds=60)
     taken_after_all: timedelta = timedelta(seconds=10)
     share_poll: timedelta = timedelta(seconds=10)
-    https_proxy: str = field(repr=False)
-    """URL of the proxy for https:// endpoints of the cloud; empty for no proxy. It may contain a
-    password."""
-    no_proxy: str
-    """Hosts to connect to without the proxy, separated by commas."""
-    leader_election: bool
-    """Whether to reconcile only as the leader."""
-    lease_name: str
-    lease_namespace: str
-    """Namespace of the Lease; empty for the namespace of the pod."""
-    metrics_port: int
-    """Port of metrics and probes; 0 to disable them."""
-    log_format: str
-    log_level: str
-    log_areas: Mapping[str, str]
-    """Log levels by component, where they differ from `log_level`."""
-
-    # No variables for these two. Tests shorten them.
     watch_silence: timedelta = timedelta(seconds=70)
     """Time without a watch event after which the watch is opened again. Bookmarks arrive each
     minute."""
@@ -84,112 +336,14 @@ class Settings:
         Raises:
             SettingsError: a value is invalid.
         """
-        log_level, log_areas = _log_levels(env)
-        return cls(
-            namespaces=_list(env, "NAMESPACES"),
-            shard=_shard(env),
-            allow_insecure_endpoints=_flag(env, "ALLOW_INSECURE_ENDPOINTS"),
-            workers=_integer(env, "WORKERS", default=2048, low=1, high=16384),
-            namespace_workers=_integer(env, "NAMESPACE_WORKERS", default=1024, low=1, high=4096),
-            endpoint_requests=_integer(env, "ENDPOINT_REQUESTS", default=32, low=1, high=512),
-            endpoint_rate=_number(env, "ENDPOINT_RATE", default=100, low=1, high=10000),
-            batch_images=_integer(env, "BATCH_IMAGES", default=50, low=1, high=500),
-            batch_window=_seconds(env, "BATCH_WINDOW_S", default=0.1, low=0, high=10),
-            request_timeout=_seconds(env, "REQUEST_TIMEOUT_S", default=30, low=1, high=300),
-            secret_poll=_seconds(env, "SECRET_POLL_S", default=20, low=1, high=30),
-            slow_retry=_seconds(env, "SLOW_RETRY_S", default=1800, low=1200, high=86400),
-            https_proxy=_proxy(env),
-            no_proxy=_usual("NO_PROXY", env),
-            leader_election=_flag(env, "LEADER_ELECTION"),
-            lease_name=_value(env, "LEASE_NAME") or LEASE,
-            lease_namespace=_value(env, "LEASE_NAMESPACE"),
-            metrics_port=_integer(env, "METRICS_PORT", default=0, low=0, high=65535),
-            log_format=_choice(env, "LOG_FORMAT", default="text", among=LOG_FORMATS),
-            log_level=log_level,
-            log_areas=log_areas,
-        )
+        values: dict[str, Any] = {
+            name: variable.read(env) for name, variable in variables().items()
+        }
+        return cls(**values)
 
 
-def _value(env: Mapping[str, str], name: str) -> str:
-    return env.get(PREFIX + name, "").strip()
-
-
-def _usual(name: str, env: Mapping[str, str]) -> str:
-    """Read a common variable. The lower-case name takes precedence, as in curl."""
-    return (env.get(name.lower()) or env.get(name, "")).strip()
-
-
-def _proxy(env: Mapping[str, str]) -> str:
-    text = _usual("HTTPS_PROXY", env)
-    try:
-        parts = urlsplit(text)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if text and not usable:  # the value is not shown, because it may contain a password
-        raise SettingsError("HTTPS_PROXY: must be a URL such as http://proxy.example.com:3128")
-    return text
-
-
-def _list(env: Mapping[str, str], name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in _value(env, name).split(",") if part.strip())
-
-
-def _shard(env: Mapping[str, str]) -> Shard:
-    text = _value(env, "SHARD") or "0/1"
-    try:
-        return Shard.parse(text)
-    except ValueError as exc:
-        raise SettingsError(f"{PREFIX}SHARD={text!r}: {exc}") from None
-
-
-def _log_levels(env: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-    """Parse ``info,cloud=debug``: the general level, and levels by component."""
-    general, areas = "info", dict[str, str]()
-    for word in _list(env, "LOG_LEVEL"):
-        area, found, level = word.rpartition("=")
-        if level.lower() not in LOG_LEVELS or (found and area not in LOG_AREAS):
-            raise SettingsError(
-                f"{PREFIX}LOG_LEVEL: {word!r} is invalid; use one of {', '.join(LOG_LEVELS)}, or "
-                f"set the level of a component ({', '.join(LOG_AREAS)}), such as cloud=debug"
-            )
-        if found:
-            areas[area] = level.lower()
-        else:
-            general = level.lower()
-    return general, areas
-
-
-def _flag(env: Mapping[str, str], name: str) -> bool:
-    return _choice(env, name, default="false", among=("true", "false")) == "true"
-
-
-def _choice(env: Mapping[str, str], name: str, *, default: str, among: tuple[str, ...]) -> str:
-    text = _value(env, name).lower() or default
-    if text not in among:
-        raise SettingsError(f"{PREFIX}{name}={text!r}: must be one of {', '.join(among)}")
-    return text
-
-
-def _seconds(
-    env: Mapping[str, str], name: str, *, default: float, low: float, high: float
-) -> timedelta:
-    return timedelta(seconds=_number(env, name, default=default, low=low, high=high))
-
-
-def _integer(env: Mapping[str, str], name: str, *, default: int, low: int, high: int) -> int:
-    number = _number(env, name, default=default, low=low, high=high)
-    if number != int(number):
-        raise SettingsError(f"{PREFIX}{name}={_value(env, name)!r}: must be a whole number")
-    return int(number)
-
-
-def _number(env: Mapping[str, str], name: str, *, default: float, low: float, high: float) -> float:
-    text = _value(env, name)
-    try:
-        number = float(text) if text else default
-    except ValueError:
-        raise SettingsError(f"{PREFIX}{name}={text!r}: must be a number") from None
-    if not low <= number <= high:
-        raise SettingsError(f"{PREFIX}{name}={text!r}: must be from {low:g} to {high:g}")
-    return number
+def variables() -> dict[str, Variable]:
+    """The variables by field, in the order of the documentation."""
+    return {
+        one.name: one.metadata["variable"] for one in fields(Settings) if "variable" in one.metadata
+    }

@@ -32,7 +32,7 @@ class BlockingShard(Shard):
 
 async def run(settings: Settings) -> None:
     """Run the operator with these faults."""
-    logs.configure(settings.log_format, settings.log_level, settings.log_areas)
+    logs.configure(settings.log_format, settings.log_levels.general, settings.log_levels.components)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, time.sleep, FOR_GOOD_S)
     whole = {field.name: getattr(settings.shard, field.name) for field in fields(Shard)}
     stuck = timedelta(seconds=STUCK_S)

@@ -27,20 +27,6 @@ def test_docs_say_what_to_do_about_each_reason(reason: Reason) -> None:
     assert re.findall(r"^\*\*(\w+)\*\*: ", mine, re.MULTILINE) == ["Meaning", "Check", "Fix"]
 
 
-def test_docs_list_each_setting_with_its_default() -> None:
-    code = (ROOT / "operator/image_share_operator/settings.py").read_text()
-    page = (ROOT / "docs/operations.md").read_text()
-    defaults = dict(
-        re.findall(r'_(?:number|seconds|choice)\(env, "(\w+)", default="?([\w.]+)"?', code)
-    )
-    names = set(re.findall(r'\(env, "([A-Z_]+)"', code))
-
-    assert {f"`ISA_{name}`" for name in names} <= set(re.findall(r"`ISA_\w+`", page))
-    for name, default in defaults.items():
-        row = next(line for line in page.splitlines() if f"| `ISA_{name}`" in line)
-        assert default in row.split("|")[2]
-
-
 def test_docs_list_each_field_of_the_spec() -> None:
     crd = yaml.safe_load((ROOT / "deploy/crds/imageshareacceptances.ims.otc.dev.yaml").read_text())
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]

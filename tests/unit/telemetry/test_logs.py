@@ -141,6 +141,6 @@ def test_parts_are_those_that_the_settings_take() -> None:
 def test_settings_take_levels_of_parts() -> None:
     read = settings.Settings.from_env({"ISA_LOG_LEVEL": "warning, cloud=DEBUG,watch=error"})
 
-    assert read.log_level == "warning"
-    assert read.log_areas == {"cloud": "debug", "watch": "error"}
-    assert settings.Settings.from_env({}).log_areas == {}
+    assert read.log_levels.general == "warning"
+    assert read.log_levels.components == {"cloud": "debug", "watch": "error"}
+    assert settings.Settings.from_env({}).log_levels.components == {}
