@@ -119,7 +119,9 @@ class Workers:
         here = context.enter(key.namespace, key.name)
         began = time.perf_counter()
         try:
-            with tracing.span("reconcile", here.attributes) as span:
+            with tracing.tracer.start_as_current_span(
+                "reconcile", attributes=here.attributes
+            ) as span:
                 requeue_after = await self._reconcile_key(key)
                 span.set_attribute("reconcile.generation", here.generation or 0)
         finally:

@@ -76,7 +76,8 @@ class ApiServer:
         where = f" in namespace {namespace}" if namespace else ""
         attributes = {"http.request.method": METHODS[verb], "k8s.namespace.name": namespace}
         what = f"{verb} {resource}{where}"
-        with tracing.span(f"{verb} {resource}", attributes), _mapped_errors(what):
+        span = tracing.tracer.start_as_current_span(f"{verb} {resource}", attributes=attributes)
+        with span, _mapped_errors(what):
             all_headers = {**JSON, **headers}
             for auth in (await self._api.configuration.auth_settings()).values():
                 all_headers[auth["key"]] = auth["value"]

@@ -44,6 +44,7 @@ from http import HTTPStatus
 
 import aiohttp
 import httpx
+from opentelemetry.trace import Span
 
 from image_share_operator.api.errors import CloudError, OutcomeUnknownError, RetryableError
 from image_share_operator.cloud.http import routes
@@ -136,7 +137,9 @@ class CloudHttpClient:
             self.may_write()
             self.writes.admit()
         exchange = _Exchange(request)
-        with tracing.span(exchange.route, exchange.attributes) as span:
+        with tracing.tracer.start_as_current_span(
+            exchange.route, attributes=exchange.attributes
+        ) as span:
             try:
                 async with asyncio.timeout(self.timeout.total_seconds()) as deadline:
                     mutates = request.method in MUTATIONS
@@ -186,7 +189,7 @@ class _Exchange:
         self._started = time.perf_counter()
 
     @property
-    def attributes(self) -> dict[str, tracing.Value]:
+    def attributes(self) -> dict[str, str]:
         """Source: OpenTelemetry semantic conventions, "HTTP Client Spans"."""
         return {
             "http.request.method": self._request.method,
@@ -194,7 +197,7 @@ class _Exchange:
             "server.address": _host(self._request),
         }
 
-    def record_response(self, response: httpx.Response, span: tracing.Span) -> None:
+    def record_response(self, response: httpx.Response, span: Span) -> None:
         """Record a response with its request ID, which the support of the cloud can look up."""
         took = self._measure(f"{response.status_code // 100}xx")
         span.set_attribute("http.response.status_code", response.status_code)
@@ -226,7 +229,7 @@ class _Exchange:
             extra=extra,
         )
 
-    def record_error(self, cause: str, error: CloudError, span: tracing.Span) -> None:
+    def record_error(self, cause: str, error: CloudError, span: Span) -> None:
         """Record an exchange without a response."""
         took = self._measure("none")
         metrics.CLOUD_ERRORS.labels(self.route, cause).inc()
