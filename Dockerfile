@@ -51,4 +51,6 @@ opentelemetry.exporter.otlp.proto.http.trace_exporter" \
 ENV PATH=/opt/image-share-operator/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/nonexistent
 USER 65532:65532
-ENTRYPOINT ["image-share-operator"]
+# PID 1 gets no signal that it does not handle. Python handles none before its imports, so an init
+# process forwards them: a pod ends at once, also when it has just started.
+ENTRYPOINT ["dumb-init", "--single-child", "--", "image-share-operator"]

@@ -84,7 +84,7 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed
 	@$(BIN)/ruff format
 
 lock: $(INSTALLED) ## Write the lock files anew from pyproject.toml
-	@$(COMPILE) --extra otel -o requirements.lock pyproject.toml
+	@$(COMPILE) --extra image --extra otel -o requirements.lock pyproject.toml
 	@$(COMPILE) --group dev -o $(LOCK) pyproject.toml
 	@echo 'hatchling >=1.27' | $(COMPILE) -o hack/image/requirements-build.lock -
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
