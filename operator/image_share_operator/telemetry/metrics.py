@@ -13,12 +13,14 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    disable_created_metrics,
 )
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from image_share_operator import __version__
 
+disable_created_metrics()  # no alert and no panel reads these series
 REGISTRY = CollectorRegistry()
 PREFIX = "image_share_operator"
 

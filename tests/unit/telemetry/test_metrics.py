@@ -54,6 +54,12 @@ def test_metric_has_labels_of_closed_sets_only(metric: Metric) -> None:
     assert names <= CLOSED_LABELS
 
 
+def test_metrics_have_no_created_series() -> None:
+    names = {sample.name for metric in everything() for sample in metric.samples}
+
+    assert [name for name in names if name.endswith("_created")] == []
+
+
 class Health:
     def __init__(self) -> None:
         self.dead: str | None = None
