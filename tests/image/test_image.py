@@ -129,14 +129,15 @@ def test_operator_runs_as_nobody(world: World, container: Container) -> None:
 
 def test_configuration_is_what_the_chart_expects(image: Image) -> None:
     assert image.config["User"] == f"{ID}:{ID}"
-    assert image.config["Entrypoint"] == ["image-share-operator"]
+    init, *_, program = image.config["Entrypoint"]
+    assert (init, program) == ("dumb-init", "image-share-operator")
+    assert all((image.root / HOME / "bin" / name).exists() for name in (init, program))
     assert "Cmd" not in image.config
     labels = image.config["Labels"]
     assert labels["org.opencontainers.image.version"] == "0.0.0-test"
     assert (
         labels["org.opencontainers.image.source"] == "https://git.example.com/image-share-operator"
     )
-    assert (image.root / HOME / "bin/image-share-operator").exists()
 
 
 def test_entry_point_needs_no_shell(image: Image) -> None:
