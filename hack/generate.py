@@ -11,7 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import dashboard
 import fields
-from image_share_operator.api.jobs import BatchPeers
+from image_share_operator.api.jobs import NO_PEERS, BatchPeers
 from image_share_operator.api.types import (
     Decision,
     Desired,
@@ -31,6 +31,7 @@ from image_share_operator.planning.model import (
     ReadMemberships,
     ReadySummary,
     Report,
+    RuntimeState,
     Step,
     Submit,
 )
@@ -169,40 +170,53 @@ def _metrics() -> Iterator[tuple[str, ...]]:
 
 def _tables() -> Iterator[str]:
     """Yield a section for each state of the job."""
-    for words, job, extra in _jobs():
-        yield f"\n## {words}\n{TABLE}{_rows(_table(job, extra))}"
+    for words, job, runtime, extra in _jobs():
+        yield f"\n## {words}\n{TABLE}{_rows(_table(job, runtime, extra))}"
 
 
-def _table(job: Job | None, extra: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def _table(
+    job: Job | None, runtime: RuntimeState, extra: dict[str, Any]
+) -> Iterator[tuple[str, ...]]:
     for member_words, members in _members():
         asked = job is not None and members is not None
-        for words, desired, observation in _circumstances(job, members, asked=asked):
-            step = planner.next_step(desired, replace(observation, **extra), NOW, Policy())
+        seen = Observation(
+            status=Status(observed_generation=2, job=job, images=ROWS if job else ()),
+            runtime=runtime,
+            job_asked=asked,
+            members=members,
+        )
+        for words, desired, observation in _circumstances(replace(seen, **extra)):
+            step = planner.next_step(desired, observation, NOW, Policy())
             yield (member_words, words, *_step(step))
 
 
-def _jobs() -> Iterator[tuple[str, Job | None, dict[str, Any]]]:
+def _jobs() -> Iterator[tuple[str, Job | None, RuntimeState, dict[str, Any]]]:
     older = replace(JOB, generation=1)
     late = timedelta(minutes=11)
-    yield "No job", None, {}
-    yield "Running", JOB, {}
-    yield "Running, timeout exceeded", replace(JOB, submitted_at=NOW - late), {}
+    alone = RuntimeState(batch_peers=NO_PEERS)
+    yield "No job", None, alone, {}
+    yield "Running", JOB, alone, {}
+    yield "Running, timeout exceeded", replace(JOB, submitted_at=NOW - late), alone, {}
     older_words = "Running, timeout exceeded, older generation"
-    yield older_words, replace(older, submitted_at=NOW - late), {}
-    yield "SUCCESS, just now", replace(JOB, state=JobState.SUCCESS), {"settled_at": NOW}
-    past = {"settled_at": NOW - timedelta(minutes=2)}
-    yield "SUCCESS, two minutes ago", replace(JOB, state=JobState.SUCCESS), past
+    yield older_words, replace(older, submitted_at=NOW - late), alone, {}
+    success = replace(JOB, state=JobState.SUCCESS)
+    yield "SUCCESS, just now", success, replace(alone, settled_at=NOW), {}
+    past = replace(alone, settled_at=NOW - timedelta(minutes=2))
+    yield "SUCCESS, two minutes ago", success, past, {}
     fail = replace(JOB, state=JobState.FAIL, error_code="IMG.0061")
     named = BatchPeers(shared=False, named=True)
-    yield "FAIL, names image A", fail, {"failed_rows": {A: "FAIL"}, "batch_peers": named}
-    yield "FAIL, names no image", fail, {}
-    yield "FAIL, names no image, with batch peers", fail, {"batch_peers": BatchPeers()}
-    yield "FAIL, names images of batch peers", fail, {"batch_peers": BatchPeers(named=True)}
-    yield "FAIL, for the complete request", fail, {"divisible": False}
-    yield "FAIL, transient error", fail, {"retryable": True}
-    yield "FAIL, transient error, after 6 retries", fail, {"retryable": True, "failures": 6}
-    yield "FAIL, older generation", replace(fail, generation=1), {}
-    yield "Unknown to the cloud", JOB, {"job_unknown": True, "retryable": True}
+    names_a = RuntimeState(failed_rows={A: "FAIL"}, batch_peers=named)
+    yield "FAIL, names image A", fail, names_a, {}
+    yield "FAIL, names no image", fail, alone, {}
+    yield "FAIL, names no image, with batch peers", fail, RuntimeState(), {}
+    others = RuntimeState(batch_peers=BatchPeers(named=True))
+    yield "FAIL, names images of batch peers", fail, others, {}
+    yield "FAIL, for the complete request", fail, alone, {"divisible": False}
+    yield "FAIL, transient error", fail, alone, {"retryable": True}
+    often = replace(alone, tries=6)
+    yield "FAIL, transient error, after 6 retries", fail, often, {"retryable": True}
+    yield "FAIL, older generation", replace(fail, generation=1), alone, {}
+    yield "Unknown to the cloud", JOB, alone, {"job_unknown": True, "retryable": True}
 
 
 def _members() -> Iterator[tuple[str, dict[str, Membership] | None]]:
@@ -214,11 +228,9 @@ def _members() -> Iterator[tuple[str, dict[str, Membership] | None]]:
     yield "A not shared, B accepted", {A: Membership.NOT_SHARED, B: accepted}
 
 
-def _circumstances(
-    job: Job | None, members: dict[str, Membership] | None, *, asked: bool
-) -> Iterator[tuple[str, Desired, Observation]]:
-    status = Status(observed_generation=2, job=job, images=ROWS if job else ())
-    observation = Observation(status=status, job_asked=asked, members=members)
+def _circumstances(observation: Observation) -> Iterator[tuple[str, Desired, Observation]]:
+    status, members = observation.status, observation.members
+    job = status.job
     yield "", DESIRED, observation
     if job is None and members is None:
         yield "suspended", replace(DESIRED, suspend=True), observation
@@ -229,12 +241,16 @@ def _circumstances(
         failed = tuple(replace(row, job_id=None, message="failed") for row in ROWS)
         held = replace(observation, status=replace(status, images=failed))
         yield "both failed earlier", DESIRED, held
-        yield "both failed earlier, a retry is due", DESIRED, replace(held, retry_at=NOW)
+        yield "both failed earlier, a retry is due", DESIRED, _retry_due(held)
     if job is None and members is not None:
         sent = replace(observation, status=replace(status, images=ROWS))
         for words, batch in _in_doubt():
             in_doubt = replace(sent.status, unanswered=batch)
             yield words, DESIRED, replace(sent, status=in_doubt)
+
+
+def _retry_due(observation: Observation) -> Observation:
+    return replace(observation, runtime=replace(observation.runtime, retry_at=NOW))
 
 
 def _in_doubt() -> Iterator[tuple[str, InDoubtBatch]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from image_share_operator.api import status_json
 from image_share_operator.api.errors import InvalidSpecError
-from image_share_operator.api.jobs import UNKNOWN_PEERS, BatchPeers
 from image_share_operator.api.types import (
     FINALIZER,
     RECONCILE_AT,
@@ -20,36 +19,7 @@ from image_share_operator.api.types import (
 )
 from image_share_operator.controller.login_history import LoginHistory
 from image_share_operator.planning import conditions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuntimeState:
-    """What a process may lose in a restart; everything that must survive is in the status.
-
-    Attributes:
-        generation: the spec of the last reconcile; -1 before the first one.
-        next_check_at: no request is sent to the cloud before; ``None`` for not before a change.
-        secret_version: the Secret of the last reconcile, where only a change of it (or of the
-            spec) helps; ``None`` where it does not matter.
-        retry_at: when failed images may be sent again.
-        settled_at: when the latest job was first seen settled.
-        failed_rows: images that this job reported as failed, with its message for each.
-        batch_peers: whether this job carried images of other resources.
-        began_at: when its spec was first seen, or Ready was lost; ``None`` while it is Ready.
-        errors: reconciles in a row that ended in an error.
-        tries: retried jobs in a row that failed.
-    """
-
-    generation: int = -1
-    next_check_at: datetime | None = None
-    secret_version: str | None = None
-    retry_at: datetime | None = None
-    settled_at: datetime | None = None
-    failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
-    batch_peers: BatchPeers = UNKNOWN_PEERS
-    began_at: datetime | None = None
-    errors: int = 0
-    tries: int = 0
+from image_share_operator.planning.model import RuntimeState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,18 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType, Desired, ImageStatus, Membership, Status
 from image_share_operator.controller.credential_cache import UnusableSecretError
-from image_share_operator.controller.object_store import CachedObject, RuntimeState
+from image_share_operator.controller.object_store import CachedObject
 from image_share_operator.controller.plan_executor import PlanExecutor
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning import events as kube_events
 from image_share_operator.planning import messages
-from image_share_operator.planning.model import Observation, Progress, ReadySummary, Report
+from image_share_operator.planning.model import (
+    Observation,
+    Progress,
+    ReadySummary,
+    Report,
+    RuntimeState,
+)
 from image_share_operator.planning.requeue import Policy
 
 QUIET_FAILURES = 2
@@ -89,8 +95,7 @@ class PassResultBuilder:
         self, executor: PlanExecutor, report: Report, *, now: datetime, version: str | None
     ) -> PassResult:
         """The result of a plan that ended with a report."""
-        before = runtime_for(self.entry)
-        status = executor.observation.status
+        before, status = executor.observation.runtime, executor.observation.status
         job = None if executor.observation.job_unknown else status.job
         images = self._rows(executor.observation) if report.images is None else report.images
         # A job past its timeout does not depend on the Secret, and it is polled anyway.
@@ -100,18 +105,15 @@ class PassResultBuilder:
             and not overdue
             and version is not None
         )
-        tried = before.retry_at is not None and before.retry_at <= now
-        runtime = RuntimeState(
-            generation=self.entry.generation,
+        tries = before.tries + before.retry_is_due(now)
+        runtime = replace(
+            before,
             next_check_at=None if report.requeue_after is None else now + report.requeue_after,
             secret_version=version if stalled else None,
             retry_at=report.retry_at,
-            settled_at=executor.observation.settled_at,
-            failed_rows=executor.observation.failed_rows,
-            batch_peers=executor.observation.batch_peers,
             began_at=None if report.ready_summary.ready == "True" else began(self.entry, now),
             errors=0 if status.unanswered is None else before.errors,
-            tries=0 if report.ready_summary.ready == "True" else before.tries + tried,
+            tries=0 if report.ready_summary.ready == "True" else tries,
         )
         return PassResult(
             ready_summary=report.ready_summary,
@@ -128,13 +130,9 @@ class PassResultBuilder:
     ) -> PassResult:
         """The result of a plan that ended in an error: a requeue soon, later or after a change."""
         known = replace(observation.status, images=self._rows(observation))
-        before = runtime_for(self.entry)
         runtime = replace(
-            before,
-            errors=before.errors + 1,
-            settled_at=observation.settled_at,
-            failed_rows=observation.failed_rows,
-            batch_peers=observation.batch_peers,
+            observation.runtime,
+            errors=observation.runtime.errors + 1,
             began_at=began(self.entry, now),
         )
         failed = messages.reconcile_failed(error)

@@ -157,11 +157,14 @@ class PlanExecutor:
             status=replace(self.observation.status, job=known),
             job_asked=True,
             typical_duration=session.typical_duration,
-            failed_rows=ours,
-            batch_peers=batch_peers(
-                shared=report.shared, named=bool(report.failed_rows if report.shared else ours)
+            runtime=replace(
+                self.observation.runtime,
+                settled_at=self.now() if report.state.settled else None,
+                failed_rows=ours,
+                batch_peers=batch_peers(
+                    shared=report.shared, named=bool(report.failed_rows if report.shared else ours)
+                ),
             ),
-            settled_at=self.now() if report.state.settled else None,
         )
         self.read_failure_class()
 
@@ -205,14 +208,14 @@ class PlanExecutor:
             state=JobState.INIT,
             submitted_at=_in_millis(self.now()),
         )
-        before = self.observation.status
+        before = self.observation
         self.observation = replace(
             self.observation,
-            status=replace(before, job=job, unanswered=_less(before.unanswered, step.images)),
+            status=replace(
+                before.status, job=job, unanswered=_less(before.status.unanswered, step.images)
+            ),
+            runtime=replace(before.runtime, settled_at=None, failed_rows={}),
             job_unknown=False,
-            settled_at=None,
-            retry_at=None,
-            failed_rows={},
         )
         self.sent = job
         self.drifted = step.drifted

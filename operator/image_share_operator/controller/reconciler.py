@@ -7,7 +7,7 @@ and `status_writer.py`.
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from image_share_operator.api.errors import InvalidSpecError, KubeInvalidError, OperatorError
@@ -186,16 +186,12 @@ class Reconciler:
 
     async def _execute_plan(self, entry: CachedObject, desired: Desired) -> PassResult:
         """Execute the plan until it ends with a report or an error."""
-        before = pass_result.runtime_for(entry)
-        job = entry.known.job
-        settled = job is not None and job.state.settled
+        runtime, job = pass_result.runtime_for(entry), entry.known.job
+        if runtime.settled_at is None and job is not None and job.state.settled:
+            runtime = replace(runtime, settled_at=self.now())
         observation = Observation(
             status=entry.known,
-            settled_at=before.settled_at or (self.now() if settled else None),
-            failed_rows=before.failed_rows,
-            batch_peers=before.batch_peers,
-            retry_at=before.retry_at,
-            failures=before.tries,
+            runtime=runtime,
             batch_limit=self.policy.batch_images,
             jitter=self.rng.random(),
         )
@@ -209,7 +205,7 @@ class Reconciler:
             classify_failure=self.classify_failure,
             now=self.now,
             policy=self.policy,
-            believe_unknown=before.errors >= UNKNOWN_JOB_REPEATS,
+            believe_unknown=runtime.errors >= UNKNOWN_JOB_REPEATS,
             max_age=desired.interval * requeue.FRESH_ENOUGH if _is_drift_check(entry) else NOW,
         )
         executor.read_failure_class()

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from image_share_operator.api.types import ConditionType, Desired
 from image_share_operator.controller.cloud_access import CredentialSource
 from image_share_operator.controller.credential_cache import UnusableSecretError
-from image_share_operator.controller.object_store import CachedObject, ObjectStore, RuntimeState
+from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.planning import requeue
+from image_share_operator.planning.model import RuntimeState
 from image_share_operator.planning.requeue import Policy
 
 NOW = timedelta()

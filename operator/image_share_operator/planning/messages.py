@@ -128,7 +128,7 @@ def from_verdicts(
     images = rows(verdicts, observation.status)
     found = {v.state for v in verdicts}
     if ImageState.SETTLING in found:
-        age = now - (observation.settled_at or now)
+        age = now - (observation.runtime.settled_at or now)
         return Report(
             ready_summary=submitted(desired, sum(v.state is ImageState.SETTLING for v in verdicts)),
             requeue_after=requeue.settle_after(age),
@@ -251,11 +251,12 @@ def _row(image: str, membership: Membership, status: Status, *, message: str | N
 
 
 def _retry_at(observation: Observation, now: datetime, policy: Policy) -> datetime:
-    if observation.retry_at is not None and observation.retry_at > now:
-        return observation.retry_at
+    runtime = observation.runtime
+    if runtime.retry_at is not None and runtime.retry_at > now:
+        return runtime.retry_at
     jitter = _jitter(observation)
-    if _is_transient(observation) and observation.failures < backoff.MAX_QUICK_RETRIES:
-        return now + backoff.exponential(observation.failures + 1, jitter=jitter)
+    if _is_transient(observation) and runtime.tries < backoff.MAX_QUICK_RETRIES:
+        return now + backoff.exponential(runtime.tries + 1, jitter=jitter)
     return now + backoff.spread(policy.slow_retry, jitter)
 
 

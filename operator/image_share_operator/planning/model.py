@@ -5,9 +5,47 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
-from image_share_operator.api.jobs import NO_PEERS, BatchPeers, RetryGroup
+from image_share_operator.api.jobs import UNKNOWN_PEERS, BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ImageStatus, Job, Membership, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeState:
+    """What a process may lose in a restart; everything that must survive is in the status.
+
+    A reconcile takes it from the object store, changes it as part of its `Observation`, and stores
+    it again: a new fact needs a field here and the lines that set and use it, nothing else.
+
+    Attributes:
+        generation: the spec of the last reconcile; -1 before the first one.
+        next_check_at: no request is sent to the cloud before; ``None`` for not before a change.
+        secret_version: the Secret of the last reconcile, where only a change of it (or of the
+            spec) helps; ``None`` where it does not matter.
+        retry_at: when failed images may be sent again; ``None`` when not yet decided.
+        settled_at: when the latest job was first seen settled; ``None`` when it was not, or before
+            a restart.
+        failed_rows: images that this job reported as failed, with its message for each.
+        batch_peers: whether this job, when it failed, carried images of other resources.
+        began_at: when its spec was first seen, or Ready was lost; ``None`` while it is Ready.
+        errors: reconciles in a row that ended in an error.
+        tries: retried jobs in a row that failed.
+    """
+
+    generation: int = -1
+    next_check_at: datetime | None = None
+    secret_version: str | None = None
+    retry_at: datetime | None = None
+    settled_at: datetime | None = None
+    failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
+    batch_peers: BatchPeers = UNKNOWN_PEERS
+    began_at: datetime | None = None
+    errors: int = 0
+    tries: int = 0
+
+    def retry_is_due(self, now: datetime) -> bool:
+        """Whether failed images may be sent again now."""
+        return self.retry_at is not None and now >= self.retry_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,35 +54,26 @@ class Observation:
 
     Attributes:
         status: the last known status, whether written or not.
+        runtime: what the process knows beside it.
         job_asked: whether ``status.job`` was polled in this reconcile.
         job_unknown: whether the cloud answered that it does not know this job.
-        failed_rows: images that the settled job reported as failed, with its message for each.
-        batch_peers: whether the failed job carried images of other resources.
         retryable: whether the failure of the job is transient.
         divisible: whether a smaller batch may succeed where the failed job did not.
         members: memberships of all images of the spec; ``None`` before they were read.
         refused: images whose own PUT the cloud refused in this reconcile, with its message.
-        settled_at: when the job was first seen settled; ``None`` when it was not, or before a
-            restart.
-        retry_at: when failed images may be sent again; ``None`` when not yet decided.
-        failures: failed reconciles in a row, this one not counted.
         batch_limit: images that the next PUT may carry.
         typical_duration: how long recent jobs took to settle.
         jitter: 0-1, drawn once per reconcile.
     """
 
     status: Status
+    runtime: RuntimeState = field(default_factory=RuntimeState)
     job_asked: bool = False
     job_unknown: bool = False
-    failed_rows: Mapping[str, str] = field(default_factory=dict[str, str])
-    batch_peers: BatchPeers = NO_PEERS
     retryable: bool = False
     divisible: bool = True
     members: Mapping[str, Membership] | None = None
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
-    settled_at: datetime | None = None
-    retry_at: datetime | None = None
-    failures: int = 0
     batch_limit: int = 50
     typical_duration: timedelta = timedelta(seconds=1)
     jitter: float = 0.5
@@ -159,7 +188,7 @@ class Report:
     Attributes:
         images: the rows to report; ``None`` keeps the known ones.
         requeue_after: until the next reconcile; ``None`` for not before a change.
-        retry_at: see `Observation.retry_at`.
+        retry_at: see `RuntimeState.retry_at`.
         finished: whether the finalizer may be removed from a resource that is being deleted.
     """
 

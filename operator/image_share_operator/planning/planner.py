@@ -118,7 +118,7 @@ def image_verdicts(
         for image in desired.images
     )
     candidates = [v for v in verdicts if v.state is ImageState.CANDIDATE]
-    if _divisible(observation) and (len(candidates) > 1 or observation.batch_peers.shared):
+    if _divisible(observation) and (len(candidates) > 1 or observation.runtime.batch_peers.shared):
         return verdicts
     return tuple(
         replace(v, state=ImageState.FAILED) if v.state is ImageState.CANDIDATE else v
@@ -152,7 +152,7 @@ def _divisible(observation: Observation) -> bool:
 
 
 def _quick_retries_spent(observation: Observation) -> bool:
-    return observation.failures >= backoff.MAX_QUICK_RETRIES
+    return observation.runtime.tries >= backoff.MAX_QUICK_RETRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class _ImageEvaluator:
             return ImageState.DRIFTED, None
         if job is not None and known.message is None and self._awaits_membership(known.id, job):
             return ImageState.SETTLING, None  # before any retry, which would send it twice
-        if self.observation.retry_at is not None and self.now >= self.observation.retry_at:
+        if self.observation.runtime.retry_is_due(self.now):
             return ImageState.TO_SUBMIT, None
         if self._failed_before(known):
             return ImageState.FAILED, known.message
@@ -255,17 +255,15 @@ class _ImageEvaluator:
 
         A job settled before the batch that was sent after it, also where a restart forgot when.
         """
-        settled_at, batch = (
-            self.observation.settled_at or self.now,
-            self.observation.status.unanswered,
-        )
+        settled_at = self.observation.runtime.settled_at or self.now
+        batch = self.observation.status.unanswered
         if batch is not None:
             settled_at = min(settled_at, batch.since)
         return self.now < settled_at + self.policy.lag
 
     def _awaits_membership(self, image: str, job: Job) -> bool:
         """Whether the job succeeded for the image and the membership may follow."""
-        done = job.state is JobState.SUCCESS and image not in self.observation.failed_rows
+        done = job.state is JobState.SUCCESS and image not in self.observation.runtime.failed_rows
         return done and self._membership_may_lag()
 
     def _not_shared(self) -> tuple[ImageState, str | None]:
@@ -304,7 +302,7 @@ class _ImageEvaluator:
 
     def _state_by_job(self, image: str, job: Job) -> tuple[ImageState, str | None]:
         """Return the state of an image that the latest job carried and that is not as wanted."""
-        row = self.observation.failed_rows.get(image)
+        row = self.observation.runtime.failed_rows.get(image)
         match job.state:
             case JobState.INIT | JobState.RUNNING:
                 return ImageState.TO_SUBMIT, None  # stuck, and the spec changed since
@@ -322,7 +320,7 @@ class _ImageEvaluator:
             case JobState.FAIL:
                 if job.generation != self.desired.generation:
                     return ImageState.TO_SUBMIT, None
-                if row is None and self.observation.batch_peers.named:
+                if row is None and self.observation.runtime.batch_peers.named:
                     return ImageState.TO_SUBMIT, None  # the job named others
                 state = ImageState.CANDIDATE if row is None else ImageState.FAILED
                 cause = " ".join(filter(None, (job.error_code, job.fail_reason, row)))
@@ -345,7 +343,7 @@ def _next_batch(
         return None
     candidates = tuple(v.image for v in verdicts if v.state is ImageState.CANDIDATE)
     if candidates and observation.job is not None:
-        size = len(candidates) if observation.batch_peers.shared else len(candidates) // 2
+        size = len(candidates) if observation.runtime.batch_peers.shared else len(candidates) // 2
         return Submit(
             images=candidates[: min(observation.batch_limit, size)],
             verdicts=verdicts,
@@ -357,7 +355,7 @@ def _next_batch(
     origins = [v.failed_job_id for v in wanted]
     latest = None if observation.status.job is None else observation.status.job.id
     origin = latest if latest in origins else origins[0]
-    retry = observation.retry_at is not None and now >= observation.retry_at
+    retry = observation.runtime.retry_is_due(now)
     return Submit(
         images=tuple(v.image for v in wanted if v.failed_job_id == origin)[
             : observation.batch_limit
@@ -375,7 +373,7 @@ def _retry_comes_first(verdicts: tuple[Verdict, ...], observation: Observation) 
     if (
         job is None
         or not observation.retryable
-        or observation.batch_peers.named
+        or observation.runtime.batch_peers.named
         or _quick_retries_spent(observation)
     ):
         return False

@@ -9,7 +9,8 @@ from drive import KEY, Drive, spec
 from image_share_operator.api import status_json
 from image_share_operator.api.errors import InvalidSpecError
 from image_share_operator.api.types import Desired
-from image_share_operator.controller.object_store import ObjectStore, RuntimeState
+from image_share_operator.controller.object_store import ObjectStore
+from image_share_operator.planning.model import RuntimeState
 
 
 def body(version: int = 1, **changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, PROJECT, START
 
-from image_share_operator.api.jobs import BatchPeers, RetryGroup
+from image_share_operator.api.jobs import NO_PEERS, BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     REGIONS,
@@ -28,6 +28,7 @@ from image_share_operator.planning.model import (
     PollJob,
     ReadMemberships,
     Report,
+    RuntimeState,
     Step,
     Submit,
 )
@@ -91,6 +92,12 @@ def known(
     return Status(observed_generation=generation, conditions=(condition,), job=latest, images=rows)
 
 
+def remembered(**facts: object) -> RuntimeState:
+    """What the process knows; by default, the job carried no images of other resources."""
+    return replace(RuntimeState(batch_peers=NO_PEERS), **facts)  # type: ignore[arg-type]  # field names come with the table
+
+
+NOTHING = remembered()
 INIT, RUNNING = job(JobState.INIT), job(JobState.RUNNING)
 SUCCESS, FAIL = job(JobState.SUCCESS), job(JobState.FAIL)
 OLD, NEVER_SEEN = GENERATION - 1, Status()
@@ -103,13 +110,14 @@ class Case:
     want: ImageState
     member: Membership = PENDING
     status: Status = NEVER_SEEN
+    runtime: RuntimeState = NOTHING
     observation: Mapping[str, object] = field(default_factory=dict[str, object])
     asked: Desired = field(default_factory=desired)
     after: timedelta = SECOND
 
 
 LATE = POLICY.lag + SECOND
-CARRIED = {"settled_at": START}
+CARRIED = remembered(settled_at=START)
 GOING = desired(decision=Decision.REJECT, being_deleted=True)
 JUDGED = {
     # what the cloud shows
@@ -141,14 +149,14 @@ JUDGED = {
     "what a job was told to undo is sent, as long as that may show": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        observation=CARRIED,
+        runtime=CARRIED,
         after=POLICY.lag - SECOND,
         want=ImageState.TO_SUBMIT,
     ),
     "what a job was told to undo and somebody did is done": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        observation=CARRIED,
+        runtime=CARRIED,
         after=LATE,
         want=ImageState.DONE,
     ),
@@ -183,7 +191,9 @@ JUDGED = {
         want=ImageState.FAILED,
     ),
     "a refusal comes before a retry that is due": Case(
-        observation={"refused": {A: "IMG.0027"}, "retry_at": START}, want=ImageState.FAILED
+        observation={"refused": {A: "IMG.0027"}},
+        runtime=remembered(retry_at=START),
+        want=ImageState.FAILED,
     ),
     # drift
     "an image that was seen as wanted and is not any more has drifted": Case(
@@ -196,7 +206,7 @@ JUDGED = {
     ),
     "a share that was withdrawn and came back was never sent": Case(
         status=known(SUCCESS, row(membership=ABSENT, message="not shared")),
-        observation=CARRIED,
+        runtime=CARRIED,
         after=LATE,
         want=ImageState.TO_SUBMIT,
     ),
@@ -212,63 +222,65 @@ JUDGED = {
     ),
     "a failed image is missing from the moment its retry is due": Case(
         status=known(FAIL, row(message="failed")),
-        observation={"retry_at": START + SECOND},
+        runtime=remembered(retry_at=START + SECOND),
         want=ImageState.TO_SUBMIT,
     ),
     "a failed image waits until its retry is due": Case(
         status=known(FAIL, row(message="failed")),
-        observation={"retry_at": START + 2 * SECOND},
+        runtime=remembered(retry_at=START + 2 * SECOND),
         want=ImageState.FAILED,
     ),
     # the latest job
     "an image that the latest job did not carry is missing": Case(
-        status=known(SUCCESS, row(job_id="j0")), observation=CARRIED, want=ImageState.TO_SUBMIT
+        status=known(SUCCESS, row(job_id="j0")), runtime=CARRIED, want=ImageState.TO_SUBMIT
     ),
     "an image of a stuck job of an older spec is missing": Case(
         status=known(replace(RUNNING, generation=OLD), row()), want=ImageState.TO_SUBMIT
     ),
     "an image whose job has just succeeded may show later, retry or not": Case(
         status=known(SUCCESS, row()),
-        observation={**CARRIED, "retry_at": START},
+        runtime=remembered(settled_at=START, retry_at=START),
         want=ImageState.SETTLING,
     ),
     "an image that the job named as failed is tried again when it is time": Case(
         status=known(SUCCESS, row()),
-        observation={**CARRIED, "retry_at": START, "failed_rows": {A: "odd"}},
+        runtime=remembered(settled_at=START, retry_at=START, failed_rows={A: "odd"}),
         want=ImageState.TO_SUBMIT,
     ),
     "an image that is known to have failed does not settle again after a restart": Case(
-        status=known(SUCCESS, row(message="failed")), observation=CARRIED, want=ImageState.FAILED
+        status=known(SUCCESS, row(message="failed")), runtime=CARRIED, want=ImageState.FAILED
     ),
     "an image whose job has just succeeded may show later": Case(
-        status=known(SUCCESS, row()), observation=CARRIED, want=ImageState.SETTLING
+        status=known(SUCCESS, row()), runtime=CARRIED, want=ImageState.SETTLING
     ),
     "the lag is waited for to its last moment": Case(
         status=known(SUCCESS, row()),
-        observation=CARRIED,
+        runtime=CARRIED,
         after=POLICY.lag - timedelta(microseconds=1),
         want=ImageState.SETTLING,
     ),
     "an image whose job succeeded and that never showed has failed": Case(
-        status=known(SUCCESS, row()), observation=CARRIED, after=POLICY.lag, want=ImageState.FAILED
+        status=known(SUCCESS, row()), runtime=CARRIED, after=POLICY.lag, want=ImageState.FAILED
     ),
     "an image that never showed is sent again when the spec has changed": Case(
         status=known(replace(SUCCESS, generation=OLD), row(), generation=OLD),
-        observation=CARRIED,
+        runtime=CARRIED,
         after=LATE,
         want=ImageState.TO_SUBMIT,
     ),
     "an image that a successful job names as failed has failed at once": Case(
         status=known(SUCCESS, row()),
-        observation={**CARRIED, "failed_rows": {A: "FAIL"}},
+        runtime=remembered(settled_at=START, failed_rows={A: "FAIL"}),
         want=ImageState.FAILED,
     ),
     "an image that a failed job names has failed": Case(
-        status=known(FAIL, row()), observation={"failed_rows": {A: "FAIL"}}, want=ImageState.FAILED
+        status=known(FAIL, row()),
+        runtime=remembered(failed_rows={A: "FAIL"}),
+        want=ImageState.FAILED,
     ),
     "an image of a failed job that names others is missing": Case(
         status=known(FAIL, row()),
-        observation={"batch_peers": BatchPeers(shared=True, named=True)},
+        runtime=remembered(batch_peers=BatchPeers(shared=True, named=True)),
         want=ImageState.TO_SUBMIT,
     ),
     "the only image of a failed job that names none has failed": Case(
@@ -276,17 +288,19 @@ JUDGED = {
     ),
     "the only image of a failed job that carried others' too is suspect": Case(
         status=known(FAIL, row()),
-        observation={"batch_peers": BatchPeers()},
+        runtime=remembered(batch_peers=BatchPeers()),
         want=ImageState.CANDIDATE,
     ),
     "an image of a shared job that may fail only for now has failed for now": Case(
         status=known(FAIL, row()),
-        observation={"batch_peers": BatchPeers(), "retryable": True, "failures": 5},
+        observation={"retryable": True},
+        runtime=remembered(batch_peers=BatchPeers(), tries=5),
         want=ImageState.FAILED,
     ),
     "an image of a shared job that should have passed by now is suspect": Case(
         status=known(FAIL, row()),
-        observation={"batch_peers": BatchPeers(), "retryable": True, "failures": 6},
+        observation={"retryable": True},
+        runtime=remembered(batch_peers=BatchPeers(), tries=6),
         want=ImageState.CANDIDATE,
     ),
     "an image of a failed job of an older spec is missing": Case(
@@ -314,7 +328,7 @@ JUDGED = {
 
 
 def given(case: Case) -> Observation:
-    observation = Observation(status=case.status, members={A: case.member})
+    observation = Observation(runtime=case.runtime, status=case.status, members={A: case.member})
     return replace(observation, **case.observation)  # type: ignore[arg-type]  # field names come with the table
 
 
@@ -327,7 +341,9 @@ def test_judge_says_where_an_image_stands(case: Case) -> None:
 
 
 def test_judge_keeps_the_order_of_the_spec() -> None:
-    observation = Observation(status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT})
+    observation = Observation(
+        runtime=NOTHING, status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT}
+    )
 
     verdicts = planner.image_verdicts(desired(C, A, B), observation, START, POLICY)
 
@@ -341,7 +357,7 @@ def test_judge_keeps_the_order_of_the_spec() -> None:
 
 def test_judge_takes_an_image_that_nobody_looked_at_as_not_shared() -> None:
     (verdict,) = planner.image_verdicts(
-        desired(), Observation(status=NEVER_SEEN, members={}), START, POLICY
+        desired(), Observation(runtime=NOTHING, status=NEVER_SEEN, members={}), START, POLICY
     )
 
     assert verdict.state is ImageState.NOT_SHARED
@@ -356,6 +372,7 @@ def test_judge_several_images_of_a_failed_job_that_names_none(
     *, divisible: bool, state: ImageState
 ) -> None:
     observation = Observation(
+        runtime=NOTHING,
         status=known(FAIL, row(A), row(B)),
         members={A: PENDING, B: PENDING},
         divisible=divisible,
@@ -369,7 +386,9 @@ def test_judge_several_images_of_a_failed_job_that_names_none(
 def test_judge_tells_what_a_failed_job_said() -> None:
     told = replace(FAIL, error_code="IMG.0098", fail_reason="broken")
     observation = Observation(
-        status=known(told, row()), members={A: PENDING}, failed_rows={A: "FAIL"}
+        runtime=remembered(failed_rows={A: "FAIL"}),
+        status=known(told, row()),
+        members={A: PENDING},
     )
 
     (verdict,) = planner.image_verdicts(desired(), observation, START, POLICY)
@@ -383,6 +402,7 @@ class Next:
 
     want: Step | type[Report] | Reason
     status: Status = NEVER_SEEN
+    runtime: RuntimeState = NOTHING
     observation: Mapping[str, object] = field(default_factory=dict[str, object])
     asked: Desired = field(default_factory=desired)
     after: timedelta = SECOND
@@ -470,7 +490,7 @@ STEPS = {
         observation={"members": {A: ABSENT}}, want=Reason.NOT_SHARED
     ),
     "a membership that may still show is waited for": Next(
-        status=known(SUCCESS, row()), observation={**CARRIED, **SEEN}, want=Reason.JOB_RUNNING
+        status=known(SUCCESS, row()), observation=SEEN, runtime=CARRIED, want=Reason.JOB_RUNNING
     ),
     "what failed as a whole stalls": Next(
         status=known(FAIL, row()), observation=SEEN, want=Reason.INVALID_REQUEST
@@ -495,7 +515,8 @@ STEPS = {
     "what may still show comes before a failure": Next(
         asked=desired(A, B),
         status=known(SUCCESS, row(), row(B, message="failed", job_id="j0")),
-        observation={**CARRIED, "members": {A: PENDING, B: PENDING}},
+        observation={"members": {A: PENDING, B: PENDING}},
+        runtime=CARRIED,
         want=Reason.JOB_RUNNING,
     ),
 }
@@ -503,7 +524,7 @@ STEPS = {
 
 @pytest.mark.parametrize("case", STEPS.values(), ids=STEPS.keys())
 def test_next_step(case: Next) -> None:
-    observation = Observation(status=case.status)
+    observation = Observation(runtime=case.runtime, status=case.status)
     observation = replace(observation, **case.observation)  # type: ignore[arg-type]  # names come with the table
 
     step = planner.next_step(case.asked, observation, START + case.after, POLICY)
@@ -526,6 +547,7 @@ class Batch:
     asked: tuple[str, ...] = (A, B, C, D)
     status: Status = NEVER_SEEN
     members: Mapping[str, Membership] = field(default_factory=dict[str, Membership])
+    runtime: RuntimeState = NOTHING
     observation: Mapping[str, object] = field(default_factory=dict[str, object])
     limit: int = 50
 
@@ -538,14 +560,14 @@ BATCHES = {
     "what drifted goes with what is missing": Batch(
         status=known(SUCCESS, row(A, ACCEPTED)),
         members={A: REJECTED},
-        observation={"settled_at": START - LATE},
+        runtime=remembered(settled_at=START - LATE),
         want=(A, B, C, D),
     ),
     "what failed stays behind": Batch(
         status=known(FAIL, row(A, message="failed", job_id="j0")), want=(B, C, D)
     ),
     "nothing is sent while something may still show": Batch(
-        status=known(SUCCESS, row(A)), observation=CARRIED, want=()
+        status=known(SUCCESS, row(A)), runtime=CARRIED, want=()
     ),
     "several suspects are halved": Batch(status=known(FAIL, *map(row, (A, B, C, D))), want=(A, B)),
     "of three suspects one goes": Batch(
@@ -557,19 +579,19 @@ BATCHES = {
     ),
     "what is left over from a failed job is not mixed with others": Batch(
         status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j0")),
-        observation=CARRIED,
+        runtime=CARRIED,
         want=(A, B),
     ),
     "leftovers of two failed jobs are not mixed": Batch(
         asked=(A, B, C),
         status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j9"), row(C, job_id="j0")),
-        observation=CARRIED,
+        runtime=CARRIED,
         want=(A, C),
     ),
     "leftovers of an older spec are sent together": Batch(
         asked=(A, B),
         status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j9"), generation=OLD),
-        observation=CARRIED,
+        runtime=CARRIED,
         want=(A, B),
     ),
     "what may pass is not halved at first": Batch(
@@ -584,23 +606,22 @@ BATCHES = {
     "what failed for now goes first when it is time": Batch(
         asked=(A, B, C),
         status=known(FAIL, row(B, message="failed"), row(C, message="failed")),
-        observation={"retryable": True, "retry_at": START},
+        observation={"retryable": True},
+        runtime=remembered(retry_at=START),
         want=(B, C),
     ),
     "what a job names as failed for now keeps nothing back": Batch(
         asked=(A, B),
         status=known(FAIL, row(A)),
-        observation={
-            "retryable": True,
-            "failed_rows": {A: "FAIL"},
-            "batch_peers": BatchPeers(named=True),
-        },
+        observation={"retryable": True},
+        runtime=remembered(failed_rows={A: "FAIL"}, batch_peers=BatchPeers(named=True)),
         want=(B,),
     ),
     "what should have passed by now is halved": Batch(
         asked=(A, B),
         status=known(FAIL, row(A), row(B)),
-        observation={"retryable": True, "failures": 6},
+        observation={"retryable": True},
+        runtime=remembered(tries=6),
         want=(A,),
     ),
     "where a smaller batch does not help nothing is sent": Batch(
@@ -612,7 +633,9 @@ BATCHES = {
 @pytest.mark.parametrize("case", BATCHES.values(), ids=BATCHES.keys())
 def test_a_batch_carries(case: Batch) -> None:
     members = {**dict.fromkeys(case.asked, PENDING), **case.members}
-    observation = Observation(status=case.status, members=members, batch_limit=case.limit)
+    observation = Observation(
+        runtime=case.runtime, status=case.status, members=members, batch_limit=case.limit
+    )
     observation = replace(observation, **case.observation)  # type: ignore[arg-type]  # names come with the table
 
     step = planner.next_step(desired(*case.asked), observation, START + SECOND, POLICY)
@@ -626,7 +649,7 @@ def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
 ) -> None:
     def retry_at(job_id: str, jitter: float) -> object:
         failed = known(replace(FAIL, id=job_id), row(job_id=job_id))
-        one = Observation(status=failed, members={A: PENDING}, jitter=jitter)
+        one = Observation(runtime=NOTHING, status=failed, members={A: PENDING}, jitter=jitter)
         one = replace(one, **observation)  # type: ignore[arg-type]  # names come with the table
         step = planner.next_step(desired(), one, START + SECOND, POLICY)
         assert isinstance(step, Report)
@@ -639,7 +662,9 @@ def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
 def test_a_batch_that_is_tried_again_says_so() -> None:
     rows = row(A, message="failed"), row(B, message="failed")
     observation = Observation(
-        status=known(FAIL, *rows), members={A: PENDING, B: PENDING}, retry_at=START
+        runtime=remembered(retry_at=START),
+        status=known(FAIL, *rows),
+        members={A: PENDING, B: PENDING},
     )
 
     step = planner.next_step(desired(A, B), observation, START, POLICY)
@@ -650,7 +675,7 @@ def test_a_batch_that_is_tried_again_says_so() -> None:
 
 def test_a_batch_tells_which_of_its_images_drifted() -> None:
     observation = Observation(
-        status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING}
+        runtime=NOTHING, status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING}
     )
 
     step = planner.next_step(desired(A, B), observation, START, POLICY)
@@ -661,7 +686,7 @@ def test_a_batch_tells_which_of_its_images_drifted() -> None:
 
 def test_a_resource_that_goes_may_go_when_nothing_is_left_to_reject() -> None:
     going = desired(A, B, decision=Decision.REJECT, being_deleted=True)
-    observation = Observation(status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
+    observation = Observation(runtime=NOTHING, status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
 
     step = planner.next_step(going, observation, START, POLICY)
 
@@ -678,7 +703,9 @@ def test_a_resource_that_goes_needs_no_end_of_a_job_that_is_overdue(
     """The memberships tell that it is done, or that it is not."""
     going = desired(A, B, decision=Decision.REJECT, being_deleted=True)
     stuck = known(replace(RUNNING, decision=Decision.REJECT), row(), row(B))
-    observation = Observation(status=stuck, members={A: REJECTED, B: other}, job_asked=True)
+    observation = Observation(
+        runtime=NOTHING, status=stuck, members={A: REJECTED, B: other}, job_asked=True
+    )
 
     step = planner.next_step(going, observation, START + TIMEOUT, POLICY)
 
