@@ -322,3 +322,13 @@ def test_notes_tell_what_to_do_next(helm: Helm) -> None:
     assert "kubectl -n shares rollout status deployment/shares-image-share-operator" in notes
     assert "kubectl -n shares get lease shares-image-share-operator" in notes
     assert "kubectl -n team-a wait isa/base-images --for=condition=Ready" in notes
+
+
+@pytest.mark.parametrize(("kubernetes", "known"), [("1.28.0", False), ("1.30.0", True)])
+def test_crd_has_selectable_fields_where_kubernetes_knows_them(
+    helm: Helm, kubernetes: str, *, known: bool
+) -> None:
+    rendered = helm.render(LEAST, "--kube-version", kubernetes)
+
+    crd = the(rendered, "CustomResourceDefinition")
+    assert all(("selectableFields" in version) is known for version in crd["spec"]["versions"])
