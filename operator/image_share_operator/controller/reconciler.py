@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from image_share_operator.api.errors import InvalidSpecError, KubeInvalidError, OperatorError
 from image_share_operator.api.jobs import FailureClass
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Desired, Key
+from image_share_operator.api.types import Desired, Key, Membership
 from image_share_operator.controller import finalizer, pass_result
 from image_share_operator.controller.cloud_access import Cloud, CloudAccess, CredentialSource
 from image_share_operator.controller.finalizer import FinalizerAction, StuckDeletions
@@ -151,7 +151,9 @@ class Reconciler:
             return NOW  # it changed while the Secret was read
         entry = current
         done = await self._execute_plan(entry, desired)
-        if desired.being_deleted and (done.finished or await self._is_stuck(entry, desired, done)):
+        if desired.being_deleted and done.finished:
+            return await self._finish_deletion(entry, done)
+        if desired.being_deleted and await self._is_stuck(entry, desired, done):
             return await self._remove_finalizer(entry)
         return await self.status_writer.finish(entry, desired, done)
 
@@ -161,6 +163,13 @@ class Reconciler:
         return reason is Reason.SECRET_NOT_FOUND and await self.stuck_deletions.includes(
             entry, desired
         )
+
+    async def _finish_deletion(self, entry: CachedObject, done: PassResult) -> timedelta | None:
+        """Remove the finalizer and leave an Event, because the status is deleted too."""
+        requeue_after = await self._remove_finalizer(entry)
+        rejected = sum(row.membership is Membership.REJECTED for row in done.known.images)
+        self.emit(events.deleted(entry.key, entry.uid, entry.generation, rejected))
+        return requeue_after
 
     async def _remove_finalizer(self, entry: CachedObject) -> timedelta | None:
         body = await self.status_writer.written(

@@ -67,14 +67,22 @@ def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, .
         type=kind,
         reason=ready.reason,
         action=action,
-        note=ready.message,
+        note=_without_job_ids(ready.message, new),
     )
     return (event,)
 
 
+def _without_job_ids(message: str, status: Status) -> str:
+    """The message without IDs of jobs: a series keeps its first note, and its jobs differ."""
+    jobs = {row.job_id for row in status.images} | {status.job.id if status.job else None}
+    for job_id in filter(None, jobs):
+        message = message.replace(f"job {job_id}", "the job").replace(f"Job {job_id}", "The job")
+    return message
+
+
 def submitted(key: Key, uid: str, job: Job, images: int) -> Event:
     """A batch was sent."""
-    note = f"Sent {images} image{'s' if images != 1 else ''}: {job.decision}, job {job.id}."
+    note = f"Sent {_count(images)}: {job.decision}."
     return Event(
         key=key,
         uid=uid,
@@ -83,6 +91,19 @@ def submitted(key: Key, uid: str, job: Job, images: int) -> Event:
         reason="Submitted",
         action="Submit",
         note=note,
+    )
+
+
+def deleted(key: Key, uid: str, generation: int, rejected: int) -> Event:
+    """The shares of a resource were rejected, and its finalizer is removed."""
+    return Event(
+        key=key,
+        uid=uid,
+        generation=generation,
+        type=EventType.NORMAL,
+        reason="Deleted",
+        action="Delete",
+        note=f"{_count(rejected)} rejected before the deletion.",
     )
 
 
@@ -100,3 +121,7 @@ def drifted(key: Key, uid: str, generation: int, images: tuple[str, ...]) -> Eve
         action="Submit",
         note=note,
     )
+
+
+def _count(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"

@@ -91,6 +91,7 @@ def test_reject_rejects_the_share_before_the_resource_goes(world: World) -> None
     eventually(lambda: is_gone(world))
 
     assert world.membership(image) == "rejected"
+    eventually(lambda: "Deleted" in world.events() or None)
 
 
 def test_reject_leaves_the_finalizers_of_others_alone(world: World) -> None:

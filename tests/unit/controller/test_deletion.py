@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from drive import IMAGES, Drive, spec
+from drive import IMAGES, KEY, Drive, spec
 
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
@@ -52,6 +52,32 @@ async def test_reject_rejects_the_shares_and_then_lets_the_resource_go() -> None
 
     assert drive.cloud.shares[IMAGES[0]] is REJECTED
     assert drive.kube.released
+
+
+async def test_completed_rejection_leaves_an_event() -> None:
+    drive = Drive(spec(IMAGES[:2], deletionPolicy="Reject"))
+    await drive.until("Accepted")
+    del drive.cloud.shares[IMAGES[1]]
+
+    drive.delete()
+    while drive.requeue_after is not None:
+        await drive.step()
+
+    last = drive.events[-1]
+    assert (last.reason, last.key, last.uid) == ("Deleted", KEY, "u1")
+    assert last.note == "1 image rejected before the deletion."
+
+
+async def test_skipped_rejection_leaves_no_event_of_one() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+
+    drive.annotate(skip_reject="true")
+    drive.delete()
+    await drive.step()
+
+    assert drive.kube.released
+    assert "Deleted" not in drive.event_reasons
 
 
 async def test_reject_lets_go_of_what_is_not_shared_any_more() -> None:

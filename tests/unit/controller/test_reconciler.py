@@ -719,3 +719,28 @@ async def test_reconciler_sends_its_own_order_after_the_opposite_one_that_may_sh
     await drive.run_for(timedelta(seconds=10))
 
     assert len(drive.cloud.puts) == 2
+
+
+async def test_events_name_no_job_because_a_series_keeps_its_first_note() -> None:
+    drive = Drive(spec(IMAGES[:3]))
+    drive.cloud.spoiled = {IMAGES[0]: ("IMG.0001", True)}
+
+    await drive.until("PartiallyFailed")
+
+    assert f"job {drive.status['job']['id']}" in drive.ready["message"]
+    notes = {event.reason: event.note for event in drive.events}
+    assert notes["Submitted"] == "Sent 3 images: Accept."
+    assert "the job failed: IMG.0001" in notes["PartiallyFailed"]
+    assert not any(job in note for job in drive.cloud.jobs for note in notes.values())
+
+
+async def test_summary_counts_no_images_before_the_first_read() -> None:
+    drive = Drive(spec(IMAGES[:2]))
+    drive.cloud.fails = [TerminalError("HTTP 401", reason=Reason.CREDENTIALS_INVALID)]
+
+    await drive.until("CredentialsInvalid")
+
+    assert drive.status["summary"] == "-/2"
+    drive.credentials.version = "2"
+    await drive.until("Accepted")
+    assert drive.status["summary"] == "2/2"
