@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from image_share_operator.api.credentials import Identity, RefusedLogin
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, JobState, Key, Membership
-from image_share_operator.cloud.http import error_mapping
+from image_share_operator.cloud.http.refusal import parse_refusal
 from image_share_operator.cloud.ims.codec import SharePage
+from image_share_operator.cloud.ims.error_mapping import batch_error
 from image_share_operator.cloud.sessions import BatchSettings, CloudSession, classify_failure
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
@@ -178,7 +179,7 @@ def refusal(status: int, code: str | None) -> Exception:
     """What the client makes of a refused PUT."""
     request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
     body = {"error": {"code": code, "message": "why"}}
-    return error_mapping.batch_refusal(httpx.Response(status, json=body, request=request))
+    return batch_error(parse_refusal(httpx.Response(status, json=body, request=request)))
 
 
 class Access:

@@ -18,9 +18,9 @@ Theory of operation
 `ImsClient` and `TokenSource` do two steps before: the throttle of the identity, which obeys
 ``Retry-After``, and the token. The timeout covers step 6 only: a wait for a seat does not count.
 
-A response is returned whatever its status is; `error_mapping` converts the status to an error. A
-status of 5xx counts as a failure for the circuit, any other status closes it. Without a response,
-the error depends on what may have happened in the cloud:
+A response with any status but 2xx is returned as a `Refusal`. It is parsed once, here; the caller
+converts it to an error. A status of 5xx counts as a failure for the circuit, any other status
+closes it. Without a response, the error depends on what may have happened in the cloud:
 
     the URL is not valid                     TerminalError; no failure for the circuit
     no connection, or not by the proxy,      RetryableError: nothing was sent
@@ -54,11 +54,12 @@ from image_share_operator.cloud.http.circuit_breaker import (
     CircuitBreakers,
     CircuitOpenError,
 )
-from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of
-from image_share_operator.cloud.http.error_mapping import invalid_url
+from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.inflight_writes import InflightWrites
-from image_share_operator.cloud.http.payload import error_of, request_line
+from image_share_operator.cloud.http.payload import request_line
+from image_share_operator.cloud.http.refusal import Refusal, parse_refusal
 from image_share_operator.cloud.http.size_limit import BodyTooLargeError
+from image_share_operator.cloud.http.transport import invalid_url
 from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.telemetry import metrics, tracing
 
@@ -112,8 +113,8 @@ class CloudHttpClient:
             return self
         return replace(self, client=self.clients(ca), ca_key=read_bundle(ca).key)
 
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """Send a request once and read the whole response.
+    async def send(self, request: httpx.Request) -> httpx.Response | Refusal:
+        """Send a request once and read the whole response; only one with status 2xx is returned.
 
         Raises:
             OutcomeUnknownError: a write may have taken effect: there was no response.
@@ -131,7 +132,9 @@ class CloudHttpClient:
                 seat.unused()
                 raise
 
-    async def _exchange(self, request: httpx.Request, circuit: CircuitBreaker) -> httpx.Response:
+    async def _exchange(
+        self, request: httpx.Request, circuit: CircuitBreaker
+    ) -> httpx.Response | Refusal:
         circuit.admit()
         if request.method in WRITES:
             self.may_write()
@@ -157,12 +160,13 @@ class CloudHttpClient:
                 circuit.no_result()
                 exchange.record_cancelled()
                 raise
-            exchange.record_response(response, span)
+            refusal = None if response.is_success else parse_refusal(response)
+            exchange.record_response(response, refusal, span)
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             circuit.failed()
         else:
             circuit.succeeded()
-        return response
+        return refusal or response
 
 
 EXPECTED_REFUSALS = frozenset({RefusalKind.IMAGES, RefusalKind.TOKEN, RefusalKind.MISMATCH})
@@ -197,7 +201,9 @@ class _Exchange:
             "server.address": _host(self._request),
         }
 
-    def record_response(self, response: httpx.Response, span: Span) -> None:
+    def record_response(
+        self, response: httpx.Response, refusal: Refusal | None, span: Span
+    ) -> None:
         """Record a response with its request ID, which the support of the cloud can look up."""
         took = self._measure(f"{response.status_code // 100}xx")
         span.set_attribute("http.response.status_code", response.status_code)
@@ -205,7 +211,7 @@ class _Exchange:
         extra = {"request_id": request_id} if _REQUEST_ID.fullmatch(request_id) else {}
         if extra:
             span.set_attribute("http.response.header.x-request-id", request_id)
-        if response.status_code < HTTPStatus.BAD_REQUEST:
+        if refusal is None:
             log.debug(
                 "%s: HTTP %d in %.3f s",
                 request_line(response),
@@ -214,17 +220,16 @@ class _Exchange:
                 extra=extra,
             )
             return
-        code, _ = error_of(response)
-        kind = kind_of(response.status_code, code)
-        metrics.CLOUD_ERRORS.labels(self.route, kind.name.lower()).inc()
-        span.set_attribute("error.type", kind.name.lower())
-        expected = kind in EXPECTED_REFUSALS and self._request.method not in WRITES
+        kind = refusal.kind.name.lower()
+        metrics.CLOUD_ERRORS.labels(self.route, kind).inc()
+        span.set_attribute("error.type", kind)
+        expected = refusal.kind in EXPECTED_REFUSALS and self._request.method not in WRITES
         log.log(
             logging.DEBUG if expected else logging.WARNING,
             "%s: HTTP %d%s in %.3f s",
-            request_line(response),
-            response.status_code,
-            f" {code}" if code else "",
+            refusal.request,
+            refusal.status,
+            f" {refusal.code}" if refusal.code else "",
             took,
             extra=extra,
         )

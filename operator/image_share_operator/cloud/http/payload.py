@@ -22,17 +22,7 @@ _CODE = re.compile(r"[A-Z]{2,8}\.\d{3,5}")
 
 def parse_body(response: httpx.Response) -> Json:
     """The JSON object of a response; empty when the body is anything else or too large."""
-    known = response.extensions.get(_PARSED)
-    if known is None:
-        known = response.extensions[_PARSED] = _parsed(response.content)
-    return cast("Json", known)
-
-
-_PARSED = "parsed"
-"""Key of the parsed body in the extensions of a response: it is read often and parsed once."""
-
-
-def _parsed(content: bytes) -> Json:
+    content = response.content
     if sum(content.count(mark) for mark in (b"{", b"[", b",")) > MAX_VALUES:
         return {}
     try:

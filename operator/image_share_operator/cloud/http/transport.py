@@ -16,8 +16,10 @@ from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
 from image_share_operator import __version__
+from image_share_operator.api.errors import TerminalError
+from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http.ca_bundle import CaBundle, read_bundle
-from image_share_operator.cloud.http.error_mapping import invalid_url
+from image_share_operator.cloud.http.payload import MAX_WORD_CHARS, one_line
 from image_share_operator.cloud.http.size_limit import SizeLimitTransport
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -218,6 +220,14 @@ class _Client(httpx.AsyncClient):
         if response.is_stream_consumed:
             response.stream = httpx.ByteStream(b"")
         return response
+
+
+def invalid_url(text: str) -> TerminalError:
+    """The error for a URL that httpx does not accept, although the CRD does."""
+    shown = one_line(text.partition("?")[0][:MAX_WORD_CHARS])
+    return TerminalError(
+        f"spec.endpoints: {shown} is not a valid URL; correct it", reason=Reason.INVALID_REQUEST
+    )
 
 
 async def _no_retry(

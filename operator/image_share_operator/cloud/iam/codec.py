@@ -51,7 +51,9 @@ def read_token(response: httpx.Response) -> Token:
     body = parse_body(response)
     expires = dig_text(body, "token", "expires_at")
     if not value or not value.isascii() or expires is None:
-        raise RetryableError("IAM login: the response has no token")
+        raise RetryableError(
+            f"IAM login: HTTP {response.status_code} without a token; check spec.endpoints.iam"
+        )
     expires_at = _time(expires)
     if expires_at is None:
         raise RetryableError("IAM login: the expiry time of the token is not valid")

@@ -7,14 +7,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from http import HTTPStatus
 
 from image_share_operator.api.credentials import Identity, TokenCredentials
 from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
-from image_share_operator.cloud.http import error_mapping, routes
+from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.client import CloudHttpClient
-from image_share_operator.cloud.iam import codec
+from image_share_operator.cloud.http.refusal import Refusal
+from image_share_operator.cloud.iam import codec, error_mapping
 from image_share_operator.cloud.iam.login_guard import (
     BLOCK_TIME,
     UNAVAILABLE_BLOCK_TIME,
@@ -176,8 +176,8 @@ class TokenSource:
             extensions={"route": routes.LOGIN},
         )
         response = await self._http_client.send(request)
-        if response.status_code != HTTPStatus.CREATED:
-            raise error_mapping.login_refusal(response)
+        if isinstance(response, Refusal):
+            raise error_mapping.login_error(response)
         return codec.read_token(response)
 
 

@@ -1,25 +1,24 @@
 """One method for each IMS request, for one identity."""
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from urllib.parse import urlencode
 
 import httpx
 
 from image_share_operator.api.credentials import Identity
-from image_share_operator.api.errors import JobUnknownError, OutcomeUnknownError
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import Decision, Membership
-from image_share_operator.cloud.http import error_mapping, routes
+from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.client import CloudHttpClient
-from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of
-from image_share_operator.cloud.http.payload import Json, error_of
+from image_share_operator.cloud.http.error_codes import RefusalKind
+from image_share_operator.cloud.http.payload import Json
+from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.iam.tokens import TokenSource
-from image_share_operator.cloud.ims import codec, listing
+from image_share_operator.cloud.ims import codec, error_mapping, listing
 
-NO_SUCH_JOB = frozenset({"IMG.0023", "IMG.0030"})
-"""Codes that a job query returns for an unknown job. Elsewhere they have another meaning."""
+TOKEN_REFUSED = (RefusalKind.TOKEN, RefusalKind.MISMATCH)
+"""Kinds after which a new token may help: the cloud has many codes for an expired one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +48,8 @@ class ImsClient:
             codec.update_members_body(project, decision, vault_id, images),
             route=routes.UPDATE_MEMBERS,
         )
-        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            raise OutcomeUnknownError(
-                str(error_mapping.refusal(response)),
-                retry_after=error_mapping.retry_after(response),
-                answered=True,
-            )
-        if response.status_code != HTTPStatus.OK:
-            raise error_mapping.batch_refusal(response)
+        if isinstance(response, Refusal):
+            raise error_mapping.batch_error(response)
         return codec.read_job_id(response)
 
     async def job(self, job_id: str) -> JobReport:
@@ -67,15 +60,13 @@ class ImsClient:
         """
         project = self.identity.project_id
         response = await self._send("GET", f"/v1/{project}/jobs/{job_id}", route=routes.JOB)
-        if _no_such_job(response):
+        if isinstance(response, Refusal) and error_mapping.is_unknown_job(response):
             response = await self._send(
                 "GET", f"/v1/cloudimages/job/{job_id}", route=routes.IMAGE_JOB
             )
-        if response.status_code == HTTPStatus.OK:
-            return codec.read_job(response)
-        if _no_such_job(response):
-            raise JobUnknownError(str(error_mapping.refusal(response)))
-        raise error_mapping.refusal(response)
+        if isinstance(response, Refusal):
+            raise error_mapping.job_error(response)
+        return codec.read_job(response)
 
     async def member(self, image: str) -> Membership:
         """Read the membership of the project in one image."""
@@ -85,12 +76,11 @@ class ImsClient:
             f"/v2/images/{image}/members/{project}",
             route=routes.MEMBER,
         )
-        if response.status_code == HTTPStatus.OK:
+        if not isinstance(response, Refusal):
             return codec.read_member(response)
-        code, _ = error_of(response)
-        if kind_of(response.status_code, code) is RefusalKind.IMAGES:
+        if response.kind is RefusalKind.IMAGES:
             return Membership.NOT_SHARED
-        raise error_mapping.refusal(response)
+        raise error_mapping.to_error(response)
 
     async def shared(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool
@@ -118,27 +108,28 @@ class ImsClient:
         if marker is not None:
             query["marker"] = marker
         response = await self._send("GET", f"/v2/cloudimages?{urlencode(query)}", route=routes.LIST)
-        if response.status_code != HTTPStatus.OK:
-            raise error_mapping.refusal(response)
+        if isinstance(response, Refusal):
+            raise error_mapping.to_error(response)
         return response
 
     async def _send(
         self, method: str, path: str, body: Json | None = None, *, route: str
-    ) -> httpx.Response:
+    ) -> httpx.Response | Refusal:
         """Send a request; send it again with a new token if IMS refuses the first one."""
         self.throttle.admit()
         token = await self.tokens.current()
         response = await self.http_client.send(self._request(token, method, path, body, route))
-        if error_mapping.token_refused(response):
-            renewed = await self.tokens.renew(token, error_mapping.refusal(response))
+        if isinstance(response, Refusal) and response.kind in TOKEN_REFUSED:
+            renewed = await self.tokens.renew(token, error_mapping.to_error(response))
             if renewed is None:
                 return response
             token = renewed
             response = await self.http_client.send(self._request(token, method, path, body, route))
-        if not error_mapping.token_refused(response):
+        kind = response.kind if isinstance(response, Refusal) else None
+        if kind not in TOKEN_REFUSED:
             self.tokens.accepted(token)
-        if error_mapping.throttled(response):
-            self.throttle.throttled(error_mapping.retry_after(response))
+        if isinstance(response, Refusal) and kind is RefusalKind.THROTTLED:
+            self.throttle.throttled(response.retry_after)
         else:
             self.throttle.accepted()
         return response
@@ -153,15 +144,3 @@ class ImsClient:
             json=body,
             extensions={"route": route},
         )
-
-
-def _no_such_job(response: httpx.Response) -> bool:
-    """Whether the endpoint does not know the job. The API reference has no code for this.
-
-    The job ID is the only input, so a status 400 is about the job ID.
-    """
-    if response.status_code not in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
-        return False
-    code, _ = error_of(response)
-    kind = kind_of(response.status_code, code)
-    return code in NO_SUCH_JOB or kind in (RefusalKind.IMAGES, RefusalKind.INVALID)

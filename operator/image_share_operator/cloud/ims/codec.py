@@ -1,6 +1,6 @@
 """Builds requests to IMS and parses its responses. No I/O.
 
-Only this module knows the fields of IMS. `error_mapping.py` reads refused requests.
+Only this module knows the fields of IMS.
 """
 
 import re

@@ -21,7 +21,8 @@ from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.types import Decision, JobState
 from image_share_operator.cloud.coalescing.batch_history import REGROWTH_S
 from image_share_operator.cloud.coalescing.batcher import BISECTION_WAIT, Batcher
-from image_share_operator.cloud.http import error_mapping
+from image_share_operator.cloud.http.refusal import parse_refusal
+from image_share_operator.cloud.ims.error_mapping import batch_error
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.telemetry import metrics
 
@@ -36,7 +37,7 @@ def refusal(status: int, code: str | None = None) -> CloudError:
     """The error of the client for a refused PUT."""
     request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
     body = {"error": {"code": code, "message": "why"}}
-    return error_mapping.batch_refusal(httpx.Response(status, json=body, request=request))
+    return batch_error(parse_refusal(httpx.Response(status, json=body, request=request)))
 
 
 class Cloud:

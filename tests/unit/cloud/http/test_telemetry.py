@@ -21,10 +21,10 @@ NAME = "image_share_operator_cloud_errors_total"
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-async def send(handler: Handler, method: str = "PUT") -> httpx.Response:
+async def send(handler: Handler, method: str = "PUT") -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
         http_client = CloudHttpClient(client=client, timeout=timedelta(seconds=1))
-        return await http_client.send(
+        await http_client.send(
             client.build_request(
                 method, f"https://ims.test{ROUTE}", extensions={"route": f"{method} {ROUTE}"}
             )

@@ -1,0 +1,68 @@
+"""A refused request, parsed once from its response. No I/O."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of
+from image_share_operator.cloud.http.payload import error_of, request_line
+
+MAX_RETRY_AFTER = timedelta(hours=1)
+"""The longest ``Retry-After`` that is obeyed: a wrong value must not stop a resource for days."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A response with any status but 2xx. The caller converts it to a `CloudError`.
+
+    Attributes:
+        request: method and path of the request.
+        code: error code of the cloud (``IMG.0060``); ``None`` when there is none.
+        text: of a JSON error body, one line. That of IAM is never shown: it may repeat parts of the
+            request, which has the password.
+        kind: what to do about it.
+        retry_after: the wait of ``Retry-After``; ``None`` without a valid one.
+    """
+
+    request: str
+    status: int
+    code: str | None = None
+    text: str | None = field(default=None, repr=False)
+    kind: RefusalKind
+    retry_after: timedelta | None = None
+
+    def __str__(self) -> str:
+        """Request, status, code and text in one line."""
+        shown = " ".join(filter(None, (self.code, self.text))).rstrip(".")
+        return f"{self.request}: HTTP {self.status}" + (f" {shown}" if shown else "")
+
+
+def parse_refusal(response: httpx.Response) -> Refusal:
+    """Parse a response with any status but 2xx."""
+    code, text = error_of(response)
+    token = response.request.headers.get("X-Auth-Token")
+    return Refusal(
+        request=request_line(response),
+        status=response.status_code,
+        code=code,
+        text=text.replace(token, "(token)") if text and token else text,
+        kind=kind_of(response.status_code, code),
+        retry_after=_retry_after(response.headers),
+    )
+
+
+def _retry_after(headers: httpx.Headers) -> timedelta | None:
+    """The wait of ``Retry-After``, in seconds or as an HTTP date.
+
+    A date is relative to the ``Date`` of the same response: the clocks may differ.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if text.isdecimal():
+        return min(timedelta(seconds=int(text[:9])), MAX_RETRY_AFTER)
+    try:
+        wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers["Date"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return min(max(wait, timedelta()), MAX_RETRY_AFTER)

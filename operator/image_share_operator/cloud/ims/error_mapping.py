@@ -1,0 +1,87 @@
+"""Converts a request that IMS refused to the error that says what to do about it. No I/O."""
+
+from http import HTTPStatus
+from typing import assert_never
+
+from image_share_operator.api.errors import (
+    BatchTooLargeError,
+    CloudError,
+    ImagesRefusedError,
+    JobUnknownError,
+    OutcomeUnknownError,
+    RefusedForNowError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.api.reasons import Reason
+from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of_batch
+from image_share_operator.cloud.http.refusal import Refusal
+
+NO_SUCH_JOB = frozenset({"IMG.0023", "IMG.0030"})
+"""Codes that a job query returns for an unknown job. Elsewhere they have another meaning."""
+
+
+def to_error(refusal: Refusal) -> CloudError:
+    """The error for any request but a batch."""
+    return _error(refusal, refusal.kind)
+
+
+def batch_error(refusal: Refusal) -> CloudError:
+    """The error for a batch: one of its images may be the cause."""
+    if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return OutcomeUnknownError(str(refusal), retry_after=refusal.retry_after, answered=True)
+    kind = kind_of_batch(refusal.status, refusal.code)
+    if kind is RefusalKind.RETRY:
+        return RefusedForNowError(str(refusal), retry_after=refusal.retry_after)
+    return _error(refusal, kind)
+
+
+def job_error(refusal: Refusal) -> CloudError:
+    """The error for a query of a job."""
+    return JobUnknownError(str(refusal)) if is_unknown_job(refusal) else to_error(refusal)
+
+
+def is_unknown_job(refusal: Refusal) -> bool:
+    """Whether the endpoint does not know the job. The API reference has no code for this.
+
+    The job ID is the only input, so a status 400 is about the job ID.
+    """
+    if refusal.status not in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
+        return False
+    about_id = refusal.kind in (RefusalKind.IMAGES, RefusalKind.INVALID)
+    return about_id or refusal.code in NO_SUCH_JOB
+
+
+def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
+    match kind:
+        case RefusalKind.THROTTLED:
+            return ThrottledError(str(refusal), retry_after=refusal.retry_after)
+        case RefusalKind.RETRY:
+            return RetryableError(str(refusal), retry_after=refusal.retry_after)
+        case RefusalKind.IMAGES:
+            return ImagesRefusedError(str(refusal))
+        case RefusalKind.TOO_LARGE:
+            return BatchTooLargeError(str(refusal))
+        case RefusalKind.DENIED | RefusalKind.LOCKED:
+            return TerminalError(
+                f"{refusal}: the user lacks a permission; grant it in IAM",
+                reason=Reason.PERMISSION_DENIED,
+            )
+        case RefusalKind.TOKEN:
+            return TerminalError(
+                f"{refusal}: IMS refused the token; correct the Secret",
+                reason=Reason.CREDENTIALS_INVALID,
+            )
+        case RefusalKind.MISMATCH:
+            return TerminalError(
+                f"{refusal}: the token is not for spec.projectID; correct it or the Secret",
+                reason=Reason.INVALID_REQUEST,
+            )
+        case RefusalKind.INVALID:
+            return TerminalError(
+                f"{refusal}: IMS refused the request; correct the spec",
+                reason=Reason.INVALID_REQUEST,
+            )
+        case _:
+            assert_never(kind)
