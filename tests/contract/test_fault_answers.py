@@ -109,6 +109,15 @@ def test_a_200_may_be_malformed(
     assert (response.status_code, response.text) == (200, text)
 
 
+def test_a_success_may_have_another_status(
+    recipient: Caller, sim: Simulator, images: list[str]
+) -> None:
+    sim.fault(PUT, success_status=202, count=1)
+    response = recipient.answer(images)
+
+    assert (response.status_code, set(response.json())) == (202, {"job_id"})
+
+
 @pytest.mark.parametrize("do", [{"status": 502, "body": "html"}, {"status": 500}])
 def test_a_call_may_take_effect_although_it_is_refused(
     recipient: Caller, sim: Simulator, images: list[str], do: dict[str, Any]

@@ -47,6 +47,8 @@ class Effect:
     reset: bool = False
     """The connection is reset instead of an answer."""
     status: int | None = None
+    success_status: int | None = None
+    """The handler's own answer comes with this status, e.g. 202."""
     body: str = "json"
     """json, html, xml, empty, or text."""
     text: str | None = None

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.utils import format_datetime
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -44,10 +45,13 @@ async def send_badly(
     headers = response.headers.copy()
     for name in ("Content-Length", "Transfer-Encoding"):
         headers.pop(name, None)
+    status = response.status
+    if effect.success_status is not None and status < HTTPStatus.MULTIPLE_CHOICES:
+        status = effect.success_status
     if effect.truncate is None and not effect.drip_seconds and not effect.close:
-        return web.Response(status=response.status, headers=headers, body=body)
+        return web.Response(status=status, headers=headers, body=body)
     sent = body[: len(body) // 2] if effect.truncate else body
-    stream = web.StreamResponse(status=response.status, headers=headers)
+    stream = web.StreamResponse(status=status, headers=headers)
     stream.content_length = len(body) if effect.truncate == "connection" else len(sent)
     await stream.prepare(request)
     try:

@@ -127,7 +127,7 @@ def classify_failure(error_code: str | None) -> FailureClass:
 
     After an unknown code, a smaller batch is sent, but not the same one again.
     """
-    kind = kind_of_batch(HTTPStatus.BAD_REQUEST, error_code)
+    kind = kind_of_batch(HTTPStatus.BAD_REQUEST, error_code.upper() if error_code else None)
     return FailureClass(
         retryable=kind in (RefusalKind.RETRY, RefusalKind.THROTTLED),
         divisible=kind in (RefusalKind.RETRY, RefusalKind.IMAGES),

@@ -189,6 +189,26 @@ def test_html_500_is_unavailable_and_heals_by_itself(world: World) -> None:
     world.wait_for("Accepted")
 
 
+def test_batch_that_a_firewall_rejects_blames_no_image(world: World) -> None:
+    world.sim.fault(PUT, status=418, body="html")
+
+    world.apply([world.image(), world.image()])
+    ready = world.wait_for("InvalidRequest")
+
+    assert "HTTP 418: the response is not from IMS; check spec.endpoints.ims" in ready["message"]
+    assert [image.get("message") for image in world.status()["images"]] == [None, None]
+    assert world.calls(PUT) == 1
+
+
+def test_batch_accepted_with_status_202_has_its_job(world: World) -> None:
+    world.sim.fault(PUT, success_status=202)
+
+    world.apply([world.image()])
+    world.wait_for("Accepted")
+
+    assert world.calls(PUT) == 1
+
+
 def test_cloud_that_is_down_is_unavailable_and_heals_by_itself(world: World) -> None:
     image = world.image()
     world.sim.pause()

@@ -23,8 +23,13 @@ from image_share_operator.cloud.iam import codec as iam_codec
 from image_share_operator.cloud.iam.error_mapping import login_error
 from image_share_operator.cloud.ims import codec
 from image_share_operator.cloud.ims.client import TOKEN_REFUSED
-from image_share_operator.cloud.ims.error_mapping import to_error
+from image_share_operator.cloud.ims.error_mapping import batch_error, to_error
 
+BROWSER = (
+    "This server could not verify that you are authorized to access the document you requested. "
+    "Either you supplied the wrong credentials (e.g., bad password), or your browser does not "
+    "understand how to supply the credentials required."
+)
 TOKEN = "MIItoken-" + "x" * 2000
 
 
@@ -101,6 +106,9 @@ def test_kind_of_checks_the_code_before_the_status(
         (405, None, RefusalKind.INVALID),
         (494, "APIGW.0201", RefusalKind.INVALID),
         (302, None, RefusalKind.INVALID),
+        (418, None, RefusalKind.INVALID),
+        (418, "IMG.9999", RefusalKind.INVALID),
+        (422, "IMG.9999", RefusalKind.IMAGES),
     ],
 )
 def test_kind_of_batch_takes_unknown_codes_for_a_failing_image(
@@ -123,7 +131,10 @@ def test_kind_of_does_not_take_unknown_codes_for_a_failing_image() -> None:
         ({"errorCode": "IMG.0001", "errorMsg": "m"}, ("IMG.0001", "m")),
         ({"code": "IMG.0001", "message": "m"}, ("IMG.0001", "m")),
         ({"badRequest": {"code": "IMG.0001", "message": "m"}}, ("IMG.0001", "m")),
-        ({"message": "m<br />", "code": "403 Forbidden"}, (None, "m<br />")),
+        ({"message": "m<br /><br />\n\n\n", "code": "403 Forbidden"}, (None, "m")),
+        ({"message": f"{BROWSER}<br /><br />", "code": "401 Unauthorized"}, (None, None)),
+        ({"error": {"code": "IMG.0027", "message": "<html>no</html>"}}, ("IMG.0027", None)),
+        ({"error": {"code": " img.0027", "message": "a < b"}}, ("IMG.0027", "a < b")),
         ([1, 2], (None, None)),
         ({"error": "text"}, (None, None)),
         (None, (None, None)),
@@ -136,6 +147,9 @@ def test_kind_of_does_not_take_unknown_codes_for_a_failing_image() -> None:
         "bare",
         "wrapped",
         "Glance",
+        "Glance's advice to a web browser",
+        "page in JSON",
+        "lower case",
         "list",
         "text",
         "null",
@@ -277,6 +291,41 @@ def test_token_refused_knows_each_code_of_an_expired_token(
     status: int, body: object, *, refused: bool
 ) -> None:
     assert (make_refusal(status, body).kind in TOKEN_REFUSED) is refused
+
+
+PAGE = "<html><body>your browser is blocked by the firewall</body></html>"
+
+
+@pytest.mark.parametrize("text", [PAGE, "", "Method Not Allowed", "[1, 2]", '"no"', "<e/>"])
+@pytest.mark.parametrize(
+    ("status", "error", "remedy"),
+    [
+        *[
+            (status, TerminalError, "the response is not from IMS; check spec.endpoints.ims")
+            for status in (301, 302, 400, 402, 404, 405, 407, 410, 418, 422, 451, 494, 499)
+        ],
+        (403, TerminalError, "a proxy or firewall rejects the request"),
+        (408, RetryableError, "HTTP 408"),
+        (409, RetryableError, "HTTP 409"),
+        (511, OutcomeUnknownError, "HTTP 511"),
+    ],
+)
+def test_batch_refused_by_another_server_is_not_about_its_images(
+    status: int, error: type[Exception], remedy: str, text: str
+) -> None:
+    found = batch_error(parse_refusal(make_response(status, text=text)))
+
+    assert type(found) is error
+    assert remedy in str(found)
+    assert "browser" not in str(found)
+
+
+def test_login_refused_by_another_server_names_the_endpoint() -> None:
+    for status in (403, 404, 405, 418):
+        found = login_error(parse_refusal(make_response(status, text=PAGE)))
+
+        assert getattr(found, "reason", None) is Reason.INVALID_REQUEST
+        assert "the response is not from IAM; check spec.endpoints.iam" in str(found)
 
 
 @pytest.mark.parametrize(

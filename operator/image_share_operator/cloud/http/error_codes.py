@@ -93,20 +93,21 @@ _BY_STATUS = {
 
 _REQUEST_CODES = _img(17, 67, 104, 145) | _gateway(101, 104, 105, 106, 602, 607) | _iam(4)
 """Codes for a wrong path or project: other images would be refused, too."""
-_REQUEST_STATUSES = frozenset(
+_IMAGE_STATUSES = frozenset(
     (
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        HTTPStatus.NOT_ACCEPTABLE,
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        494,
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.GONE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
     )
 )
+"""Statuses that may be about an image. Any other one is about the request."""
 _DENIED_FOR_AN_IMAGE = _img(161, 165)
 """No permission for images of a vendor or of a backup service: other images may be accepted."""
 
 
 def kind_of_batch(status: int, code: str | None) -> RefusalKind:
-    """The kind of a refused or failed batch: one of its images may be the cause.
+    """The kind of a batch that IMS refused, or of a failed job: an image may be the cause.
 
     The API reference does not say which codes are about an image. So every code that `kind_of`
     calls invalid is, known or not, except those about the path or the project.
@@ -114,10 +115,8 @@ def kind_of_batch(status: int, code: str | None) -> RefusalKind:
     kind = kind_of(status, code)
     if code in _DENIED_FOR_AN_IMAGE:
         return RefusalKind.IMAGES
-    of_the_request = (
-        status < HTTPStatus.BAD_REQUEST or status in _REQUEST_STATUSES or code in _REQUEST_CODES
-    )
-    return RefusalKind.IMAGES if kind is RefusalKind.INVALID and not of_the_request else kind
+    about_images = status in _IMAGE_STATUSES and code not in _REQUEST_CODES
+    return RefusalKind.IMAGES if kind is RefusalKind.INVALID and about_images else kind
 
 
 def kind_of(status: int, code: str | None) -> RefusalKind:

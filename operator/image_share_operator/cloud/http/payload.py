@@ -18,6 +18,7 @@ MAX_VALUES = 100_000
 _CODE_KEYS = ("code", "error_code", "errorCode")
 _TEXT_KEYS = ("message", "error_msg", "errorMsg")
 _CODE = re.compile(r"[A-Z]{2,8}\.\d{3,5}")
+_MARKUP = re.compile(r"<[A-Za-z/!][^<>]*>")
 
 
 def parse_body(response: httpx.Response) -> Json:
@@ -73,11 +74,22 @@ def error_of(response: httpx.Response) -> tuple[str | None, str | None]:
     body = parse_body(response)
     wrapped = next((inner for inner in map(as_object, body.values()) if inner is not None), None)
     for shape in (as_object(body.get("error")), body, wrapped):
-        code = next(filter(None, (dig_text(shape, key) for key in _CODE_KEYS)), None)
-        text = next(filter(None, (dig_line(shape, key) for key in _TEXT_KEYS)), None)
+        code = next(filter(None, (dig_text(shape, key) for key in _CODE_KEYS)), "").strip().upper()
+        text = next(filter(None, (_plain_text(shape, key) for key in _TEXT_KEYS)), None)
         if code or text:
-            return code if code and _CODE.fullmatch(code) else None, text
+            return code if _CODE.fullmatch(code) else None, text
     return None, None
+
+
+def _plain_text(value: object, key: str) -> str | None:
+    """The text under a key without HTML; ``None`` for a page, and for advice to a web browser.
+
+    Source: webob, the library of Glance: ``WSGIHTTPException`` and ``HTTPUnauthorized``.
+    """
+    found = dig_text(value, key) or ""
+    plain = one_line(_MARKUP.sub(" ", found))
+    is_page = found.lstrip().startswith("<")
+    return None if is_page or "your browser" in plain else plain or None
 
 
 def request_line(response: httpx.Response) -> str:

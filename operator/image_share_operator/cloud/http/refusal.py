@@ -33,6 +33,11 @@ class Refusal:
     kind: RefusalKind
     retry_after: timedelta | None = None
 
+    @property
+    def is_from_api(self) -> bool:
+        """Whether it has a JSON error body. Those of firewalls and proxies have an HTML page."""
+        return self.code is not None or self.text is not None
+
     def __str__(self) -> str:
         """Request, status, code and text in one line."""
         shown = " ".join(filter(None, (self.code, self.text))).rstrip(".")

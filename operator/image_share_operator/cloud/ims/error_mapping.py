@@ -28,9 +28,12 @@ def to_error(refusal: Refusal) -> CloudError:
 
 
 def batch_error(refusal: Refusal) -> CloudError:
-    """The error for a batch: one of its images may be the cause."""
+    """The error for a batch. One of its images may be the cause only if IMS itself refused it."""
     if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return OutcomeUnknownError(str(refusal), retry_after=refusal.retry_after, answered=True)
+    if not refusal.is_from_api:
+        is_image = refusal.kind is RefusalKind.IMAGES
+        return _error(refusal, RefusalKind.INVALID if is_image else refusal.kind)
     kind = kind_of_batch(refusal.status, refusal.code)
     if kind is RefusalKind.RETRY:
         return RefusedForNowError(str(refusal), retry_after=refusal.retry_after)
@@ -64,10 +67,10 @@ def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
         case RefusalKind.TOO_LARGE:
             return BatchTooLargeError(str(refusal))
         case RefusalKind.DENIED | RefusalKind.LOCKED:
-            return TerminalError(
-                f"{refusal}: the user lacks a permission; grant it in IAM",
-                reason=Reason.PERMISSION_DENIED,
-            )
+            remedy = "the user lacks a permission; grant it in IAM"
+            if not refusal.is_from_api:
+                remedy += ". If it has the permission, a proxy or firewall rejects the request"
+            return TerminalError(f"{refusal}: {remedy}", reason=Reason.PERMISSION_DENIED)
         case RefusalKind.TOKEN:
             return TerminalError(
                 f"{refusal}: IMS refused the token; correct the Secret",
@@ -79,9 +82,12 @@ def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
                 reason=Reason.INVALID_REQUEST,
             )
         case RefusalKind.INVALID:
-            return TerminalError(
-                f"{refusal}: IMS refused the request; correct the spec",
-                reason=Reason.INVALID_REQUEST,
-            )
+            remedy = "IMS refused the request; correct the spec"
+            if not refusal.is_from_api:
+                remedy = (
+                    "the response is not from IMS; check spec.endpoints.ims, and proxies and "
+                    "firewalls in front of it"
+                )
+            return TerminalError(f"{refusal}: {remedy}", reason=Reason.INVALID_REQUEST)
         case _:
             assert_never(kind)
