@@ -1,7 +1,8 @@
 """Generates files of `deploy/`; with `--check`, fails when one is out of date.
 
 The files are the table of values in the README of the chart, from the comments in values.yaml; the
-copy of the CRD in the chart; and the manifests for `kubectl apply -k`, rendered from the chart.
+copies of the CRD and of values.yaml that the templates read; and the manifests for
+`kubectl apply -k`, rendered from the chart.
 """
 
 import json
@@ -32,8 +33,10 @@ class UndocumentedError(Exception):
 
 def main() -> int:
     """Write the files, or compare them; return the exit code."""
+    values = (CHART / "values.yaml").read_text()
     generated = {
-        README: with_table(README.read_text(), (CHART / "values.yaml").read_text()),
+        README: with_table(README.read_text(), values),
+        CHART / "files/values.yaml": values,
         CHART / "files/crds" / CRD: (DEPLOY / "crds" / CRD).read_text(),
         KUSTOMIZE / "operator.yaml": manifests(),
     }

@@ -122,8 +122,9 @@ def package(root: Path, image: str, source: str, directory: Path) -> Path:
     with tempfile.TemporaryDirectory() as made:
         chart = Path(made) / CHART.name
         shutil.copytree(root / CHART, chart)
-        values = chart / "values.yaml"
-        values.write_text(with_image(values.read_text(), repository, digest))
+        values = with_image((chart / "values.yaml").read_text(), repository, digest)
+        for copy in ("values.yaml", "files/values.yaml"):
+            (chart / copy).write_text(values)
         with (chart / "Chart.yaml").open("a") as about:
             about.write(f"home: {source}\nsources: [{source}]\n")
         call = [str(helm), "package", str(chart), "--destination", str(directory)]

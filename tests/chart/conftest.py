@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from _pytest.capture import CaptureManager
 
 from chart import programs
 from chart.crd import without_crd
-from chart.programs import Helm
+from chart.programs import CHART, RELEASE, Helm
 from envtest import ControlPlane, binaries
 from otc_simulator.client import Simulator
 from prom import Promtool
@@ -22,6 +23,28 @@ def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with capture.global_and_fixture_disabled():
         programs.directory()  # may build for minutes, which should be seen
     return Helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture
+def platform(helm: Helm, tmp_path: Path) -> Path:
+    """A parent chart, which installs the chart of the operator when a value says so."""
+    directory = tmp_path / "platform"
+    directory.mkdir()
+    dependency = {
+        "name": RELEASE,
+        "version": ">=0",
+        "repository": f"file://{CHART}",
+        "condition": f"{RELEASE}.enabled",
+    }
+    chart = {
+        "apiVersion": "v2",
+        "name": "platform",
+        "version": "1.0.0",
+        "dependencies": [dependency],
+    }
+    (directory / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    helm("dependency", "build", str(directory))
+    return directory
 
 
 @pytest.fixture(scope="session")

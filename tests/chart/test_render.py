@@ -292,23 +292,33 @@ def test_names_are_short_enough_for_the_longest_release(helm: Helm) -> None:
     assert len(service["metadata"]["name"]) == 63
 
 
-def test_chart_can_be_part_of_another_chart(helm: Helm, tmp_path: Path) -> None:
-    """Helm then adds a value of its own, `global`."""
-    outer = {
-        "apiVersion": "v2",
-        "name": "platform",
-        "version": "1.0.0",
-        "dependencies": [
-            {"name": "image-share-operator", "version": ">=0", "repository": f"file://{CHART}"}
-        ],
-    }
-    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(outer))
-    helm("dependency", "build", str(tmp_path))
-    values = yaml.safe_dump({"global": {"team": "a"}, "image-share-operator": LEAST})
+def test_resource_set_to_an_empty_string_is_removed(helm: Helm) -> None:
+    values = {**LEAST, "resources": {"limits": {"memory": ""}, "requests": {"cpu": "100m"}}}
 
-    text = helm("template", "platform", str(tmp_path), "--values", "-", stdin=values)
+    container = pod_of(helm.render(values))["spec"]["containers"][0]
 
-    assert "kind: Deployment" in text
+    assert container["resources"] == {"limits": {}, "requests": {"cpu": "100m", "memory": "192Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("adapt", "openshift", "user"),
+    [
+        (None, True, None),
+        (None, False, 65532),
+        ("force", False, None),
+        ("disabled", True, 65532),
+    ],
+)
+def test_user_id_is_left_to_openshift(
+    adapt: str | None, openshift: bool, user: int | None, helm: Helm
+) -> None:
+    values = {"global": {"compatibility": {"openshift": {"adaptSecurityContext": adapt}}}}
+    arguments = ("--api-versions", "security.openshift.io/v1") if openshift else ()
+
+    context = pod_of(helm.render({**LEAST, **values}, *arguments))["spec"]["securityContext"]
+
+    assert context.get("runAsUser") == user
+    assert context["runAsNonRoot"] is True
 
 
 def test_notes_tell_what_to_do_next(helm: Helm) -> None:

@@ -1,3 +1,24 @@
+{{/*
+Sets each value that is null to its default. `replicas:` in a values file is null, and Helm removes
+such a value instead of keeping its default. Each template calls this first. files/values.yaml is a
+copy of values.yaml, which a template cannot read.
+*/}}
+{{- define "image-share-operator.defaults" -}}
+{{- include "image-share-operator.setDefaults" (list .Values (.Files.Get "files/values.yaml" | fromYaml)) -}}
+{{- end -}}
+
+{{- define "image-share-operator.setDefaults" -}}
+{{- $values := first . -}}
+{{- range $name, $default := last . -}}
+{{- $value := index $values $name -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := set $values $name $default -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" $default) -}}
+{{- include "image-share-operator.setDefaults" (list $value $default) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "image-share-operator.chartName" -}}
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}

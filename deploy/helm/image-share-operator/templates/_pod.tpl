@@ -9,7 +9,7 @@ imagePullSecrets:
 priorityClassName: {{ . }}
 {{- end }}
 securityContext:
-  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+  {{- include "image-share-operator.securityContext" (list . .Values.podSecurityContext) | nindent 2 }}
 containers:
   {{- include "image-share-operator.container" . | nindent 2 }}
 {{- with .Values.nodeSelector }}
@@ -73,9 +73,9 @@ volumes:
     periodSeconds: 5
   {{- end }}
   resources:
-    {{- toYaml .Values.resources | nindent 4 }}
+    {{- include "image-share-operator.resources" . | nindent 4 }}
   securityContext:
-    {{- toYaml .Values.securityContext | nindent 4 }}
+    {{- include "image-share-operator.securityContext" (list . .Values.securityContext) | nindent 4 }}
   {{- if or .Values.extraCA.configMap .Values.extraCA.secret }}
   volumeMounts:
     - name: ca
@@ -101,4 +101,29 @@ volumes:
   matchLabelKeys: [pod-template-hash]
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* A security context; without the IDs on OpenShift, which sets those of the namespace. */}}
+{{- define "image-share-operator.securityContext" -}}
+{{- $root := first . -}}
+{{- $context := last . -}}
+{{- $adapt := $root.Values.global.compatibility.openshift.adaptSecurityContext -}}
+{{- $isOpenShift := $root.Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- if or (eq $adapt "force") (and (eq $adapt "auto") $isOpenShift) -}}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- end -}}
+{{- toYaml $context -}}
+{{- end -}}
+
+{{/* Resource requests and limits, without those that are set to "". */}}
+{{- define "image-share-operator.resources" -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- range $kind := list "requests" "limits" -}}
+{{- range $name, $quantity := get $.Values.resources $kind -}}
+{{- if eq (toString $quantity) "" -}}
+{{- $_ := unset (get $resources $kind) $name -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $resources -}}
 {{- end -}}
