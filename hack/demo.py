@@ -22,8 +22,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from e2e.live.process import ROOT, Operator, install_rights
-from envtest import ControlPlane, binaries
+from envtest import ROOT, ControlPlane, Operator, binaries, install_rights
 from otc_simulator.client import Simulator
 
 NAMESPACE = "demo"

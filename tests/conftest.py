@@ -2,9 +2,14 @@
 
 import asyncio
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from _pytest.capture import CaptureManager
 from hypothesis import HealthCheck, settings
+
+from envtest import binaries
 
 pytest_plugins = ["limits", "pytester"]
 
@@ -32,3 +37,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "full"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the tests that take a minute or more first; the others fill the time beside them."""
     items.sort(key=lambda item: item.get_closest_marker("starts_first") is None)
+
+
+@pytest.fixture(scope="session")
+def installed(request: pytest.FixtureRequest) -> Callable[..., Path]:
+    """Install programs as `binaries.directory` does; it may build for minutes, which is shown."""
+
+    def installed(*names: str) -> Path:
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        assert isinstance(capture, CaptureManager)
+        with capture.global_and_fixture_disabled():
+            return binaries.directory(*names)
+
+    return installed

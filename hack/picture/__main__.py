@@ -17,8 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from e2e.live.process import ROOT, SYSTEM, Operator, eventually, install_rights
-from envtest import ControlPlane
+from envtest import ROOT, SYSTEM, ControlPlane, Operator, eventually, install_rights
 from otc_simulator.client import Simulator
 from picture import board, draw
 from picture.record import Record, ask, load

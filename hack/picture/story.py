@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from e2e.live.process import Operator
 from e2e.live.world import PUT, World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator
 from otc_simulator.client import Simulator
 
 LASTS_S = 330.0

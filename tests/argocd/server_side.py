@@ -6,8 +6,8 @@ Source: gitops-engine, pkg/diff/diff.go, `serverSideDiff`; and docs/user-guide/d
 from typing import Any
 
 from argocd import merge_patch
-from e2e.live.process import eventually
 from e2e.live.world import World
+from envtest import eventually
 
 Json = dict[str, Any]
 

@@ -5,11 +5,8 @@ verdict needs both, and what each membership was at that moment.
 """
 
 import asyncio
-import contextlib
 import json
-import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -30,7 +27,7 @@ from otc_simulator.identity import Directory, Project, Token, User
 from otc_simulator.jobs import Job, JobFault
 from otc_simulator.membership import Member, Registry
 from otc_simulator.seeds import plant
-from otc_simulator.server import DATA_PORT, Address, DataPort, application
+from otc_simulator.server import Address, application, serve
 from otc_simulator.settings import Settings
 from otc_simulator.state import Change, Cloud
 from otc_simulator.world import NOTE, World, world_of
@@ -38,8 +35,6 @@ from otc_simulator.world import NOTE, World, world_of
 JOB_SECONDS = 0.5
 LONGEST_JOB = timedelta(seconds=10)
 """Longer ones are none of the faults' (see `chaos.faults`)."""
-PARENT_CHECK_S = 0.5
-SHUTDOWN_S = 0.05
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -238,33 +233,6 @@ async def issue_token(request: web.Request) -> web.Response:
     return web.json_response({"token": token.value})
 
 
-async def serve(world: World, recorder: Recorder, stop: asyncio.Event) -> None:
-    """Serve as the simulator does, until told to stop or the parent process is gone."""
-    parent = os.getppid()
-    app = application(world)
-    app[RECORDER] = recorder
-    app.middlewares.insert(0, record)
-    app.router.add_route("GET", "/__sim/tape", show_tape)
-    app.router.add_route("POST", "/__sim/token", issue_token)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
-    address = Address()
-    data_port = app[DATA_PORT] = DataPort(runner, address)
-    await runner.setup()
-    try:
-        await data_port.go_online()
-        world.base_url = address.url(data_port.port)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        control = next(port for _, port, *_ in runner.addresses if port != data_port.port)
-        urls = {"url": world.base_url, "control_url": address.url(control), "pid": os.getpid()}
-        sys.stdout.write(json.dumps(urls) + "\n")
-        sys.stdout.flush()
-        while not stop.is_set() and os.getppid() == parent:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), PARENT_CHECK_S)
-    finally:
-        await runner.cleanup()
-
-
 async def _run() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -272,7 +240,12 @@ async def _run() -> None:
     world, recorder = World(Settings(job_seconds=JOB_SECONDS), SEED), Recorder()
     world.cloud = RecordedCloud(world.clock.now, recorder)
     plant(world.cloud, SEED, world.settings)
-    await serve(world, recorder, stop)
+    app = application(world)
+    app[RECORDER] = recorder
+    app.middlewares.insert(0, record)
+    app.router.add_route("GET", "/__sim/tape", show_tape)
+    app.router.add_route("POST", "/__sim/token", issue_token)
+    await serve(app, Address(), stop)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from chaos.model import (
     Withdraw,
 )
 from chaos.world import World
-from e2e.live.process import Operator
+from envtest import Operator
 
 COME_BACK_S = 20.0
 """After an outage: how long the operator may need to know again what it missed. Its watch starts

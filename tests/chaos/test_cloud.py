@@ -10,7 +10,7 @@ from chaos.faults import PUT
 from chaos.marks import shows_secret
 from chaos.tape import Put
 from chaos.world import RecordedSimulator
-from e2e.live.process import eventually
+from envtest import eventually
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,10 @@
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -17,9 +13,9 @@ from chaos import tape
 from chaos.model import MARK, Content, Json, Login, Schedule, SecretKind, Target
 from chaos.population import BAD_SECRETS
 from e2e.conftest import DEPLOY, RESOURCES, SECRETS
-from e2e.live.process import ACCOUNT, SYSTEM, Operator, eventually, install_rights
-from envtest import ControlPlane
-from otc_simulator.client import TESTS, Simulator
+from envtest import ACCOUNT, SYSTEM, ControlPlane, Operator, eventually, install_rights
+from envtest.processes import Running
+from otc_simulator.client import Simulator
 
 PATIENCE_S = 60.0
 """For how long users try again when the API server is away."""
@@ -31,23 +27,7 @@ MERGE = {"Content-Type": "application/merge-patch+json"}
 class RecordedSimulator(Simulator):
     """The simulator with the recorder in front of it."""
 
-    def start(self) -> None:
-        """Start `chaos.cloud` and wait for its ready line; raises RuntimeError without one."""
-        path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "chaos.cloud"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the cloud ended with code {self._process.wait()}")
-        ready = json.loads(line)
-        self.url, self.control_url, self.pid = ready["url"], ready["control_url"], ready["pid"]
-        self._http = httpx.Client(base_url=self.control_url, timeout=60.0, trust_env=False)
+    module = "chaos.cloud"
 
     def tape(self) -> tape.Tape:
         """Everything recorded."""
@@ -58,7 +38,7 @@ class RecordedSimulator(Simulator):
         return str(self._call("POST", "token", {"user": user_id, "project": project})["token"])
 
 
-class World:
+class World(Running):
     """What chaos is made in; a context manager. Nothing of it is shared with other tests."""
 
     def __init__(self, schedule: Schedule, directory: Path) -> None:
@@ -68,7 +48,7 @@ class World:
         self._thaw: threading.Timer | None = None
         self.logins = {(row.namespace, row.name): row for row in schedule.logins}
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         """Start everything and plant what the schedule takes for granted."""
         try:
             self.control_plane = self._ends.enter_context(ControlPlane())
@@ -90,14 +70,9 @@ class World:
         except BaseException:
             self._ends.close()
             raise
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
+        """Stop everything."""
         self.thaw()
         self._ends.close()
 

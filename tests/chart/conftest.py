@@ -1,27 +1,23 @@
 """The real helm; for the live tests a control plane of their own, which keeps an audit log."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from _pytest.capture import CaptureManager
 
-from chart import programs
+import prom
 from chart.crd import without_crd
-from chart.programs import CHART, RELEASE, Helm
-from envtest import ControlPlane, binaries
+from chart.programs import CHART, PROGRAMS, RELEASE, Helm
+from envtest import ControlPlane
 from otc_simulator.client import Simulator
 from prom import Promtool
 
 
 @pytest.fixture(scope="session")
-def helm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+def helm(installed: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Helm without a cluster."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    assert isinstance(capture, CaptureManager)
-    with capture.global_and_fixture_disabled():
-        programs.directory()  # may build for minutes, which should be seen
+    installed(*PROGRAMS)
     return Helm(tmp_path_factory.mktemp("helm"))
 
 
@@ -48,20 +44,14 @@ def platform(helm: Helm, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def promtool(request: pytest.FixtureRequest) -> Promtool:
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    assert isinstance(capture, CaptureManager)
-    with capture.global_and_fixture_disabled():
-        return Promtool()
+def promtool(installed: Callable[..., Path]) -> Promtool:
+    return Promtool(installed(*prom.PROGRAMS))
 
 
 @pytest.fixture(scope="session")
-def _running(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+def _running(installed: Callable[..., Path]) -> Iterator[ControlPlane]:
     """It knows the kinds of the Prometheus operator, flux and Argo CD."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    assert isinstance(capture, CaptureManager)
-    with capture.global_and_fixture_disabled():
-        binaries.directory()
+    installed()
     with ControlPlane(audit=True) as running:
         running.apply_crds(Path(__file__).parent / "testdata")
         yield running

@@ -7,8 +7,7 @@ from typing import Any
 import yaml
 
 from chart.programs import CHART, ROOT, Json
-from e2e.live.process import eventually
-from envtest import ControlPlane
+from envtest import ControlPlane, eventually
 
 CRD = "imageshareacceptances.ims.otc.dev"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"

@@ -3,17 +3,17 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from envtest import binaries
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy/helm/image-share-operator"
-INSTALL = ROOT / "hack/tools/install.py"
+PROGRAMS = ("kubeconform", "helm")
 RELEASE = "image-share-operator"
 SYSTEM = "image-share-system"
 HELM_S = 60.0
@@ -23,18 +23,6 @@ Json = dict[str, Any]
 
 class HelmError(Exception):
     """helm returned anything but 0; the message is what it said."""
-
-
-@cache
-def directory() -> Path:
-    """Where helm and kubeconform are; they are installed if missing, with progress."""
-    call = subprocess.run(
-        [sys.executable, str(INSTALL), "--quiet", "helm", "kubeconform"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return Path(call.stdout.splitlines()[-1])
 
 
 class Helm:
@@ -67,7 +55,7 @@ class Helm:
             HelmError: it returned anything but 0.
         """
         call = subprocess.run(
-            [str(directory() / "helm"), *arguments],
+            [str(binaries.directory(*PROGRAMS) / "helm"), *arguments],
             env=self._env,
             input=stdin,
             capture_output=True,

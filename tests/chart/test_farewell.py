@@ -12,9 +12,8 @@ import yaml
 from chart.crd import without_crd
 from chart.objects import environment, exists
 from chart.programs import CHART, RELEASE, ROOT, Helm, Json
-from e2e.live.process import Operator, eventually
 from e2e.live.world import PUT, World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from otc_simulator.client import Simulator
 
 NAMESPACE = "farewell"

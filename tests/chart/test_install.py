@@ -11,8 +11,7 @@ from chart.crd import CRD_FILE, crd, newer_chart, spec_of, without_crd
 from chart.objects import exists
 from chart.programs import CHART, RELEASE, SYSTEM, Helm, HelmError, Json, value_sets
 from e2e.conftest import RESOURCES, create, path_of
-from e2e.live.process import eventually
-from envtest import ControlPlane
+from envtest import ControlPlane, eventually
 
 KEEP = "helm.sh/resource-policy"
 IMAGE = ("--set", "image.repository=registry.example.com/isa")

@@ -11,9 +11,8 @@ from chart.crd import CRD, without_crd
 from chart.objects import environment
 from chart.programs import RELEASE, ROOT, Helm, Json
 from chart.teams import SYSTEM, TEAMS
-from e2e.live.process import Operator, eventually
 from e2e.live.world import World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from otc_simulator.client import Simulator
 
 CRDS = ROOT / "deploy/crds"

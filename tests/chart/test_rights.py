@@ -11,10 +11,9 @@ from chart import audit
 from chart.objects import environment
 from chart.programs import CHART, RELEASE, ROOT, Helm, Json
 from chart.rights import Right, granted, resource_name, rights
-from e2e.live.process import Operator, eventually
 from e2e.live.test_lifecycle import RECONCILE_AT, is_gone
 from e2e.live.world import PUT, World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from otc_simulator.client import Simulator
 
 CRDS = ROOT / "deploy/crds"

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from chart import schemas
-from chart.programs import Helm, Json, directory, value_sets
-from envtest import ControlPlane
+from chart.programs import PROGRAMS, Helm, Json, value_sets
+from envtest import ControlPlane, binaries
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "deploy/samples").glob("*.yaml"))
@@ -41,7 +41,7 @@ class Conform:
         path.write_text(yaml.safe_dump_all(documents))
         call = subprocess.run(
             [
-                str(directory() / "kubeconform"),
+                str(binaries.directory(*PROGRAMS) / "kubeconform"),
                 "-strict",
                 "-schema-location",
                 self._location,

@@ -12,9 +12,8 @@ from chart import audit
 from chart.crd import newer_chart, without_crd
 from chart.objects import environment
 from chart.programs import CHART, RELEASE, Helm, Json
-from e2e.live.process import Operator, eventually
 from e2e.live.world import LOGIN, PUT, World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from otc_simulator.client import Simulator
 
 NAMESPACE = "upgraded"

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 from contract.caller import Caller
+from envtest import eventually
 from otc_simulator.client import STOP_SECONDS, TESTS, Simulator
 
 SOON = httpx.Timeout(60, read=0.2)
@@ -26,13 +27,6 @@ SOON = httpx.Timeout(60, read=0.2)
 def own() -> Iterator[Simulator]:
     with Simulator("--job-seconds", "0.2") as simulator:
         yield simulator
-
-
-def wait_until(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.02)  # another process is waited for
-    return holds()
 
 
 def alive(pid: int) -> bool:
@@ -82,18 +76,18 @@ def test_it_ends_when_its_parent_is_gone() -> None:
     ready = json.loads(told.stdout)
 
     # Nobody may be there to reap it: its port tells, its pid does not.
-    def refuses() -> bool:
+    def refuses() -> bool | None:
         try:
             httpx.get(ready["url"], timeout=1)
         except httpx.TransportError:
             return True
-        return False
+        return None
 
-    ended = wait_until(refuses)
-    if not ended:
+    try:
+        eventually(refuses)
+    except TimeoutError:
         os.kill(ready["pid"], signal.SIGKILL)
-
-    assert ended
+        raise
 
 
 def test_stopping_leaves_no_process_even_when_frozen() -> None:
@@ -122,18 +116,18 @@ def test_paused_it_refuses_connections_and_keeps_its_state(sim: Simulator) -> No
 
 
 def test_paused_for_a_time_it_comes_back_by_itself(sim: Simulator) -> None:
-    def answers() -> bool:
+    def answers() -> bool | None:
         try:
-            return httpx.get(sim.url, timeout=1).status_code == 300
+            return httpx.get(sim.url, timeout=1).status_code == 300 or None
         except httpx.ConnectError:
-            return False
+            return None
 
     address = urlsplit(sim.url)
     with socket.create_connection((address.hostname, address.port), timeout=60) as kept:
         sim.pause(seconds=0.2)
 
         assert kept.recv(1) == b""  # it was away, also when it is back by now
-    assert wait_until(answers)
+    assert eventually(answers)
 
 
 def test_frozen_it_takes_connections_but_never_answers(own: Simulator) -> None:
@@ -153,7 +147,7 @@ def test_jobs_settle_in_real_time(own: Simulator) -> None:
     path = f"/v2/images/{image}/members/{own.project_id}"
     before = caller.get(path).json()["status"]
     job_id = caller.submit([image])
-    settled = wait_until(lambda: caller.job(job_id).json()["status"] == "SUCCESS")
+    settled = eventually(lambda: caller.job(job_id).json()["status"] == "SUCCESS" or None)
     after = caller.get(path).json()["status"]
     caller.close()
 

@@ -1,15 +1,14 @@
 """A real control plane for the end-to-end tests: one for all, a namespace for each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from _pytest.capture import CaptureManager
 
-from envtest import ControlPlane, binaries
+from envtest import ControlPlane
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     Condition,
@@ -42,12 +41,9 @@ ABSENT = object()
 
 
 @pytest.fixture(scope="session")
-def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+def control_plane(installed: Callable[..., Path]) -> Iterator[ControlPlane]:
     """A control plane that serves our CRD. Tests that stop it or change the CRD use their own."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    assert isinstance(capture, CaptureManager)
-    with capture.global_and_fixture_disabled():
-        binaries.directory()  # may build for minutes, which should be seen
+    installed()
     with ControlPlane() as running:
         running.apply_crds(DEPLOY / "crds")
         yield running

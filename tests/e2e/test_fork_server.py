@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.live.process import eventually
+from envtest import eventually
 from envtest.fork_server import Child, ForkServer
 
 PROGRAM = """

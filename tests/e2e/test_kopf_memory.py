@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from e2e.conftest import create
-from e2e.live.process import eventually, install_rights
 from e2e.watching import watch_of
-from envtest import ControlPlane
+from envtest import ControlPlane, eventually, install_rights
 from image_share_operator.controller.object_store import ObjectStore
 
 OBJECTS = 5

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from e2e.conftest import apply_status, create, full_status, patch_spec, path_of
-from e2e.live.process import eventually, install_rights
 from e2e.watching import watch_of
-from envtest import ControlPlane, proxy
+from envtest import ControlPlane, eventually, install_rights, proxy
 from envtest.proxy import FaultyProxy
 from image_share_operator.api import status_json
 from image_share_operator.controller.object_store import ObjectStore

@@ -8,31 +8,28 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from envtest import binaries, credentials, flags
 from envtest.failures import ControlPlaneError, KubectlError
-from envtest.processes import Server, reserve_port
+from envtest.processes import Running, Server, eventually, reserve_port
 
 START_S = 240.0
 """Ready takes 2-4 s on two idle cores; loaded machines get time."""
 STOP_S = 2.0
 """kube-apiserver waits a minute for open watches to end."""
 
-POLL_S = 0.05
 READY_S = 1.0
 KUBECTL_S = 240.0
 KUBECTL_CACHE = "kubectl-cache"
 
 
-class ControlPlane:
+class ControlPlane(Running):
     """A control plane of its own: `with ControlPlane() as control_plane: ...`.
 
     RBAC is on; the administrator is in `system:masters`. Tokens of service accounts come from
@@ -61,18 +58,6 @@ class ControlPlane:
         self._apiserver: Server | None = None
         self._admin_token = secrets.token_urlsafe(32)
         self._http: httpx.Client | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
@@ -195,7 +180,7 @@ class ControlPlane:
         self.kubectl("wait", "--for=condition=Established", "--timeout=200s", "-f", str(path))
         for name in self.kubectl("get", "-f", str(path), "-o", "name").split():
             plural, _, group = name.partition("/")[2].partition(".")
-            _poll(partial(self._discoverable, plural, group), f"{name} is not discoverable")
+            eventually(partial(self._discoverable, plural, group), within_s=START_S)
         # What kubectl has read of the API until now goes without the new kinds.
         shutil.rmtree(self.directory / KUBECTL_CACHE, ignore_errors=True)
 
@@ -265,16 +250,18 @@ class ControlPlane:
         return Server(command, directory=self.directory, log=self.directory / f"{name}.log")
 
     def _wait_ready(self, apiserver: Server) -> None:
-        def ready() -> bool:
+        def ready() -> bool | None:
             if self._etcd is not None:
                 self._etcd.require_running()
             apiserver.require_running()
-            return self._answers_ready()
+            return self._answers_ready() or None
 
         try:
-            _poll(ready, "the API server is not ready")
+            eventually(ready, within_s=START_S)
         except TimeoutError as exc:
-            raise ControlPlaneError(f"{exc}\n{apiserver.tail()}") from exc
+            raise ControlPlaneError(
+                f"the API server is not ready: {exc}\n{apiserver.tail()}"
+            ) from exc
 
     def _answers_ready(self) -> bool:
         try:
@@ -284,20 +271,12 @@ class ControlPlane:
             return False
         return answer.status_code == httpx.codes.OK
 
-    def _discoverable(self, plural: str, group: str) -> bool:
+    def _discoverable(self, plural: str, group: str) -> bool | None:
         """Whether the documents that clients read know the kind; they lag behind Established."""
         wanted = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         groups = self.http.get("/apis", headers={"Accept": wanted}).raise_for_status().json()
         versions = [version for row in groups["items"] for version in row["versions"]]
         plurals = {row["resource"] for version in versions for row in version["resources"]}
         schemas = self.http.get("/openapi/v3").raise_for_status().json()["paths"]
-        return plural in plurals and any(name.startswith(f"apis/{group}/") for name in schemas)
-
-
-def _poll(done: Callable[[], bool], complaint: str) -> None:
-    """Raise `TimeoutError` when ``done`` is not true in `START_S`."""
-    deadline = time.monotonic() + START_S
-    while not done():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{complaint} after {START_S:.0f} s")
-        time.sleep(POLL_S)
+        explained = any(name.startswith(f"apis/{group}/") for name in schemas)
+        return (plural in plurals and explained) or None

@@ -5,19 +5,28 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 
 from envtest.failures import ControlPlaneError
 
 STOP_S = 30.0
 """As long as kubelet waits by default."""
 TAIL_LINES = 25
+PATIENCE_S = 120.0
+"""For what takes seconds on an idle machine: only a last resort, a busy machine gets time."""
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.25
+
+Found = TypeVar("Found")
 
 # Runs in the child, which then becomes the server: the kernel kills it when its parent dies.
-# The parent may have died before the call, hence the second look. 1 is PR_SET_PDEATHSIG of
+# The parent may have died before the call, so it is compared. 1 is PR_SET_PDEATHSIG of
 # prctl(2); where there is no prctl (macOS) a killed parent leaves its servers behind.
 _LAUNCH = """
 import ctypes, os, signal, sys
@@ -32,6 +41,47 @@ os.execv(sys.argv[2], sys.argv[2:])
 # PR_SET_PDEATHSIG means the death of the *thread* that started the child. All are started from
 # this one, which lives as long as the process: a worker thread of a test may not.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="envtest-starter")
+
+
+def eventually(find: Callable[[], Found | None], *, within_s: float = PATIENCE_S) -> Found:
+    """Call ``find`` until it returns something.
+
+    The pause grows to a quarter of a second, so that a long wait costs few calls.
+
+    Raises:
+        TimeoutError: it returned nothing in time.
+    """
+    began = time.monotonic()
+    while True:
+        found = find()
+        if found is not None:
+            return found
+        waited = time.monotonic() - began
+        if waited > within_s:
+            raise TimeoutError(f"not within {within_s:g} s")
+        time.sleep(min(max(waited / 10, FIRST_PAUSE_S), LONGEST_PAUSE_S))
+
+
+class Running(ABC):
+    """Starts on entry and stops on exit; used as a context manager."""
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
 
 
 class Process(Protocol):

@@ -13,8 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar, assert_never
+from typing import Any, TypeVar, assert_never
 
 import aiohttp
 import yaml
@@ -22,6 +21,7 @@ import yarl
 from aiohttp import web
 
 from envtest import credentials
+from envtest.processes import Running
 
 T = TypeVar("T")
 
@@ -183,7 +183,7 @@ class _Watch:
     ends: "asyncio.Future[tuple[str, bool]]"
 
 
-class FaultyProxy:
+class FaultyProxy(Running):
     """The proxy: `with FaultyProxy(control_plane.url, ca_file=control_plane.ca_file) as proxy`.
 
     Its methods may be called from any thread. Without faults it changes nothing.
@@ -208,21 +208,15 @@ class FaultyProxy:
         self._runner: web.AppRunner | None = None
         self.url = ""
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         self._thread.start()
         try:
             self._await(self._start())
         except BaseException:
-            self.__exit__(None, None, None)
+            self.stop()
             raise
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def stop(self) -> None:
         self._await(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

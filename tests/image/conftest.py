@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from _pytest.capture import CaptureManager
 
-from e2e.conftest import Json
-from envtest import ControlPlane, binaries
-from otc_simulator.client import Simulator
+from e2e.conftest import Json, control_plane
+from e2e.live.conftest import simulator
+from envtest import ControlPlane
+
+__all__ = ["control_plane", "simulator"]
 
 ROOT = Path(__file__).parents[2]
 STORAGE = "--storage-driver=vfs"
@@ -65,23 +67,6 @@ def image(
         storage = rootfs.parents[2]
         remove = ["buildah", STORAGE, f"--root={storage}", "rm", built["container"]]
         subprocess.run(remove, check=True, stdout=subprocess.DEVNULL)
-
-
-@pytest.fixture(scope="session")
-def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    assert isinstance(capture, CaptureManager)
-    with capture.global_and_fixture_disabled():
-        binaries.directory()
-    with ControlPlane() as running:
-        running.apply_crds(ROOT / "deploy/crds")
-        yield running
-
-
-@pytest.fixture(scope="session")
-def simulator() -> Iterator[Simulator]:
-    with Simulator("--job-seconds", "0.4") as running:
-        yield running
 
 
 @pytest.fixture

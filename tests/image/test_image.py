@@ -13,9 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from e2e.live.process import SYSTEM, eventually, install_rights
 from e2e.live.world import World
-from envtest import ControlPlane
+from envtest import SYSTEM, ControlPlane, eventually, install_rights
 from envtest.processes import Server
 from image.conftest import Image
 from otc_simulator.client import Simulator

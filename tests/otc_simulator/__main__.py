@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 
 from otc_simulator.defaults import SEED
-from otc_simulator.server import Address, serve
+from otc_simulator.server import Address, application, serve
 from otc_simulator.settings import Settings, changed
 from otc_simulator.world import World
 
@@ -52,7 +52,7 @@ async def _run(world: World, address: Address) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(world, address, stop)
+    await serve(application(world), address, stop)
 
 
 if __name__ == "__main__":

@@ -7,23 +7,26 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
+from envtest.processes import Running, launch
 from otc_simulator import defaults
 
 TESTS = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 30.0
 
 
-class Simulator:
+class Simulator(Running):
     """One simulator process; a context manager.
 
     ``url`` serves IAM and IMS. The default account, user and project are attributes, so that a
     short test needs no seed.
     """
+
+    module = "otc_simulator"
+    """What is run."""
 
     domain = defaults.DOMAIN
     user = defaults.USER
@@ -43,29 +46,16 @@ class Simulator:
     def __init__(self, *arguments: str) -> None:
         """Keep ``arguments`` for the command line, e.g. ``"--job-seconds", "0.1"``."""
         self._arguments = arguments
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._http: httpx.Client | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start the process and wait for its ready line; raises RuntimeError without one."""
         path = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "otc_simulator", *self._arguments],
+        self._process = launch(
+            [sys.executable, "-m", self.module, *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            text=True,
             env={**os.environ, "PYTHONPATH": path},
         )
         assert self._process.stdout is not None

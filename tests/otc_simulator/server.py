@@ -104,11 +104,11 @@ def application(world: World) -> web.Application:
     return app
 
 
-async def serve(world: World, address: Address, stop: asyncio.Event) -> None:
+async def serve(app: web.Application, address: Address, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set or the parent process is gone."""
     # Read before the ready line: a parent that ends as soon as it is there must be missed.
     parent = os.getppid()
-    app = application(world)
+    world = app[WORLD]
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     data_port = app[DATA_PORT] = DataPort(runner, address)
     await runner.setup()

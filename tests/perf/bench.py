@@ -17,7 +17,7 @@ from figures import Figure, keep, provenance, show
 from rich.console import Console
 from stages import JOB_SECONDS, ROUND_S, Round, Stage, machine
 
-from e2e.live.process import ROOT
+from envtest import ROOT
 
 SIZES = (10_000, 100_000)
 

@@ -19,8 +19,7 @@ from pathlib import Path
 from cluster import Cluster
 from stages import machine
 
-from e2e.live.process import ROOT, Operator
-from envtest import ControlPlane
+from envtest import ROOT, ControlPlane, Operator
 from otc_simulator.client import Simulator
 
 RAW = ROOT / ".tmp/profile.txt"

@@ -16,8 +16,7 @@ from cluster import Cluster
 from stages import machine
 from usage import cpu_seconds, memory_mb
 
-from e2e.live.process import Operator
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator
 from otc_simulator.client import Simulator
 
 NAMESPACES = 20

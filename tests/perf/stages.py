@@ -14,8 +14,7 @@ from cluster import Cluster, Load, Raw, Watched
 from figures import Figure, worst
 from usage import cpu_seconds, memory_mb
 
-from e2e.live.process import ROOT, FreshOperator, Operator, install_rights
-from envtest import ControlPlane
+from envtest import ROOT, ControlPlane, FreshOperator, Operator, install_rights
 from otc_simulator.client import Simulator
 
 PUT = "PUT /v1/cloudimages/members"

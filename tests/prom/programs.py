@@ -1,34 +1,20 @@
 """promtool and prometheus: pinned, installed once."""
 
 import subprocess
-import sys
-from functools import cache
 from pathlib import Path
 
-INSTALL = Path(__file__).parents[2] / "hack/tools/install.py"
+PROGRAMS = ("promtool", "prometheus")
 
 
 class PromtoolError(Exception):
     """promtool returned anything but 0; the message is what it said."""
 
 
-@cache
-def directory() -> Path:
-    """Where the programs are; they are installed if missing, with progress."""
-    call = subprocess.run(
-        [sys.executable, str(INSTALL), "--quiet", "promtool", "prometheus"],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return Path(call.stdout.splitlines()[-1])
-
-
 class Promtool:
-    """promtool as a person calls it; it is installed now if missing."""
+    """promtool as a person calls it."""
 
-    def __init__(self) -> None:
-        self._path = str(directory() / "promtool")
+    def __init__(self, directory: Path) -> None:
+        self._path = str(directory / "promtool")
 
     def check_metrics(self, scrape: str) -> str:
         """Lint a scrape; return what it said of it.

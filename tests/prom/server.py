@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import yaml
 
-from envtest.processes import Server, free_port
-from prom.programs import directory
+from envtest import binaries
+from envtest.processes import Running, Server, free_port
+from prom.programs import PROGRAMS
 
 JOB = "image-share-operator-metrics"
 NAMESPACE = "image-share-system"
@@ -20,7 +20,7 @@ Series = list[tuple[dict[str, str], list[tuple[float, float]]]]
 """Labels, and pairs of a Unix time and a value."""
 
 
-class Prometheus:
+class Prometheus(Running):
     """Scrapes every second; used as a context manager.
 
     Args:
@@ -38,7 +38,7 @@ class Prometheus:
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{self._port}", trust_env=False)
         self._server: Server | None = None
 
-    def __enter__(self) -> Self:
+    def start(self) -> None:
         """Start it; it may take a second until it answers."""
         rules = self._directory / "rules.yaml"
         rules.write_text(yaml.safe_dump({"groups": self._rules}))
@@ -46,7 +46,7 @@ class Prometheus:
         config.write_text(json.dumps(self._config(rules)))
         self._server = Server(
             [
-                str(directory() / "prometheus"),
+                str(binaries.directory(*PROGRAMS) / "prometheus"),
                 f"--config.file={config}",
                 f"--storage.tsdb.path={self._directory / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self._port}",
@@ -55,16 +55,8 @@ class Prometheus:
             directory=self._directory,
             log=self._directory / "prometheus.log",
         )
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End it."""
-        del kind, value, trace
+    def stop(self) -> None:
         if self._server is not None:
             self._server.kill()
         self._http.close()

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from e2e.conftest import Json
-from e2e.live.process import eventually
 from e2e.live.world import World
+from envtest import eventually
 from otc_simulator.client import Simulator
 
 

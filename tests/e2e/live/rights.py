@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from e2e.live.process import ACCOUNT, SYSTEM, eventually
-from envtest import ControlPlane
+from envtest import ACCOUNT, SYSTEM, ControlPlane, eventually
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"

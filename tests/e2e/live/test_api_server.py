@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import DEPLOY
-from e2e.live.process import Operator, eventually, install_rights
 from e2e.live.rights import without_binding
 from e2e.live.world import JOB_S, World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually, install_rights
 from otc_simulator.client import Simulator
 
 CRD = DEPLOY / "crds"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.live.process import FreshOperator, Operator, eventually
 from e2e.live.world import JOB, MEMBER, PUT, World
+from envtest import FreshOperator, Operator, eventually
 
 
 @pytest.fixture

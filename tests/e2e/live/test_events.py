@@ -7,9 +7,8 @@ import pytest
 
 from e2e.conftest import Json
 from e2e.live.crowd import apply_crowd, stopped
-from e2e.live.process import Operator, eventually
 from e2e.live.world import PUT, World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from otc_simulator.client import Simulator
 
 CROWD = 30

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from e2e.live.crowd import apply_crowd, ready_reasons, stopped, wait_for_all
-from e2e.live.process import Operator
 from e2e.live.world import LOGIN, PUT, World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator
 from otc_simulator.client import Simulator
 
 CROWD = 120

@@ -12,8 +12,8 @@ from e2e.conftest import RESOURCES
 from e2e.live import blockable, probes
 from e2e.live.blockable import BLOCKS, STUCK_S
 from e2e.live.probes import Told
-from e2e.live.process import Operator, eventually
 from e2e.live.world import World
+from envtest import Operator, eventually
 
 BEAT_S = 2.0
 """The last sign of life may be a second older than the block; as much for the timer."""

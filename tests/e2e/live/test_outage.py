@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from e2e.live.process import Operator, eventually
 from e2e.live.world import JOB, LOGIN, MEMBER, PUT, World
+from envtest import Operator, eventually
 from envtest.proxy import Answer, Cut, Effect, FaultyProxy, Hang
 from image_share_operator.cloud.http.circuit_breaker import MAX_OPEN_TIME, THRESHOLD
 from image_share_operator.flowcontrol import backoff

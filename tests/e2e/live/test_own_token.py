@@ -10,9 +10,8 @@ import pytest
 
 from e2e.conftest import DEPLOY
 from e2e.live import impatient
-from e2e.live.process import ACCOUNT, SYSTEM, FreshOperator, install_rights
 from e2e.live.world import World
-from envtest import ControlPlane
+from envtest import ACCOUNT, SYSTEM, ControlPlane, FreshOperator, install_rights
 from otc_simulator.client import Simulator
 
 IN_POD = """

@@ -1,20 +1,19 @@
 """A real Prometheus scrapes the operator: its metrics, and what the dashboard shows of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from _pytest.capture import CaptureManager
 
 import dashboard
 from dashboard import Panel
-from e2e.live.process import Operator, eventually
 from e2e.live.programs import SHORT_WAITS
 from e2e.live.world import PUT, World
+from envtest import Operator, eventually
 from envtest.processes import free_port
-from prom import Prometheus, Promtool
+from prom import PROGRAMS, Prometheus, Promtool
 from prom.server import JOB, NAMESPACE
 
 SILENT = {"Internal errors and dropped Events"}
@@ -31,11 +30,8 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def promtool(request: pytest.FixtureRequest) -> Promtool:
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    assert isinstance(capture, CaptureManager)
-    with capture.global_and_fixture_disabled():
-        return Promtool()
+def promtool(installed: Callable[..., Path]) -> Promtool:
+    return Promtool(installed(*PROGRAMS))
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.live.process import SYSTEM, Operator, eventually
 from e2e.live.rights import without_binding
 from e2e.live.world import MEMBER, PUT, World
-from envtest import ControlPlane
+from envtest import SYSTEM, ControlPlane, Operator, eventually
 
 LEADS = "became leader as "
 WAITS = "standby: "

@@ -7,9 +7,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from e2e.live.process import Operator, eventually
 from e2e.live.world import World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from image_share_operator import __version__
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http import routes

@@ -19,9 +19,8 @@ import pytest
 
 from e2e.conftest import Json
 from e2e.live.echo import Answer, Asked, Rule, cloud
-from e2e.live.process import Operator, eventually
 from e2e.live.world import World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from envtest.processes import free_port
 from otc_simulator.client import Simulator
 

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.live.process import SYSTEM, Operator, eventually
 from e2e.live.world import World
-from envtest import ControlPlane
+from envtest import SYSTEM, ControlPlane, Operator, eventually
 from envtest.proxy import Call, FaultyProxy
 from image_share_operator.sharding import Shard
 from otc_simulator.client import Simulator

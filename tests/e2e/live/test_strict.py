@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from e2e.live.process import Operator
 from e2e.live.world import World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator
 from otc_simulator.client import Simulator
 
 

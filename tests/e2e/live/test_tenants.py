@@ -10,9 +10,8 @@ import yaml
 
 from e2e.conftest import DEPLOY
 from e2e.live.echo import Answer, Asked, cloud
-from e2e.live.process import Operator, eventually
 from e2e.live.world import LOGIN, World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from otc_simulator.client import Simulator
 
 POLICY = DEPLOY / "samples/allowed-endpoints.yaml"

@@ -11,9 +11,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from e2e.live.process import Operator, eventually
 from e2e.live.programs import SHORT_WAITS
 from e2e.live.world import PUT, World
+from envtest import Operator, eventually
 
 
 class Collector(ThreadingHTTPServer):

@@ -11,15 +11,8 @@ from typing import Any
 import httpx
 
 from e2e.conftest import RESOURCES, SECRETS, Json
-from e2e.live.process import (
-    ACCOUNT,
-    LONGEST_PAUSE_S,
-    PATIENCE_S,
-    Operator,
-    eventually,
-    install_rights,
-)
-from envtest import ControlPlane
+from envtest import ACCOUNT, ControlPlane, Operator, eventually, install_rights
+from envtest.processes import LONGEST_PAUSE_S, PATIENCE_S
 from otc_simulator.client import Simulator
 
 __all__ = ["ACCOUNT", "Operator", "World", "eventually", "install_rights"]

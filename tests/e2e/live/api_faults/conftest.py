@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from e2e.live.api_faults.proxied import REQUEST_TIMEOUT_S
-from e2e.live.process import Operator
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator
 from envtest.proxy import FaultyProxy
 
 

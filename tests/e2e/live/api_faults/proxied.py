@@ -2,9 +2,8 @@
 
 from itertools import pairwise
 
-from e2e.live.process import eventually
 from e2e.live.world import World
-from envtest import proxy
+from envtest import eventually, proxy
 from envtest.proxy import Call, FaultyProxy
 
 RESOURCES = "*/imageshareacceptances"

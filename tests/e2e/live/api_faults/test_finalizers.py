@@ -3,9 +3,8 @@
 import pytest
 
 from e2e.live.api_faults.proxied import CONFLICT, OBJECT, start
-from e2e.live.process import eventually
 from e2e.live.world import World
-from envtest import proxy
+from envtest import eventually, proxy
 from envtest.proxy import Effect, FaultyProxy, Lose
 
 

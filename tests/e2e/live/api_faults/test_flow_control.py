@@ -8,9 +8,8 @@ from typing import Any
 import httpx
 
 from e2e.live.api_faults.proxied import SECRET, STATUS, gaps, start
-from e2e.live.process import eventually
 from e2e.live.world import PUT, REQUEST_S, World
-from envtest import ControlPlane, proxy
+from envtest import ControlPlane, eventually, proxy
 from envtest.proxy import FaultyProxy
 
 FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"

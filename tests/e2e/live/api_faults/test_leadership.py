@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from e2e.live.api_faults.proxied import RESOURCES, start
-from e2e.live.process import SYSTEM, Operator, eventually
 from e2e.live.world import World
+from envtest import SYSTEM, Operator, eventually
 from envtest.proxy import Cut, FaultyProxy
 
 LEASE = "*/leases/*"

@@ -3,9 +3,8 @@
 import pytest
 
 from e2e.live.api_faults.proxied import SECRET, start
-from e2e.live.process import eventually
 from e2e.live.world import PUT, World
-from envtest import proxy
+from envtest import eventually, proxy
 from envtest.proxy import Cut, Effect, FaultyProxy, Hang
 
 

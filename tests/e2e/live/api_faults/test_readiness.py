@@ -6,9 +6,8 @@ import pytest
 
 from e2e.live import probes
 from e2e.live.api_faults.proxied import FIRST_PAGE, RESOURCES, start
-from e2e.live.process import Operator, eventually
 from e2e.live.world import World
-from envtest import proxy
+from envtest import Operator, eventually, proxy
 from envtest.proxy import Cut, Effect, FaultyProxy, Hang
 
 POLL_S = 0.1

@@ -4,9 +4,8 @@ import pytest
 
 from e2e.live import impatient, probes
 from e2e.live.api_faults.proxied import RESOURCES, SECRET, start
-from e2e.live.process import eventually
 from e2e.live.world import LOGIN, MEMBER, PUT, World
-from envtest import proxy
+from envtest import eventually, proxy
 from envtest.proxy import Cut, Effect, FaultyProxy, Stream
 
 
