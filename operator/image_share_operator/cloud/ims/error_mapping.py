@@ -67,10 +67,9 @@ def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
         case RefusalKind.TOO_LARGE:
             return BatchTooLargeError(str(refusal))
         case RefusalKind.DENIED | RefusalKind.LOCKED:
-            remedy = "the user lacks a permission; grant it in IAM"
-            if not refusal.is_from_api:
-                remedy += ". If it has the permission, a proxy or firewall rejects the request"
-            return TerminalError(f"{refusal}: {remedy}", reason=Reason.PERMISSION_DENIED)
+            return TerminalError(
+                f"{refusal}: {_remedy_of_denied(refusal)}", reason=Reason.PERMISSION_DENIED
+            )
         case RefusalKind.TOKEN:
             return TerminalError(
                 f"{refusal}: IMS refused the token; correct the Secret",
@@ -82,12 +81,24 @@ def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
                 reason=Reason.INVALID_REQUEST,
             )
         case RefusalKind.INVALID:
-            remedy = "IMS refused the request; correct the spec"
-            if not refusal.is_from_api:
-                remedy = (
-                    "the response is not from IMS; check spec.endpoints.ims, and proxies and "
-                    "firewalls in front of it"
-                )
-            return TerminalError(f"{refusal}: {remedy}", reason=Reason.INVALID_REQUEST)
+            return TerminalError(
+                f"{refusal}: {_remedy_of_invalid(refusal)}", reason=Reason.INVALID_REQUEST
+            )
         case _:
             assert_never(kind)
+
+
+def _remedy_of_denied(refusal: Refusal) -> str:
+    remedy = "the user lacks a permission; grant it in IAM"
+    if refusal.is_from_api:
+        return remedy
+    return f"{remedy}. If it has the permission, a proxy or firewall rejects the request"
+
+
+def _remedy_of_invalid(refusal: Refusal) -> str:
+    if refusal.is_from_api:
+        return "IMS refused the request; correct the spec"
+    return (
+        "the response is not from IMS; check spec.endpoints.ims, and proxies and firewalls in "
+        "front of it"
+    )
