@@ -40,13 +40,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def installed(request: pytest.FixtureRequest) -> Callable[..., Path]:
+def install(request: pytest.FixtureRequest) -> Callable[..., Path]:
     """Install programs as `binaries.directory` does; it may build for minutes, which is shown."""
 
-    def installed(*names: str) -> Path:
+    def install(*names: str) -> Path:
         capture = request.config.pluginmanager.getplugin("capturemanager")
         assert isinstance(capture, CaptureManager)
         with capture.global_and_fixture_disabled():
             return binaries.directory(*names)
 
-    return installed
+    return install

@@ -15,9 +15,9 @@ from prom import Promtool
 
 
 @pytest.fixture(scope="session")
-def helm(installed: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Helm:
+def helm(install: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Helm without a cluster."""
-    installed(*PROGRAMS)
+    install(*PROGRAMS)
     return Helm(tmp_path_factory.mktemp("helm"))
 
 
@@ -44,14 +44,14 @@ def platform(helm: Helm, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def promtool(installed: Callable[..., Path]) -> Promtool:
-    return Promtool(installed(*prom.PROGRAMS))
+def promtool(install: Callable[..., Path]) -> Promtool:
+    return Promtool(install(*prom.PROGRAMS))
 
 
 @pytest.fixture(scope="session")
-def _running(installed: Callable[..., Path]) -> Iterator[ControlPlane]:
+def _running(install: Callable[..., Path]) -> Iterator[ControlPlane]:
     """It knows the kinds of the Prometheus operator, flux and Argo CD."""
-    installed()
+    install()
     with ControlPlane(audit=True) as running:
         running.apply_crds(Path(__file__).parent / "testdata")
         yield running

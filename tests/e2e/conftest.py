@@ -41,9 +41,9 @@ ABSENT = object()
 
 
 @pytest.fixture(scope="session")
-def control_plane(installed: Callable[..., Path]) -> Iterator[ControlPlane]:
+def control_plane(install: Callable[..., Path]) -> Iterator[ControlPlane]:
     """A control plane that serves our CRD. Tests that stop it or change the CRD use their own."""
-    installed()
+    install()
     with ControlPlane() as running:
         running.apply_crds(DEPLOY / "crds")
         yield running

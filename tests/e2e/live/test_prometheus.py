@@ -30,8 +30,8 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def promtool(installed: Callable[..., Path]) -> Promtool:
-    return Promtool(installed(*PROGRAMS))
+def promtool(install: Callable[..., Path]) -> Promtool:
+    return Promtool(install(*PROGRAMS))
 
 
 @pytest.fixture(scope="module")

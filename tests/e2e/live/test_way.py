@@ -185,8 +185,8 @@ def test_kubectl_get_shows_what_matters(world: World) -> None:
 
     header, row = world.control_plane.kubectl("get", "isa", "-n", world.namespace).splitlines()
 
-    assert header.split() == ["NAME", "DECISION", "READY", "REASON", "IMAGES", "JOB", "AGE"]
-    assert row.split()[:6] == ["web", "Accept", "True", "Accepted", "1/1", "SUCCESS"]
+    assert header.split() == ["NAME", "DECISION", "READY", "REASON", "IMAGES", "AGE"]
+    assert row.split()[:5] == ["web", "Accept", "True", "Accepted", "1/1"]
 
 
 def test_kubectl_wait_for_ready_returns(world: World) -> None:
