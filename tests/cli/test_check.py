@@ -176,7 +176,9 @@ def test_endpoint_that_nobody_serves_ends_with_three(run: Run, write: Write) -> 
     )
 
     assert ended.code == 3
-    assert "no connection" in ended.json["resources"][0]["trouble"]
+    assert (
+        "no connection to 127.0.0.1:9: connection refused" in ended.json["resources"][0]["trouble"]
+    )
 
 
 def test_all_faults_of_a_spec_are_told_and_the_cloud_is_not_asked(

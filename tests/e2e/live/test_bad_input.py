@@ -216,7 +216,8 @@ def test_cloud_that_is_down_is_unavailable_and_heals_by_itself(world: World) -> 
     world.apply([image])
     ready = world.wait_for("CloudUnavailable")
 
-    assert "no connection" in ready["message"]
+    address = world.sim.url.removeprefix("http://")
+    assert f"no connection to {address}: connection refused" in ready["message"]
     world.sim.resume()
     world.wait_for("Accepted")
 

@@ -12,8 +12,8 @@ from envtest import ControlPlane, Operator, eventually
 from image_share_operator import __version__
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http import routes
-from image_share_operator.cloud.http.client import NO_RESPONSE
 from image_share_operator.cloud.http.error_codes import RefusalKind
+from image_share_operator.cloud.http.no_response import Cause
 from otc_simulator.client import Simulator
 
 PREFIX = "image_share_operator_"
@@ -94,7 +94,7 @@ def test_series_do_not_grow_with_the_objects(world: World, port: int) -> None:
     assert told["reason"] <= set(Reason)
     assert told["route"] <= {*routes.ALL, "other"}
     assert told["code"] <= {"2xx", "3xx", "4xx", "5xx", "none"}
-    assert told["error"] <= {*(kind.name.lower() for kind in RefusalKind), *NO_RESPONSE}
+    assert told["error"] <= {*(kind.name.lower() for kind in RefusalKind), *Cause}
     assert told["result"] <= {"ok", "accepted", "refused", "failed", "gone"}
     assert told["version"] == {__version__}
     assert set(told) == {"ready", "reason", "route", "code", "error", "result", "version", "le"}

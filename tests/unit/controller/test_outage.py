@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import aiohttp
 import httpx
 import pytest
 from drive import START, spec
@@ -27,6 +26,7 @@ from image_share_operator.cloud.http.circuit_breaker import (
     CircuitBreakers,
 )
 from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.no_response import Cause, NoResponseError
 from image_share_operator.cloud.sessions import BatchSettings, Sessions, classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import ObjectStore
@@ -67,12 +67,9 @@ def most_requests(outage: timedelta) -> int:
         probes += 1
 
 
-async def refuses(request: httpx.Request) -> httpx.Response:
-    """As the transport tells of a refused connection: by the cause alone."""
-    key: Any = None  # the connection's name, which nobody reads
-    raise httpx.ConnectError("refused", request=request) from aiohttp.ClientConnectorError(
-        key, OSError()
-    )
+async def refuses(_: httpx.Request) -> httpx.Response:
+    """As the transport reports a refused connection."""
+    raise NoResponseError(Cause.CONNECT, "connection refused")
 
 
 async def is_unavailable(request: httpx.Request) -> httpx.Response:
@@ -222,6 +219,11 @@ class Cluster:
         rows = self.bodies[key]["status"].get("conditions", ())
         return next((row["reason"] for row in rows if row["type"] == "Ready"), None)
 
+    def messages(self) -> Counter[str]:
+        """How many objects have which message of Ready."""
+        rows = (row for body in self.bodies.values() for row in body["status"]["conditions"])
+        return Counter(row["message"] for row in rows if row["type"] == "Ready")
+
 
 @dataclass
 class Scene:
@@ -350,6 +352,32 @@ async def test_outage_is_told_once_by_each_object() -> None:
 
     assert set(told.values()) == {1}
     assert len(told) == 30
+
+
+@pytest.mark.parametrize(
+    ("outage", "cause"),
+    [
+        (refuses, "no connection to b.test:443: connection refused"),
+        (never_answers, "no response from b.test:443: timeout after 30 s"),
+    ],
+    ids=["refused", "timeout"],
+)
+async def test_outage_is_reported_with_its_cause_also_while_the_circuit_is_open(
+    outage: Outage, cause: str
+) -> None:
+    """Half of the objects exist before the outage, half are created while the circuit is open."""
+    async with scene() as world:
+        world.add(30, hosts=(B,))
+        await world.all_accepted()
+        world.clouds.down = {B: outage}
+        await asyncio.sleep(OUTAGE.total_seconds() / 2)
+        before = world.cluster.writes.copy()
+        world.add(30, hosts=(B,))
+        await asyncio.sleep(OUTAGE.total_seconds())
+        writes = world.cluster.writes - before
+
+        assert world.cluster.messages() == {f"{cause}. The operator retries automatically.": 60}
+        assert writes.total() == 30  # one for each new object
 
 
 async def test_outage_of_one_endpoint_does_not_slow_the_other() -> None:

@@ -26,7 +26,10 @@ MAX_ENDPOINTS = 1_000
 
 
 class CircuitOpenError(RetryableError):
-    """The circuit of the endpoint is open: nothing was sent."""
+    """The circuit of the endpoint is open: nothing was sent.
+
+    The message is that of the last failure, which every resource reports during an outage.
+    """
 
 
 @dataclass(slots=True)
@@ -34,14 +37,15 @@ class CircuitBreaker:
     """The circuit of one endpoint.
 
     Attributes:
+        last_failure: message of the last failure; empty when there is none.
         open_until: when the next probe may be sent; ``None`` while the circuit is closed.
         probing_since: when the running probe was sent; ``None`` when there is none.
     """
 
-    name: str
     now: Callable[[], datetime]
     jitter: Callable[[], float]
     failures: int = 0
+    last_failure: str = ""
     open_until: datetime | None = None
     probing_since: datetime | None = None
 
@@ -74,9 +78,10 @@ class CircuitBreaker:
         self.failures = 0
         self.open_until = self.probing_since = None
 
-    def failed(self) -> None:
+    def failed(self, message: str) -> None:
         """Count a request without a response, or with a server error."""
         self.failures += 1
+        self.last_failure = message
         self.probing_since = None
         if self.failures >= THRESHOLD:
             open_time = backoff.exponential(
@@ -89,11 +94,7 @@ class CircuitBreaker:
         self.probing_since = None
 
     def _open_error(self, wait: timedelta) -> CircuitOpenError:
-        return CircuitOpenError(
-            f"circuit breaker open: {self.name} failed at least {THRESHOLD} times in a row; no "
-            "request was sent",
-            retry_after=wait,
-        )
+        return CircuitOpenError(self.last_failure, retry_after=wait)
 
 
 class CircuitBreakers:
@@ -122,7 +123,7 @@ class CircuitBreakers:
         key = (origin, ca_key)
         circuit = self._known.get(key)
         if circuit is None:
-            circuit = self._known[key] = CircuitBreaker(origin, self._now, self._jitter)
+            circuit = self._known[key] = CircuitBreaker(self._now, self._jitter)
         self._known.move_to_end(key)
         while len(self._known) > MAX_ENDPOINTS:
             self._known.popitem(last=False)

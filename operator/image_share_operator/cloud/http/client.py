@@ -22,11 +22,14 @@ A response with any status but 2xx is returned as a `Refusal`. It is parsed once
 converts it to an error. A status of 5xx counts as a failure for the circuit, any other status
 closes it. Without a response, the error depends on what may have happened in the cloud:
 
-    the URL is not valid                     TerminalError; no failure for the circuit
-    no connection, or not by the proxy,      RetryableError: nothing was sent
-    or a certificate that is not trusted
-    timeout, connection lost, body too       OutcomeUnknownError for a PUT or DELETE, which may have
-    large, response that is not HTTP         taken effect; RetryableError for any other method
+    the URL is not valid            TerminalError; no failure for the circuit
+    nothing was sent                RetryableError (`no_response.NEVER_SENT`)
+    any other cause                 OutcomeUnknownError for a PUT or DELETE, which may have taken
+                                    effect; RetryableError for any other method
+
+The message has endpoint and cause, and nothing that differs between two requests. While the circuit
+is open, each request fails with the message of the last failure: so all resources report the cause
+of an outage, and a probe changes no status.
 
 Each exchange is recorded in the metrics, the log and the trace. No label and no log line has a
 query, a body or a token.
@@ -42,11 +45,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-import aiohttp
 import httpx
 from opentelemetry.trace import Span
 
-from image_share_operator.api.errors import CloudError, OutcomeUnknownError, RetryableError
+from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.ca_bundle import read_bundle
 from image_share_operator.cloud.http.circuit_breaker import (
@@ -56,10 +58,14 @@ from image_share_operator.cloud.http.circuit_breaker import (
 )
 from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.inflight_writes import InflightWrites
+from image_share_operator.cloud.http.no_response import (
+    NEVER_SENT,
+    Cause,
+    NoResponseError,
+    endpoint_of,
+)
 from image_share_operator.cloud.http.payload import request_line
 from image_share_operator.cloud.http.refusal import Refusal, parse_refusal
-from image_share_operator.cloud.http.size_limit import BodyTooLargeError
-from image_share_operator.cloud.http.transport import invalid_url
 from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.telemetry import metrics, tracing
 
@@ -148,39 +154,38 @@ class CloudHttpClient:
                     mutates = request.method in MUTATIONS
                     with self.writes.track(deadline) if mutates else nullcontext():
                         response = await self.client.send(request)
-            except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, UnicodeError) as exc:
-                cause, error = _to_cloud_error(request, exc)
-                if cause in NO_RESPONSE:
-                    circuit.failed()
-                else:
-                    circuit.no_result()
-                exchange.record_error(cause, error, span)
-                raise error from exc
-            except asyncio.CancelledError:
+            except (TimeoutError, NoResponseError) as exc:
+                failure = exc if isinstance(exc, NoResponseError) else self._timed_out()
+                circuit.failed(failure.message(request.url))
+                exchange.record_failure(failure, span)
+                raise _to_cloud_error(request, failure) from exc
+            except BaseException:  # cancelled, or a URL that is not valid
                 circuit.no_result()
                 exchange.record_cancelled()
                 raise
             refusal = None if response.is_success else parse_refusal(response)
             exchange.record_response(response, refusal, span)
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            circuit.failed()
+            circuit.failed(f"{endpoint_of(request.url)}: HTTP {response.status_code}")
         else:
             circuit.succeeded()
         return refusal or response
 
+    def _timed_out(self) -> NoResponseError:
+        return NoResponseError(Cause.TIMEOUT, f"timeout after {self.timeout.total_seconds():g} s")
+
 
 EXPECTED_REFUSALS = frozenset({RefusalKind.IMAGES, RefusalKind.TOKEN, RefusalKind.MISMATCH})
 """Refusals of a read that are normal, and logged at debug level: no such share, expired token."""
-NO_RESPONSE = ("certificate", "proxy", "connect", "timeout", "broken")
-"""Causes of an exchange without a response, as the label ``error`` of the metric names them. Each
-counts as a failure of the endpoint for its circuit breaker."""
+REQUEST_IDS = ("X-Request-Id", "X-Openstack-Request-Id")
+"""Headers with the request ID: of the API gateway, and of Keystone and Glance."""
 _REQUEST_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
 def init_error_counters() -> None:
     """Export all error counters as zero: else Prometheus does not see the first increase."""
     for route in routes.ALL:
-        for error in (*(kind.name.lower() for kind in RefusalKind), *NO_RESPONSE):
+        for error in (*(kind.name.lower() for kind in RefusalKind), *Cause):
             metrics.CLOUD_ERRORS.labels(route, error)
 
 
@@ -198,7 +203,7 @@ class _Exchange:
         return {
             "http.request.method": self._request.method,
             "url.template": self.route.partition(" ")[2],
-            "server.address": _host(self._request),
+            "server.address": self._request.url.raw_host.decode("ascii"),
         }
 
     def record_response(
@@ -207,7 +212,9 @@ class _Exchange:
         """Record a response with its request ID, which the support of the cloud can look up."""
         took = self._measure(f"{response.status_code // 100}xx")
         span.set_attribute("http.response.status_code", response.status_code)
-        request_id = response.headers.get("X-Request-Id", "")
+        request_id = next(
+            (response.headers[name] for name in REQUEST_IDS if name in response.headers), ""
+        )
         extra = {"request_id": request_id} if _REQUEST_ID.fullmatch(request_id) else {}
         if extra:
             span.set_attribute("http.response.header.x-request-id", request_id)
@@ -234,12 +241,19 @@ class _Exchange:
             extra=extra,
         )
 
-    def record_error(self, cause: str, error: CloudError, span: Span) -> None:
-        """Record an exchange without a response."""
+    def record_failure(self, failure: NoResponseError, span: Span) -> None:
+        """Record an exchange without a usable response."""
         took = self._measure("none")
-        metrics.CLOUD_ERRORS.labels(self.route, cause).inc()
-        span.set_attribute("error.type", cause)
-        log.warning("%s, after %.3f s", error, took)
+        metrics.CLOUD_ERRORS.labels(self.route, failure.cause).inc()
+        span.set_attribute("error.type", failure.cause)
+        request = self._request
+        log.warning(
+            "%s %s: %s, after %.3f s",
+            request.method,
+            request.url.path,
+            failure.message(request.url),
+            took,
+        )
 
     def record_cancelled(self) -> None:
         """Record an exchange that was cancelled: its reconcile no longer waits for it."""
@@ -251,44 +265,7 @@ class _Exchange:
         return took
 
 
-def _host(request: httpx.Request) -> str:
-    """The host as it was written: httpx cannot decode every name that starts with ``xn--``."""
-    return request.url.raw_host.decode("ascii")
-
-
-def _to_cloud_error(request: httpx.Request, exc: Exception) -> tuple[str, CloudError]:
-    """The cause as a metric label, and the error to raise."""
-    what = f"{request.method} {_host(request)}{request.url.path}"
-    if isinstance(exc, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
-        return RefusalKind.INVALID.name.lower(), invalid_url(str(request.url))
-    if isinstance(exc.__cause__, aiohttp.ClientConnectorCertificateError):
-        return "certificate", RetryableError(
-            f"{what}: the TLS certificate is not trusted; add a private certificate authority to "
-            "the key ca.crt of the Secret"
-        )
-    if isinstance(exc.__cause__, aiohttp.ClientProxyConnectionError):
-        reason = f"no connection through the proxy: {exc.__cause__.strerror}; check HTTPS_PROXY"
-        return "proxy", RetryableError(f"{what}: {reason}")
-    if _never_sent(exc):
-        return "connect", RetryableError(
-            f"{what}: no connection; check the endpoint, DNS and the network policy"
-        )
-    timed_out = _timed_out(exc)
-    reason = "no response in time" if timed_out else "connection lost"
-    if isinstance(exc, BodyTooLargeError):
-        reason = str(exc)
-    error = OutcomeUnknownError if request.method in MUTATIONS else RetryableError
-    return "timeout" if timed_out else "broken", error(f"{what}: {reason}")
-
-
-def _never_sent(exc: Exception) -> bool:
-    """Whether there was no connection, so that nothing was sent.
-
-    Only the cause shows it: httpx-aiohttp raises ``ConnectTimeout`` for this error and also for
-    connections that are lost later.
-    """
-    return isinstance(exc.__cause__, aiohttp.ClientConnectorError)
-
-
-def _timed_out(exc: Exception) -> bool:
-    return isinstance(exc, TimeoutError | httpx.ReadTimeout | httpx.WriteTimeout)
+def _to_cloud_error(request: httpx.Request, failure: NoResponseError) -> RetryableError:
+    may_have_taken_effect = request.method in MUTATIONS and failure.cause not in NEVER_SENT
+    error = OutcomeUnknownError if may_have_taken_effect else RetryableError
+    return error(failure.message(request.url))

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of
+from image_share_operator.cloud.http.no_response import endpoint_of
 from image_share_operator.cloud.http.payload import error_of, request_line
 
 MAX_RETRY_AFTER = timedelta(hours=1)
@@ -18,7 +19,8 @@ class Refusal:
     """A response with any status but 2xx. The caller converts it to a `CloudError`.
 
     Attributes:
-        request: method and path of the request.
+        endpoint: host and port.
+        request: method and path.
         code: error code of the cloud (``IMG.0060``); ``None`` when there is none.
         text: of a JSON error body, one line. That of IAM is never shown: it may repeat parts of the
             request, which has the password.
@@ -26,6 +28,7 @@ class Refusal:
         retry_after: the wait of ``Retry-After``; ``None`` without a valid one.
     """
 
+    endpoint: str
     request: str
     status: int
     code: str | None = None
@@ -49,6 +52,7 @@ def parse_refusal(response: httpx.Response) -> Refusal:
     code, text = error_of(response)
     token = response.request.headers.get("X-Auth-Token")
     return Refusal(
+        endpoint=endpoint_of(response.request.url),
         request=request_line(response),
         status=response.status_code,
         code=code,

@@ -5,15 +5,12 @@ from collections.abc import AsyncIterator
 import httpx
 
 from image_share_operator.cloud.http import routes
+from image_share_operator.cloud.http.no_response import Cause, NoResponseError
 
 MAX_BODY_BYTES = 1024 * 1024
 """Limit of a body. The largest known one is a login response with the service catalog: 200 KB."""
 MAX_LIST_BYTES = 4 * 1024 * 1024
 """Limit of a page of 500 images: 8 KB for each image, which has about 2 KB."""
-
-
-class BodyTooLargeError(httpx.TransportError):
-    """The body is larger than the limit of its route."""
 
 
 class SizeLimitTransport(httpx.AsyncBaseTransport):
@@ -30,7 +27,7 @@ class SizeLimitTransport(httpx.AsyncBaseTransport):
         response = await self._inner.handle_async_request(request)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             await response.aclose()
-            raise httpx.DecodingError("the body is compressed, which the request does not accept")
+            raise NoResponseError(Cause.NOT_HTTP, "the response is compressed")
         if isinstance(response.stream, httpx.AsyncByteStream):
             is_list = request.extensions.get("route") == routes.LIST
             limit = MAX_LIST_BYTES if is_list else MAX_BODY_BYTES
@@ -52,7 +49,8 @@ class _LimitedStream(httpx.AsyncByteStream):
         async for chunk in self._inner:
             size += len(chunk)
             if size > self._limit:
-                raise BodyTooLargeError(f"the response is larger than {self._limit >> 20} MiB")
+                detail = f"the response is larger than {self._limit >> 20} MiB"
+                raise NoResponseError(Cause.TOO_LARGE, detail)
             yield chunk
 
     async def aclose(self) -> None:

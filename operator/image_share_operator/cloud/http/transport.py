@@ -1,6 +1,9 @@
-"""Connections to the cloud: one attempt for each request, no redirects, limited responses."""
+"""Connections to the cloud: one attempt for each request, no redirects, limited responses.
 
-import errno
+Only this module knows aiohttp. It translates each of its errors once, to `NoResponseError`.
+"""
+
+import os
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +13,7 @@ from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Self, cast
 
+import aiodns.error
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver
@@ -19,6 +23,7 @@ from image_share_operator import __version__
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http.ca_bundle import CaBundle, read_bundle
+from image_share_operator.cloud.http.no_response import HTTPS_PORT, Cause, NoResponseError
 from image_share_operator.cloud.http.payload import MAX_WORD_CHARS, one_line
 from image_share_operator.cloud.http.size_limit import SizeLimitTransport
 
@@ -28,7 +33,11 @@ usual limit of 8 KiB."""
 MAX_AUTHORITIES = 32
 """Private authorities with open connections. A cluster has one or two; each uses 0.8 MB."""
 
-HTTPS = 443
+NO_ADDRESS = (aiodns.error.ARES_ENOTFOUND, aiodns.error.ARES_ENODATA)
+"""Codes of c-ares for a host name that does not exist, or has no address."""
+UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
+"""Codes of OpenSSL for a certificate whose authority is not known. Source: X509_STORE_CTX_get_error
+(``X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT``, ``X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT`` …)."""
 
 
 def _build_transport(
@@ -51,7 +60,7 @@ def _build_transport(
         # No cookies: those of one tenant's endpoint must not be sent for another tenant.
         return aiohttp.ClientSession(
             connector=connector,
-            middlewares=(_no_retry,),
+            middlewares=(_one_attempt,),
             cookie_jar=aiohttp.DummyCookieJar(),
             max_field_size=MAX_HEADER_BYTES,
         )
@@ -215,8 +224,22 @@ class _Client(httpx.AsyncClient):
 
         The stream of httpx refers to its response. With this cycle, each page of a list (one
         megabyte, parsed) would stay in memory until the garbage collector runs.
+
+        Raises:
+            NoResponseError: there is no usable response.
+            TimeoutError: there is no response in time.
+            TerminalError: the URL is not valid.
         """
-        response = await super().send(request, **how)
+        try:
+            response = await super().send(request, **how)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError) as exc:
+            raise invalid_url(str(request.url)) from exc
+        except httpx.TimeoutException as exc:
+            raise TimeoutError from exc
+        except NoResponseError:
+            raise
+        except httpx.TransportError as exc:
+            raise NoResponseError(Cause.BROKEN, "connection lost") from exc
         if response.is_stream_consumed:
             response.stream = httpx.ByteStream(b"")
         return response
@@ -230,27 +253,65 @@ def invalid_url(text: str) -> TerminalError:
     )
 
 
-async def _no_retry(
+async def _one_attempt(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Send a request without the automatic retry of aiohttp.
+    """Send a request without the automatic retry of aiohttp, and translate its errors.
 
     aiohttp sends a PUT again when the connection is lost, because PUT is idempotent in HTTP. Here a
     second PUT starts a second job: the reconciler reads the memberships before it sends again.
-    aiohttp retries after two classes of errors, so this middleware raises their base class.
+    aiohttp and httpx-aiohttp let an error that is not aiohttp's own pass as it is.
     """
     try:
         return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise  # aiohttp does not retry it, and the client needs it: nothing was sent
+    except aiohttp.ClientConnectorError as exc:
+        raise _no_connection(request, exc) from exc
     except aiohttp.ClientHttpProxyError as exc:
-        refused = OSError(errno.ECONNREFUSED, f"the proxy returned HTTP {exc.status} for CONNECT")
-        raise aiohttp.ClientProxyConnectionError(request.connection_key, refused) from None
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
-        raise aiohttp.ClientConnectionError(f"connection lost: {type(exc).__name__}") from exc
+        detail = f"the proxy returned HTTP {exc.status} for CONNECT"
+        raise NoResponseError(Cause.PROXY, detail) from None
+    except aiohttp.ConnectionTimeoutError as exc:
+        raise NoResponseError(Cause.CONNECT, "timeout of the connection") from exc
+    except aiohttp.ServerTimeoutError as exc:
+        raise TimeoutError from exc
     except aiohttp.ClientResponseError:
-        # Its text quotes the response, which may have a token; and httpx-aiohttp does not map it.
-        raise aiohttp.ClientConnectionError("the response is not HTTP") from None
+        # Its text quotes the response, which may have a token.
+        raise NoResponseError(Cause.NOT_HTTP, "the response is not HTTP") from None
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as exc:
+        raise NoResponseError(Cause.BROKEN, "connection lost") from exc
+
+
+def _no_connection(
+    request: aiohttp.ClientRequest, exc: aiohttp.ClientConnectorError
+) -> NoResponseError:
+    match exc:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLError() as error):
+            why = getattr(error, "verify_message", "").rstrip(".")
+            detail = f"the TLS certificate is not trusted: {why}"
+            if getattr(error, "verify_code", None) in UNKNOWN_ISSUER:
+                detail += "; add its certificate authority to the key ca.crt of the Secret"
+            return NoResponseError(Cause.CERTIFICATE, detail)
+        case aiohttp.ClientConnectorDNSError():
+            cause, detail = Cause.DNS, _dns_detail(exc.os_error)
+        case _:
+            cause, detail = Cause.CONNECT, _detail(exc.os_error)
+    proxy = request.proxy
+    if proxy is not None and (exc.host, exc.port) == (proxy.host, proxy.port):
+        detail = f"the proxy {exc.host}:{exc.port}: {detail}; check HTTPS_PROXY"
+        return NoResponseError(Cause.PROXY, detail)
+    return NoResponseError(cause, detail)
+
+
+def _dns_detail(error: OSError) -> str:
+    cause = error.__cause__
+    unknown = isinstance(cause, aiodns.error.DNSError) and cause.args[0] in NO_ADDRESS
+    return "no such host" if unknown else f"DNS lookup failed: {error.strerror}"
+
+
+def _detail(error: OSError) -> str:
+    """The error of the system in its usual words: ``connection refused``, ``no route to host``."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {(error.reason or 'no reason').replace('_', ' ').lower()}"
+    return os.strerror(error.errno).lower() if error.errno else "no address responds"
 
 
 def _proxy(url: httpx.URL) -> httpx.Proxy:
@@ -284,7 +345,7 @@ class _ProxyTransport(httpx.AsyncBaseTransport):
             return self._direct
         labels = url.raw_host.decode("ascii").split(".")
         names = {".".join(labels[first:]) for first in range(len(labels))}
-        names |= {f"{name}:{url.port or HTTPS}" for name in names}
+        names |= {f"{name}:{url.port or HTTPS_PORT}" for name in names}
         return self._tunnel if names.isdisjoint(self._no_proxy) else self._direct
 
     async def aclose(self) -> None:

@@ -22,15 +22,13 @@ def login_error(refusal: Refusal) -> CloudError:
     if kind is RefusalKind.THROTTLED:
         return ThrottledError(what, retry_after=refusal.retry_after)
     if kind is RefusalKind.RETRY:
-        return RetryableError(what, retry_after=refusal.retry_after)
+        return RetryableError(f"{refusal.endpoint}: {what}", retry_after=refusal.retry_after)
     if kind is RefusalKind.LOCKED:
         message = f"{what}: the account is locked after failed logins; correct the Secret"
         return TerminalError(message, reason=Reason.ACCOUNT_LOCKED)
     if not refusal.is_from_api and refusal.status != HTTPStatus.UNAUTHORIZED:
-        message = (
-            f"{what}: the response is not from IAM; check spec.endpoints.iam, and proxies and "
-            "firewalls in front of it"
-        )
+        remedy = "the response is not from IAM; check spec.endpoints.iam and any proxy or firewall"
+        message = f"{what}: {remedy}"
         return TerminalError(message, reason=Reason.INVALID_REQUEST)
     if kind is RefusalKind.DENIED:
         message = f"{what}: the user has no access to the API; enable programmatic access in IAM"

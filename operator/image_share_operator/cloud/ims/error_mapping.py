@@ -1,7 +1,6 @@
 """Converts a request that IMS refused to the error that says what to do about it. No I/O."""
 
 from http import HTTPStatus
-from typing import assert_never
 
 from image_share_operator.api.errors import (
     BatchTooLargeError,
@@ -30,7 +29,8 @@ def to_error(refusal: Refusal) -> CloudError:
 def batch_error(refusal: Refusal) -> CloudError:
     """The error for a batch. One of its images may be the cause only if IMS itself refused it."""
     if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return OutcomeUnknownError(str(refusal), retry_after=refusal.retry_after, answered=True)
+        message = f"{refusal.endpoint}: {refusal}"
+        return OutcomeUnknownError(message, retry_after=refusal.retry_after, answered=True)
     if not refusal.is_from_api:
         is_image = refusal.kind is RefusalKind.IMAGES
         return _error(refusal, RefusalKind.INVALID if is_image else refusal.kind)
@@ -61,44 +61,42 @@ def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
         case RefusalKind.THROTTLED:
             return ThrottledError(str(refusal), retry_after=refusal.retry_after)
         case RefusalKind.RETRY:
-            return RetryableError(str(refusal), retry_after=refusal.retry_after)
+            message = f"{refusal.endpoint}: {refusal}"
+            return RetryableError(message, retry_after=refusal.retry_after)
         case RefusalKind.IMAGES:
             return ImagesRefusedError(str(refusal))
         case RefusalKind.TOO_LARGE:
             return BatchTooLargeError(str(refusal))
-        case RefusalKind.DENIED | RefusalKind.LOCKED:
-            return TerminalError(
-                f"{refusal}: {_remedy_of_denied(refusal)}", reason=Reason.PERMISSION_DENIED
-            )
-        case RefusalKind.TOKEN:
-            return TerminalError(
-                f"{refusal}: IMS refused the token; correct the Secret",
-                reason=Reason.CREDENTIALS_INVALID,
-            )
-        case RefusalKind.MISMATCH:
-            return TerminalError(
-                f"{refusal}: the token is not for spec.projectID; correct it or the Secret",
-                reason=Reason.INVALID_REQUEST,
-            )
-        case RefusalKind.INVALID:
-            return TerminalError(
-                f"{refusal}: {_remedy_of_invalid(refusal)}", reason=Reason.INVALID_REQUEST
-            )
         case _:
-            assert_never(kind)
+            reason, remedy, remedy_of_other_server = _REMEDIES[kind]
+            if not refusal.is_from_api:
+                remedy = remedy_of_other_server
+            return TerminalError(f"{refusal}: {remedy}", reason=reason)
 
 
-def _remedy_of_denied(refusal: Refusal) -> str:
-    remedy = "the user lacks a permission; grant it in IAM"
-    if refusal.is_from_api:
-        return remedy
-    return f"{remedy}. If it has the permission, a proxy or firewall rejects the request"
-
-
-def _remedy_of_invalid(refusal: Refusal) -> str:
-    if refusal.is_from_api:
-        return "IMS refused the request; correct the spec"
-    return (
-        "the response is not from IMS; check spec.endpoints.ims, and proxies and firewalls in "
-        "front of it"
-    )
+_NO_PERMISSION = (
+    Reason.PERMISSION_DENIED,
+    "the user lacks a permission; grant it in IAM",
+    "the user lacks a permission in IAM, or a proxy or firewall rejects the request",
+)
+_REMEDIES = {
+    RefusalKind.DENIED: _NO_PERMISSION,
+    RefusalKind.LOCKED: _NO_PERMISSION,
+    RefusalKind.TOKEN: (
+        Reason.CREDENTIALS_INVALID,
+        "IMS refused the token; correct the Secret",
+        "IMS refused the token; correct the Secret",
+    ),
+    RefusalKind.MISMATCH: (
+        Reason.INVALID_REQUEST,
+        "the token is not for spec.projectID; correct it or the Secret",
+        "the token is not for spec.projectID; correct it or the Secret",
+    ),
+    RefusalKind.INVALID: (
+        Reason.INVALID_REQUEST,
+        "IMS refused the request; correct the spec",
+        "the response is not from IMS; check spec.endpoints.ims and any proxy or firewall",
+    ),
+}
+"""Reason and remedy of permanent errors; the second remedy is for a response without a JSON error
+body, which another server may have sent."""

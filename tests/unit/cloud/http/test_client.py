@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import gzip
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
 import pytest
 import trustme
 from drive import PROJECT, Clock
+from served import raw_server
 
 from image_share_operator.api.credentials import (
     Credentials,
@@ -366,25 +367,6 @@ async def test_identities_with_different_passwords_share_no_token() -> None:
         await session.members(("i",), FRESH)
 
     assert cloud.logins == 2
-
-
-@contextlib.asynccontextmanager
-async def raw_server(
-    response: bytes, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Reads a request, writes ``response`` (may be empty) and closes."""
-    seen: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.append(await reader.read(65_536))
-        writer.write(response)
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen
 
 
 def http_client_of(client: httpx.AsyncClient) -> CloudHttpClient:

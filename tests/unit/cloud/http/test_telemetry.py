@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
 from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.no_response import Cause, NoResponseError
 from image_share_operator.telemetry import context, metrics, tracing
 
 ROUTE = "/v1/cloudimages/members"
@@ -83,6 +84,23 @@ async def test_success_is_logged_at_debug_and_counts_no_error(
     assert sum(s.value for m in metrics.CLOUD_ERRORS.collect() for s in m.samples) == before
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-openstack-request-id": "req-2"},
+        {"X-Request-Id": "req-2", "X-Openstack-Request-Id": "req-3"},
+    ],
+    ids=["of OpenStack", "of gateway and OpenStack"],
+)
+async def test_request_id_of_openstack_is_logged_without_one_of_the_gateway(
+    headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    await send(lambda _: httpx.Response(500, headers=headers))
+
+    (line,) = [row for row in caplog.records if row.levelname == "WARNING"]
+    assert line.__dict__["request_id"] == "req-2"
+
+
 @pytest.mark.parametrize("invalid", ["", "x" * 65, "a b", "a\u00e9", "<script>"])
 async def test_invalid_request_id_is_not_logged(
     invalid: str, caplog: pytest.LogCaptureFixture
@@ -98,10 +116,10 @@ async def test_invalid_request_id_is_not_logged(
 
 @pytest.mark.parametrize(
     ("raised", "error"),
-    [(httpx.ReadTimeout("late"), "timeout"), (httpx.ReadError("gone"), "broken")],
+    [(TimeoutError(), "timeout"), (NoResponseError(Cause.BROKEN, "connection lost"), "broken")],
 )
 async def test_exchange_without_response_is_logged_and_error_count(
-    raised: httpx.HTTPError, error: str, caplog: pytest.LogCaptureFixture
+    raised: Exception, error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = error_count("PUT", error)
 
@@ -112,7 +130,7 @@ async def test_exchange_without_response_is_logged_and_error_count(
         await send(handler)
 
     (line,) = [row for row in caplog.records if row.levelname == "WARNING"]
-    assert line.getMessage().startswith(f"PUT ims.test{ROUTE}: ")
+    assert line.getMessage().startswith(f"PUT {ROUTE}: no response from ims.test:443: ")
     assert error_count("PUT", error) == before + 1
 
 
@@ -155,7 +173,7 @@ async def test_trace_of_an_exchange_without_response_has_the_cause(
     spans: InMemorySpanExporter,
 ) -> None:
     def handler(_: httpx.Request) -> httpx.Response:
-        raise httpx.ReadTimeout("late")
+        raise TimeoutError
 
     with pytest.raises(RetryableError):
         await send(handler, "GET")
