@@ -9,17 +9,20 @@ from image_share_operator.cli import arguments
 from image_share_operator.cli.exit_codes import CommandError, Exit
 from image_share_operator.settings import Settings, SettingsError
 
+OPTIONS = (("log_level", "--log-level", "ISA_LOG_LEVEL"), ("shard", "--shard", "ISA_SHARD"))
+"""The options of `run` that take precedence over a variable."""
 
-def main(argv: Sequence[str] | None = None) -> int:
+
+def main(argv: Sequence[str] | None = None, program: str = arguments.PROGRAM) -> int:
     """Run the command; return the exit code."""
-    asked = arguments.parse(sys.argv[1:] if argv is None else argv)
+    asked = arguments.parse(sys.argv[1:] if argv is None else argv, program)
     try:
         settings = Settings.from_env(_environment(asked))
         return _run(asked, settings)
     except SettingsError as exc:
-        return _failed(str(exc), Exit.USAGE)
+        return _failed(program, _by_option(asked, str(exc)), Exit.USAGE)
     except CommandError as exc:
-        return _failed(str(exc), exc.code)
+        return _failed(program, str(exc), exc.code)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:  # the reader of the pipe, such as `head`, has closed it
@@ -45,14 +48,22 @@ def _environment(asked: Namespace) -> dict[str, str]:
     env = dict(os.environ)
     if getattr(asked, "allow_insecure_endpoints", False):
         env["ISA_ALLOW_INSECURE_ENDPOINTS"] = "true"
-    for option, variable in (("log_level", "ISA_LOG_LEVEL"), ("shard", "ISA_SHARD")):
-        if getattr(asked, option, None) is not None:
-            env[variable] = getattr(asked, option)
+    for name, _, variable in OPTIONS:
+        if getattr(asked, name, None) is not None:
+            env[variable] = getattr(asked, name)
     return env
 
 
-def _failed(message: str, code: Exit) -> int:
-    sys.stderr.write(f"{arguments.PROGRAM}: {message}\n")
+def _by_option(asked: Namespace, message: str) -> str:
+    """Return the message with the option instead of its variable, if the option was set."""
+    for name, option, variable in OPTIONS:
+        if getattr(asked, name, None) is not None:
+            message = message.replace(variable, option)
+    return message
+
+
+def _failed(program: str, message: str, code: Exit) -> int:
+    sys.stderr.write(f"{program}: {message}\n")
     return code
 
 

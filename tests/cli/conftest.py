@@ -2,6 +2,7 @@
 
 import io
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,36 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Callable[..., Ended]:
         return Ended(code=ended.returncode, out=ended.stdout, err=ended.stderr)
 
     return start
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, environment: dict[str, str]) -> Callable[..., str]:
+    """Run the command in a terminal with this many columns; return what it shows."""
+
+    def terminal(columns: int, *words: str, **env: str) -> str:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "image_share_operator", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            cwd=tmp_path,
+            env={**environment, "TERM": "xterm", "COLUMNS": str(columns), **env},
+        )
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(ours), b""))
+        os.close(ours)
+        process.wait()
+        return shown.decode().replace("\r\n", "\n")
+
+    return terminal
+
+
+def _read(terminal: int) -> bytes:
+    """Read from a terminal; its end is an error on Linux."""
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:
+        return b""
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`check` against the simulated cloud: what is, what would be done, and that nothing is done."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,6 +224,121 @@ def test_secret_may_come_from_a_directory_or_the_environment_or_stdin(
     ]
 
     assert codes == [1, 0, 0, 0]
+
+
+def test_check_without_credentials_says_so(sim: Simulator, run: Run, write: Write) -> None:
+    ended = run("check", write(sim.add_image(), with_secret=None), INSECURE)
+
+    assert ended.code == 1
+    assert "  login        no credentials\n" in ended.out
+    assert "  error        no credentials: set --secret, --secret-dir or --os-cloud" in ended.out
+    assert sim.calls(LOGIN) == 0
+
+
+def test_region_that_is_not_known_is_told_with_a_remedy(run: Run, write: Write) -> None:
+    image = "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90"
+
+    ended = check(run, write(image, endpoints=None, region="eu-ch2"))
+
+    (fault,) = ended.json["resources"][0]["faults"]
+    assert 'supported values: "eu-de", "eu-nl"; for another region, set spec.endpoints' in fault
+
+
+def test_check_reads_scalars_as_kubectl_does(run: Run, write: Write, tmp_path: Path) -> None:
+    file = tmp_path / write("4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90", projectID="PROJECT")
+    text = file.read_text().replace("PROJECT", "12345678901234567890123456789e12")
+    file.write_text(text.replace("name: web", "name: 1e3"))
+
+    faults = check(run, file.name).json["resources"][0]["faults"]
+
+    assert [fault.partition(":")[0] for fault in faults] == ["metadata.name", "spec.projectID"]
+    assert "metadata.name in body must be of type string" in faults[0]
+    assert 'spec.projectID in body must be of type string: "number"' in faults[1]
+
+
+def test_null_of_an_optional_field_is_valid(
+    sim: Simulator, run: Run, write: Write, tmp_path: Path
+) -> None:
+    file = tmp_path / write(sim.add_image(shared_with=[sim.project_id]), vaultID="EMPTY")
+    text = file.read_text().replace("vaultID: EMPTY", "vaultID:\n  interval:\n  decision: ~")
+    file.write_text(text)
+
+    assert check(run, file.name).code == 0
+
+
+def test_directory_stands_for_the_manifests_in_it(
+    sim: Simulator, run: Run, write: Write, secret: Json, tmp_path: Path
+) -> None:
+    image = sim.add_image(shared_with=[sim.project_id])
+    below = tmp_path / "clusters/prod"
+    below.mkdir(parents=True)
+    (tmp_path / write(image, with_secret=None)).rename(tmp_path / "clusters/web.yml")
+    (tmp_path / write(image, with_secret=None)).rename(below / "web.yaml")
+    (below / "secret.json").write_text(json.dumps(secret))
+    (below / "notes.txt").write_text("not: [YAML")
+
+    flat = check(run, "-f", "clusters", "--secret", "clusters/prod/secret.json")
+    deep = check(run, "-f", "clusters", "-R")
+    both = check(run, "-f", "clusters/web.yml,clusters/prod", "-f", "clusters/web.yml")
+
+    assert [row["file"] for row in flat.json["resources"]] == ["clusters/web.yml"]
+    assert [row["file"] for row in deep.json["resources"]] == [
+        "clusters/prod/web.yaml",
+        "clusters/web.yml",
+    ]
+    assert [row["file"] for row in both.json["resources"]] == [
+        "clusters/web.yml",
+        "clusters/prod/web.yaml",
+        "clusters/web.yml",
+    ]
+    assert (flat.code, deep.code, both.code) == (0, 0, 0)
+
+
+def test_option_f_reads_stdin(sim: Simulator, run: Run, write: Write, tmp_path: Path) -> None:
+    text = (tmp_path / write(sim.add_image(shared_with=[sim.project_id]))).read_text()
+
+    assert run("check", "-f", "-", INSECURE, stdin=text).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "no manifests: set FILE, or -f FILE"),
+        (("-f", "."), ".: the directory has no .json, .yaml, .yml file; set -R to read"),
+        (("-f", ".", "-R"), ".: the directory has no .json, .yaml, .yml file\n"),
+        (("-f", "absent.yaml"), "absent.yaml: No such file or directory"),
+    ],
+)
+def test_missing_manifests_are_told(run: Run, words: tuple[str, ...], told: str) -> None:
+    ended = run("check", *words)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.err
+
+
+def test_terminal_shows_ids_whole_and_messages_below(
+    sim: Simulator, terminal: Callable[..., str], write: Write
+) -> None:
+    foreign = sim.add_image()
+    image = sim.add_image(shared_with=[sim.project_id])
+
+    shown = terminal(80, "check", write(image, foreign), INSECURE, NO_COLOR="1")
+
+    lines = shown.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert "IMAGE                                 MEMBERSHIP  ACTION" in lines
+    assert f"{foreign}  notShared   waitForShare" in lines
+    (below,) = [line for line in lines if line.startswith(f"  {foreign}: not shared with")]
+    assert lines[lines.index(below) + 1].startswith("    ")
+    assert f"{sim.project_id};" in shown.split()
+
+
+def test_wide_table_has_the_messages(
+    sim: Simulator, terminal: Callable[..., str], write: Write
+) -> None:
+    shown = terminal(80, "check", write(sim.add_image()), INSECURE, "-o", "wide", NO_COLOR="1")
+
+    assert f"waitForShare  not shared with project {sim.project_id}; its owner must" in shown
 
 
 def test_several_resources_end_with_the_highest_code(

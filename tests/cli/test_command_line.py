@@ -21,12 +21,11 @@ from otc_simulator.client import Simulator
 Run = Callable[..., Ended]
 MARK = "5ecretMark0"
 UNKNOWN_LEVEL = (
-    "ISA_LOG_LEVEL: 'loud' is invalid; use one of debug, info, warning, error, or set the level"
+    "--log-level: 'loud' is invalid; use one of debug, info, warning, error, or set the level"
     " of a component (objects, cloud, events, lease, watch), such as cloud=debug"
 )
 WRONG_SHARD = (
-    "ISA_SHARD='3/3': must have the form index/count, with an index less than the count, such as"
-    " 0/3"
+    "--shard='3/3': must have the form index/count, with an index less than the count, such as 0/3"
 )
 
 
@@ -48,6 +47,13 @@ def test_option_goes_before_its_variable_and_is_checked(
     ended = run(*words, ISA_LOG_LEVEL="info", ISA_SHARD="0/1")
 
     assert (ended.code, ended.err) == (2, f"image-share-operator: {told}\n")
+
+
+def test_variable_is_named_when_no_option_is_set(run: Run) -> None:
+    ended = run("version", ISA_LOG_LEVEL="loud")
+
+    assert ended.code == 2
+    assert ended.err.startswith("image-share-operator: ISA_LOG_LEVEL: 'loud' is invalid")
 
 
 def test_version_is_told(run: Run, start: Run) -> None:

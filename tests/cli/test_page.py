@@ -47,6 +47,9 @@ def desk(sim: Simulator, secret: Json, tmp_path: Path) -> Path:
     typos = {**shares, "metadata": {"name": "typos"}, "spec": {**shares["spec"], **spec}}
     for name, told in (("shares", shares), ("secret", secret), ("typos", typos)):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(told))
+    (tmp_path / "clusters/prod").mkdir(parents=True)
+    for name, told in (("shares", shares), ("secret", secret)):
+        (tmp_path / f"clusters/prod/{name}.yaml").write_text(yaml.safe_dump(told))
     return tmp_path
 
 

@@ -1,5 +1,8 @@
 """`pending` against the simulated cloud: the list, and the manifest that answers it."""
 
+import json
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,11 +10,14 @@ import pytest
 import yaml
 
 from cli.command import INSECURE, Ended, Json
+from envtest import binaries
 from image_share_operator.cli import spec_validation
+from image_share_operator.cli.pending import HEAD
 from otc_simulator.client import Simulator
 
 PUT = "PUT /v1/cloudimages/members"
 Run = Callable[..., Ended]
+Terminal = Callable[..., str]
 
 
 @pytest.fixture
@@ -22,6 +28,19 @@ def pending(sim: Simulator, run: Run, secret: Json, tmp_path: Path) -> Run:
 
     def pending(*words: str, **env: str) -> Ended:
         return run("pending", *where, "--secret", "secret.yaml", *words, **env)
+
+    return pending
+
+
+@pytest.fixture
+def pending_in_terminal(
+    sim: Simulator, terminal: Callable[..., str], secret: Json, tmp_path: Path
+) -> Terminal:
+    (tmp_path / "secret.yaml").write_text(yaml.safe_dump(secret))
+    where = ("--iam", sim.url, "--ims", sim.url, "--project", sim.project_id, INSECURE)
+
+    def pending(columns: int, *words: str, **env: str) -> str:
+        return terminal(columns, "pending", *where, "--secret", "secret.yaml", *words, **env)
 
     return pending
 
@@ -165,19 +184,128 @@ def test_clouds_yaml_of_the_person_serves(
     assert ended.err == ""
 
 
+PLACE = ("--region", "eu-de", "--project", "a" * 32)
 WRONG: dict[str, tuple[tuple[str, ...], str]] = {
-    "a project by name": (("--region", "eu-de", "--project", "eu-de_team"), "spec.projectID"),
-    "a region that is not known": (("--region", "eu-xx", "--project", "a" * 32), "spec.region"),
-    "one endpoint": (("--iam", "https://x", "--project", "a" * 32), "spec.endpoints.ims"),
-    "no place": (("--project", "a" * 32), "spec.region: Required value"),
-    "no credentials": (("--region", "eu-de", "--project", "a" * 32), "no credentials"),
+    "a project by name": (
+        ("--region", "eu-de", "--project", "eu-de_team"),
+        '--project: Invalid value: "eu-de_team": must be a project ID',
+    ),
+    "a region that is not known": (
+        ("--region", "eu-ch2", "--project", "a" * 32),
+        "--region: 'eu-ch2' is unknown; use eu-de or eu-nl, or set --iam and --ims",
+    ),
+    "only --iam": (("--iam", "https://x", "--project", "a" * 32), "--ims is required with --iam"),
+    "only --ims": (("--ims", "https://x", "--project", "a" * 32), "--iam is required with --ims"),
+    "no place": (
+        ("--project", "a" * 32),
+        "--region is required: set it to eu-de or eu-nl, or set --iam and --ims",
+    ),
+    "two places": ((*PLACE, "--iam", "https://x"), "--region: not allowed with --iam and --ims"),
+    "an endpoint with a path": (
+        ("--iam", "https://x/v3", "--ims", "https://x", "--project", "a" * 32),
+        '--iam: Invalid value: "https://x/v3": must have the form https://HOST',
+    ),
+    "an endpoint without TLS": (
+        ("--iam", "http://x", "--ims", "http://x", "--project", "a" * 32),
+        "--iam, --ims: http:// requires --allow-insecure-endpoints",
+    ),
+    "a Secret in upper case": ((*PLACE, "--secret-name", "A"), '--secret-name: Invalid value: "A"'),
+    "a name in upper case": ((*PLACE, "--name", "A"), "--name: 'A' is not a valid name"),
+    "no credentials": (PLACE, "no credentials: set --secret"),
     "no project": (("--region", "eu-de"), "--project"),
 }
 
 
 @pytest.mark.parametrize(("words", "told"), WRONG.values(), ids=WRONG)
-def test_wrong_command_line_is_told(run: Run, words: tuple[str, ...], told: str) -> None:
+def test_wrong_command_line_is_told_by_its_options(
+    run: Run, words: tuple[str, ...], told: str
+) -> None:
     ended = run("pending", *words)
 
     assert (ended.code, ended.out) == (2, "")
     assert told in ended.err
+    assert "spec." not in ended.err
+
+
+def test_manifest_has_the_texts_that_kubectl_reads(sim: Simulator, run: Run, secret: Json) -> None:
+    """Names and IDs that look like numbers in one dialect of YAML or another."""
+    project = "12345678901234567890123456789e12"
+    sim.seed(accounts=[{"name": sim.domain, "projects": [{"id": project, "name": "eu-de_e12"}]}])
+    image = sim.add_image(
+        shared_with=[project], id="12345678-1234-1234-1234-123456789e12", name="a: b #c '\""
+    )
+    where = ("--iam", sim.url, "--ims", sim.url, "--project", project, INSECURE)
+    named = ("--name", "1e3", "--namespace", "0x1f", "--secret-name", "1.5")
+
+    ended = run(
+        "pending", *where, *named, "-o", "yaml", "--secret", "-", stdin=yaml.safe_dump(secret)
+    )
+
+    assert ended.code == 0, ended.err
+    by_kubectl = subprocess.run(
+        [binaries.directory() / "kubectl", "label", "--local", "-f-", "-ojson", "a=b"],
+        input=ended.out,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    manifest = json.loads(by_kubectl.stdout)
+    assert (manifest["metadata"]["name"], manifest["metadata"]["namespace"]) == ("1e3", "0x1f")
+    assert (manifest["spec"]["projectID"], manifest["spec"]["images"]) == (project, [image])
+    assert manifest["spec"]["credentialsSecretRef"] == {"name": "1.5"}
+
+
+LONG = "ubuntu-24.04-hardened-with-a-name-of-its-own"
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_terminal_shows_ids_and_names_whole(
+    sim: Simulator, pending_in_terminal: Terminal, columns: int
+) -> None:
+    image = sim.add_image(shared_with=[sim.project_id], name=LONG[:42])
+
+    lines = ESCAPES.sub("", pending_in_terminal(columns)).splitlines()
+
+    assert [len(line) for line in lines if len(line) > columns] == []
+    assert lines[1].split()[:2] == [image, LONG[:42]]
+    shown = {80: ["IMAGE", "NAME"], 120: ["IMAGE", "NAME", "OWNER"]}
+    assert lines[0].split() == shown[columns]
+    assert "Use -o wide to show them." in lines[-1]
+
+
+def test_name_wider_than_the_terminal_is_not_cut(
+    sim: Simulator, pending_in_terminal: Terminal
+) -> None:
+    sim.add_image(shared_with=[sim.project_id], name=LONG)
+
+    assert LONG in pending_in_terminal(80)
+
+
+def test_wide_shows_all_columns_in_each_terminal(
+    sim: Simulator, pending_in_terminal: Terminal
+) -> None:
+    sim.add_image(shared_with=[sim.project_id], name=LONG)
+
+    shown = ESCAPES.sub("", pending_in_terminal(80, "-o", "wide"))
+
+    assert shown.splitlines()[0].split() == list(HEAD)
+    assert sim.owner_project_id in shown
+
+
+@pytest.mark.parametrize(("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_obey_no_color(
+    sim: Simulator, pending_in_terminal: Terminal, env: dict[str, str], coloured: bool
+) -> None:
+    sim.add_image(shared_with=[sim.project_id])
+
+    assert ("\x1b[33m" in pending_in_terminal(200, **env)) is coloured
+
+
+def test_pipe_has_one_line_for_each_row_with_all_columns(sim: Simulator, pending: Run) -> None:
+    images = sim.add_images(3, shared_with=[sim.project_id])
+
+    lines = pending(COLUMNS="40").out.splitlines()
+
+    assert lines[0].split() == list(HEAD)
+    assert sorted(line.split()[0] for line in lines[1:]) == sorted(images)

@@ -7,7 +7,8 @@ from image_share_operator import __version__
 
 AddParser = Callable[..., argparse.ArgumentParser]
 PROGRAM = "image-share-operator"
-FORMATS = ("table", "json", "yaml")
+FORMATS = ("table", "wide", "json", "yaml")
+SHELLS = ("bash", "zsh", "fish")
 
 EXITS = """\
 exit codes:
@@ -30,6 +31,7 @@ examples:
   {PROGRAM} check shares.yaml                      # the file also contains the Secret
   {PROGRAM} check shares.yaml --secret secret.yaml
   {PROGRAM} check shares.yaml --os-cloud otc -o json
+  {PROGRAM} check -f clusters/ -R                  # all manifests below a directory
   kustomize build . | {PROGRAM} check - --secret-dir /run/secrets/otc
 
 {EXITS}"""
@@ -43,26 +45,39 @@ examples:
 
 {EXITS}"""
 
+COMPLETION = f"""\
+examples:
+  source <({PROGRAM} completion bash)                      # in ~/.bashrc
+  {PROGRAM} completion zsh > "${{fpath[1]}}/_{PROGRAM}"
+  {PROGRAM} completion fish > ~/.config/fish/completions/{PROGRAM}.fish"""
+
 CREDENTIALS = """\
 The first of these options that is set is used. Without an option, the command reads the
 environment: OS_CLOUD; OS_TOKEN; OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME; or
 OS_USER_ID and OS_PASSWORD."""
 
 
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse a command line. Without a command, it is `run`: the image has no default arguments."""
+def parse(argv: Sequence[str], program: str = PROGRAM) -> argparse.Namespace:
+    """Parse a command line.
+
+    Without a command, it is `run`: the image has no default arguments. The plugin of kubectl has
+    no default command.
+    """
     words = list(argv)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
+    no_command = not words or words[0].startswith("-")
+    if program == PROGRAM and no_command and words[:1] not in (["-h"], ["--help"], ["--version"]):
         words.insert(0, "run")
-    return _parser().parse_args(words)
+    return parser(program).parse_args(words)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
-        prog=PROGRAM,
+        prog=program,
         description="Accepts or rejects Open Telekom Cloud image shares, as ImageShareAcceptance "
-        "resources declare. Without a command, it runs the operator.",
-        epilog=f"Run '{PROGRAM} COMMAND --help' for the options and examples of a command.",
+        "resources declare."
+        + (" Without a command, it runs the operator." if program == PROGRAM else ""),
+        epilog=f"Run '{program} COMMAND --help' for the options and examples of a command.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -70,8 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(add)
     _add_check(add)
     _add_pending(add)
+    _add_completion(add)
     version = add("version", help="print the version", allow_abbrev=False)
-    _add_output(version)
+    _add_output(version, formats=("table", "json", "yaml"))
     return parser
 
 
@@ -105,7 +121,18 @@ def _add_check(add: AddParser) -> None:
         allow_abbrev=False,
     )
     check.add_argument(
-        "files", nargs="+", metavar="FILE", help="manifests in YAML or JSON; - for stdin"
+        "files", nargs="*", metavar="FILE", help="manifests in YAML or JSON; - for stdin"
+    )
+    check.add_argument(
+        "-f",
+        "--filename",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="file or directory with manifests; - for stdin; can be set more than once",
+    )
+    check.add_argument(
+        "-R", "--recursive", action="store_true", help="also read the subdirectories of -f"
     )
     _add_credentials(check)
     _add_insecure(check)
@@ -152,6 +179,18 @@ def _add_pending(add: AddParser) -> None:
     )
 
 
+def _add_completion(add: AddParser) -> None:
+    completion = add(
+        "completion",
+        help="print the completion script of a shell",
+        description="Prints a script that completes commands, options and files.",
+        epilog=COMPLETION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+
+
 def _add_credentials(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("credentials", CREDENTIALS)
     group.add_argument("--secret", metavar="FILE", help="file with the manifest of a Secret")
@@ -171,11 +210,11 @@ def _add_insecure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
+def _add_output(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        choices=FORMATS,
+        choices=formats,
         default="table",
         help="output format; default: %(default)s",
     )

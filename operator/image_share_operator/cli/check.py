@@ -50,6 +50,17 @@ class Granted(StrEnum):
     """Only a write request can show it, and `check` sends none."""
 
 
+class LoginState(StrEnum):
+    """Whether IAM issued a token, or IMS accepted the given token. The value is printed."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """The cloud did not respond, or the spec is invalid."""
+    NO_CREDENTIALS = "no credentials"
+    """There are no credentials, or they cannot be read. No login was sent."""
+
+
 class Action(StrEnum):
     """The action that the operator would apply to an image."""
 
@@ -76,7 +87,6 @@ class Finding:
     Attributes:
         faults: errors of the spec that the API server would report. If there are any, the cloud
             API is not called.
-        login: whether IAM issued a token, or IMS accepted the given token; ``None`` if unknown.
         trouble: error message of the failed request, as the operator would report it.
         step: a sentence that describes the next step of the operator.
     """
@@ -84,7 +94,7 @@ class Finding:
     resource: Resource
     code: Exit
     faults: tuple[str, ...] = ()
-    login: bool | None = None
+    login: LoginState = LoginState.UNKNOWN
     rights: Mapping[Permission, Granted]
     images: tuple[ImageFinding, ...] = ()
     trouble: str | None = None
@@ -101,10 +111,11 @@ LOGIN_FAILED = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 
 def desired_of(resource: Resource, settings: Settings) -> Desired | Finding:
     """Return the parsed spec, or the errors for which the API server would reject it."""
-    faults = spec_validation.faults(resource.spec)
+    faults = spec_validation.manifest_faults(resource.document)
     if not faults:
+        spec = spec_validation.without_nulls(resource.document["spec"])
         try:
-            desired = Desired.parse(cast("Mapping[str, Any]", resource.spec), 0)
+            desired = Desired.parse(cast("Mapping[str, Any]", spec), 0)
         except InvalidSpecError as exc:
             faults = [str(exc)]
         else:
@@ -118,7 +129,13 @@ def desired_of(resource: Resource, settings: Settings) -> Desired | Finding:
 
 def no_login(resource: Resource, why: str) -> Finding:
     """Return the result for a resource without credentials."""
-    return Finding(resource=resource, code=Exit.NOT_FINE, login=False, rights=UNKNOWN, trouble=why)
+    return Finding(
+        resource=resource,
+        code=Exit.NOT_FINE,
+        login=LoginState.NO_CREDENTIALS,
+        rights=UNKNOWN,
+        trouble=why,
+    )
 
 
 async def look(
@@ -135,8 +152,8 @@ async def look(
     try:
         await ims.tokens.current()
     except CloudError as exc:
-        refused = False if isinstance(exc, TerminalError) else None
-        found = Finding(resource=resource, code=code_of(exc), login=refused, rights=UNKNOWN)
+        login_state = LoginState.FAILED if isinstance(exc, TerminalError) else LoginState.UNKNOWN
+        found = Finding(resource=resource, code=code_of(exc), login=login_state, rights=UNKNOWN)
         return replace(found, trouble=str(exc))
     members = await _members(ims, desired.images)
     listed = await _listed(ims)
@@ -145,10 +162,11 @@ async def look(
         Permission.LIST: _held(listed),
         Permission.SHARE: Granted.NOT_TRIED,
     }
-    found = Finding(resource=resource, code=Exit.FINE, login=True, rights=rights)
+    found = Finding(resource=resource, code=Exit.FINE, login=LoginState.OK, rights=rights)
     if isinstance(members, CloudError):
         refused = isinstance(members, TerminalError) and members.reason in LOGIN_FAILED
-        return replace(found, code=code_of(members), login=not refused, trouble=str(members))
+        login_state = LoginState.FAILED if refused else LoginState.OK
+        return replace(found, code=code_of(members), login=login_state, trouble=str(members))
     found = _judged(found, desired, members, settings)
     if isinstance(listed, CloudError):
         return replace(found, code=max(found.code, code_of(listed)), trouble=str(listed))

@@ -6,13 +6,19 @@ import os
 import platform
 import warnings
 from argparse import Namespace
-from collections.abc import Sequence
-from typing import Any
 
 from image_share_operator import __version__
 from image_share_operator.api.types import API_VERSION, Desired, Membership
-from image_share_operator.cli import check, credentials, manifests, output, pending
-from image_share_operator.cli.check import Finding, Granted
+from image_share_operator.cli import (
+    check,
+    check_report,
+    completion,
+    credentials,
+    manifests,
+    output,
+    pending,
+)
+from image_share_operator.cli.check import Finding
 from image_share_operator.cli.cloud import CloudConnection, reaching
 from image_share_operator.cli.exit_codes import CommandError, Exit
 from image_share_operator.cli.manifests import Manifests, Resource
@@ -29,6 +35,9 @@ def carry_out(asked: Namespace, settings: Settings) -> int:
     logging.getLogger().addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")
     match asked.command:
+        case "completion":
+            output.line(completion.script(asked.shell))
+            return Exit.FINE
         case "check":
             return asyncio.run(_check(asked, settings))
         case "pending":
@@ -63,26 +72,28 @@ async def _pending(asked: Namespace, settings: Settings) -> int:
     elif asked.output == "yaml":
         output.line("---\n".join(pending.manifests(asked, shares)).rstrip())
     else:
-        output.table(pending.HEAD, pending.rows(shares))
+        pending.show(shares, wide=asked.output == "wide")
     return Exit.FINE
 
 
 async def _check(asked: Namespace, settings: Settings) -> int:
-    files = [*asked.files, *([asked.secret] if asked.secret else [])]
-    found = await asyncio.to_thread(manifests.read, files)
+    named = [*asked.files, *(file for row in asked.filename for file in row.split(",") if file)]
+    if not named:
+        raise CommandError("no manifests: set FILE, or -f FILE or -f DIRECTORY; - means stdin")
+    files = manifests.expand(named, recursive=asked.recursive)
+    found = await asyncio.to_thread(
+        manifests.read, files + ([asked.secret] if asked.secret else [])
+    )
     if not found.resources:
-        raise CommandError(f"found no ImageShareAcceptance in {', '.join(asked.files)}")
+        raise CommandError(f"found no ImageShareAcceptance in {', '.join(named)}")
     asked.secret = None  # from here on, the Secret is selected by its name, as in the operator
     async with reaching(settings) as reach:
         findings = [await _finding(asked, settings, reach, found, one) for one in found.resources]
     code = max(finding.code for finding in findings)
-    if asked.output == "table":
-        for number, finding in enumerate(findings):
-            if number:
-                output.line()
-            _print(finding)
+    if asked.output in ("table", "wide"):
+        check_report.text(findings, wide=asked.output == "wide")
     else:
-        output.data({"resources": [_as_data(finding) for finding in findings]}, asked.output)
+        output.data(check_report.as_data(findings), asked.output)
     return code
 
 
@@ -101,10 +112,11 @@ async def _finding(
     except ValueError as exc:
         return check.no_login(resource, f"Secret {desired.secret_name}: {exc}")
     if login is None:
-        missing = f"Secret {desired.secret_name} not found in the files"
         held = ", ".join(secret.name for secret in found.secrets) or "none"
         return check.no_login(
-            resource, f"{missing} (Secrets in the files: {held}); {credentials.NONE}"
+            resource,
+            f"{credentials.NONE}; or add Secret {desired.secret_name} to the files "
+            f"(Secrets in the files: {held})",
         )
     return await check.look(reach, resource, desired, login, settings)
 
@@ -119,65 +131,3 @@ def _login(
             if secret.name == desired.secret_name and not elsewhere:
                 return credentials.of_data(secret.data)
     return credentials.given(asked, os.environ)
-
-
-def _title(resource: Resource) -> str:
-    place = f"{resource.namespace}/{resource.name}" if resource.namespace else resource.name
-    return f"{place} ({'stdin' if resource.file == manifests.STDIN else resource.file})"
-
-
-def _print(finding: Finding) -> None:
-    output.line(_title(finding.resource))
-    if finding.faults:
-        output.line("  spec         invalid:")
-        for fault in finding.faults:
-            output.line(f"    {fault}")
-        return
-    output.line("  spec         valid")
-    login = {True: "ok", False: "failed", None: "unknown"}[finding.login]
-    output.line(f"  login        {login}")
-    rights = (f"{right} {_word(held)}" for right, held in finding.rights.items())
-    output.line(f"  permissions  {', '.join(rights)}")
-    if finding.trouble:
-        output.line(f"  error        {finding.trouble}")
-    if finding.images:
-        output.line()
-        output.table(("IMAGE", "MEMBERSHIP", "ACTION", "MESSAGE"), _rows(finding))
-        output.line()
-    if finding.step:
-        output.line(f"  {finding.step}")
-
-
-def _word(held: Granted) -> str:
-    return "not tested" if held is Granted.NOT_TRIED else held.value
-
-
-def _rows(finding: Finding) -> Sequence[tuple[str, ...]]:
-    return [
-        (image.id, image.membership.value, image.action.value, image.message or "-")
-        for image in finding.images
-    ]
-
-
-def _as_data(finding: Finding) -> dict[str, Any]:
-    resource = finding.resource
-    return {
-        "file": resource.file,
-        "namespace": resource.namespace,
-        "name": resource.name,
-        "ok": finding.code is Exit.FINE,
-        "faults": list(finding.faults),
-        "login": finding.login,
-        "rights": {right.value: held.value for right, held in finding.rights.items()},
-        "images": [
-            {
-                "id": image.id,
-                "membership": image.membership.value,
-                "action": image.action.value,
-                "message": image.message,
-            }
-            for image in finding.images
-        ],
-        "trouble": finding.trouble,
-        "step": finding.step,
-    }

@@ -11,20 +11,23 @@ from typing import Any, cast
 import yaml
 
 from image_share_operator.api.types import GROUP, KIND
+from image_share_operator.cli import yaml_codec
 from image_share_operator.cli.exit_codes import CommandError
 
 Json = Mapping[str, Any]
 STDIN = "-"
+SUFFIXES = (".json", ".yaml", ".yml")
+"""The files of a directory that kubectl reads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """An ImageShareAcceptance of a manifest; its spec is not validated."""
+    """An ImageShareAcceptance of a manifest. It is not validated."""
 
     file: str
     namespace: str | None
     name: str
-    spec: object
+    document: Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,26 @@ class Manifests:
     secrets: tuple[SecretManifest, ...]
 
 
+def expand(named: Sequence[str], *, recursive: bool) -> list[str]:
+    """Return the files; a directory stands for the manifests in it, as in kubectl.
+
+    Raises:
+        CommandError: a directory has no manifest.
+    """
+    files: list[str] = []
+    for name in named:
+        if name == STDIN or not Path(name).is_dir():
+            files.append(name)
+            continue
+        inside = Path(name).rglob("*") if recursive else Path(name).iterdir()
+        found = sorted(str(file) for file in inside if file.suffix in SUFFIXES and file.is_file())
+        if not found:
+            more = "" if recursive else "; set -R to read its subdirectories"
+            raise CommandError(f"{name}: the directory has no {', '.join(SUFFIXES)} file{more}")
+        files += found
+    return files
+
+
 def read(files: Sequence[str]) -> Manifests:
     """Read all documents of these files; ignore other kinds.
 
@@ -56,9 +79,7 @@ def read(files: Sequence[str]) -> Manifests:
     for file in files:
         for document in _documents(file):
             if document.get("kind") == KIND and _group(document) == GROUP:
-                namespace, name = _place(file, document)
-                spec = document.get("spec")
-                resources.append(Resource(file=file, namespace=namespace, name=name, spec=spec))
+                resources.append(_resource(file, document))
             elif document.get("kind") == "Secret" and _group(document) == "v1":
                 secrets.append(_secret(file, document))
     return Manifests(resources=tuple(resources), secrets=tuple(secrets))
@@ -84,7 +105,7 @@ def _documents(file: str) -> Iterator[Json]:
     except OSError as exc:
         raise CommandError(f"{file}: {exc.strerror}") from None
     try:
-        documents = list(cast("Iterator[object]", yaml.safe_load_all(text)))
+        documents = list(yaml_codec.documents(text))
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as exc:
         # The message of the library quotes the line, which may contain a password.
         mark = getattr(exc, "problem_mark", None)
@@ -109,6 +130,18 @@ def _documents(file: str) -> Iterator[Json]:
 def _group(document: Json) -> str:
     """Return the group of ``ims.otc.dev/v1alpha1``: ``ims.otc.dev``; of ``v1``: ``v1``."""
     return str(document.get("apiVersion", "")).partition("/")[0]
+
+
+def _resource(file: str, document: Json) -> Resource:
+    metadata = _mapping(document.get("metadata"))
+    name = metadata.get("name") or metadata.get("generateName")
+    namespace = metadata.get("namespace")
+    return Resource(
+        file=file,
+        namespace=namespace if isinstance(namespace, str) else None,
+        name=name if isinstance(name, str) else "(no name)",
+        document=document,
+    )
 
 
 def _place(file: str, document: Json) -> tuple[str | None, str]:

@@ -5,12 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import CloudError
-from image_share_operator.api.types import API_VERSION, KIND, Desired, Membership
-from image_share_operator.cli import credentials, spec_validation
+from image_share_operator.api.types import API_VERSION, KIND, REGIONS, Desired, Membership
+from image_share_operator.cli import credentials, output, spec_validation, yaml_codec
 from image_share_operator.cli.cloud import CloudConnection, code_of, insecure, list_offers
 from image_share_operator.cli.exit_codes import CommandError
 from image_share_operator.cloud.ims.listing import ListedImage
@@ -19,6 +17,16 @@ from image_share_operator.settings import Settings
 ORDER = (Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED)
 ANY_IMAGE = "00000000-0000-0000-0000-000000000000"
 HEAD = ("IMAGE", "NAME", "OWNER", "SHARE", "OS", "CREATED")
+DROP = ("CREATED", "OS", "SHARE", "OWNER")
+"""Columns that a narrow terminal does not show, the first one first."""
+OPTIONS = {
+    "spec.projectID": "--project",
+    "spec.region": "--region",
+    "spec.endpoints.iam": "--iam",
+    "spec.endpoints.ims": "--ims",
+    "spec.credentialsSecretRef.name": "--secret-name",
+}
+"""The option for each field that has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +43,11 @@ def desired_of(asked: Namespace, settings: Settings) -> Desired:
     Raises:
         CommandError: an option is invalid.
     """
+    faults = [*_place_faults(asked), *_manifest_faults(asked)]
+    if faults:
+        raise CommandError("; ".join(faults))
     spec = _spec(asked, [ANY_IMAGE])
-    faults = spec_validation.faults(spec)
-    if not spec_validation.SUBDOMAIN.fullmatch(asked.name):
-        faults.append(f"--name: {asked.name!r} is not a valid name of a resource")
-    if asked.namespace is not None and not spec_validation.NAMESPACE.fullmatch(asked.namespace):
-        faults.append(f"--namespace: {asked.namespace!r} is not a valid name of a namespace")
-    if asked.all and asked.output == "yaml":
-        faults.append(
-            "--all: not allowed with -o yaml, whose manifest contains only pending images"
-        )
+    faults = [_by_option(fault) for fault in spec_validation.faults(spec)]
     if faults:
         raise CommandError("; ".join(faults))
     desired = Desired.parse(spec, 0)
@@ -53,6 +56,40 @@ def desired_of(asked: Namespace, settings: Settings) -> Desired:
             "--iam, --ims: http:// requires --allow-insecure-endpoints; use https://"
         )
     return desired
+
+
+def _place_faults(asked: Namespace) -> Iterator[str]:
+    """Yield what is wrong with the options that name the region or the endpoints."""
+    known = " or ".join(REGIONS)
+    if asked.region is None and asked.iam is None and asked.ims is None:
+        yield f"--region is required: set it to {known}, or set --iam and --ims"
+    elif asked.region is not None and (asked.iam is not None or asked.ims is not None):
+        yield (
+            "--region: not allowed with --iam and --ims, because the region determines the "
+            "endpoints; remove one of them"
+        )
+    elif asked.region is not None and asked.region not in REGIONS:
+        yield f"--region: {asked.region!r} is unknown; use {known}, or set --iam and --ims"
+    elif asked.region is None and asked.iam is None:
+        yield "--iam is required with --ims: set the base URL of IAM"
+    elif asked.region is None and asked.ims is None:
+        yield "--ims is required with --iam: set the base URL of IMS"
+
+
+def _manifest_faults(asked: Namespace) -> Iterator[str]:
+    if not spec_validation.SUBDOMAIN.fullmatch(asked.name):
+        yield f"--name: {asked.name!r} is not a valid name of a resource"
+    if asked.namespace is not None and not spec_validation.NAMESPACE.fullmatch(asked.namespace):
+        yield f"--namespace: {asked.namespace!r} is not a valid name of a namespace"
+    if asked.all and asked.output == "yaml":
+        yield "--all: not allowed with -o yaml, whose manifest contains only pending images"
+
+
+def _by_option(fault: str) -> str:
+    """Return an error of a spec with the names of the options instead of the fields."""
+    for field, option in OPTIONS.items():
+        fault = fault.replace(field, option)
+    return fault
 
 
 def _spec(asked: Namespace, images: list[str]) -> dict[str, Any]:
@@ -93,6 +130,15 @@ async def find(
         for membership, offers in lists
         for offer in offers
     )
+
+
+def show(shares: Sequence[Share], *, wide: bool) -> None:
+    """Print the table; a narrow terminal shows fewer columns."""
+    dropped = output.table(HEAD, rows(shares), drop=() if wide else DROP)
+    if dropped:
+        missing = ", ".join(title for title in HEAD if title in dropped)
+        output.line()
+        output.line(f"Columns that do not fit: {missing}. Use -o wide to show them.")
 
 
 def rows(shares: Sequence[Share]) -> list[tuple[str, ...]]:
@@ -144,11 +190,10 @@ def manifests(asked: Namespace, shares: Sequence[Share]) -> Iterator[str]:
             "metadata": metadata,
             "spec": _spec(asked, [share.offer.image for share in part]),
         }
-        text = yaml.safe_dump(document, sort_keys=False)
+        text = yaml_codec.dump(document)
         for share in part:  # add name and owner as a comment; each ID is in one line only
             note = f"{share.offer.name or 'without a name'}, owner {share.offer.owner}"
             vault = "; full-server image: set spec.vaultID" if share.offer.whole else ""
-            text = text.replace(
-                f"  - {share.offer.image}\n", f"  - {share.offer.image} # {note}{vault}\n"
-            )
+            row = f"  - {yaml_codec.scalar(share.offer.image)}"
+            text = text.replace(f"{row}\n", f"{row} # {note}{vault}\n")
         yield text

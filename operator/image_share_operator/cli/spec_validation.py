@@ -1,8 +1,10 @@
-"""Validates a spec with the same messages as the API server. No I/O.
+"""Validates a manifest with the same verdict as the API server. No I/O.
 
-This module implements the schema and the CEL rules of the CRD for commands without a cluster. The
-cases of `tests/e2e/test_crd_validation.py` test both. It returns all errors, whereas
-`api.Desired.parse` stops at the first error.
+This module implements the schema and the CEL rules of the CRD for commands without a cluster, and
+the rules for metadata. `tests/e2e/test_crd_validation.py` and `tests/e2e/test_check_verdict.py`
+test both. It returns all errors, whereas `api.Desired.parse` stops at the first error.
+
+A field that is null counts as absent, as in the API server; an item of a list may not be null.
 """
 
 import json
@@ -12,7 +14,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from image_share_operator.api.fields import is_base_url, parse_duration
-from image_share_operator.api.types import REGIONS, Decision, DeletionPolicy
+from image_share_operator.api.types import API_VERSION, REGIONS, Decision, DeletionPolicy
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PROJECT = re.compile(r"[0-9a-f]{32}")
@@ -53,8 +55,37 @@ NOT_AN_INTERVAL = (
     "disable drift checks"
 )
 
+NOT_A_NAME = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+    "'.', and must start and end with an alphanumeric character"
+)
+NOT_A_NAMESPACE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+    "must start and end with an alphanumeric character"
+)
+NOT_A_LABEL = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
+    "alphanumeric character"
+)
+_QUALIFIED = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+MAX_ANNOTATIONS = 256 * 1024
+"""Bytes of all annotations of an object."""
+_MAX_NAME = 253
+
 Faults = Iterator[str]
 Rule = Callable[[str, object], Faults]
+
+
+def manifest_faults(document: Mapping[str, Any]) -> list[str]:
+    """Return all errors for which kubectl or the API server would reject the resource."""
+    found = [f'unknown field "{name}"' for name in document if name not in _ROOT]
+    version = document.get("apiVersion")
+    if version != API_VERSION:
+        found.append(
+            f"apiVersion: Unsupported value: {json.dumps(version)}: "
+            f"supported values: {_shown(API_VERSION)}"
+        )
+    return [*found, *_metadata(document.get("metadata")), *faults(document.get("spec"))]
 
 
 def faults(spec: object) -> list[str]:
@@ -63,7 +94,64 @@ def faults(spec: object) -> list[str]:
         return ["spec: Required value"]
     return list(
         _object(_FIELDS, ("images", "projectID", "credentialsSecretRef"))("spec", spec)
-    ) or (list(_across(cast("Mapping[str, Any]", spec))))
+    ) or (list(_across(cast("Mapping[str, Any]", without_nulls(spec)))))
+
+
+def without_nulls(value: object) -> object:
+    """Return the value without the fields that are null, as the API server stores it."""
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, object]", value)
+    return {name: without_nulls(inner) for name, inner in fields.items() if inner is not None}
+
+
+def _metadata(value: object) -> Faults:
+    yield from _object(_METADATA, ())("metadata", {} if value is None else value)
+    fields = cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
+    if not fields.get("name") and not fields.get("generateName"):
+        yield "metadata.name: Required value: name or generateName is required"
+
+
+def _labels(path: str, value: object) -> Faults:
+    yield from _map(path, value)
+    for key, text in _texts(value):
+        yield from _key_faults(path, key)
+        if text and not _QUALIFIED.fullmatch(text):
+            yield f"{path}: Invalid value: {_shown(text)}: a valid label {NOT_A_LABEL}"
+
+
+def _annotations(path: str, value: object) -> Faults:
+    yield from _map(path, value)
+    for key, _ in _texts(value):
+        yield from _key_faults(path, key.lower())
+    if sum(len(key.encode()) + len(text.encode()) for key, text in _texts(value)) > MAX_ANNOTATIONS:
+        yield f"{path}: Too long: may not be more than {MAX_ANNOTATIONS} bytes"
+
+
+def _map(path: str, value: object) -> Faults:
+    """Yield what is wrong with the types of a map of strings."""
+    if not isinstance(value, dict):
+        yield _mistyped(path, value, "object")
+        return
+    for key, inner in cast("dict[str, object]", value).items():
+        if inner is not None and not isinstance(inner, str):
+            yield _mistyped(f"{path}.{key}", inner, "string")
+
+
+def _texts(value: object) -> list[tuple[str, str]]:
+    """Return the items of a map of strings; null is the empty string, as in the API server."""
+    rows = cast("dict[str, object]", value).items() if isinstance(value, dict) else ()
+    texts = ((key, "" if inner is None else inner) for key, inner in rows)
+    return [(key, text) for key, text in texts if isinstance(text, str)]
+
+
+def _key_faults(path: str, key: str) -> Faults:
+    """Yield what is wrong with the key of a label: ``PREFIX/NAME`` or ``NAME``."""
+    prefix, slash, name = key.rpartition("/")
+    if slash and (len(prefix) > _MAX_NAME or not SUBDOMAIN.fullmatch(prefix)):
+        yield f"{path}: Invalid value: {_shown(key)}: prefix part {NOT_A_NAME}"
+    if not _QUALIFIED.fullmatch(name):
+        yield f"{path}: Invalid value: {_shown(key)}: name part {NOT_A_LABEL}"
 
 
 def _across(spec: Mapping[str, Any]) -> Faults:
@@ -91,12 +179,14 @@ def _object(rules: Mapping[str, Rule], required: tuple[str, ...]) -> Rule:
             yield _mistyped(path, value, "object")
             return
         fields = cast("dict[str, object]", value)
-        yield from (f"{path}.{name}: Required value" for name in required if name not in fields)
+        yield from (
+            f"{path}.{name}: Required value" for name in required if fields.get(name) is None
+        )
         for name, inner in fields.items():
-            if name in rules:
-                yield from rules[name](f"{path}.{name}", inner)
-            else:
+            if name not in rules:
                 yield f'unknown field "{path}.{name}"'
+            elif inner is not None:
+                yield from rules[name](f"{path}.{name}", inner)
 
     return check
 
@@ -120,15 +210,25 @@ def _text(fits: Callable[[str], object], message: str, *, most: int, least: int 
     return check
 
 
-def _one_of(*words: str) -> Rule:
+def _one_of(*words: str, otherwise: str = "") -> Rule:
+    """Return a rule for a closed set of words; ``otherwise`` is added to the error message."""
+
     def check(path: str, value: object) -> Faults:
         if not isinstance(value, str):
             yield _mistyped(path, value, "string")
         elif value not in words:
             known = ", ".join(map(_shown, words))
-            yield f"{path}: Unsupported value: {_shown(value)}: supported values: {known}"
+            yield (
+                f"{path}: Unsupported value: {_shown(value)}: supported values: {known}{otherwise}"
+            )
 
     return check
+
+
+def _any(path: str, value: object) -> Faults:
+    """Accept every value: the API server sets these fields itself."""
+    del path, value
+    yield from ()
 
 
 def _flag(path: str, value: object) -> Faults:
@@ -190,7 +290,9 @@ _FIELDS: dict[str, Rule] = {
     "decision": _one_of(*Decision),
     "vaultID": _text(_VAULT.fullmatch, NOT_A_VAULT, most=64, least=1),
     "credentialsSecretRef": _object(_SECRET_REF, ("name",)),
-    "region": _one_of(*REGIONS),
+    "region": _one_of(
+        *REGIONS, otherwise="; for another region, set spec.endpoints instead of spec.region"
+    ),
     "endpoints": _object({"iam": _endpoint, "ims": _endpoint}, ("iam", "ims")),
     "timeout": _text(_span(timedelta(seconds=30)), NOT_A_TIMEOUT, most=32),
     "interval": _text(
@@ -199,3 +301,21 @@ _FIELDS: dict[str, Rule] = {
     "deletionPolicy": _one_of(*DeletionPolicy),
     "suspend": _flag,
 }
+_ROOT = frozenset(("apiVersion", "kind", "metadata", "spec", "status"))
+_METADATA: dict[str, Rule] = {
+    "name": _text(lambda name: not name or SUBDOMAIN.fullmatch(name), NOT_A_NAME, most=_MAX_NAME),
+    "generateName": _text(
+        lambda name: not name or SUBDOMAIN.fullmatch(f"{name}x"), NOT_A_NAME, most=_MAX_NAME
+    ),
+    "namespace": _text(
+        lambda name: not name or NAMESPACE.fullmatch(name), NOT_A_NAMESPACE, most=63
+    ),
+    "labels": _labels,
+    "annotations": _annotations,
+} | dict.fromkeys(
+    (
+        *("creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers"),
+        *("generation", "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid"),
+    ),
+    _any,
+)
