@@ -13,6 +13,11 @@ OPTIONS = (("log_level", "--log-level", "ISA_LOG_LEVEL"), ("shard", "--shard", "
 """The options of `run` that take precedence over a variable."""
 
 
+def kubectl_plugin() -> int:
+    """Run as `kubectl isa`; return the exit code."""
+    return main(program=arguments.PLUGIN)
+
+
 def main(argv: Sequence[str] | None = None, program: str = arguments.PROGRAM) -> int:
     """Run the command; return the exit code."""
     asked = arguments.parse(sys.argv[1:] if argv is None else argv, program)

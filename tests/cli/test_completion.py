@@ -46,8 +46,8 @@ def by_bash(file: Path, *words: str) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("",), {"check", "completion", "pending", "run", "version"}),
-        (("pe",), {"pending"}),
+        (("",), {"check", "completion", "pending", "reconcile", "resume", "run", "status"}),
+        (("re",), {"reconcile", "resume"}),
         (("pending", "--re"), {"--region"}),
         (("check", "-o", ""), {"table", "wide", "json", "yaml"}),
         (("completion", ""), {"bash", "zsh", "fish"}),
@@ -74,7 +74,7 @@ def test_zsh_loads_the_script(script: Callable[[str], Path]) -> None:
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("pe", {"pending"}), ("pending --re", {"--region"})],
+    [("re", {"reconcile", "resume"}), ("pending --re", {"--region"})],
     ids=["command", "option"],
 )
 def test_fish_completes_commands_and_options(

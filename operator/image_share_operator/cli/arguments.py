@@ -2,11 +2,15 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from image_share_operator import __version__
+from image_share_operator.api.fields import parse_duration
 
 AddParser = Callable[..., argparse.ArgumentParser]
 PROGRAM = "image-share-operator"
+PLUGIN = "kubectl isa"
+"""The program as a plugin of kubectl: the script `kubectl-isa`."""
 FORMATS = ("table", "wide", "json", "yaml")
 SHELLS = ("bash", "zsh", "fish")
 
@@ -16,6 +20,13 @@ exit codes:
   1  an image is not shared, or a login, a permission or a Secret is missing
   2  the command line, a setting, a file or a spec is invalid
   3  the cloud API is unavailable"""
+
+CLUSTER_EXITS = """\
+exit codes:
+  0  success; all resources are Ready
+  1  a resource is not Ready or not found, or a permission is missing
+  2  the command line is invalid, or there is no usable kubeconfig
+  3  the API server is unavailable, or the timeout expired"""
 
 CHECK_DESCRIPTION = """\
 Checks each ImageShareAcceptance of the files: whether the spec is valid, whether the
@@ -44,6 +55,44 @@ examples:
       -o yaml --name base-images --namespace team-a > base-images.yaml
 
 {EXITS}"""
+
+STATUS_DESCRIPTION = """\
+Lists the resources with their Ready condition. Below the table, it prints the messages of the
+resources that are not Ready or suspended."""
+
+RECONCILE_DESCRIPTION = """\
+Requests a reconcile with the annotation ims.otc.dev/reconcile-at, and waits until each resource is
+Ready or Stalled."""
+
+SUSPEND_DESCRIPTION = """\
+Sets spec.suspend to true: the operator accepts and rejects nothing more for the resource. If a
+GitOps tool manages the resource, suspend it there too, or the tool reverts the change."""
+
+RESUME_DESCRIPTION = """\
+Sets spec.suspend to false, and waits until each resource is Ready or Stalled."""
+
+STATUS = f"""\
+examples:
+  {PROGRAM} status -A
+  {PROGRAM} status base-images --namespace team-a -o json
+
+{CLUSTER_EXITS}"""
+
+RECONCILE = f"""\
+examples:
+  {PROGRAM} reconcile base-images --namespace team-a
+  {PROGRAM} reconcile --all --timeout 10m
+
+{CLUSTER_EXITS}"""
+
+SUSPEND = f"""\
+examples:
+  {PROGRAM} suspend base-images --namespace team-a
+  {PROGRAM} suspend --all -A
+
+{CLUSTER_EXITS}"""
+
+RESUME = SUSPEND.replace("suspend", "resume")
 
 COMPLETION = f"""\
 examples:
@@ -85,6 +134,7 @@ def parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     _add_run(add)
     _add_check(add)
     _add_pending(add)
+    _add_cluster_commands(add)
     _add_completion(add)
     version = add("version", help="print the version", allow_abbrev=False)
     _add_output(version, formats=("table", "json", "yaml"))
@@ -177,6 +227,59 @@ def _add_pending(add: AddParser) -> None:
         default="Accept",
         help="decision for the images; default: %(default)s",
     )
+
+
+def _add_cluster_commands(add: AddParser) -> None:
+    status = _add_cluster(
+        add, "status", "list the resources of a cluster", STATUS_DESCRIPTION, STATUS
+    )
+    status.add_argument("names", nargs="*", metavar="NAME", help="name of a resource; default: all")
+    _add_output(status)
+    for command, summary, description, epilog in (
+        ("reconcile", "request a reconcile, and wait", RECONCILE_DESCRIPTION, RECONCILE),
+        ("suspend", "suspend resources", SUSPEND_DESCRIPTION, SUSPEND),
+        ("resume", "resume suspended resources, and wait", RESUME_DESCRIPTION, RESUME),
+    ):
+        parser = _add_cluster(add, command, summary, description, epilog)
+        parser.add_argument("names", nargs="*", metavar="NAME", help="name of a resource")
+        parser.add_argument("--all", action="store_true", help="all resources of the namespace")
+        if command != "suspend":
+            parser.add_argument(
+                "--timeout",
+                type=_duration,
+                default=timedelta(minutes=5),
+                metavar="DURATION",
+                help="longest wait, such as 90s or 10m; default: 5m",
+            )
+            parser.add_argument("--no-wait", action="store_true", help="do not wait")
+
+
+def _add_cluster(
+    add: AddParser, command: str, summary: str, description: str, epilog: str
+) -> argparse.ArgumentParser:
+    parser = add(
+        command,
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    group = parser.add_argument_group("cluster")
+    group.add_argument("-n", "--namespace", help="default: the namespace of the context")
+    group.add_argument("-A", "--all-namespaces", action="store_true", help="all namespaces")
+    group.add_argument(
+        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
+    )
+    group.add_argument("--context", help="context of the kubeconfig; default: its current context")
+    return parser
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
 
 
 def _add_completion(add: AddParser) -> None:

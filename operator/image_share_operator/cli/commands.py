@@ -38,6 +38,11 @@ def carry_out(asked: Namespace, settings: Settings) -> int:
         case "completion":
             output.line(completion.script(asked.shell))
             return Exit.FINE
+        case "status" | "reconcile" | "suspend" | "resume":
+            # Imported here: no other command needs the Kubernetes client.
+            from image_share_operator.cli import cluster_commands  # noqa: PLC0415
+
+            return asyncio.run(cluster_commands.run(asked, settings))
         case "check":
             return asyncio.run(_check(asked, settings))
         case "pending":

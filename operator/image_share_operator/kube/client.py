@@ -17,6 +17,7 @@ from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -42,6 +43,7 @@ INVALID = (
 POOL_SIZE = 24
 """Connections to the API server: more than reconciles use, so that the Lease never waits."""
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+DEFAULT_KUBECONFIG = "~/.kube/config"
 MAX_BODY = 10 * 1024 * 1024
 """Bytes of a response. An object is far smaller: etcd stores up to 1.5 MiB."""
 
@@ -129,10 +131,7 @@ async def connect(request_timeout: timedelta) -> AsyncGenerator[ApiServer]:
         KubeError: there is no usable configuration.
     """
     load: Any = config  # untyped
-    settings = client.Configuration()
-    settings.connection_pool_maxsize = POOL_SIZE
-    # By default each call checks for a proxy and a .netrc file, in two threads.
-    settings.client_session_kwargs = {"trust_env": False, "cookie_jar": aiohttp.DummyCookieJar()}
+    settings = _configuration()
     try:
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             load.load_incluster_config(client_configuration=settings)
@@ -146,6 +145,54 @@ async def connect(request_timeout: timedelta) -> AsyncGenerator[ApiServer]:
         ) from exc
     async with client.ApiClient(settings) as api:
         yield ApiServer(api, request_timeout)
+
+
+@contextlib.asynccontextmanager
+async def connect_as_user(
+    kubeconfig: str | None, context: str | None, request_timeout: timedelta
+) -> AsyncGenerator[tuple[ApiServer, str]]:
+    """Open the client of a user; yield it with the namespace of the context.
+
+    Args:
+        kubeconfig: path; ``None`` for KUBECONFIG or ``~/.kube/config``. Without a file, the
+            ServiceAccount of the pod is used, as kubectl does.
+        context: ``None`` for the current context.
+
+    Raises:
+        KubeError: there is no usable configuration.
+    """
+    load: Any = config  # untyped
+    settings = _configuration()
+    paths = kubeconfig or os.environ.get("KUBECONFIG") or DEFAULT_KUBECONFIG
+    try:
+        if _has_file(paths):
+            loader = await load.load_kube_config(
+                paths, context, client_configuration=settings, persist_config=False
+            )
+            namespace = loader.current_context["context"].get("namespace")
+        elif kubeconfig is None and context is None and os.environ.get("KUBERNETES_SERVICE_HOST"):
+            load.load_incluster_config(client_configuration=settings)
+            namespace = own_namespace()
+        else:
+            raise KubeError(f"no kubeconfig at {paths}; set --kubeconfig or KUBECONFIG")
+    except (config.ConfigException, OSError, TypeError, KeyError, yaml.YAMLError) as exc:
+        # A broken file is a TypeError or a KeyError of the library, and a message quotes the file.
+        reason = str(exc) if isinstance(exc, config.ConfigException) else type(exc).__name__
+        raise KubeError(f"kubeconfig {paths} is not usable: {reason}") from exc
+    async with client.ApiClient(settings) as api:
+        yield ApiServer(api, request_timeout), namespace or "default"
+
+
+def _has_file(paths: str) -> bool:
+    return any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path)
+
+
+def _configuration() -> client.Configuration:
+    settings = client.Configuration()
+    settings.connection_pool_maxsize = POOL_SIZE
+    # By default each call checks for a proxy and a .netrc file, in two threads.
+    settings.client_session_kwargs = {"trust_env": False, "cookie_jar": aiohttp.DummyCookieJar()}
+    return settings
 
 
 def own_namespace() -> str | None:
