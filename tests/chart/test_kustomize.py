@@ -87,5 +87,61 @@ def test_own_kustomization_changes_image_and_namespace(
     assert {row["namespace"] for one in bindings for row in one["subjects"]} == {"shares"}
 
 
+GENERATED: Json = {
+    "apiVersion": "kustomize.config.k8s.io/v1beta1",
+    "kind": "Kustomization",
+    "namePrefix": "team-a-",
+    "nameSuffix": "-prod",
+    "resources": ["resource.yaml"],
+    "secretGenerator": [{"name": "otc-credentials", "literals": ["token=t"]}],
+}
+
+
+@pytest.fixture
+def generated(tmp_path: Path) -> Path:
+    """A kustomization of a team: a resource and a generated Secret, both with other names."""
+    directory = tmp_path / "team"
+    directory.mkdir()
+    resource = {
+        "apiVersion": "ims.otc.dev/v1alpha1",
+        "kind": "ImageShareAcceptance",
+        "metadata": {"name": "web"},
+        "spec": {"credentialsSecretRef": {"name": "otc-credentials"}},
+    }
+    (directory / "resource.yaml").write_text(yaml.safe_dump(resource))
+    components = [relative(DEPLOY / "kustomize/name-reference", directory)]
+    kustomization = {**GENERATED, "components": components}
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return directory
+
+
+def secret_and_reference(documents: list[Json]) -> tuple[str, str]:
+    resource = the(documents, "ImageShareAcceptance")
+    reference = resource["spec"]["credentialsSecretRef"]["name"]
+    return the(documents, "Secret")["metadata"]["name"], reference
+
+
+def test_component_rewrites_the_name_of_a_generated_secret(
+    control_plane: ControlPlane, generated: Path
+) -> None:
+    secret, reference = secret_and_reference(built(control_plane, generated))
+
+    assert reference == secret
+    assert secret.startswith("team-a-otc-credentials-prod-")
+
+
+def test_component_of_a_base_holds_for_its_overlays(
+    control_plane: ControlPlane, generated: Path, tmp_path: Path
+) -> None:
+    overlay = {key: GENERATED[key] for key in ("apiVersion", "kind")}
+    overlay |= {"nameSuffix": "-eu", "resources": [generated.name]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+
+    secret, reference = secret_and_reference(built(control_plane, tmp_path))
+
+    assert reference == secret
+    assert "-prod-eu-" in secret
+
+
 def relative(target: Path, start: Path) -> str:
     return str(Path(*[".."] * len(start.resolve().parts[1:])) / target.resolve().relative_to("/"))
