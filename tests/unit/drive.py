@@ -198,12 +198,17 @@ class FakeCloud:
 
 @dataclass
 class FakeKube:
-    """One object on an API server that counts versions. ``fails`` as in `FakeCloud`."""
+    """One object on an API server that counts versions. ``fails`` as in `FakeCloud`.
+
+    Attributes:
+        denied: what each change of the finalizer raises; ``None`` when it is allowed.
+    """
 
     body: dict[str, Any]
     writes: list[dict[str, Any]] = field(default_factory=list)
     fails: list[Exception | None] = field(default_factory=list)
     released: bool = False
+    denied: Exception | None = None
     terminating: bool = False
     namespace_looks: int = 0
     while_read: Callable[[], object] = lambda: None
@@ -229,11 +234,15 @@ class FakeKube:
 
     async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         assert (key, uid) == (KEY, self.body["metadata"]["uid"])
+        if self.denied is not None:
+            raise self.denied
         self.body["metadata"]["finalizers"] = [FINALIZER]
         return self.changed()
 
     async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         assert (key, uid) == (KEY, self.body["metadata"]["uid"])
+        if self.denied is not None:
+            raise self.denied
         self.body["metadata"].pop("finalizers", None)
         self.released = True
         return self.changed()

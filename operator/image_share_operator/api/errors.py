@@ -13,7 +13,7 @@ OperatorError
 ├── InvalidSpecError            the spec has a value that can't be served
 └── KubeError
     ├── ObjectGoneError         the object does not exist
-    ├── KubeForbiddenError      a right is missing; the message names verb and resource
+    ├── KubeForbiddenError      the request is denied: by RBAC, admission or a quota
     ├── KubeInvalidError        the request is refused: sending it again does not help
     └── KubeRetryableError      retry later
         └── KubeConflictError   retry after a read: the object has changed
@@ -127,7 +127,7 @@ class ObjectGoneError(KubeError):
 
 
 class KubeForbiddenError(KubeError):
-    """The ServiceAccount of the operator lacks a right."""
+    """The API server denies the request: by RBAC, a policy or a quota, as the message says."""
 
 
 class KubeInvalidError(KubeError):

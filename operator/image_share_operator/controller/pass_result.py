@@ -83,6 +83,27 @@ def of_invalid_spec(entry: CachedObject, error: InvalidSpecError) -> PassResult:
     )
 
 
+def of_denied_finalizer(
+    entry: CachedObject, known: Status, error: OperatorError, *, now: datetime, jitter: float
+) -> PassResult:
+    """The result when the finalizer could not be changed: a requeue with backoff.
+
+    Args:
+        known: job and images as they are now.
+    """
+    before = runtime_for(entry)
+    errors = before.errors + 1
+    delay = _retry_delay(error, errors, jitter)
+    denied = messages.finalizer_denied(error, deleting=entry.deleting)
+    return PassResult(
+        ready_summary=None if errors < QUIET_FAILURES else denied,
+        known=known,
+        runtime=replace(before, errors=errors, next_check_at=now + delay, secret_version=None),
+        requeue_after=delay,
+        error_reason=denied.reason,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PassResultBuilder:
     """Makes the result of a reconcile from a report or an error."""

@@ -6,14 +6,20 @@ and `status_writer.py`.
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from image_share_operator.api.errors import InvalidSpecError, KubeInvalidError, OperatorError
+from image_share_operator.api.errors import (
+    InvalidSpecError,
+    KubeForbiddenError,
+    KubeInvalidError,
+    OperatorError,
+)
 from image_share_operator.api.jobs import FailureClass
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Desired, Key, Membership
+from image_share_operator.api.types import Decision, Desired, Key, Membership, Status
 from image_share_operator.controller import finalizer, pass_result
 from image_share_operator.controller.cloud_access import Cloud, CloudAccess, CredentialSource
 from image_share_operator.controller.finalizer import FinalizerAction, StuckDeletions
@@ -110,12 +116,9 @@ class Reconciler:
             case FinalizerAction.DELETED:
                 return None
             case FinalizerAction.ADD:
-                body = await self.status_writer.written(
-                    entry, self.kube.add_finalizer(entry.key, entry.uid)
+                return await self._change_finalizer(
+                    entry, self.kube.add_finalizer(entry.key, entry.uid), entry.known
                 )
-                if body is not None:
-                    self.store.saved(entry, body)
-                return NOW
             case FinalizerAction.REMOVE:
                 return await self._remove_finalizer(entry)
             case FinalizerAction.NOTHING:
@@ -154,7 +157,7 @@ class Reconciler:
         if desired.being_deleted and done.finished:
             return await self._finish_deletion(entry, done)
         if desired.being_deleted and await self._is_stuck(entry, desired, done):
-            return await self._remove_finalizer(entry)
+            return await self._remove_finalizer(entry, done.known)
         return await self.status_writer.finish(entry, desired, done)
 
     async def _is_stuck(self, entry: CachedObject, desired: Desired, done: PassResult) -> bool:
@@ -166,15 +169,34 @@ class Reconciler:
 
     async def _finish_deletion(self, entry: CachedObject, done: PassResult) -> timedelta | None:
         """Remove the finalizer and leave an Event, because the status is deleted too."""
-        requeue_after = await self._remove_finalizer(entry)
-        rejected = sum(row.membership is Membership.REJECTED for row in done.known.images)
-        self.emit(events.deleted(entry.key, entry.uid, entry.generation, rejected))
+        requeue_after = await self._remove_finalizer(entry, done.known)
+        if requeue_after is None:
+            rejected = sum(row.membership is Membership.REJECTED for row in done.known.images)
+            self.emit(events.deleted(entry.key, entry.uid, entry.generation, rejected))
         return requeue_after
 
-    async def _remove_finalizer(self, entry: CachedObject) -> timedelta | None:
-        body = await self.status_writer.written(
-            entry, self.kube.remove_finalizer(entry.key, entry.uid)
+    async def _remove_finalizer(
+        self, entry: CachedObject, known: Status | None = None
+    ) -> timedelta | None:
+        return await self._change_finalizer(
+            entry, self.kube.remove_finalizer(entry.key, entry.uid), known or entry.known
         )
+
+    async def _change_finalizer(
+        self, entry: CachedObject, change: Awaitable[Mapping[str, Any]], known: Status
+    ) -> timedelta | None:
+        """Change the finalizer; report a denial in the status.
+
+        Args:
+            known: job and images as they are now, for the status.
+        """
+        try:
+            body = await self.status_writer.written(entry, change)
+        except (KubeForbiddenError, KubeInvalidError) as exc:
+            denied = pass_result.of_denied_finalizer(
+                entry, known, exc, now=self.now(), jitter=self.rng.random()
+            )
+            return await self.status_writer.finish(entry, _summarized(entry), denied)
         if body is None:
             return None
         self.store.saved(entry, body)
@@ -226,6 +248,14 @@ class Reconciler:
                 executor.observation, exc, now=self.now(), version=access.version
             )
         return builder.of_execution(executor, report, now=self.now(), version=access.version)
+
+
+def _summarized(entry: CachedObject) -> Desired | None:
+    """The desired state that `status.summary` counts; ``None`` for a spec that can't be read."""
+    if isinstance(entry.desired, InvalidSpecError):
+        return None
+    decision = Decision.REJECT if entry.deleting else entry.desired.decision
+    return replace(entry.desired, decision=decision)
 
 
 def _is_drift_check(entry: CachedObject) -> bool:

@@ -29,6 +29,7 @@ from image_share_operator.api.errors import (
     KubeRetryableError,
     ObjectGoneError,
 )
+from image_share_operator.kube import denials
 from image_share_operator.telemetry import tracing
 
 METHODS = {"get": "GET", "list": "GET", "create": "POST", "update": "PUT", "patch": "PATCH"}
@@ -92,7 +93,9 @@ class ApiServer:
             )
             content = await _read(response.response, what)
             if response.status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise ApiException(http_resp=response)
+                error: Any = ApiException(http_resp=response)  # untyped
+                error.body = content
+                raise error
             return _parse_object(content, f"{what}: HTTP {response.status}")
 
 
@@ -207,7 +210,8 @@ def own_namespace() -> str | None:
 def _mapped_errors(what: str) -> Generator[None]:
     """Map the errors of the client to `KubeError`.
 
-    Messages contain no response body: a body may quote what was sent.
+    Messages contain no response body, which may quote what was sent. The exception is a denial, as
+    by an admission policy: it has a message for the user.
     """
     try:
         yield
@@ -233,15 +237,20 @@ def _error_of(what: str, exc: ApiException) -> KubeError:
         return KubeConflictError(f"{what}: HTTP {status}")
     if status == HTTPStatus.FORBIDDEN:
         return KubeForbiddenError(
-            f"{what}: HTTP {status}: the operator's ServiceAccount lacks this permission; "
-            "grant it as the chart does"
+            f"{what}: HTTP {status}: {denials.explain(status, response.body)}"
         )
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return KubeRetryableError(
             f"{what}: HTTP {status}", retry_after=_retry_after(response.headers)
         )
-    error = KubeInvalidError if status in INVALID else KubeError
-    return error(f"{what}: HTTP {status} {response.reason or ''}".rstrip())
+    if status in INVALID:
+        cause = denials.explain(status, response.body)
+        return KubeInvalidError(
+            f"{what}: HTTP {status} {response.reason or ''}".rstrip()
+            if cause is None
+            else f"{what}: HTTP {status}: {cause}"
+        )
+    return KubeError(f"{what}: HTTP {status} {response.reason or ''}".rstrip())
 
 
 def _retry_after(headers: Mapping[str, str] | None) -> timedelta | None:

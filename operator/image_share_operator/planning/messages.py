@@ -11,6 +11,7 @@ from zlib import crc32
 from image_share_operator.api.errors import OperatorError, RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
+    FINALIZER,
     PLURAL,
     SKIP_REJECT,
     ConditionType,
@@ -220,6 +221,21 @@ def while_deleting(ready_summary: ReadySummary, key: Key) -> ReadySummary:
         command = f'kubectl annotate -n {key.namespace} {PLURAL} {key.name} {SKIP_REJECT}="true"'
         message = _sentence(message, f"To delete it without rejecting: {command}")
     return replace(ready_summary, ready="False", reason=Reason.REJECTING, message=message)
+
+
+def finalizer_denied(error: OperatorError, *, deleting: bool) -> ReadySummary:
+    """Report that the API server does not let the operator change its finalizer."""
+    cause = (
+        f"The deletion cannot finish, because the finalizer {FINALIZER} cannot be removed"
+        if deleting
+        else f"The operator sends nothing, because it cannot change the finalizer {FINALIZER}"
+    )
+    return ReadySummary(
+        ready="False",
+        reason=Reason.REJECTING if deleting else Reason.INVALID_REQUEST,
+        message=_sentence(f"{cause}: {error}", RETRIES),
+        progress=Progress.STALLED,
+    )
 
 
 def invalid_spec(error: OperatorError) -> ReadySummary:

@@ -1,21 +1,14 @@
 """Tenants who share one operator: what each can reach, and what it can't."""
 
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 
-from e2e.conftest import DEPLOY
 from e2e.live.echo import Answer, Asked, cloud
 from e2e.live.world import LOGIN, World
-from envtest import ControlPlane, Operator, eventually
+from envtest import ControlPlane, Operator
 from otc_simulator.client import Simulator
-
-POLICY = DEPLOY / "samples/allowed-endpoints.yaml"
-LABELLED = {"image-share-endpoints": "known-only"}
 
 
 @pytest.fixture
@@ -133,34 +126,3 @@ def test_answer_without_an_end_is_read_to_its_bound_and_told(world: World) -> No
         ready = world.wait_for("CloudUnavailable")
 
     assert "/v3/auth/tokens: the response is larger than 1 MiB" in ready["message"]
-
-
-def documents() -> list[dict[str, Any]]:
-    return [dict(one) for one in yaml.safe_load_all(POLICY.read_text())]
-
-
-def test_policy_of_the_samples_lets_specs_name_known_regions_only(world: World) -> None:
-    http = world.control_plane.http
-    world.control_plane.apply(documents())
-    http.patch(
-        f"/api/v1/namespaces/{world.namespace}",
-        headers={"Content-Type": "application/merge-patch+json"},
-        json={"metadata": {"labels": LABELLED}},
-    ).raise_for_status()
-
-    def refused() -> httpx.Response | None:
-        """The policy takes a moment to work."""
-        name = f"try-{time.monotonic_ns()}"
-        try:
-            world.apply([world.image()], name)
-        except httpx.HTTPStatusError as exc:
-            return exc.response
-        return None
-
-    try:
-        answer = eventually(refused)
-        world.apply([world.image()], "known", endpoints=None, region="eu-de")
-    finally:
-        world.control_plane.kubectl("delete", "-f", str(POLICY))
-
-    assert "spec.endpoints is not allowed; set spec.region instead" in answer.text

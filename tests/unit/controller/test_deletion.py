@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 
+import pytest
 from drive import IMAGES, KEY, Drive, spec
 
-from image_share_operator.api.errors import TerminalError
+from image_share_operator.api.errors import KubeForbiddenError, KubeInvalidError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import FINALIZER, Membership
 from image_share_operator.controller.credential_cache import UnusableSecretError
@@ -117,6 +118,72 @@ async def test_skip_annotation_lets_a_resource_go_whose_cloud_refuses() -> None:
     await drive.step()
 
     assert drive.kube.released
+
+
+DENIED = "patch imageshareacceptances in namespace demo: HTTP 403: ValidatingAdmissionPolicy 'p'"
+
+
+@pytest.mark.parametrize("error", [KubeForbiddenError(DENIED), KubeInvalidError(DENIED)])
+async def test_status_names_what_denies_the_removal_of_the_finalizer(error: Exception) -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.kube.denied = error
+
+    drive.delete()
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.reason == "Rejecting"
+    assert drive.ready["message"].startswith(
+        "The deletion cannot finish, because the finalizer ims.otc.dev/reject cannot be removed: "
+        f"{DENIED}"
+    )
+    assert drive.condition("Stalled") is not None
+    assert drive.status["summary"] == "1/1"
+    assert drive.status["images"][0]["membership"] == "rejected"
+    assert "Deleted" not in drive.event_reasons
+    writes = len(drive.kube.writes)
+    await drive.run_for(timedelta(hours=1))
+    assert len(drive.kube.writes) == writes
+
+
+async def test_finalizer_is_removed_soon_after_it_is_allowed() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.kube.denied = KubeForbiddenError(DENIED)
+    drive.delete()
+    await drive.run_for(timedelta(hours=3))
+
+    drive.kube.denied = None
+
+    assert await let_go(drive, within=timedelta(minutes=5))
+    assert len(drive.cloud.puts) == 2
+
+
+async def test_skipped_rejection_reports_what_denies_the_removal() -> None:
+    drive = rejecting()
+    await drive.until("Accepted")
+    drive.kube.denied = KubeForbiddenError(DENIED)
+
+    drive.delete()
+    drive.annotate(skip_reject="true")
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.ready["message"].startswith("The deletion cannot finish")
+    assert drive.status["summary"] == "0/1"
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_nothing_is_sent_while_the_finalizer_cannot_be_added() -> None:
+    drive = rejecting()
+    drive.kube.denied = KubeForbiddenError(DENIED)
+
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.reason == "InvalidRequest"
+    assert "cannot change the finalizer ims.otc.dev/reject" in drive.ready["message"]
+    assert drive.cloud.puts == []
+    drive.kube.denied = None
+    await drive.until("Accepted")
 
 
 async def let_go(drive: Drive, within: timedelta = timedelta(minutes=1)) -> bool:

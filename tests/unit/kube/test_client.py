@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kubernetes.aio import client, config
 
-from image_share_operator.api.errors import KubeRetryableError, ObjectGoneError
+from image_share_operator.api.errors import KubeForbiddenError, KubeRetryableError, ObjectGoneError
 from image_share_operator.kube.client import MAX_BODY, ApiServer
 
 SECRET = "hunter2-marked"
@@ -83,6 +83,17 @@ async def test_error_message_has_the_status_and_not_the_body() -> None:
             await read(api)
 
     assert str(raised.value) == "get leases in namespace demo: HTTP 404"
+
+
+async def test_denial_names_its_cause_and_not_the_rest_of_the_body() -> None:
+    policy = "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: name a region"
+    body = {"kind": "Status", "message": f'web "{SECRET}" is forbidden: {policy}', "x": SECRET}
+    async with serving(json.dumps(body).encode(), "403 Forbidden") as api:
+        with pytest.raises(KubeForbiddenError) as raised:
+            await read(api)
+
+    assert str(raised.value).startswith(f"get leases in namespace demo: HTTP 403: {policy}; ")
+    assert SECRET not in str(raised.value)
 
 
 class EmptyTokenClient:
