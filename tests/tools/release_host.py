@@ -20,18 +20,14 @@ class File:
 
     Attributes:
         breaks: connections that end after the first half.
-        ranges: the host can resume.
         sized: the host says how long it is.
-        pause_s: after each chunk.
         stalls: nothing follows the first half, and the connection stays open.
         status: instead of the file, if it is not 200.
     """
 
     body: bytes
     breaks: int = 0
-    ranges: bool = True
     sized: bool = True
-    pause_s: float = 0.0
     stalls: bool = False
     status: int = 200
 
@@ -76,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         if file is None or file.status != 200:
             self.send_error(404 if file is None else file.status)
             return
-        offset = int(asked.removeprefix("bytes=").removesuffix("-") or 0) if file.ranges else 0
+        offset = int(asked.removeprefix("bytes=").removesuffix("-") or 0)
         if offset >= len(file.body):
             self.send_error(416)
             return
@@ -95,9 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         if file.breaks > 0 or file.stalls:
             file.breaks -= 1
             body = body[: len(body) // 2]
-        for start in range(0, len(body), CHUNK_BYTES):
-            self.wfile.write(body[start : start + CHUNK_BYTES])
-            host.released.wait(file.pause_s)
+        self.wfile.write(body)
         if file.stalls:
             host.released.wait()
 
@@ -175,13 +169,6 @@ def silence() -> Iterator[int]:
     """Accept connections on the port that is yielded, and never answer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
-
-
-def closed_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def tarball(files: Mapping[str, bytes], *others: tuple[tarfile.TarInfo, bytes]) -> bytes:

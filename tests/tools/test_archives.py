@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.archives import PINS, Archive, key, read
+from tools.archives import PINS, key, read
 from tools.pins import METRICS, PROGRAMS, PinError, Program
 
 PLATFORMS = ("linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64")
@@ -56,29 +56,6 @@ def test_archive_has_the_minor_version_of_go_mod(program: Program) -> None:
     )
 
 
-def test_templates_are_filled_for_the_platform(tmp_path: Path) -> None:
-    pins = tmp_path / "archives.toml"
-    pins.write_text(f'{WIDGETS}sha256 = {{linux-arm64 = "{HASH}"}}\n')
-
-    assert read(pins, "linux-arm64") == (
-        Archive(
-            title="Widgets",
-            version="1.2.3",
-            url="https://releases.example/1.2.3/widgets-linux-arm64.tar.gz",
-            algorithm="sha256",
-            digest=HASH,
-            programs={"widget": "widgets-1.2.3/widget"},
-        ),
-    )
-
-
-def test_platform_without_a_hash_has_no_archive(tmp_path: Path) -> None:
-    pins = tmp_path / "archives.toml"
-    pins.write_text(f'{WIDGETS}sha256 = {{linux-arm64 = "{HASH}"}}\n')
-
-    assert read(pins, "freebsd-amd64") == ()
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -108,9 +85,3 @@ def test_another_hash_is_another_directory() -> None:
     other = replace(archive, digest=archive.digest[::-1])
 
     assert key([archive], "linux-amd64") != key([other], "linux-amd64")
-
-
-def test_directory_is_named_by_version_and_platform() -> None:
-    name = key(read(PINS, "linux-amd64")[:1], "linux-amd64")
-
-    assert re.fullmatch(r"v1\.\d+\.\d+-prebuilt-[0-9a-f]{12}-linux-amd64", name)

@@ -72,28 +72,6 @@ def defined(path: str) -> set[str]:
     }
 
 
-@functools.cache
-def expected_to_fail(path: str) -> set[str]:
-    """The names of the tests of a file that are marked so, or whose parameters are."""
-    tree = ast.parse((TESTS / path).read_text())
-    marks = {
-        target.id
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ".xfail(" in ast.unparse(node.value)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    return {
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-        and any(
-            ".xfail" in (text := ast.unparse(decorator)) or marks & set(re.findall(r"\w+", text))
-            for decorator in node.decorator_list
-        )
-    }
-
-
 def test_failure_modes_cite_tests_that_exist() -> None:
     missing = [f"{file}::{name}" for file, name in cited() if name not in defined(file)]
 
@@ -124,10 +102,3 @@ def test_failure_modes_leave_no_fault_test_out(file: str) -> None:
     path = f"e2e/live/{file}.py"
 
     assert defined(path) - {name for where, name in cited() if where == path} == set()
-
-
-def test_failure_modes_own_up_to_what_is_expected_to_fail() -> None:
-    known = PAGE.partition("## Known faults")[2]
-    marked = set[str]().union(*(expected_to_fail(f"e2e/live/{file}.py") for file in TABLED))
-
-    assert set(re.findall(r"^- `(test_\w+)`", known, re.MULTILINE)) == marked

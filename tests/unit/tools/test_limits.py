@@ -36,122 +36,77 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(pytester)
 
 
-def test_sleeping_test_ends_with_its_output_and_stack(run: Run) -> None:
-    result = run("""
-        def test_hangs():
-            print("printed before")
-            time.sleep(1e6)
-    """)
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        (
+            """
+            def test_hangs():
+                print("printed before")
+                time.sleep(1e6)
+            """,
+            ["++++ *::test_hangs did not end within its limit of 1 s*", "printed before"],
+        ),
+        (
+            """
+            def test_hangs():
+                ctypes.PyDLL(None).sleep(1_000_000)
+            """,
+            ["Timeout (0:00:04)!", "* line 4 in test_hangs"],
+        ),
+        (
+            """
+            @pytest.mark.looptime
+            async def test_hangs():
+                await asyncio.Event().wait()
+            """,
+            ["++++ <Task pending *test_hangs()*", "    await asyncio.Event().wait()"],
+        ),
+        (
+            """
+            async def waits_for_ever():
+                await asyncio.Event().wait()
+
+            def test_hangs():
+                looptime.new_event_loop().run_until_complete(waits_for_ever())
+            """,
+            ["++++ <Task *waits_for_ever()*", "* in waits_for_ever"],
+        ),
+        (
+            """
+            async def catches_everything():
+                while True:
+                    try:
+                        await asyncio.sleep(1e6)
+                    except BaseException:
+                        pass
+
+            async def test_hangs_after_its_end():
+                task = asyncio.create_task(catches_everything())
+                await asyncio.sleep(0)
+            """,
+            ["++++ <Task *", "* line 6, in catches_everything"],
+        ),
+        (
+            """
+            @pytest.fixture
+            def slow():
+                yield
+                time.sleep(1e6)
+
+            def test_fails(slow):
+                assert False
+            """,
+            ["++++ *test_fails did not end *", "* line 6 in slow"],
+        ),
+    ],
+    ids=["sleep", "holds the GIL", "task", "own loop", "catches everything", "teardown"],
+)
+def test_hanging_test_ends_with_its_stack(run: Run, code: str, lines: list[str]) -> None:
+    result = run(code)
 
     assert result.ret == 1
-    result.stderr.fnmatch_lines(
-        [
-            "++++ *::test_hangs did not end within its limit of 1 s*",
-            "printed before",
-            "++++ Threads",
-            "* line 5 in test_hangs",
-        ]
-    )
-
-
-def test_busy_loop_ends_with_its_stack(run: Run) -> None:
-    result = run("""
-        def test_hangs():
-            while True:
-                pass
-    """)
-
-    assert result.ret == 1
-    result.stderr.fnmatch_lines(["++++ Threads", "* in test_hangs"])
-
-
-def test_select_without_timeout_ends_with_its_stack(run: Run) -> None:
-    result = run("""
-        def test_hangs():
-            ours, theirs = socket.socketpair()
-            select.select([ours], [], [])
-    """)
-
-    assert result.ret == 1
-    result.stderr.fnmatch_lines(["++++ Threads", "* line 5 in test_hangs"])
-
-
-def test_call_that_holds_the_gil_ends_with_its_stack(run: Run) -> None:
-    result = run("""
-        def test_hangs():
-            ctypes.PyDLL(None).sleep(1_000_000)
-    """)
-
-    assert result.ret == 1
-    result.stderr.fnmatch_lines(["Timeout (0:00:04)!", "* line 4 in test_hangs"])
-
-
-@pytest.mark.parametrize("mark", ["asyncio", "looptime"])
-def test_waiting_task_ends_with_its_stack(run: Run, mark: str) -> None:
-    result = run(f"""
-        async def waits_for_ever():
-            await asyncio.Event().wait()
-
-        @pytest.mark.{mark}
-        async def test_hangs():
-            await waits_for_ever()
-    """)
-
-    assert result.ret == 1
-    result.stderr.fnmatch_lines(
-        [
-            "++++ <Task pending *test_hangs()*",
-            "* in test_hangs",
-            "* line 4, in waits_for_ever",
-            "    await asyncio.Event().wait()",
-        ]
-    )
-
-
-def test_loop_that_pytest_does_not_know_ends_with_its_stack(run: Run) -> None:
-    result = run("""
-        async def waits_for_ever():
-            await asyncio.Event().wait()
-
-        def test_hangs():
-            looptime.new_event_loop().run_until_complete(waits_for_ever())
-    """)
-
-    assert result.ret == 1
-    result.stderr.fnmatch_lines(["++++ <Task *waits_for_ever()*", "* in waits_for_ever"])
-
-
-def test_task_that_catches_everything_ends_with_its_stack(run: Run) -> None:
-    result = run("""
-        async def catches_everything():
-            while True:
-                try:
-                    await asyncio.sleep(1e6)
-                except BaseException:
-                    pass
-
-        async def test_hangs_after_its_end():
-            task = asyncio.create_task(catches_everything())
-            await asyncio.sleep(0)
-    """)
-
-    assert result.ret == 1
-    result.stderr.fnmatch_lines(["++++ <Task *", "* line 6, in catches_everything"])
-
-
-def test_teardown_of_a_failed_test_ends_with_its_stack(run: Run) -> None:
-    result = run("""
-        @pytest.fixture
-        def slow():
-            yield
-            time.sleep(1e6)
-
-        def test_fails(slow):
-            assert False
-    """)
-
-    assert result.ret == 1
-    result.stderr.fnmatch_lines(["++++ *test_fails did not end *", "* line 6 in slow"])
+    result.stderr.fnmatch_lines(lines)
 
 
 def test_other_tests_run_on_after_a_hanging_one(run: Run) -> None:
