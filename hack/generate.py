@@ -11,7 +11,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import dashboard
 import fields
+from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.api.jobs import NO_PEERS, BatchPeers
+from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     Decision,
     Desired,
@@ -183,8 +185,9 @@ def _table(
             status=Status(observed_generation=2, job=job, images=ROWS if job else ()),
             runtime=runtime,
             job_asked=asked,
-            members=members,
         )
+        if members is not None:
+            seen = seen.with_results(members)
         for words, desired, observation in _circumstances(replace(seen, **extra)):
             step = planner.next_step(desired, observation, NOW, Policy())
             yield (member_words, words, *_step(step))
@@ -219,13 +222,16 @@ def _jobs() -> Iterator[tuple[str, Job | None, RuntimeState, dict[str, Any]]]:
     yield "Unknown to the cloud", JOB, alone, {"job_unknown": True, "retryable": True}
 
 
-def _members() -> Iterator[tuple[str, dict[str, Membership] | None]]:
+def _members() -> Iterator[tuple[str, dict[str, Membership | CloudError] | None]]:
     pending, accepted = Membership.PENDING, Membership.ACCEPTED
     yield "not read yet", None
     yield "both accepted", {A: accepted, B: accepted}
     yield "both pending", {A: pending, B: pending}
     yield "A pending, B accepted", {A: pending, B: accepted}
     yield "A not shared, B accepted", {A: Membership.NOT_SHARED, B: accepted}
+    denied = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+    yield "A unreadable (403), B pending", {A: denied, B: pending}
+    yield "A unreadable (503), B accepted", {A: RetryableError("HTTP 503"), B: accepted}
 
 
 def _circumstances(observation: Observation) -> Iterator[tuple[str, Desired, Observation]]:

@@ -23,6 +23,7 @@ from usage import memory_mb
 
 from image_share_operator import allocator
 from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
+from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.types import Decision, JobState, Key, Membership
 from image_share_operator.cloud.coalescing.batcher import Batcher
@@ -105,7 +106,7 @@ class Tenant:
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta
-    ) -> Mapping[str, Membership]:
+    ) -> Mapping[str, Membership | CloudError]:
         """As `cloud.tenants.Tenant`."""
         return await self._shares.read(images, max_age)
 

@@ -10,6 +10,7 @@ from typing import Any
 from image_share_operator.api import status_json
 from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
 from image_share_operator.api.errors import (
+    CloudError,
     JobUnknownError,
     KubeConflictError,
     ObjectGoneError,
@@ -30,6 +31,7 @@ from image_share_operator.api.types import (
     Membership,
     Status,
 )
+from image_share_operator.cloud.coalescing.membership_lookup import raise_common_error
 from image_share_operator.cloud.sessions import classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import ObjectStore
@@ -98,6 +100,8 @@ class FakeCloud:
     """Shares of one project. ``fails`` are raised one per call before anything else happens.
 
     Attributes:
+        unreadable: why the membership of an image can't be read.
+        refusals: why a batch with this image is refused; the first image of the batch counts.
         lost: answers of the next batches that are lost after the batch was taken.
         verdict: what a batch comes to: (report, images that change); default is success.
     """
@@ -111,6 +115,8 @@ class FakeCloud:
     polls: int = 0
     jobs: dict[str, FakeJob] = field(default_factory=dict)
     spoiled: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
+    unreadable: dict[str, CloudError] = field(default_factory=dict)
+    refusals: dict[str, CloudError] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
     refusal: Exception | None = None
     inert: bool = False
@@ -136,6 +142,9 @@ class FakeCloud:
         del vault_id, retry_group
         self._fail()
         self.puts.append(images)
+        for image in images:
+            if image in self.refusals:
+                raise self.refusals[image]
         if self.refusal is not None and self.refused & set(images):
             raise self.refusal
         job_id = f"{len(self.jobs):032x}"
@@ -177,12 +186,15 @@ class FakeCloud:
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta
-    ) -> Mapping[str, Membership]:
+    ) -> Mapping[str, Membership | CloudError]:
         del max_age
         self._fail()
         self._settle()
         self.looks += 1
-        return {image: self.shares.get(image, Membership.NOT_SHARED) for image in images}
+        shown = {image: self.shares.get(image, Membership.NOT_SHARED) for image in images}
+        results = {image: self.unreadable.get(image, shown[image]) for image in images}
+        raise_common_error(results.values())
+        return results
 
     def _settle(self) -> None:
         for job in self.jobs.values():

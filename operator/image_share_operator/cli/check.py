@@ -175,10 +175,14 @@ async def look(
 
 async def _members(
     ims: ImsClient, images: tuple[str, ...]
-) -> Mapping[str, Membership] | CloudError:
+) -> Mapping[str, Membership | CloudError] | CloudError:
+    # One image first: a lookup of many images reads lists, which need another permission.
     try:
-        # One image first: a lookup of many images reads lists, which need another permission.
         await ims.member(images[0])
+    except CloudError as exc:
+        if len(images) == 1:
+            return exc
+    try:
         return await MembershipLookup(ims).read(images, timedelta())
     except CloudError as exc:
         return exc
@@ -199,14 +203,19 @@ def _held(result: object) -> Granted:
 
 
 def _judged(
-    found: Finding, desired: Desired, members: Mapping[str, Membership], settings: Settings
+    found: Finding,
+    desired: Desired,
+    members: Mapping[str, Membership | CloudError],
+    settings: Settings,
 ) -> Finding:
     """Add the plan for a resource that has no status yet."""
-    observation = Observation(status=Status(), members=members, batch_limit=settings.batch_images)
+    observation = Observation(status=Status(), batch_limit=settings.batch_images)
+    observation = observation.with_results(members)
     policy = Policy(batch_images=settings.batch_images)
     verdicts = planner.image_verdicts(desired, observation, now(), policy)
     step = planner.next_step(desired, observation, now(), policy)
-    missing = any(verdict.state is ImageState.NOT_SHARED for verdict in verdicts)
+    absent = (ImageState.NOT_SHARED, ImageState.UNREADABLE)
+    missing = any(verdict.state in absent for verdict in verdicts)
     code = Exit.NOT_FINE if missing else Exit.FINE
     match step:
         case Submit():
@@ -238,7 +247,13 @@ def _image(verdict: Verdict, sends: Decision | None) -> ImageFinding:
     match verdict.state:
         case ImageState.NOT_SHARED:
             action = Action.WAIT
-        case ImageState.DONE | ImageState.SETTLING | ImageState.IN_DOUBT | ImageState.FAILED:
+        case (
+            ImageState.DONE
+            | ImageState.SETTLING
+            | ImageState.IN_DOUBT
+            | ImageState.FAILED
+            | ImageState.UNREADABLE
+        ):
             action = Action.NOTHING
         case ImageState.TO_SUBMIT | ImageState.DRIFTED | ImageState.CANDIDATE:
             action = Action(sends.lower()) if sends else Action.NOTHING

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from image_share_operator.api.credentials import Identity, RefusedLogin
+from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup
 from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.coalescing.batcher import Batcher
@@ -117,8 +118,11 @@ class CloudSession:
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta
-    ) -> Mapping[str, Membership]:
-        """Read the memberships of all ``images``, not older than ``max_age``."""
+    ) -> Mapping[str, Membership | CloudError]:
+        """Read the memberships of all ``images``, not older than ``max_age``.
+
+        An image that could not be read has its error; an error that all share is raised.
+        """
         return await self._memberships.read(images, max_age)
 
 

@@ -133,7 +133,7 @@ class PassResultBuilder:
             secret_version=version if stalled else None,
             retry_at=report.retry_at,
             began_at=None if report.ready_summary.ready == "True" else began(self.entry, now),
-            errors=0 if status.unanswered is None else before.errors,
+            errors=_errors(before.errors, executor),
             tries=0 if report.ready_summary.ready == "True" else tries,
         )
         return PassResult(
@@ -235,6 +235,16 @@ class PassResultBuilder:
             return replace(old, membership=membership, message=message)
 
         return tuple(row(image) for image in self.desired.images)
+
+
+def _errors(before: int, executor: PlanExecutor) -> int:
+    """Errors in a row, this report included: some images could not be read, or a batch is in doubt.
+
+    A job was sent: a later read error is a new one.
+    """
+    if executor.sent is None and executor.observation.read_again:
+        return before + 1
+    return 0 if executor.observation.status.unanswered is None else before
 
 
 def _retry_delay(error: OperatorError, errors: int, jitter: float) -> timedelta:

@@ -15,8 +15,11 @@ from image_share_operator.api.errors import (
     JobUnknownError,
     OutcomeUnknownError,
     RefusedForNowError,
+    RetryableError,
+    TerminalError,
 )
 from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup, batch_peers
+from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     Decision,
     Desired,
@@ -63,8 +66,11 @@ class Session(Protocol):
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta
-    ) -> Mapping[str, Membership]:
-        """Read the memberships of all ``images``, not older than ``max_age``."""
+    ) -> Mapping[str, Membership | CloudError]:
+        """Read the memberships of all ``images``, not older than ``max_age``.
+
+        An image that could not be read has its error; an error that all share is raised.
+        """
         ...
 
 
@@ -79,7 +85,6 @@ class PlanExecutor:
         max_age: how old a membership may be that shows no change.
         sent: the job that was started.
         refused: whether the cloud refused a batch because of an image.
-        passing: images that were refused alone with a transient error.
         drifted: images that were sent because another client changed them.
     """
 
@@ -93,7 +98,6 @@ class PlanExecutor:
     max_age: timedelta = timedelta()
     sent: Job | None = None
     refused: bool = False
-    passing: dict[str, RefusedForNowError] = field(default_factory=dict[str, RefusedForNowError])
     drifted: tuple[str, ...] = field(default=())
 
     async def run(self) -> Report:
@@ -109,27 +113,39 @@ class PlanExecutor:
                 case PollJob(job=job):
                     await self._poll(job)
                 case ReadMemberships(images=images):
-                    members = await self._read(images)
-                    self.observation = replace(self.observation, members=members)
+                    results = await self._read(images)
+                    self.observation = self.observation.with_results(results)
                     self._check_in_doubt()
                 case Submit():
                     sent = await self._submit(step)
                     if sent is not None:
                         return sent
                 case Report():
-                    self._raise_if_all_transient()
+                    self._raise_common_refusal()
+                    self._raise_first_read_error()
                     return step
                 case _:
                     assert_never(step)
 
-    async def _read(self, images: tuple[str, ...]) -> Mapping[str, Membership]:
+    async def _read(self, images: tuple[str, ...]) -> Mapping[str, Membership | CloudError]:
         """Read memberships; a cached answer is used only when it shows no change."""
         session = await self.session()
         wanted = self.desired.decision.wanted
         members = await session.members(images, self.max_age)
-        if self.max_age and any(one is not wanted for one in members.values()):
+        found = (one for one in members.values() if isinstance(one, Membership))
+        if self.max_age and any(one is not wanted for one in found):
             return await session.members(images, timedelta())
         return members
+
+    def _raise_first_read_error(self) -> None:
+        """Raise a transient read error unless it was repeated: most occur once.
+
+        Nothing was sent in this reconcile, so all of it can be done again.
+        """
+        if self.observation.runtime.errors == 0:
+            for error in self.observation.unreadable.values():
+                if isinstance(error, RetryableError):
+                    raise error
 
     async def _poll(self, job: Job) -> None:
         session = await self.session()
@@ -196,6 +212,11 @@ class PlanExecutor:
                 raise
             self._narrow(step.images, exc)
             return None
+        except TerminalError as exc:
+            if exc.reason is not Reason.PERMISSION_DENIED:
+                raise
+            self._narrow(step.images, exc)
+            return None
         except OutcomeUnknownError as exc:
             unanswered = self._in_doubt(step.images, exc)
             status = replace(self.observation.status, unanswered=unanswered)
@@ -223,7 +244,7 @@ class PlanExecutor:
             ready_summary=messages.submitted(desired, len(step.images)),
             requeue_after=requeue.poll_after(timedelta(), session.typical_duration),
             images=_carried(
-                messages.rows(step.verdicts, self.observation.status), step.images, job
+                messages.rows(desired, step.verdicts, self.observation.status), step.images, job
             ),
         )
 
@@ -261,24 +282,31 @@ class PlanExecutor:
         if isinstance(why, BatchTooLargeError) and why.most is not None and why.most < len(images):
             self.observation = replace(self.observation, batch_limit=why.most)
             return
+        # The images of other resources in the batch may be why the permission was denied.
+        maybe_others = isinstance(why, TerminalError) and not self.refused
         self.refused = True
         first, *rest = images
         if rest:
             self.observation = replace(self.observation, batch_limit=len(images) // 2)
+        if rest or maybe_others:
             return
-        if isinstance(why, RefusedForNowError):
-            self.passing[first] = why
-        refused = {**self.observation.refused, first: str(why)}
+        refused = {**self.observation.refused, first: why}
         self.observation = replace(
             self.observation,
             refused=refused,
             batch_limit=max(1, self.policy.batch_images >> len(refused)),
         )
 
-    def _raise_if_all_transient(self) -> None:
-        """Raise the last transient error when all images were refused with one: the cloud fails."""
-        if self.passing and self.passing.keys() == self.observation.refused.keys():
-            raise next(reversed(self.passing.values()))
+    def _raise_common_refusal(self) -> None:
+        """Raise the last error when all images were refused with one that is not about an image.
+
+        That is a transient error or a missing permission. No image is as wanted then.
+        """
+        errors = tuple(self.observation.refused.values())
+        members = self.observation.members or {}
+        common = {type(error) for error in errors} in ({RefusedForNowError}, {TerminalError})
+        if common and self.desired.decision.wanted not in members.values():
+            raise errors[-1]
 
 
 def _in_millis(time: datetime) -> datetime:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from zlib import crc32
 
-from image_share_operator.api.errors import OperatorError, RetryableError, TerminalError
+from image_share_operator.api.errors import CloudError, OperatorError, RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     FINALIZER,
@@ -36,6 +36,7 @@ from image_share_operator.planning.model import (
 from image_share_operator.planning.requeue import Policy
 
 RETRIES = "The operator retries automatically."
+_FAILING = {ImageState.FAILED, ImageState.UNREADABLE}
 
 
 def suspended(desired: Desired, observation: Observation) -> Report:
@@ -89,9 +90,9 @@ def job_running(desired: Desired, job: Job, observation: Observation, now: datet
 
 def job_timeout(desired: Desired, job: Job, observation: Observation, policy: Policy) -> Report:
     """Report a job past its timeout, or Ready where the memberships are as wanted."""
+    members = observation.members or {}
     images = tuple(
-        _row(image, (observation.members or {})[image], observation.status, message=None)
-        for image in desired.images
+        _row(image, members.get(image, Membership.UNKNOWN), observation) for image in desired.images
     )
     if all(_as_wanted(row.membership, desired) for row in images):
         return Report(
@@ -126,7 +127,7 @@ def from_verdicts(
     policy: Policy,
 ) -> Report:
     """Fold the states of all images into one report; there is nothing to send."""
-    images = rows(verdicts, observation.status)
+    images = rows(desired, verdicts, observation.status)
     found = {v.state for v in verdicts}
     if ImageState.SETTLING in found:
         age = now - (observation.runtime.settled_at or now)
@@ -140,14 +141,18 @@ def from_verdicts(
     share_again = requeue.share_after(
         _waited(observation.status, now), first=policy.share_poll, most=desired.interval
     )
-    if ImageState.FAILED in found:
+    if _FAILING & found:
         retry_at = _retry_at(observation, now, policy)
         waiting = ImageState.NOT_SHARED in found
-        requeue_after = min(retry_at - now, share_again) if waiting else retry_at - now
-        ready_summary = _failed(observation, verdicts, waiting=waiting)
+        waits = [retry_at - now]
+        if waiting:
+            waits.append(share_again)
+        if observation.read_again:
+            tries = observation.runtime.errors + 1
+            waits.append(backoff.exponential(tries, jitter=observation.jitter))
         return Report(
-            ready_summary=ready_summary,
-            requeue_after=requeue_after,
+            ready_summary=_failed(observation, verdicts, waiting=waiting),
+            requeue_after=min(waits),
             images=images,
             retry_at=retry_at,
         )
@@ -245,9 +250,24 @@ def invalid_spec(error: OperatorError) -> ReadySummary:
     )
 
 
-def rows(verdicts: tuple[Verdict, ...], status: Status) -> tuple[ImageStatus, ...]:
-    """The rows of `status.images`, in the order of the verdicts; each keeps its job."""
+def unread(error: CloudError) -> str:
+    """The message of an image whose membership could not be read."""
+    return f"the membership can't be read: {error}"
+
+
+def rows(
+    desired: Desired, verdicts: tuple[Verdict, ...], status: Status
+) -> tuple[ImageStatus, ...]:
+    """The rows of `status.images`, in the order of the verdicts; each keeps its job.
+
+    An image that was as wanted and can't be read any more loses it: its job has taken effect, and
+    what changed the image since did not come from that job.
+    """
     jobs = {row.id: row.job_id for row in status.images}
+    done = {row.id for row in status.images if row.membership is desired.decision.wanted}
+    for verdict in verdicts:
+        if verdict.membership is Membership.UNKNOWN and verdict.image in done:
+            jobs[verdict.image] = None
     return tuple(
         ImageStatus(
             id=v.image, membership=v.membership, job_id=jobs.get(v.image), message=_row_message(v)
@@ -261,8 +281,10 @@ def _row_message(verdict: Verdict) -> str | None:
     return None if verdict.state is ImageState.CANDIDATE else verdict.message
 
 
-def _row(image: str, membership: Membership, status: Status, *, message: str | None) -> ImageStatus:
-    job = next((row.job_id for row in status.images if row.id == image), None)
+def _row(image: str, membership: Membership, observation: Observation) -> ImageStatus:
+    job = next((row.job_id for row in observation.status.images if row.id == image), None)
+    error = observation.unreadable.get(image)
+    message = None if error is None else unread(error)
     return ImageStatus(id=image, membership=membership, job_id=job, message=message)
 
 
@@ -285,8 +307,10 @@ def _jitter(observation: Observation) -> float:
 
 
 def _is_transient(observation: Observation) -> bool:
-    """Whether a retry may succeed without a change; a PUT that was just refused fails again."""
-    return observation.retryable and not observation.refused
+    """Whether failed images may succeed soon without a change."""
+    if observation.refused:
+        return all(isinstance(error, RetryableError) for error in observation.refused.values())
+    return observation.retryable
 
 
 def _waited(status: Status, now: datetime) -> timedelta:
@@ -300,12 +324,13 @@ def _waited(status: Status, now: datetime) -> timedelta:
 def _failed(
     observation: Observation, verdicts: tuple[Verdict, ...], *, waiting: bool
 ) -> ReadySummary:
-    failed = [v for v in verdicts if v.state is ImageState.FAILED]
-    retries = _is_transient(observation) or waiting
+    failed = [v for v in verdicts if v.state in _FAILING]
+    transient = _is_transient(observation) or observation.read_again
+    retries = transient or waiting
     if len(failed) < len(verdicts):
         reason = Reason.PARTIALLY_FAILED
     else:
-        reason = Reason.CLOUD_UNAVAILABLE if _is_transient(observation) else Reason.INVALID_REQUEST
+        reason = Reason.CLOUD_UNAVAILABLE if transient else Reason.INVALID_REQUEST
     remedy = RETRIES if retries else "Fix the cause, then change the spec or the Secret."
     first = failed[0]
     return ReadySummary(

@@ -1,10 +1,11 @@
 """What a reconcile has observed and which steps there are, as data. `planner.py` decides."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
+from image_share_operator.api.errors import CloudError, RetryableError
 from image_share_operator.api.jobs import UNKNOWN_PEERS, BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ImageStatus, Job, Membership, Status
@@ -59,8 +60,9 @@ class Observation:
         job_unknown: whether the cloud answered that it does not know this job.
         retryable: whether the failure of the job is transient.
         divisible: whether a smaller batch may succeed where the failed job did not.
-        members: memberships of all images of the spec; ``None`` before they were read.
-        refused: images whose own PUT the cloud refused in this reconcile, with its message.
+        members: memberships of the images of the spec; ``None`` before they were read.
+        unreadable: why a membership could not be read, for each such image of the spec.
+        refused: why the cloud refused a PUT in this reconcile, for each image that was sent alone.
         batch_limit: images that the next PUT may carry.
         typical_duration: how long recent jobs took to settle.
         jitter: 0-1, drawn once per reconcile.
@@ -73,7 +75,8 @@ class Observation:
     retryable: bool = False
     divisible: bool = True
     members: Mapping[str, Membership] | None = None
-    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    unreadable: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
+    refused: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
     batch_limit: int = 50
     typical_duration: timedelta = timedelta(seconds=1)
     jitter: float = 0.5
@@ -83,12 +86,27 @@ class Observation:
         """The latest job; ``None`` when the cloud no longer knows it."""
         return None if self.job_unknown else self.status.job
 
+    @property
+    def read_again(self) -> bool:
+        """Whether a membership could not be read with a transient error."""
+        return any(isinstance(error, RetryableError) for error in self.unreadable.values())
+
+    def with_results(self, results: Mapping[str, Membership | CloudError]) -> "Observation":
+        """Add what was read of each image of the spec."""
+        return replace(
+            self,
+            members={i: one for i, one in results.items() if isinstance(one, Membership)},
+            unreadable={i: one for i, one in results.items() if isinstance(one, CloudError)},
+        )
+
 
 class ImageState(Enum):
     """The state of one image; the rules are in `planner.py`."""
 
     DONE = auto()
     """It has the wanted membership."""
+    UNREADABLE = auto()
+    """Its membership can't be read: nothing is sent for it, and it does not keep back others."""
     NOT_SHARED = auto()
     """There is no share to accept or reject."""
     TO_SUBMIT = auto()

@@ -15,25 +15,27 @@ One reconcile calls `next_step` until the step is a `Report`:
 **States of one image.** `image_verdicts` compares the membership that the cloud returned in this
 reconcile with what is known from before. The first rule that matches decides:
 
-     1  the image is not shared               NOT_SHARED (DONE while the resource is being deleted)
-     2  a batch with unknown outcome carried  IN_DOUBT until ``InDoubtBatch.until``
+     1  its membership can't be read          UNREADABLE; IN_DOUBT as long as a batch with unknown
+                                              outcome that carried it may take effect
+     2  the image is not shared               NOT_SHARED (DONE while the resource is being deleted)
+     3  a batch with unknown outcome carried  IN_DOUBT until ``InDoubtBatch.until``
         it, and its effect is not visible
-     3  the membership is as wanted           DONE, unless an earlier order of the opposite
+     4  the membership is as wanted           DONE, unless an earlier order of the opposite
                                               decision may still take effect
-     4  its PUT was refused just now          FAILED
-     5  it is new, or the opposite order of   TO_SUBMIT
-        rule 3 may still take effect
-     6  it was as wanted at the last check    DRIFTED
-     7  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
-     8  the retry time has come               TO_SUBMIT
-     9  it failed before, for this spec       FAILED
-    10  the cloud no longer knows its job     FAILED
-    11  the latest job did not carry it       TO_SUBMIT
-    12  the job succeeded, without effect     FAILED
-    13  the job failed and named the image    FAILED
-    14  the job failed and named others       TO_SUBMIT
-    15  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
-                                              when it is the only one left, or division can't help
+     5  its PUT was refused just now          FAILED
+     6  it is new, or the opposite order of   TO_SUBMIT
+        rule 4 may still take effect
+     7  it was as wanted at the last check    DRIFTED
+     8  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
+     9  the retry time has come               TO_SUBMIT
+    10  it failed before, for this spec       FAILED
+    11  the cloud no longer knows its job     FAILED
+    12  the latest job did not carry it       TO_SUBMIT
+    13  the job succeeded, without effect     FAILED
+    14  the job failed and named the image    FAILED
+    15  the job failed and named others       TO_SUBMIT
+    16  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
+                                              when no other image can be it, or division can't help
 
 **States of one resource.** The images decide together; the first line that matches wins:
 
@@ -43,7 +45,7 @@ reconcile with what is known from before. The first rule that matches decides:
     any SETTLING or IN_DOUBT  Report JobRunning: nothing is sent while an effect may become visible
     any CANDIDATE             Submit half of them: bisection finds the failing image
     any TO_SUBMIT or DRIFTED  Submit, up to ``batch_limit`` images
-    any FAILED                Report PartiallyFailed, InvalidRequest or CloudUnavailable, with the
+    any FAILED or UNREADABLE  Report PartiallyFailed, InvalidRequest or CloudUnavailable, with the
                               retry time: quick retries for transient errors, else a slow retry
     any NOT_SHARED            Report NotShared: a quarter of the time waited until the next check
     all DONE                  Report Accepted or Rejected; the next drift check by ``spec.interval``
@@ -56,6 +58,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import RetryGroup
 from image_share_operator.api.types import (
     Desired,
@@ -114,11 +117,13 @@ def image_verdicts(
     known = {row.id: row for row in observation.status.images}
     members: Mapping[str, Membership] = observation.members or {}
     verdicts = tuple(
-        evaluator.verdict(image, members.get(image, Membership.NOT_SHARED), known.get(image))
+        evaluator.unread(image, observation.unreadable[image])
+        if image in observation.unreadable
+        else evaluator.verdict(image, members.get(image, Membership.NOT_SHARED), known.get(image))
         for image in desired.images
     )
     candidates = [v for v in verdicts if v.state is ImageState.CANDIDATE]
-    if _divisible(observation) and (len(candidates) > 1 or observation.runtime.batch_peers.shared):
+    if _divisible(observation) and (len(candidates) > 1 or _others_may_fail(observation)):
         return verdicts
     return tuple(
         replace(v, state=ImageState.FAILED) if v.state is ImageState.CANDIDATE else v
@@ -138,10 +143,23 @@ def still_in_doubt(
     left = tuple(
         image
         for image in batch.images
-        if image in observation.members
-        and evaluator.still_in_doubt(batch, image, observation.members[image], known.get(image))
+        if evaluator.in_doubt_unread(batch, image)
+        or (
+            image in observation.members
+            and evaluator.still_in_doubt(batch, image, observation.members[image], known.get(image))
+        )
     )
     return replace(batch, images=left) if left else None
+
+
+def _others_may_fail(observation: Observation) -> bool:
+    """Whether the failing image of the job may be one that is not among the candidates.
+
+    It may be an image of another resource, or one that could not be read since.
+    """
+    job = observation.job
+    carried = {row.id for row in observation.status.images if job and row.job_id == job.id}
+    return observation.runtime.batch_peers.shared or bool(carried & observation.unreadable.keys())
 
 
 def _divisible(observation: Observation) -> bool:
@@ -182,6 +200,21 @@ class _ImageEvaluator:
             failed_job_id=left,
         )
 
+    def unread(self, image: str, error: CloudError) -> Verdict:
+        """Return the state of an image whose membership could not be read."""
+        batch = self.observation.status.unanswered
+        state = ImageState.UNREADABLE
+        if batch is not None and self.in_doubt_unread(batch, image):
+            state = ImageState.IN_DOUBT
+        return Verdict(
+            image=image, state=state, membership=Membership.UNKNOWN, message=messages.unread(error)
+        )
+
+    def in_doubt_unread(self, batch: InDoubtBatch, image: str) -> bool:
+        """Whether the batch may still take effect for an image that could not be read."""
+        unread = image in self.observation.unreadable and image in batch.images
+        return unread and self._effect_awaited(batch)
+
     def _state(
         self, image: str, membership: Membership, known: ImageStatus | None
     ) -> tuple[ImageState, str | None]:
@@ -198,7 +231,7 @@ class _ImageEvaluator:
         if membership is self.desired.decision.wanted and not opposed:
             return ImageState.DONE, None
         if image in self.observation.refused:
-            return ImageState.FAILED, self.observation.refused[image]
+            return ImageState.FAILED, str(self.observation.refused[image])
         if opposed or known is None:
             return ImageState.TO_SUBMIT, None
         return self._state_of_known(known, job)
@@ -207,7 +240,12 @@ class _ImageEvaluator:
         """Return the state of an image that is not as wanted and has a row in the status."""
         if known.membership is self.desired.decision.wanted:
             return ImageState.DRIFTED, None
-        if job is not None and known.message is None and self._awaits_membership(known.id, job):
+        unread = known.membership is Membership.UNKNOWN
+        if (
+            job is not None
+            and (known.message is None or unread)
+            and self._awaits_membership(known.id, job)
+        ):
             return ImageState.SETTLING, None  # before any retry, which would send it twice
         if self.observation.runtime.retry_is_due(self.now):
             return ImageState.TO_SUBMIT, None
@@ -296,7 +334,7 @@ class _ImageEvaluator:
         """Whether the status reports a failure of this image for the present spec."""
         return (
             known.message is not None
-            and known.membership is not Membership.NOT_SHARED
+            and known.membership not in (Membership.NOT_SHARED, Membership.UNKNOWN)
             and self.observation.status.observed_generation == self.desired.generation
         )
 
@@ -343,7 +381,8 @@ def _next_batch(
         return None
     candidates = tuple(v.image for v in verdicts if v.state is ImageState.CANDIDATE)
     if candidates and observation.job is not None:
-        size = len(candidates) if observation.runtime.batch_peers.shared else len(candidates) // 2
+        shared = observation.runtime.batch_peers.shared
+        size = len(candidates) if shared else max(1, len(candidates) // 2)
         return Submit(
             images=candidates[: min(observation.batch_limit, size)],
             verdicts=verdicts,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from e2e.live.world import JOB, PUT, World
+from e2e.live.world import JOB, MEMBER, PUT, World
 
 B = "GET /v1/cloudimages/job/{job_id}"
 
@@ -106,6 +106,31 @@ def test_membership_that_shows_late_is_waited_for(world: World) -> None:
         world.sim.settings(visibility_lag_seconds=0.0)
 
     assert world.calls(PUT) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"status": 403, "code": "IMS.0403"}, "IMS.0403"),
+        ({"status": 410}, "HTTP 410"),
+        ({"status": 503}, "HTTP 503"),
+        ({"patch": {"status": "odd"}}, "unknown member status 'odd'"),
+    ],
+    ids=["denied", "gone", "server error", "unknown status word"],
+)
+def test_image_that_cannot_be_read_keeps_no_other_from_being_done(
+    world: World, fault: dict[str, Any], told: str
+) -> None:
+    images = [world.image() for _ in range(3)]
+    world.sim.fault(MEMBER, images=[images[1]], **fault)
+
+    world.apply(images)
+    world.wait_for("PartiallyFailed")
+
+    assert world.sent() == sorted((images[0], images[2]))
+    assert world.status()["summary"] == "2/3"
+    assert told in failed(world)[images[1]]
+    assert images[1] in world.status()["conditions"][0]["message"]
 
 
 @pytest.mark.parametrize("code", ["IMG.0027", "IMG.0086", "IMG.0144", "IMG.0106"])

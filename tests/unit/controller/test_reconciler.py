@@ -496,7 +496,7 @@ async def test_reconciler_looks_before_it_repeats_a_put_without_answer() -> None
 async def test_reconciler_stalls_on_a_refusal_and_asks_the_cloud_no_more() -> None:
     drive = Drive()
     denied = TerminalError("HTTP 403 IMG.0026", reason=Reason.PERMISSION_DENIED)
-    drive.cloud.fails = [None, denied]
+    drive.cloud.refusals[IMAGES[0]] = denied
     await drive.until("PermissionDenied")
     looks = drive.cloud.looks
 

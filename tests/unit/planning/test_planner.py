@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, PROJECT, START
 
+from image_share_operator.api.errors import ImagesRefusedError
 from image_share_operator.api.jobs import NO_PEERS, BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
@@ -16,6 +17,7 @@ from image_share_operator.api.types import (
     Decision,
     Desired,
     ImageStatus,
+    InDoubtBatch,
     Job,
     JobState,
     Membership,
@@ -36,7 +38,7 @@ from image_share_operator.planning.requeue import Policy
 
 A, B, C, D = IMAGES[:4]
 PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
-ABSENT = Membership.NOT_SHARED
+ABSENT, UNKNOWN = Membership.NOT_SHARED, Membership.UNKNOWN
 SECOND = timedelta(seconds=1)
 POLICY = Policy(batch_images=50)
 GENERATION = 2
@@ -98,6 +100,8 @@ def remembered(**facts: object) -> RuntimeState:
 
 
 NOTHING = remembered()
+REFUSED = ImagesRefusedError("IMG.0027")
+BATCH = InDoubtBatch(decision=Decision.ACCEPT, images=(A,), since=START, until=START + POLICY.lag)
 INIT, RUNNING = job(JobState.INIT), job(JobState.RUNNING)
 SUCCESS, FAIL = job(JobState.SUCCESS), job(JobState.FAIL)
 OLD, NEVER_SEEN = GENERATION - 1, Status()
@@ -119,7 +123,34 @@ class Case:
 LATE = POLICY.lag + SECOND
 CARRIED = remembered(settled_at=START)
 GOING = desired(decision=Decision.REJECT, being_deleted=True)
+UNREAD: Mapping[str, object] = {"members": {}, "unreadable": {A: REFUSED}}
 JUDGED = {
+    # what the cloud does not show
+    "an image that cannot be read is unreadable": Case(
+        member=UNKNOWN, observation=UNREAD, want=ImageState.UNREADABLE
+    ),
+    "an image of a batch in doubt stays in doubt when it cannot be read": Case(
+        member=UNKNOWN,
+        status=replace(known(None, row(job_id=None)), unanswered=BATCH),
+        observation=UNREAD,
+        want=ImageState.IN_DOUBT,
+    ),
+    "an image of a batch that is in doubt no longer is unreadable": Case(
+        member=UNKNOWN,
+        status=replace(known(None, row(job_id=None)), unanswered=BATCH),
+        observation=UNREAD,
+        after=LATE,
+        want=ImageState.UNREADABLE,
+    ),
+    "an image that could not be read may still show what its job did": Case(
+        status=known(SUCCESS, row(membership=UNKNOWN, message="unreadable")),
+        runtime=remembered(settled_at=START, retry_at=START),
+        want=ImageState.SETTLING,
+    ),
+    "an image that could not be read and was never sent is missing": Case(
+        status=known(None, row(membership=UNKNOWN, job_id=None, message="unreadable")),
+        want=ImageState.TO_SUBMIT,
+    ),
     # what the cloud shows
     "an image that is as wanted is done": Case(member=ACCEPTED, want=ImageState.DONE),
     "an image without a share waits for its owner": Case(member=ABSENT, want=ImageState.NOT_SHARED),
@@ -133,7 +164,7 @@ JUDGED = {
         want=ImageState.DONE,
     ),
     "no share comes before a refusal": Case(
-        member=ABSENT, observation={"refused": {A: "IMG.0027"}}, want=ImageState.NOT_SHARED
+        member=ABSENT, observation={"refused": {A: REFUSED}}, want=ImageState.NOT_SHARED
     ),
     "no share comes before the other order": Case(
         member=ABSENT,
@@ -173,25 +204,25 @@ JUDGED = {
     ),
     # a refusal in this pass
     "an image whose own PUT was refused has failed": Case(
-        observation={"refused": {A: "IMG.0027"}}, want=ImageState.FAILED
+        observation={"refused": {A: REFUSED}}, want=ImageState.FAILED
     ),
     "an image that is as wanted is done, refused or not": Case(
-        member=ACCEPTED, observation={"refused": {A: "IMG.0027"}}, want=ImageState.DONE
+        member=ACCEPTED, observation={"refused": {A: REFUSED}}, want=ImageState.DONE
     ),
     "a refusal comes before drift": Case(
         member=REJECTED,
         status=known(SUCCESS, row(membership=ACCEPTED)),
-        observation={"refused": {A: "IMG.0027"}},
+        observation={"refused": {A: REFUSED}},
         want=ImageState.FAILED,
     ),
     "a refusal of what a job was told to undo is final, however the image looks": Case(
         member=ACCEPTED,
         status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        observation={"refused": {A: "IMG.0027"}},
+        observation={"refused": {A: REFUSED}},
         want=ImageState.FAILED,
     ),
     "a refusal comes before a retry that is due": Case(
-        observation={"refused": {A: "IMG.0027"}},
+        observation={"refused": {A: REFUSED}},
         runtime=remembered(retry_at=START),
         want=ImageState.FAILED,
     ),

@@ -29,20 +29,30 @@ many pages (`PAGES_PER_S`), up to `MAX_LIST_GAP_S`. Two rules end the wait early
     - no call arrived for `IDLE_S`, so that a wait would collect no more images. A token bucket
       limits this rule (`EARLY_LISTS`): calls in step would otherwise cause a list for each step
 
-**Errors.** A failed list is an error for all images of its cycle: single reads would be many
-requests to a cloud that fails. A failed single read is an error only for the calls that wait for
-its image. A call never gets a part of its images.
+**Errors.** A call gets a result for each of its images: the membership, or the error of the request
+that should have read it. So one image that can't be read does not keep a call from the others. An
+error that all images of a call share is raised. A failed list is the error of all images of its
+cycle: single reads would be many requests to a cloud that fails.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
-from image_share_operator.api.errors import ImagesRefusedError, TerminalError
+from image_share_operator.api.errors import (
+    CloudError,
+    ImagesRefusedError,
+    RetryableError,
+    TerminalError,
+)
 from image_share_operator.api.types import Membership
-from image_share_operator.cloud.coalescing.membership_requests import MembershipRequest, Waiter
+from image_share_operator.cloud.coalescing.membership_requests import (
+    MembershipRequest,
+    Result,
+    Waiter,
+)
 from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.ims.pagination import (
     PAGE_SIZE,
@@ -140,14 +150,17 @@ class MembershipLookup:
 
     async def read(
         self, images: tuple[str, ...], max_age: timedelta = timedelta()
-    ) -> Mapping[str, Membership]:
+    ) -> Mapping[str, Result]:
         """Read the memberships of all ``images``, not older than ``max_age`` at the call.
 
         Args:
             images: at least one, without duplicates.
 
+        Returns:
+            For each image its membership, or the error that kept it from being read.
+
         Raises:
-            CloudError: one of the images could not be read.
+            CloudError: no image could be read, and the remedy is the same for all.
         """
         loop = asyncio.get_running_loop()
         not_before = loop.time() - max_age.total_seconds()
@@ -166,6 +179,7 @@ class MembershipLookup:
         if self._next is None:
             self._collect()
         found = await waiter.result
+        raise_common_error(found.values())
         return {image: found[image] for image in images}
 
     def _request(self, image: str, not_before: float, *, cacheable: bool) -> MembershipRequest:
@@ -255,14 +269,14 @@ class MembershipLookup:
         return tasks
 
     async def _read_single(self, request: MembershipRequest) -> None:
-        """Read one image; an error is raised only in the calls that wait for this image."""
+        """Read one image; an error is the result of this image only."""
         async with self._concurrent_reads:
             try:
                 request.set_result(await self._source.member(request.image))
             except asyncio.CancelledError:
                 request.cancel()
                 raise
-            except Exception as exc:  # noqa: BLE001 - it is raised in each reconcile that waits
+            except Exception as exc:  # noqa: BLE001 - each reconcile that waits gets it
                 request.set_exception(exc)
 
     async def _read_from_lists(self, requests: dict[str, MembershipRequest]) -> None:
@@ -278,7 +292,7 @@ class MembershipLookup:
             await self._read_lists(found, None if cacheable else set(requests))
         except (TerminalError, ImagesRefusedError):
             self._lists_refused_until = loop.time() + LISTS_REFUSED_S
-        except Exception as exc:  # noqa: BLE001 - it is raised in each reconcile that waits
+        except Exception as exc:  # noqa: BLE001 - each reconcile that waits gets it
             for request in requests.values():
                 request.set_exception(exc)
             return
@@ -297,7 +311,7 @@ class MembershipLookup:
         # Some clouds return no pending shares for the filter of the API reference.
         if found.complete:
             self._typed &= not any(
-                request.membership is Membership.PENDING for request in missing.values()
+                request.result is Membership.PENDING for request in missing.values()
             )
 
     async def _read_lists(self, found: _ListResult, wanted: set[str] | None) -> None:
@@ -352,3 +366,17 @@ class MembershipLookup:
     def _evict(self, found: _ListResult) -> None:
         if self._cached is found:
             self._cached = None
+
+
+def raise_common_error(results: Collection[Result]) -> None:
+    """Raise the error that all images share: it is not about one of them."""
+    errors = [result for result in results if isinstance(result, CloudError)]
+    if len(errors) == len(results) and len({_remedy(error) for error in errors}) == 1:
+        raise errors[0]
+
+
+def _remedy(error: CloudError) -> object:
+    """Equal for errors with the same remedy: a retry, a permission, another Secret and so on."""
+    if isinstance(error, RetryableError):
+        return RetryableError
+    return error.reason if isinstance(error, TerminalError) else type(error)

@@ -3,7 +3,11 @@
 import asyncio
 from dataclasses import dataclass, field
 
+from image_share_operator.api.errors import CloudError
 from image_share_operator.api.types import Membership
+
+Result = Membership | CloudError
+"""What was read of one image: its membership, or why it could not be read."""
 
 
 @dataclass(slots=True, eq=False)
@@ -12,21 +16,21 @@ class Waiter:
 
     Attributes:
         expected: the number of images; at least 1.
-        result: all memberships, or the first error; cancelled with the reconcile.
+        result: one for each image; cancelled with the reconcile.
     """
 
     expected: int
-    result: asyncio.Future[dict[str, Membership]]
-    _found: dict[str, Membership] = field(default_factory=dict[str, Membership])
+    result: asyncio.Future[dict[str, Result]]
+    _found: dict[str, Result] = field(default_factory=dict[str, Result])
 
-    def set_membership(self, image: str, membership: Membership) -> None:
-        """Add one membership; the last one completes the result."""
-        self._found[image] = membership
+    def set_result(self, image: str, result: Result) -> None:
+        """Add the result of one image; the last one completes the result of the reconcile."""
+        self._found[image] = result
         if len(self._found) == self.expected and not self.result.done():
             self.result.set_result(self._found)
 
     def set_exception(self, error: Exception) -> None:
-        """End with an error: a result without one of the images would look complete."""
+        """End with an error that is not about an image, such as a fault in this program."""
         if not self.result.done():
             self.result.set_exception(error)
 
@@ -38,23 +42,26 @@ class MembershipRequest:
     Attributes:
         not_before: time of the event loop; a membership that was read earlier is too old.
         cacheable: whether a reconcile accepts a cached membership, so that the list is cached.
-        membership: the result; ``None`` while there is none.
+        result: ``None`` while there is none.
     """
 
     image: str
     not_before: float
     cacheable: bool
     waiters: list[Waiter] = field(default_factory=list[Waiter])
-    membership: Membership | None = None
+    result: Result | None = None
 
-    def set_result(self, membership: Membership) -> None:
-        """Pass the membership to all waiters."""
-        self.membership = membership
+    def set_result(self, result: Result) -> None:
+        """Pass the result to all waiters."""
+        self.result = result
         for waiter in self.waiters:
-            waiter.set_membership(self.image, membership)
+            waiter.set_result(self.image, result)
 
     def set_exception(self, error: Exception) -> None:
-        """Pass the error to all waiters."""
+        """Pass a `CloudError` as the result of this image; end all waiters with any other error."""
+        if isinstance(error, CloudError):
+            self.set_result(error)
+            return
         for waiter in self.waiters:
             waiter.set_exception(error)
 

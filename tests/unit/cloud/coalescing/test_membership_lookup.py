@@ -1,13 +1,19 @@
 """Few requests for many calls; on a virtual clock."""
 
 import asyncio
+import contextlib
 import gc
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
+from image_share_operator.api.errors import (
+    CloudError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Membership
 from image_share_operator.cloud.coalescing.membership_lookup import (
@@ -292,20 +298,41 @@ async def test_failed_image_does_not_fail_calls_for_other_images() -> None:
     assert good == {"image-00001": PENDING}
 
 
-async def test_read_fails_when_one_of_its_images_fails() -> None:
+async def test_read_has_an_error_for_the_image_that_fails() -> None:
     cloud = Cloud(3)
-    cloud.errors["image-00001"] = RetryableError("HTTP 500")
+    error = cloud.errors["image-00001"] = RetryableError("HTTP 500")
     lookup = MembershipLookup(cloud)
 
     some, others = await asyncio.gather(
-        lookup.read(cloud.images[:2]),
-        lookup.read(("image-00002", "image-00000")),
-        return_exceptions=True,
+        lookup.read(cloud.images[:2]), lookup.read(("image-00002", "image-00000"))
     )
 
-    assert isinstance(some, RetryableError)
+    assert some == {"image-00000": PENDING, "image-00001": error}
     assert others == {"image-00002": PENDING, "image-00000": PENDING}
     assert sorted(cloud.single_reads) == sorted(cloud.images)
+
+
+DENIED = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+INVALID = TerminalError("HTTP 410", reason=Reason.INVALID_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("errors", "raised"),
+    [
+        ((RetryableError("HTTP 503"), ThrottledError("HTTP 429")), True),
+        ((DENIED, DENIED), True),
+        ((DENIED, RetryableError("HTTP 503")), False),
+        ((DENIED, INVALID), False),
+    ],
+)
+async def test_read_raises_the_error_that_all_images_share(
+    errors: tuple[CloudError, ...], *, raised: bool
+) -> None:
+    cloud = Cloud(len(errors))
+    cloud.errors = dict(zip(cloud.images, errors, strict=True))
+
+    with pytest.raises(type(errors[0])) if raised else contextlib.nullcontext():
+        assert await MembershipLookup(cloud).read(cloud.images) == cloud.errors
 
 
 async def test_error_of_a_cancelled_call_is_not_reported_to_the_loop() -> None:

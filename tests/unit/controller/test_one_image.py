@@ -1,0 +1,212 @@
+"""One image that the cloud does not read or change keeps no other image from being done."""
+
+from datetime import timedelta
+
+import pytest
+from drive import IMAGES, Drive, spec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image_share_operator.api.errors import (
+    CloudError,
+    ImagesRefusedError,
+    RefusedForNowError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Membership
+
+A, B, C, D, E = IMAGES[:5]
+ACCEPTED, PENDING = Membership.ACCEPTED, Membership.PENDING
+DENIED = TerminalError(
+    "HTTP 403 IMG.0041: the user lacks a permission; grant it in IAM",
+    reason=Reason.PERMISSION_DENIED,
+)
+GONE = TerminalError("HTTP 410 Gone; correct the spec", reason=Reason.INVALID_REQUEST)
+BROKEN = RetryableError("HTTP 500")
+REFUSED = ImagesRefusedError("HTTP 400 IMG.0027")
+READ_ERRORS = (DENIED, GONE, BROKEN, RetryableError("unknown member status 'odd'"))
+WRITE_ERRORS = (DENIED, REFUSED, RefusedForNowError("HTTP 409", stubborn=True))
+
+
+def row_of(drive: Drive, image: str) -> dict[str, object]:
+    return next(row for row in drive.status["images"] if row["id"] == image)
+
+
+@pytest.mark.parametrize("error", READ_ERRORS, ids=str)
+async def test_image_that_cannot_be_read_is_named_and_others_are_done(error: CloudError) -> None:
+    drive = Drive(spec((A, B, C)))
+    drive.cloud.unreadable[B] = error
+
+    await drive.until("PartiallyFailed")
+
+    assert drive.cloud.puts == [(A, C)]
+    assert (drive.cloud.shares[A], drive.cloud.shares[C]) == (ACCEPTED, ACCEPTED)
+    assert B in drive.ready["message"]
+    assert row_of(drive, B)["membership"] == "unknown"
+    assert str(error) in str(row_of(drive, B)["message"])
+    stalled = isinstance(error, TerminalError)
+    assert (drive.condition("Stalled") is not None) is stalled
+
+
+async def test_missing_permission_is_reported_when_no_image_can_be_read() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.unreadable |= {A: DENIED, B: DENIED}
+
+    await drive.until("PermissionDenied")
+
+    assert drive.cloud.puts == []
+
+
+async def test_outage_is_reported_when_no_image_can_be_read() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.unreadable |= {A: BROKEN, B: ThrottledError("HTTP 429")}
+
+    await drive.until("CloudUnavailable")
+
+    assert drive.cloud.puts == []
+
+
+async def test_image_is_sent_as_soon_as_it_can_be_read() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.unreadable[B] = DENIED
+    await drive.until("PartiallyFailed")
+
+    drive.cloud.unreadable.clear()
+    drive.annotate(reconcile_at="now")
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == [(A,), (B,)]
+
+
+async def test_image_is_sent_after_a_restart_when_it_can_be_read_again() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.unreadable[B] = DENIED
+    await drive.until("PartiallyFailed")
+
+    drive.cloud.unreadable.clear()
+    drive.restart()
+    await drive.run_for(timedelta(minutes=35))
+
+    assert drive.reason == "Accepted"
+
+
+async def test_read_error_that_occurs_once_does_not_change_ready() -> None:
+    drive = Drive(spec((A, B), interval="10m"))
+    await drive.until("Accepted")
+    drive.cloud.unreadable[B] = BROKEN
+    looks, writes = drive.cloud.looks, len(drive.kube.writes)
+
+    await drive.step()
+    drive.cloud.unreadable.clear()
+    await drive.step()
+
+    assert drive.cloud.looks == looks + 2
+    assert len(drive.kube.writes) == writes
+
+
+async def test_image_with_a_transient_read_error_is_read_with_backoff() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.unreadable[B] = BROKEN
+    await drive.until("PartiallyFailed")
+    looks, writes = drive.cloud.looks, len(drive.kube.writes)
+
+    await drive.run_for(timedelta(hours=1))
+
+    assert 6 <= drive.cloud.looks - looks <= 30
+    assert len(drive.kube.writes) == writes
+    assert len(drive.cloud.puts) == 1
+
+
+async def test_drift_behind_a_read_error_is_repaired() -> None:
+    drive = Drive(spec((A, B), interval="10m"))
+    await drive.until("Accepted")
+    drive.cloud.unreadable[B] = BROKEN
+    await drive.until("PartiallyFailed")
+
+    drive.cloud.shares[B] = PENDING
+    drive.cloud.unreadable.clear()
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.reason == "Accepted"
+    assert drive.cloud.puts == [(A, B), (B,)]
+
+
+@pytest.mark.parametrize("error", WRITE_ERRORS, ids=str)
+async def test_image_that_cannot_be_changed_is_named_and_others_are_done(error: CloudError) -> None:
+    drive = Drive(spec((A, B, C)))
+    drive.cloud.refusals[B] = error
+
+    await drive.until("PartiallyFailed")
+
+    assert (drive.cloud.shares[A], drive.cloud.shares[C]) == (ACCEPTED, ACCEPTED)
+    assert str(error) in str(row_of(drive, B)["message"])
+
+
+async def test_missing_permission_is_reported_when_no_image_can_be_changed() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.refusals |= {A: DENIED, B: DENIED}
+
+    await drive.until("PermissionDenied")
+
+    assert len(drive.cloud.puts) <= 4
+
+
+async def test_failed_job_of_an_unreadable_image_blames_no_other() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.spoiled[A] = ("IMG.0098", False)
+    await drive.step()
+    drive.cloud.unreadable[A] = DENIED
+
+    await drive.until("PartiallyFailed")
+
+    assert drive.cloud.shares[B] is ACCEPTED
+    assert drive.cloud.puts == [(A, B), (B,)]
+
+
+async def test_deletion_waits_for_an_image_that_cannot_be_read() -> None:
+    drive = Drive(spec((A, B), deletionPolicy="Reject"))
+    await drive.until("Accepted")
+    drive.cloud.unreadable[B] = DENIED
+
+    drive.delete()
+    await drive.run_for(timedelta(minutes=2))
+
+    assert not drive.kube.released
+    assert drive.cloud.shares[A] is Membership.REJECTED
+    assert (drive.reason, B in drive.ready["message"]) == ("Rejecting", True)
+
+
+answers = st.sampled_from((None, *READ_ERRORS))
+refusals = st.sampled_from((None, None, *WRITE_ERRORS))
+
+
+@given(st.lists(st.tuples(answers, refusals), min_size=2, max_size=6))
+async def test_every_unaffected_image_is_done(
+    cases: list[tuple[CloudError | None, CloudError | None]],
+) -> None:
+    images = IMAGES[: len(cases)]
+    drive = Drive(spec(images))
+    for image, (read, write) in zip(images, cases, strict=True):
+        if read is not None:
+            drive.cloud.unreadable[image] = read
+        if write is not None:
+            drive.cloud.refusals[image] = write
+    affected = drive.cloud.unreadable.keys() | drive.cloud.refusals.keys()
+    good = [image for image in images if image not in affected]
+
+    await drive.run_for(timedelta(minutes=5))
+
+    assert all(drive.cloud.shares[image] is ACCEPTED for image in good)
+    assert all(drive.cloud.shares[image] is PENDING for image in affected)
+    puts, looks = len(drive.cloud.puts), drive.cloud.looks
+    assert puts <= 10 + 10 * len(images)
+    if good and affected:
+        assert drive.reason == "PartiallyFailed"
+        named = {row["id"] for row in drive.status["images"] if "message" in row}
+        assert named == affected
+    await drive.run_for(timedelta(minutes=5))
+    assert drive.cloud.looks <= looks + 10
+    assert len(drive.cloud.puts) <= puts + 4 * len(images)
