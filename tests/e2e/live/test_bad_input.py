@@ -189,6 +189,16 @@ def test_html_500_is_unavailable_and_heals_by_itself(world: World) -> None:
     world.wait_for("Accepted")
 
 
+def test_login_that_needs_mfa_says_so_without_the_text_of_iam(world: World) -> None:
+    world.sim.fault(LOGIN, status=401, message="mfa totp code verify fail")
+
+    world.apply([world.image()])
+    ready = world.wait_for("CredentialsInvalid")
+
+    assert "IAM login: HTTP 401: the user needs multi-factor authentication" in ready["message"]
+    assert "totp" not in ready["message"]
+
+
 def test_batch_that_a_firewall_rejects_blames_no_image(world: World) -> None:
     world.sim.fault(PUT, status=418, body="html")
 

@@ -320,6 +320,58 @@ def test_batch_refused_by_another_server_is_not_about_its_images(
     assert "browser" not in str(found)
 
 
+WRONG = "user, password, domain or spec.projectID is wrong"
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "reason", "hint"),
+    [
+        (401, "mfa totp code verify fail", Reason.CREDENTIALS_INVALID, "(MFA)"),
+        (401, "Multi-factor authentication is required.", Reason.CREDENTIALS_INVALID, "(MFA)"),
+        (
+            401,
+            "The password is expired and needs to be changed for user: hunter2.",
+            Reason.CREDENTIALS_INVALID,
+            "the password has expired",
+        ),
+        (401, "Your password must be changed.", Reason.CREDENTIALS_INVALID, "password has expired"),
+        (401, "The account is disabled for user: hunter2", Reason.CREDENTIALS_INVALID, "disabled"),
+        (403, "The user is disabled.", Reason.PERMISSION_DENIED, "disabled; enable it in IAM"),
+        (403, "Programmatic access is disabled.", Reason.PERMISSION_DENIED, "programmatic access"),
+        (401, "The account is locked for user: hunter2", Reason.ACCOUNT_LOCKED, "is locked"),
+        (
+            401,
+            "User hunter2 has no access to project 0123",
+            Reason.CREDENTIALS_INVALID,
+            "grant a role",
+        ),
+        (404, "Could not find project: hunter2.", Reason.INVALID_REQUEST, "grant a role"),
+        (401, "The username or password is wrong.", Reason.CREDENTIALS_INVALID, WRONG),
+        (401, "The request you have made requires authentication.", None, WRONG),
+        (401, "hunter2", None, WRONG),
+    ],
+)
+def test_login_error_has_a_hint_and_never_the_text_of_iam(
+    status: int, text: str, reason: Reason | None, hint: str
+) -> None:
+    body = {"error": {"code": status, "message": text, "title": "Unauthorized"}}
+
+    found = login_error(make_refusal(status, body))
+
+    assert hint in str(found)
+    assert getattr(found, "reason", None) is (reason or Reason.CREDENTIALS_INVALID)
+    assert text not in str(found)
+    assert "hunter2" not in str(found)
+
+
+def test_login_with_a_receipt_of_keystone_needs_another_factor() -> None:
+    body = {"receipt": {"methods": ["password"]}, "required_auth_methods": [["password", "totp"]]}
+
+    found = login_error(make_refusal(401, body, Openstack_Auth_Receipt="secret"))
+
+    assert "(MFA)" in str(found)
+
+
 def test_login_refused_by_another_server_names_the_endpoint() -> None:
     for status in (403, 404, 405, 418):
         found = login_error(parse_refusal(make_response(status, text=PAGE)))

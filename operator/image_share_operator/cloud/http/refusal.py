@@ -50,6 +50,8 @@ class Refusal:
 def parse_refusal(response: httpx.Response) -> Refusal:
     """Parse a response with any status but 2xx."""
     code, text = error_of(response)
+    if "Openstack-Auth-Receipt" in response.headers:
+        text = "multi-factor authentication"  # Keystone has no error body then
     token = response.request.headers.get("X-Auth-Token")
     return Refusal(
         endpoint=endpoint_of(response.request.url),

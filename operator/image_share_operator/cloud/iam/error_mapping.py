@@ -1,5 +1,6 @@
 """Converts a login that IAM refused to the error that says what to do about it. No I/O."""
 
+import re
 from http import HTTPStatus
 
 from image_share_operator.api.errors import (
@@ -12,29 +13,63 @@ from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.refusal import Refusal
 
+LOCKED = re.compile(r"\b(account|user)\b.*\blocked\b", re.IGNORECASE)
+_HINTS = tuple(
+    (re.compile(pattern, re.IGNORECASE), hint)
+    for pattern, hint in (
+        (
+            r"\bmfa\b|\btotp\b|multi-?factor|\breceipt\b",
+            "the user needs multi-factor authentication (MFA); use a technical user without MFA",
+        ),
+        (
+            r"password.*(expired|needs? to be changed|must be changed)",
+            "the password has expired; change it in IAM, then correct the Secret",
+        ),
+        (
+            r"programmatic|access mode|console",
+            "the user has no access to the API; enable programmatic access in IAM",
+        ),
+        (
+            r"\bdisabled\b|not enabled",
+            "the user, its account or the project is disabled; enable it in IAM",
+        ),
+        (
+            r"no access to (the )?project|not find (the )?project|project.*(not found|not exist)",
+            "the user has no role in the project; correct spec.projectID or grant a role in IAM",
+        ),
+    )
+)
+"""Texts of IAM and Keystone, and what to do. Only these hints are shown, never the text of IAM."""
+
 
 def login_error(refusal: Refusal) -> CloudError:
     """The error for a login. The message has the code and never the text."""
     what = f"IAM login: HTTP {refusal.status}" + (f" {refusal.code}" if refusal.code else "")
     if refusal.status < HTTPStatus.BAD_REQUEST:
         return RetryableError(f"{what}: not a login response of IAM; check spec.endpoints.iam")
-    kind = refusal.kind
-    if kind is RefusalKind.THROTTLED:
+    if refusal.kind is RefusalKind.THROTTLED:
         return ThrottledError(what, retry_after=refusal.retry_after)
-    if kind is RefusalKind.RETRY:
+    if refusal.kind is RefusalKind.RETRY:
         return RetryableError(f"{refusal.endpoint}: {what}", retry_after=refusal.retry_after)
-    if kind is RefusalKind.LOCKED:
-        message = f"{what}: the account is locked after failed logins; correct the Secret"
-        return TerminalError(message, reason=Reason.ACCOUNT_LOCKED)
+    reason, remedy = _permanent(refusal)
+    return TerminalError(f"{what}: {remedy}", reason=reason)
+
+
+def _permanent(refusal: Refusal) -> tuple[Reason, str]:
+    """Reason and remedy of an error that a retry does not correct."""
+    text = refusal.text or ""
+    if refusal.kind is RefusalKind.LOCKED or LOCKED.search(text):
+        remedy = "the account is locked after failed logins; correct the Secret"
+        return Reason.ACCOUNT_LOCKED, remedy
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(text)), None)
     if not refusal.is_from_api and refusal.status != HTTPStatus.UNAUTHORIZED:
         remedy = "the response is not from IAM; check spec.endpoints.iam and any proxy or firewall"
-        message = f"{what}: {remedy}"
-        return TerminalError(message, reason=Reason.INVALID_REQUEST)
-    if kind is RefusalKind.DENIED:
-        message = f"{what}: the user has no access to the API; enable programmatic access in IAM"
-        return TerminalError(message, reason=Reason.PERMISSION_DENIED)
+        return Reason.INVALID_REQUEST, remedy
+    if refusal.kind is RefusalKind.DENIED:
+        remedy = "the user has no access to the API; enable programmatic access in IAM"
+        return Reason.PERMISSION_DENIED, hint or remedy
     if refusal.status == HTTPStatus.UNAUTHORIZED:
-        message = f"{what}: user, password, domain or spec.projectID is wrong; correct the Secret"
-        return TerminalError(message, reason=Reason.CREDENTIALS_INVALID)
-    message = f"{what}: no such project for this user; correct spec.projectID or the Secret"
-    return TerminalError(message, reason=Reason.INVALID_REQUEST)
+        remedy = "user, password, domain or spec.projectID is wrong; correct the Secret"
+        return Reason.CREDENTIALS_INVALID, hint or remedy
+    remedy = "no such project for this user; correct spec.projectID or the Secret"
+    return Reason.INVALID_REQUEST, hint or remedy
