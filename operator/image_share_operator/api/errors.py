@@ -7,6 +7,7 @@ OperatorError
 │   │   ├── RefusedForNowError  a batch was refused; if retries do not help, one image may be why
 │   │   └── OutcomeUnknownError a write without a response: read before sending again
 │   ├── TerminalError           only a change of the spec or the Secret helps
+│   │   └── LoginBlockedError   credentials that were refused are not used again before a given time
 │   ├── ImagesRefusedError      an image of the batch is refused: find out which
 │   │   └── BatchTooLargeError  the batch has too many images
 │   └── JobUnknownError         the cloud does not know the job: read the memberships
@@ -21,7 +22,7 @@ OperatorError
 LostLeadError is not an OperatorError: a reconcile must not report it, the process exits.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from image_share_operator.api.reasons import Reason
 
@@ -91,6 +92,20 @@ class TerminalError(CloudError):
     def __init__(self, message: str, *, reason: Reason) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class LoginBlockedError(TerminalError):
+    """Credentials that were refused are not sent again yet: IAM locks accounts.
+
+    Args:
+        message: of the error with which they were refused.
+        reason: of this error.
+        until: when the next login may be sent.
+    """
+
+    def __init__(self, message: str, *, reason: Reason, until: datetime) -> None:
+        super().__init__(message, reason=reason)
+        self.until = until
 
 
 class ImagesRefusedError(CloudError):

@@ -8,7 +8,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from zlib import crc32
 
-from image_share_operator.api.errors import CloudError, OperatorError, RetryableError, TerminalError
+from image_share_operator.api.errors import (
+    CloudError,
+    LoginBlockedError,
+    OperatorError,
+    RetryableError,
+    TerminalError,
+)
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     FINALIZER,
@@ -207,8 +213,15 @@ def _in_doubt(
 def reconcile_failed(error: OperatorError) -> ReadySummary:
     """Report the error that ended a reconcile."""
     if isinstance(error, TerminalError):
+        message = str(error)
+        if isinstance(error, LoginBlockedError):
+            message = _sentence(
+                message,
+                f"The operator does not use these credentials before {error.until:%H:%M} UTC; it "
+                "uses other credentials in the Secret at once.",
+            )
         return ReadySummary(
-            ready="False", reason=error.reason, message=str(error), progress=Progress.STALLED
+            ready="False", reason=error.reason, message=message, progress=Progress.STALLED
         )
     reason = error.reason if isinstance(error, RetryableError) else Reason.CLOUD_UNAVAILABLE
     return ReadySummary(

@@ -6,7 +6,7 @@ import pytest
 from drive import IMAGES, KEY, PROJECT, Drive, spec, told
 
 from image_share_operator.api.credentials import RefusedLogin
-from image_share_operator.api.errors import TerminalError
+from image_share_operator.api.errors import LoginBlockedError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Desired, Status
 from image_share_operator.controller.login_history import MAX_SECRETS, LoginHistory
@@ -86,6 +86,23 @@ async def test_new_process_doubts_what_it_is_asked_to_try_again() -> None:
     await drive.step()
 
     assert drive.cloud.login_history == [RefusedLogin(locked=False, of_project=True, of_all=False)]
+
+
+async def test_retry_that_is_held_back_names_the_time_of_the_next_login() -> None:
+    drive = Drive()
+    await refused(drive)
+    until = drive.clock.at + timedelta(minutes=20)
+    blocked = LoginBlockedError("HTTP 401", reason=Reason.CREDENTIALS_INVALID, until=until)
+    drive.cloud.fails = [blocked] * 9
+
+    for retry in "12":
+        drive.annotate(reconcile_at=retry)
+        await drive.step()
+
+        assert drive.ready["message"] == (
+            f"HTTP 401. The operator does not use these credentials before {until:%H:%M} UTC; it "
+            "uses other credentials in the Secret at once."
+        )
 
 
 async def test_changed_secret_is_not_doubted() -> None:

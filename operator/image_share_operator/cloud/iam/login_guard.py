@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from image_share_operator.api.credentials import Credentials, Identity, RefusedLogin
 from image_share_operator.api.errors import (
     CloudError,
+    LoginBlockedError,
     RetryableError,
     TerminalError,
     ThrottledError,
@@ -50,6 +51,12 @@ class _Block:
 
     error: CloudError
     until: datetime
+
+    def raised(self) -> CloudError:
+        """The error to raise; for a permanent one it says how long the block lasts."""
+        if isinstance(self.error, TerminalError):
+            return LoginBlockedError(str(self.error), reason=self.error.reason, until=self.until)
+        return self.error.with_traceback(None)
 
 
 class LoginGuard:
@@ -87,7 +94,7 @@ class LoginGuard:
         now = self._now()
         for block in (self._blocks.get(identity), self._block_of_all):
             if block is not None and now < block.until:
-                raise block.error.with_traceback(None)
+                raise block.raised()
         self._throttle.admit()
 
     async def log_in(self, identity: Identity, send_login: Callable[[], Awaitable[T]]) -> T:

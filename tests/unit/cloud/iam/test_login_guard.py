@@ -19,6 +19,7 @@ from image_share_operator.api.credentials import (
 )
 from image_share_operator.api.errors import (
     CloudError,
+    LoginBlockedError,
     RetryableError,
     TerminalError,
     ThrottledError,
@@ -134,6 +135,24 @@ async def test_wrong_password_is_sent_twice_for_many_projects_at_once() -> None:
     assert reasons(errors) == {Reason.CREDENTIALS_INVALID}
     assert sum("IAM login skipped" in str(error) for error in errors) == len(PROJECTS) - 2
     assert "wrong" not in "".join(str(error).replace("is wrong", "") for error in errors)
+
+
+async def test_blocked_login_names_the_time_of_the_next_one() -> None:
+    cloud = Cloud()
+    cloud.respond = refuses
+    identity = cloud.identity(PROJECTS[0])
+    first = await cloud.read(identity)
+
+    until = set[object]()
+    for _ in range(3):
+        error = await cloud.read(identity)
+        assert isinstance(error, LoginBlockedError)
+        assert str(error) == str(first)
+        until.add(error.until)
+        cloud.clock.pass_by(timedelta(minutes=6))
+
+    assert until == {cloud.clock.at - timedelta(minutes=18) + BLOCK_TIME}
+    assert not isinstance(first, LoginBlockedError)
 
 
 async def test_wrong_password_is_sent_twice_for_projects_in_sequence() -> None:
