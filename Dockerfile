@@ -21,10 +21,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /dist \
     && /opt/build/bin/pip --python /opt/image-share-operator/bin/python install \
-       --no-compile --no-deps --no-index /dist/*.whl \
-    && rm -rf /opt/image-share-operator/lib/python3*/site-packages/setuptools* \
-       /opt/image-share-operator/lib/python3*/site-packages/_distutils_hack \
-       /opt/image-share-operator/lib/python3*/site-packages/distutils-precedence.pth
+       --no-compile --no-deps --no-index /dist/*.whl
 
 FROM ${BASE}
 ARG VERSION=0.0.0-dev
@@ -43,7 +40,7 @@ COPY --from=build /opt/image-share-operator /opt/image-share-operator
 RUN /opt/image-share-operator/bin/python -m compileall -q \
        /opt/image-share-operator/lib/python3*/site-packages/image_share_operator \
     && /opt/image-share-operator/bin/python -c "import image_share_operator.process, \
-image_share_operator.cli.commands, openstack.config.loader, opentelemetry.sdk.trace.export, \
+image_share_operator.cli.commands, opentelemetry.sdk.trace.export, \
 opentelemetry.exporter.otlp.proto.http.trace_exporter" \
     && rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
        /usr/local/lib/python3*/site-packages/pip /usr/local/lib/python3*/site-packages/pip-* \

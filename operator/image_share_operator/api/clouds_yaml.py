@@ -1,122 +1,374 @@
-"""Credentials from a clouds.yaml, read by the library that owns the format.
+"""Credentials from a clouds.yaml, as the OpenStack client reads them. No I/O.
 
-Only who logs in is taken from it. Endpoints and project come from the spec: a Secret must not
-send credentials elsewhere.
+Only who logs in is taken from it: `auth` of one cloud. Endpoints and project come from the spec: a
+Secret must not send credentials elsewhere.
+
+Source: openstacksdk, "Configuring OpenStack SDK Applications" and `openstack.config.loader`.
 """
 
-import os
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Final
 
-import yaml
+from image_share_operator.api import bounded_yaml, placeholders
+from image_share_operator.api.bounded_yaml import TENANT, Limits, Node, Typed
+from image_share_operator.api.credentials import (
+    Credentials,
+    PasswordCredentials,
+    token_credentials,
+)
 
-from image_share_operator.api.credentials import Credentials, PasswordCredentials, TokenCredentials
+FILE: Final = "clouds.yaml"
+
+MAX_VALUE_CHARS: Final = 4096
+"""Limit of one value, except tokens. Keystone accepts passwords of up to 4096 characters."""
+MAX_TOKEN_CHARS: Final = 32 * 1024
+"""Limit of a token. A token of IAM has a few kilobytes; servers accept headers of up to 32 KiB."""
+MAX_NAME_CHARS: Final = 64
+"""Longer names of clouds are cut in messages."""
+
+PASSWORD_TYPES: Final = ("password", "v3password")
+TOKEN_TYPES: Final = ("token", "v3token")
+UNSUPPORTED_TYPES: Final[Mapping[str, str]] = {
+    "v3multifactor": "; use an IAM user for programmatic access, without a second factor",
+    "v3totp": "; use an IAM user for programmatic access, without a second factor",
+    "v3applicationcredential": "",
+    **dict.fromkeys(
+        (
+            "none",
+            "admin_token",
+            "http_basic",
+            "v2password",
+            "v2token",
+            "v3adfspassword",
+            "v3fedkerb",
+            "v3kerberos",
+            "v3oauth1",
+            "v3oauth2clientcredential",
+            "v3oauth2mtlsclientcredential",
+            "v3oidcaccesstoken",
+            "v3oidcauthcode",
+            "v3oidcclientcredentials",
+            "v3oidcdeviceauthz",
+            "v3oidcpassword",
+            "v3samlpassword",
+            "v3tokenlessauth",
+            "v3websso",
+        ),
+        "",
+    ),
+}
+"""Values of ``auth_type`` in keystoneauth that are refused by name, with what to do instead."""
+
+_OUTSIDE_WINS: Final = (
+    "token",
+    "auth_token",
+    "domain_id",
+    "domain_name",
+    "user_domain_id",
+    "user_domain_name",
+)
+"""Fields that the client prefers beside `auth` to those in it; for the others it is vice versa."""
+
+_LITERAL: Final = frozenset(
+    (*_OUTSIDE_WINS, "password", "username", "user_name", "user_id", "passcode")
+)
+"""Fields beside `auth` in which braces have no meaning."""
+_FILLED: Final = frozenset(("region_name", "auth_type", "interface", "profile", "image_format"))
+"""Names in braces that the client fills although the cloud has no such field."""
+_SHOWN_KEY: Final = re.compile(r"[a-z]+(_[a-z0-9]+)+")
+"""Other keys of the file are not shown in messages."""
+
+Fields = Mapping[str, Node]
 
 
-def read(text: bytes, cloud: str | None) -> Credentials:
-    """Read the credentials of one cloud of the file.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """One cloud of the file, with the values of one of its regions.
+
+    Attributes:
+        overrides: of the environment, by name in `auth`; they win, as in the OpenStack client.
+    """
+
+    name: str
+    fields: Fields = field(repr=False)
+    overrides: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The name for messages: one short line."""
+        return "".join(char if char.isprintable() else "?" for char in self.name[:MAX_NAME_CHARS])
+
+    def error(self, what: str) -> ValueError:
+        """The error of this cloud."""
+        return ValueError(f"{FILE}: {what}")
+
+    def text(self, key: str, *, limit: int = MAX_VALUE_CHARS) -> str | None:
+        """The text of a field in or beside `auth`; ``None`` when it is missing or empty.
+
+        Raises:
+            ValueError: it is not a string, too long, or still a placeholder.
+        """
+        own, auth = _get(self, self.fields, key, ""), _get(self, self._auth, key, "auth.")
+        first, second = (own, auth) if key in _OUTSIDE_WINS else (auth, own)
+        name, value = second if first[1] in (None, "") else first
+        if key in self.overrides:
+            name, value = f"OS_{key.upper()}", self.overrides[key]
+        if value is None or value == "":
+            return None
+        what = f"{name} of cloud {self.shown}"
+        if isinstance(value, Typed):
+            raise self.error(f"{what} is not a string: quote it ({value.kind} in YAML)")
+        if not isinstance(value, str):
+            raise self.error(f"{what} is not a string")
+        if len(value) > limit:
+            raise self.error(f"{what} is longer than {limit} characters")
+        placeholders.check(value, f"{FILE}: {what}")
+        return value
+
+    @property
+    def _auth(self) -> Fields:
+        auth = self.fields.get("auth")
+        if auth is not None and not isinstance(auth, dict):
+            raise self.error(f"auth of cloud {self.shown} is not a mapping")
+        return auth or {}
+
+
+def read(data: bytes, cloud: str | None) -> Credentials:
+    """Read the credentials of one cloud of a file in a Secret.
 
     Args:
-        cloud: its name; may be ``None`` when the file holds one cloud only.
+        cloud: its name; may be ``None`` when the file has one cloud only.
 
     Raises:
         ValueError: they can't be read; the message names the field, never a value.
     """
-    name = _checked(text, cloud)
-    return _credentials(_auth(text, name), name)
+    clouds = clouds_of(parse(data, FILE))
+    if cloud is None and len(clouds) > 1:
+        raise ValueError(f"{FILE} has several clouds: name one in the key cloud")
+    name = next(iter(clouds)) if cloud is None else cloud
+    if name not in clouds:
+        # The name is not shown: someone may have put a password into the key.
+        raise ValueError(f"{FILE} has no cloud with the name in the key cloud")
+    return credentials_of(regions_of(name, clouds[name]))
 
 
-def read_own(cloud: str) -> Credentials:
-    """Read the credentials of one cloud of the user's own clouds.yaml, where the library finds it.
+def parse(data: bytes, file: str, limits: Limits = TENANT) -> Fields:
+    """Parse a file; empty when it has no document.
 
     Raises:
-        ValueError: they can't be read; the message names the field, never a value.
+        ValueError: it is not YAML, above a limit, or still encrypted.
     """
-    from openstack.config.loader import OpenStackConfig  # noqa: PLC0415
+    document = bounded_yaml.read(data, file, limits)
+    if isinstance(document, str):
+        placeholders.check(document, file)
+    if not isinstance(document, dict):
+        return {}
+    if "sops" in document and "clouds" not in document:
+        raise ValueError(f"{file} is still encrypted (SOPS); decrypt it before it is applied")
+    return document
 
-    loaded: Any = _tried(lambda: OpenStackConfig(load_envvars=False), cloud)
-    if cloud not in loaded.get_cloud_names():
-        raise ValueError(f"clouds.yaml has no cloud {cloud}")
-    return _credentials(_auth_of(loaded, cloud), cloud)
+
+def clouds_of(document: Fields) -> Fields:
+    """The clouds of a file by name.
+
+    Raises:
+        ValueError: there are none.
+    """
+    clouds = document.get("clouds")
+    if not isinstance(clouds, dict) or not clouds:
+        raise ValueError(f"{FILE} has no clouds")
+    return clouds
 
 
-def _credentials(auth: Mapping[str, Any], name: str) -> Credentials:
-    token, password = auth.get("token"), auth.get("password")
-    if token:
-        return TokenCredentials(token=str(token))
+def regions_of(
+    name: str, found: Node, overrides: Mapping[str, str] | None = None
+) -> tuple[Cloud, ...]:
+    """The cloud with the values of each of its regions; one cloud when it has no regions.
+
+    Raises:
+        ValueError: the cloud or a region is not a mapping.
+    """
+    fields = {} if found is None else found
+    bare = Cloud(name=name, fields={}, overrides=overrides or {})
+    if not isinstance(fields, dict):
+        raise bare.error(f"cloud {bare.shown} is not a mapping")
+    _refuse_urls(bare, fields)
+    regions = fields.get("regions")
+    if regions is not None and not isinstance(regions, list):
+        raise bare.error(f"regions of cloud {bare.shown} is not a list")
+    values = [_region_values(bare, region) for region in regions or ()]
+    merged = [merge_cloud(fields, one) for one in values] or [fields]
+    return tuple(Cloud(name=name, fields=one, overrides=overrides or {}) for one in merged)
+
+
+def merge_cloud(below: Fields, above: Fields) -> dict[str, Node]:
+    """Merge two layers of a cloud: fields of ``above`` win; `auth` is merged by field."""
+    merged = {**below, **{key: value for key, value in above.items() if value is not None}}
+    auths = [layer.get("auth") for layer in (below, above)]
+    if all(isinstance(auth, dict) for auth in auths):
+        merged["auth"] = {
+            key: value for auth in auths if isinstance(auth, dict) for key, value in auth.items()
+        }
+    return merged
+
+
+def credentials_of(clouds: Iterable[Cloud]) -> Credentials:
+    """The credentials that all regions of a cloud have.
+
+    Raises:
+        ValueError: they can't be read, or a region has others.
+    """
+    first, *others = clouds
+    found = _credentials(first)
+    if any(_credentials(other) != found for other in others):
+        raise first.error(
+            f"the regions of cloud {first.shown} have different credentials; "
+            "use one Secret for each region, without regions"
+        )
+    return found
+
+
+def _credentials(cloud: Cloud) -> Credentials:
+    _refuse_unfillable(cloud)
+    _refuse_unverified(cloud)
+    auth_type = cloud.text("auth_type") or cloud.text("auth_plugin")
+    check_auth_type(auth_type, f"{FILE}: auth_type of cloud {cloud.shown}")
+    token = cloud.text("token", limit=MAX_TOKEN_CHARS) or cloud.text(
+        "auth_token", limit=MAX_TOKEN_CHARS
+    )
+    if token and auth_type not in PASSWORD_TYPES:
+        return token_credentials(token, f"{FILE}: auth.token of cloud {cloud.shown}")
+    if auth_type in TOKEN_TYPES:
+        raise cloud.error(f"cloud {cloud.shown} has auth_type {auth_type} and no auth.token")
+    return _password_credentials(cloud)
+
+
+def _password_credentials(cloud: Cloud) -> PasswordCredentials:
+    password = cloud.text("password")
     if not password:
-        raise ValueError(f"clouds.yaml: cloud {name} has neither auth.password nor auth.token")
-    if auth.get("user_id"):
-        return PasswordCredentials(user_id=str(auth["user_id"]), password=str(password))
-    domain = auth.get("user_domain_name") or auth.get("domain_name")
-    if not auth.get("username") or not domain:
-        raise ValueError(
-            f"clouds.yaml: cloud {name} needs auth.username and auth.user_domain_name, or "
-            "auth.user_id"
+        if cloud.text("application_credential_id") or cloud.text("application_credential_secret"):
+            raise cloud.error(
+                f"cloud {cloud.shown} has an application credential, which is not supported; "
+                "use a password or a token"
+            )
+        raise cloud.error(f"cloud {cloud.shown} has neither auth.password nor auth.token")
+    user_id = cloud.text("user_id")
+    if user_id:
+        return PasswordCredentials(user_id=user_id, password=password)
+    user_name = cloud.text("username") or cloud.text("user_name")
+    domain_id, domain_name = domain_of(cloud.text)
+    if not user_name or not (domain_id or domain_name):
+        raise cloud.error(
+            f"cloud {cloud.shown} needs auth.username and auth.user_domain_name or "
+            "auth.user_domain_id, or auth.user_id"
         )
     return PasswordCredentials(
-        user_name=str(auth["username"]), password=str(password), domain_name=str(domain)
+        user_name=user_name, password=password, domain_id=domain_id, domain_name=domain_name
     )
 
 
-def _checked(text: bytes, cloud: str | None) -> str:
-    """The name of the cloud, if the file is safe to pass to the library."""
+def domain_of(text: Callable[[str], str | None]) -> tuple[str | None, str | None]:
+    """ID or name of the domain of the user; the ID comes first, as in keystoneauth.
+
+    Args:
+        text: returns the text of a field.
+    """
+    for prefix in ("user_domain", "domain", "default_domain"):
+        domain_id = text(f"{prefix}_id")
+        if domain_id:
+            return domain_id, None
+        domain_name = text(f"{prefix}_name")
+        if domain_name:
+            return None, domain_name
+    return None, None
+
+
+def check_auth_type(auth_type: str | None, name: str) -> None:
+    """Check that the way to log in is supported.
+
+    Args:
+        name: of the field, for the message.
+
+    Raises:
+        ValueError: it is not supported; the message names it when it is a known one.
+    """
+    if auth_type is None or auth_type in PASSWORD_TYPES + TOKEN_TYPES:
+        return
+    named = f"{name}: {auth_type}" if auth_type in UNSUPPORTED_TYPES else name
+    remedy = UNSUPPORTED_TYPES.get(auth_type) or "; use password or token"
+    raise ValueError(f"{named} is not supported{remedy}")
+
+
+def _refuse_unfillable(cloud: Cloud) -> None:
+    """Refuse texts with braces that the OpenStack client can't fill: it fails to read the cloud.
+
+    The operator fills none: a text such as ``{x:>200000000}`` takes 200 MB.
+    """
+    known = _FILLED | {key.replace("-", "_") for key in cloud.fields}
+    for key, value in cloud.fields.items():
+        if not isinstance(value, str) or key.replace("-", "_") in _LITERAL:
+            continue
+        if not _fillable(value, known):
+            shown = key if _SHOWN_KEY.fullmatch(key) else "a field"
+            raise cloud.error(
+                f"cloud {cloud.shown} can't be read: {shown} has braces that the OpenStack "
+                "client can't fill; write the value out, or remove the field"
+            )
+
+
+def _fillable(text: str, known: Collection[str]) -> bool:
+    """Whether all names in braces are known, without a format."""
     try:
-        document: object = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise ValueError("clouds.yaml is not YAML") from None
-    clouds = _mapping(_mapping(document).get("clouds"))
-    if not clouds:
-        raise ValueError("clouds.yaml has no clouds")
-    if cloud is None and len(clouds) > 1:
-        raise ValueError("clouds.yaml has several clouds: name one in the key cloud")
-    name = cloud or next(iter(clouds))
-    if name not in clouds:
-        raise ValueError(f"clouds.yaml has no cloud {name}")
-    for field in ("profile", "cloud"):
-        if "://" in str(_mapping(clouds[name]).get(field, "")):
-            # The library would fetch it: a request to a host of the tenant's choice.
-            raise ValueError(f"clouds.yaml: {field} of cloud {name} must not be a URL")
-    return name
+        parts = list(Formatter().parse(text))
+    except ValueError:
+        return False
+    return all(name is None or (name in known and not spec) for _, name, spec, _ in parts)
 
 
-def _auth(text: bytes, name: str) -> Mapping[str, Any]:
-    # Imported when needed: it costs half a second and 20 MB.
-    from openstack.config.loader import OpenStackConfig  # noqa: PLC0415
+def _refuse_unverified(cloud: Cloud) -> None:
+    """Refuse a cloud whose TLS certificate should not be verified."""
+    if _is(cloud.fields.get("verify"), "false", "no", "off"):
+        setting = "verify: false"
+    elif _is(cloud.fields.get("insecure"), "true", "yes", "on"):
+        setting = "insecure: true"
+    else:
+        return
+    raise cloud.error(
+        f"{setting} of cloud {cloud.shown} is not supported; remove it, and trust a private "
+        "certificate authority by ca.crt in the Secret or by cacert"
+    )
 
-    memory = os.memfd_create(
-        "clouds.yaml"
-    )  # the library reads files only; this one is never on a disk
-    try:
-        os.write(memory, text)
-        loaded: Any = _tried(
-            lambda: OpenStackConfig(
-                config_files=[f"/proc/self/fd/{memory}"],
-                vendor_files=[],
-                secure_files=[],
-                load_envvars=False,
-            ),
-            name,
+
+def _is(value: Node, *texts: str) -> bool:
+    text = value.text if isinstance(value, Typed) else value
+    return isinstance(text, str) and text.lower() in texts
+
+
+def _refuse_urls(cloud: Cloud, fields: Fields) -> None:
+    for key in ("profile", "cloud"):
+        profile = fields.get(key)
+        if isinstance(profile, str) and "://" in profile:
+            # The OpenStack client fetches it: a request to a host of the tenant's choice.
+            raise cloud.error(f"{key} of cloud {cloud.shown} must not be a URL")
+
+
+def _region_values(cloud: Cloud, region: Node) -> Fields:
+    if isinstance(region, str | Typed):
+        return {}
+    values = region.get("values") if isinstance(region, dict) else None
+    if not isinstance(region, dict) or not isinstance(values, dict | None):
+        raise cloud.error(
+            f"a region of cloud {cloud.shown} is neither a name nor a mapping of name and values"
         )
-        return _auth_of(loaded, name)
-    finally:
-        os.close(memory)
+    return values or {}
 
 
-def _auth_of(loaded: Any, name: str) -> Mapping[str, Any]:
-    region: Any = _tried(lambda: loaded.get_one(cloud=name, validate=False), name)
-    return _mapping(_tried(lambda: region.config.get("auth"), name))
-
-
-def _tried(step: Callable[[], Any], name: str) -> Any:
-    """Call the library without its error texts, which may quote the file."""
-    from openstack import exceptions  # noqa: PLC0415
-
-    try:
-        return step()
-    except (exceptions.SDKException, TypeError, AttributeError, yaml.YAMLError, OSError):
-        raise ValueError(f"clouds.yaml: cloud {name} can't be read") from None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+def _get(cloud: Cloud, fields: Fields, key: str, prefix: str) -> tuple[str, Node]:
+    """The name and the value of a field; the client reads ``user-id`` as ``user_id``."""
+    spellings = [one for one in dict.fromkeys((key, key.replace("_", "-"))) if one in fields]
+    if len(spellings) > 1:
+        raise cloud.error(f"{prefix}{key} of cloud {cloud.shown} is there twice; keep one")
+    return f"{prefix}{key}", fields[spellings[0]] if spellings else None

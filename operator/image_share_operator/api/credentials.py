@@ -7,7 +7,7 @@ from image_share_operator.api.types import Endpoints
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordCredentials:
-    """An IAM user; either by name and account, or by id.
+    """An IAM user; either by id, or by name and the name or id of the account.
 
     Source: IAM API reference, "Obtaining a User Token Through Password Authentication".
     """
@@ -15,6 +15,7 @@ class PasswordCredentials:
     password: str = field(repr=False)
     user_name: str | None = None
     domain_name: str | None = None
+    domain_id: str | None = None
     user_id: str | None = None
 
 
@@ -23,6 +24,20 @@ class TokenCredentials:
     """A token that another program renews."""
 
     token: str = field(repr=False)
+
+
+def token_credentials(token: str, name: str) -> TokenCredentials:
+    """Check that a token can be sent in a header.
+
+    Args:
+        name: of the token, for the message.
+
+    Raises:
+        ValueError: it has other characters; the message has no part of it.
+    """
+    if not (token.isascii() and token.isprintable()):
+        raise ValueError(f"{name} has characters that are not allowed in a token")
+    return TokenCredentials(token=token)
 
 
 Credentials = PasswordCredentials | TokenCredentials

@@ -4,10 +4,14 @@ from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from image_share_operator.api import clouds_yaml, secret
-from image_share_operator.api.credentials import Credentials, PasswordCredentials, TokenCredentials
-from image_share_operator.cli import manifests
-from image_share_operator.cli.exit_codes import CommandError
+from image_share_operator.api import clouds_yaml, placeholders, secret
+from image_share_operator.api.credentials import (
+    Credentials,
+    PasswordCredentials,
+    token_credentials,
+)
+from image_share_operator.cli import manifests, os_cloud
+from image_share_operator.cli.exit_codes import CommandError, Exit
 
 NONE = (
     "no credentials: set --secret, --secret-dir or --os-cloud, or the environment variables "
@@ -44,13 +48,10 @@ def given(asked: Namespace, env: Mapping[str, str]) -> Login | None:
         if asked.secret_dir is not None:
             return of_data(manifests.read_directory(asked.secret_dir))
         cloud = asked.os_cloud or env.get("OS_CLOUD")
-        if cloud:
-            return Login(credentials=clouds_yaml.read_own(cloud))
-        found = _of_environment(env)
+        return _of_cloud(cloud, env) if cloud else _of_environment(env)
     except ValueError as exc:
         where = asked.secret or asked.secret_dir
-        raise CommandError(f"{where}: {exc}" if where else str(exc)) from None
-    return None if found is None else Login(credentials=found)
+        raise CommandError(f"{where}: {exc}" if where else str(exc), Exit.NOT_FINE) from None
 
 
 def _only_secret(file: str) -> Mapping[str, bytes]:
@@ -60,18 +61,47 @@ def _only_secret(file: str) -> Mapping[str, bytes]:
     return found[0].data
 
 
-def _of_environment(env: Mapping[str, str]) -> Credentials | None:
-    token = env.get("OS_TOKEN") or env.get("OS_AUTH_TOKEN")
-    if token:
-        return TokenCredentials(token=token)
-    if not env.get("OS_PASSWORD"):
+def _of_cloud(name: str, env: Mapping[str, str]) -> Login:
+    clouds = os_cloud.find(name, env)
+    ca = os_cloud.cacert(clouds[0], env)
+    return Login(
+        credentials=clouds_yaml.credentials_of(clouds),
+        ca=None if ca is None else secret.read_certificates(ca[1], ca[0]),
+    )
+
+
+def _of_environment(env: Mapping[str, str]) -> Login | None:
+    credentials = _credentials(os_cloud.overrides(env))
+    if credentials is None:
         return None
-    keys = {"password": env["OS_PASSWORD"]}
-    if env.get("OS_USER_ID"):
-        return PasswordCredentials(user_id=env["OS_USER_ID"], **keys)
-    domain = env.get("OS_USER_DOMAIN_NAME") or env.get("OS_DOMAIN_NAME")
-    if not env.get("OS_USERNAME") or not domain:
+    ca = os_cloud.read_cacert(env["OS_CACERT"], env) if env.get("OS_CACERT") else None
+    return Login(
+        credentials=credentials,
+        ca=None if ca is None else secret.read_certificates(ca[1], ca[0]),
+    )
+
+
+def _credentials(fields: Mapping[str, str]) -> Credentials | None:
+    """The credentials of the fields that the environment sets; ``None`` if there are none."""
+    for field, value in fields.items():
+        placeholders.check(value, f"OS_{field.upper()}")
+    clouds_yaml.check_auth_type(fields.get("auth_type"), "OS_AUTH_TYPE")
+    token = fields.get("token") or fields.get("auth_token")
+    if token and fields.get("auth_type") not in clouds_yaml.PASSWORD_TYPES:
+        return token_credentials(token, "OS_TOKEN")
+    password = fields.get("password")
+    if not password:
+        return None
+    if "user_id" in fields:
+        return PasswordCredentials(user_id=fields["user_id"], password=password)
+    domain_id, domain_name = clouds_yaml.domain_of(fields.get)
+    if "username" not in fields or not (domain_id or domain_name):
         raise ValueError(
             "OS_PASSWORD has no user; set OS_USERNAME and OS_USER_DOMAIN_NAME, or OS_USER_ID"
         )
-    return PasswordCredentials(user_name=env["OS_USERNAME"], domain_name=domain, **keys)
+    return PasswordCredentials(
+        user_name=fields["username"],
+        password=password,
+        domain_id=domain_id,
+        domain_name=domain_name,
+    )

@@ -36,7 +36,9 @@ def login_body(credentials: PasswordCredentials, project_id: str) -> Json:
     if credentials.user_id is not None:
         user["id"] = credentials.user_id
     else:
-        user |= {"name": credentials.user_name, "domain": {"name": credentials.domain_name}}
+        by_id = credentials.domain_id is not None
+        domain = {"id": credentials.domain_id} if by_id else {"name": credentials.domain_name}
+        user |= {"name": credentials.user_name, "domain": domain}
     identity = {"methods": ["password"], "password": {"user": user}}
     return {"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}}
 
