@@ -21,8 +21,8 @@ from otc_simulator.client import Simulator
 Run = Callable[..., Ended]
 MARK = "5ecretMark0"
 UNKNOWN_LEVEL = (
-    "--log-level: 'loud' is invalid; use one of debug, info, warning, error, or set the level"
-    " of a component (objects, cloud, events, lease, watch), such as cloud=debug"
+    "--log-level='loud': 'loud' is invalid; use one of debug, info, warning, error, or set the "
+    "level of a component (objects, cloud, events, lease, watch), such as cloud=debug"
 )
 WRONG_SHARD = (
     "--shard='3/3': must have the form index/count, with an index less than the count, such as 0/3"
@@ -53,7 +53,7 @@ def test_variable_is_named_when_no_option_is_set(run: Run) -> None:
     ended = run("version", ISA_LOG_LEVEL="loud")
 
     assert ended.code == 2
-    assert ended.err.startswith("image-share-operator: ISA_LOG_LEVEL: 'loud' is invalid")
+    assert ended.err.startswith("image-share-operator: ISA_LOG_LEVEL='loud': 'loud' is invalid")
 
 
 def test_version_is_told(run: Run, start: Run) -> None:
