@@ -74,7 +74,9 @@ def _renamed(state: Json, world: World) -> dict[str, str]:
     jobs += [status["job"]["id"]] if "job" in status else []
     images = zip(state["spec"]["images"], IMAGES, strict=False)
     named = {job: f"{number:032x}" for number, job in enumerate(dict.fromkeys(jobs), start=1)}
-    return {**dict(images), **named, world.project: PROJECT, world.sim.url: IMS} | {
+    origin = world.sim.url.removeprefix("http://")
+    addresses = {world.sim.url: IMS, origin: f"{IMS.removeprefix('https://')}:443"}
+    return {**dict(images), **named, world.project: PROJECT, **addresses} | {
         world.namespace: NAMESPACE
     }
 

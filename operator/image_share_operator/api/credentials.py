@@ -18,6 +18,11 @@ class PasswordCredentials:
     domain_id: str | None = None
     user_id: str | None = None
 
+    @property
+    def user(self) -> str:
+        """The name or ID of the user, for messages."""
+        return self.user_name or self.user_id or ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCredentials:

@@ -124,7 +124,5 @@ class CredentialStore:
             return LoadedCredentials(credentials=credentials, version=found.version, ca=ca)
         except ValueError as exc:
             return UnusableSecretError(
-                f"Secret {name}: {exc}",
-                reason=Reason.CREDENTIALS_INVALID,
-                version=found.version,
+                str(exc), reason=Reason.CREDENTIALS_INVALID, version=found.version
             )

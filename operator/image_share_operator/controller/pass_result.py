@@ -156,7 +156,7 @@ class PassResultBuilder:
             errors=observation.runtime.errors + 1,
             began_at=began(self.entry, now),
         )
-        failed = messages.reconcile_failed(error)
+        failed = messages.reconcile_failed(error, self.desired.secret_name)
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, runtime.errors, observation.jitter)
             quiet = runtime.errors < QUIET_FAILURES and delay < QUIET_WAIT

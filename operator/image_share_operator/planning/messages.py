@@ -210,10 +210,11 @@ def _in_doubt(
     )
 
 
-def reconcile_failed(error: OperatorError) -> ReadySummary:
+def reconcile_failed(error: OperatorError, secret_name: str) -> ReadySummary:
     """Report the error that ended a reconcile."""
     if isinstance(error, TerminalError):
-        message = str(error)
+        of_secret = error.reason in (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
+        message = f"Secret {secret_name}: {error}" if of_secret else str(error)
         if isinstance(error, LoginBlockedError):
             message = _sentence(
                 message,

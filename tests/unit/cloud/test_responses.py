@@ -268,7 +268,7 @@ def test_login_refusal_shows_the_code_and_never_the_text(
     status: int, body: object, reason: Reason
 ) -> None:
     refusal = make_refusal(status, body)
-    found = login_error(refusal)
+    found = login_error(refusal, "demo")
 
     assert getattr(found, "reason", None) is reason
     assert "secret" not in str(found) + repr(refusal)
@@ -356,7 +356,7 @@ def test_login_error_has_a_hint_and_never_the_text_of_iam(
 ) -> None:
     body = {"error": {"code": status, "message": text, "title": "Unauthorized"}}
 
-    found = login_error(make_refusal(status, body))
+    found = login_error(make_refusal(status, body), "demo")
 
     assert hint in str(found)
     assert getattr(found, "reason", None) is (reason or Reason.CREDENTIALS_INVALID)
@@ -367,14 +367,14 @@ def test_login_error_has_a_hint_and_never_the_text_of_iam(
 def test_login_with_a_receipt_of_keystone_needs_another_factor() -> None:
     body = {"receipt": {"methods": ["password"]}, "required_auth_methods": [["password", "totp"]]}
 
-    found = login_error(make_refusal(401, body, Openstack_Auth_Receipt="secret"))
+    found = login_error(make_refusal(401, body, Openstack_Auth_Receipt="secret"), "demo")
 
     assert "(MFA)" in str(found)
 
 
 def test_login_refused_by_another_server_names_the_endpoint() -> None:
     for status in (403, 404, 405, 418):
-        found = login_error(parse_refusal(make_response(status, text=PAGE)))
+        found = login_error(parse_refusal(make_response(status, text=PAGE)), "demo")
 
         assert getattr(found, "reason", None) is Reason.INVALID_REQUEST
         assert "the response is not from IAM; check spec.endpoints.iam" in str(found)

@@ -100,8 +100,8 @@ async def test_retry_that_is_held_back_names_the_time_of_the_next_login() -> Non
         await drive.step()
 
         assert drive.ready["message"] == (
-            f"HTTP 401. The operator does not use these credentials before {until:%H:%M} UTC; it "
-            "uses other credentials in the Secret at once."
+            "Secret otc: HTTP 401. The operator does not use these credentials before "
+            f"{until:%H:%M} UTC; it uses other credentials in the Secret at once."
         )
 
 

@@ -11,6 +11,7 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http.error_codes import RefusalKind
+from image_share_operator.cloud.http.payload import one_line
 from image_share_operator.cloud.http.refusal import Refusal
 
 LOCKED = re.compile(r"\b(account|user)\b.*\blocked\b", re.IGNORECASE)
@@ -42,9 +43,14 @@ _HINTS = tuple(
 """Texts of IAM and Keystone, and what to do. Only these hints are shown, never the text of IAM."""
 
 
-def login_error(refusal: Refusal) -> CloudError:
-    """The error for a login. The message has the code and never the text."""
-    what = f"IAM login: HTTP {refusal.status}" + (f" {refusal.code}" if refusal.code else "")
+def login_error(refusal: Refusal, user: str) -> CloudError:
+    """The error for a login. The message has the code and never the text.
+
+    Args:
+        user: the name or ID of the user.
+    """
+    code = f" {refusal.code}" if refusal.code else ""
+    what = f"IAM login of user {one_line(user)}: HTTP {refusal.status}{code}"
     if refusal.status < HTTPStatus.BAD_REQUEST:
         return RetryableError(f"{what}: not a login response of IAM; check spec.endpoints.iam")
     if refusal.kind is RefusalKind.THROTTLED:

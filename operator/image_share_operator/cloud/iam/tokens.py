@@ -177,7 +177,7 @@ class TokenSource:
         )
         response = await self._http_client.send(request)
         if isinstance(response, Refusal):
-            raise error_mapping.login_error(response)
+            raise error_mapping.login_error(response, credentials.user)
         return codec.read_token(response)
 
 
