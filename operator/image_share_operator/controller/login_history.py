@@ -3,7 +3,7 @@
 Without it, each restart would try the refused credentials again. No I/O, no clock.
 """
 
-from collections import OrderedDict
+from cachetools import FIFOCache
 
 from image_share_operator.api.credentials import RefusedLogin
 from image_share_operator.api.reasons import Reason
@@ -19,8 +19,8 @@ class LoginHistory:
     """Refused logins by Secret, version and IAM endpoint, with the projects."""
 
     def __init__(self) -> None:
-        self._refused: OrderedDict[tuple[str, ...], dict[str, Reason]] = OrderedDict()
-        self._ready: OrderedDict[tuple[str, str], set[str]] = OrderedDict()
+        self._refused: FIFOCache[tuple[str, ...], dict[str, Reason]] = FIFOCache(MAX_SECRETS)
+        self._ready: FIFOCache[tuple[str, str], set[str]] = FIFOCache(MAX_SECRETS)
 
     def __len__(self) -> int:
         """How many Secrets are kept, Ready ones and versions of refused ones."""
@@ -37,9 +37,6 @@ class LoginHistory:
         elif status.secret_version is not None and ready.reason in ABOUT_LOGINS:
             key = _key(namespace, desired, status.secret_version)
             self._refused.setdefault(key, {})[desired.project_id] = ready.reason
-        for kept in (self._refused, self._ready):
-            while len(kept) > MAX_SECRETS:
-                kept.popitem(last=False)
 
     def of(self, namespace: str, desired: Desired, version: str) -> RefusedLogin | None:
         """Return the refused login to expect with this version of the Secret; ``None`` for none.

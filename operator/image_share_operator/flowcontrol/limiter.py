@@ -5,9 +5,10 @@ Flows (namespaces) take turns: one with thousands of requests does not delay ano
 
 import asyncio
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Self
+
+from cachetools import LRUCache
 
 from image_share_operator.flowcontrol.fair_queue import FairQueue
 
@@ -122,14 +123,11 @@ class Limiters:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._known: OrderedDict[str, _Limiter] = OrderedDict()
+        self._known: LRUCache[str, _Limiter] = LRUCache(MAX_ENDPOINTS)
 
     def of(self, origin: str, flow: str = "") -> Permit:
         """A seat at this endpoint (scheme, host, port) for this flow."""
         limiter = self._known.get(origin)
         if limiter is None:
             limiter = self._known[origin] = _Limiter(self._limits)
-        self._known.move_to_end(origin)
-        while len(self._known) > MAX_ENDPOINTS:
-            self._known.popitem(last=False)
         return Permit(limiter, flow)

@@ -1,6 +1,7 @@
 """Responses of IMS, IAM and the API gateway: error mapping, codecs and request bodies."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -239,6 +240,13 @@ def test_refusal_for_an_image_is_an_images_refused_error() -> None:
     found = to_error(make_refusal(400, {"error": {"code": "IMG.0027", "message": "m"}}))
 
     assert isinstance(found, ImagesRefusedError)
+
+
+@pytest.mark.parametrize("kind", RefusalKind)
+def test_each_kind_of_refusal_has_an_error(kind: RefusalKind) -> None:
+    found = to_error(replace(make_refusal(400, {"message": "why"}), kind=kind))
+
+    assert str(found).startswith("PUT /v1/x: HTTP 400 why") or kind is RefusalKind.RETRY
 
 
 @pytest.mark.parametrize("echo", [TOKEN, f"token {TOKEN} is dead", TOKEN[:60] + " " + TOKEN])

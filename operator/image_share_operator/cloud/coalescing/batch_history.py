@@ -2,10 +2,11 @@
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+
+from cachetools import FIFOCache, LRUCache
 
 from image_share_operator.api.errors import RefusedForNowError
 from image_share_operator.flowcontrol import backoff
@@ -41,7 +42,7 @@ class BatchHistory:
     """The images of the latest jobs."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, BatchRecord] = OrderedDict()
+        self._known: FIFOCache[str, BatchRecord] = FIFOCache(MAX_JOBS)
 
     def get(self, job_id: str) -> BatchRecord | None:
         """The images of a job; ``None`` for a job of an earlier process."""
@@ -50,8 +51,6 @@ class BatchHistory:
     def add(self, job_id: str, requests: Iterable[tuple[str, ...]]) -> None:
         """Record the images of a job, by request."""
         self._known[job_id] = BatchRecord(tuple(requests))
-        while len(self._known) > MAX_JOBS:
-            self._known.popitem(last=False)
 
 
 @dataclass(slots=True)
@@ -120,7 +119,7 @@ class RefusalCounter:
     """How often in a row each image was refused with a transient error, as part of a resource."""
 
     def __init__(self) -> None:
-        self._refusals: OrderedDict[str, _ImageRefusals] = OrderedDict()
+        self._refusals: LRUCache[str, _ImageRefusals] = LRUCache(MAX_IMAGES)
         self._accepted_batches = 0
 
     def refused(self, images: Sequence[str]) -> bool:
@@ -130,17 +129,13 @@ class RefusalCounter:
         `backoff.MAX_QUICK_RETRIES` refusals, and again after as many, or at once when the cloud
         accepted any other batch since the last time.
         """
-        due = False
-        for image in images:
-            refusals = self._refusals.pop(image, None) or _ImageRefusals()
+        counted = [self._refusals.setdefault(image, _ImageRefusals()) for image in images]
+        for refusals in counted:
             refusals.count += 1
-            self._refusals[image] = refusals
-            due |= refusals.is_due(self._accepted_batches)
+        due = any(refusals.is_due(self._accepted_batches) for refusals in counted)
         if due:
-            for image in images:
-                self._refusals[image].accepted_when_due = self._accepted_batches
-        while len(self._refusals) > MAX_IMAGES:
-            self._refusals.popitem(last=False)
+            for refusals in counted:
+                refusals.accepted_when_due = self._accepted_batches
         return due
 
     def accepted(self, images: Iterable[str]) -> None:

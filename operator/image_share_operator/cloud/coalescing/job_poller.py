@@ -1,11 +1,12 @@
 """Polls each job once for all resources that wait for it."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+
+from cachetools import FIFOCache, LRUCache
 
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import JobReport
@@ -53,8 +54,8 @@ class JobPoller:
 
     def __init__(self, poll: Poll) -> None:
         self._poll = poll
-        self._running: OrderedDict[str, _RunningJob] = OrderedDict()
-        self._settled: OrderedDict[str, JobReport] = OrderedDict()
+        self._running: LRUCache[str, _RunningJob] = LRUCache(MAX_JOBS)
+        self._settled: FIFOCache[str, JobReport] = FIFOCache(MAX_JOBS)
         self._durations: deque[timedelta] = deque(maxlen=DURATION_SAMPLES)
 
     @property
@@ -97,24 +98,16 @@ class JobPoller:
         if job is None:
             now = asyncio.get_running_loop().time()
             job = self._running[job_id] = _RunningJob(since=now)
-        self._running.move_to_end(job_id)
-        _evict(self._running)
         return job
 
     def _settle(self, job_id: str, report: JobReport) -> None:
         """Keep the report of a settled job; record its duration."""
         self._running.pop(job_id, None)
         self._settled[job_id] = report
-        _evict(self._settled)
         took = duration(report.begin_time, report.end_time)
         if took is not None:
             metrics.JOBS.observe(took.total_seconds())
             self._durations.append(took)
-
-
-def _evict(jobs: OrderedDict[str, Any]) -> None:
-    while len(jobs) > MAX_JOBS:
-        jobs.popitem(last=False)
 
 
 def duration(begin: str | None, end: str | None) -> timedelta | None:
