@@ -85,6 +85,18 @@ def test_shares_beyond_the_first_page_are_listed(sim: Simulator, pending: Run) -
     assert sorted(i for one in documents for i in one["spec"]["images"]) == sorted(images)
 
 
+@pytest.mark.parametrize("count", [81, 100], ids=["short last page", "full last page"])
+def test_all_pages_of_a_server_with_a_lower_limit_are_listed(
+    sim: Simulator, pending: Run, count: int
+) -> None:
+    images = sim.add_images(count, shared_with=[sim.project_id])
+    sim.settings(max_limit=20)
+
+    ended = pending("-o", "json")
+
+    assert sorted(share["image"] for share in ended.json["shares"]) == sorted(images)
+
+
 def test_cloud_that_hides_pending_shares_from_its_filter_is_understood(
     sim: Simulator, pending: Run
 ) -> None:

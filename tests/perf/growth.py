@@ -136,7 +136,8 @@ class Tenant:
     ) -> SharePage:
         """As the cloud lists."""
         del marker, typed
-        return SharePage(images=tuple(islice(self._held[membership], limit)), marker=None)
+        held = tuple(islice(self._held[membership], limit))
+        return SharePage(images=held, rows=len(held), marker=None)
 
 
 class Cluster:

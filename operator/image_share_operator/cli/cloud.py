@@ -20,6 +20,7 @@ from image_share_operator.cloud.ims.pagination import (
     MAX_PAGES,
     PAGE_SIZE,
     MarkerGoneError,
+    PageLengths,
     TooManyPagesError,
     pages,
 )
@@ -90,7 +91,8 @@ async def _list(ims: ImsClient, membership: Membership, *, typed: bool) -> tuple
     found: dict[str, ListedImage] = {}
     try:
         async for page in pages(
-            lambda marker: ims.offers(membership, marker=marker, limit=PAGE_SIZE, typed=typed)
+            lambda marker: ims.offers(membership, marker=marker, limit=PAGE_SIZE, typed=typed),
+            PageLengths(),
         ):
             for offer in page.offers:
                 found.setdefault(offer.image, offer)

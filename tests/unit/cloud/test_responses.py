@@ -531,6 +531,12 @@ def rows(count: int) -> dict[str, object]:
     return {"images": [{"id": f"Image-{n}", "owner": "o"} for n in range(count)]}
 
 
+def test_read_shares_reads_the_link_to_the_next_page() -> None:
+    body = {**rows(2), "next": "/v2/cloudimages?marker=image-1"}
+
+    assert codec.read_shares(make_response(200, body), "pid", 500).has_next
+
+
 def test_read_shares_refuses_more_rows_than_the_limit() -> None:
     page = codec.read_shares(make_response(200, rows(5)), "pid", 5)
 
@@ -549,7 +555,7 @@ def test_read_shares_raises_when_the_body_is_not_a_list(text: str) -> None:
 @pytest.mark.parametrize("body", [{"images": []}, {"images": None}])
 def test_read_shares_accepts_an_empty_list(body: object) -> None:
     assert codec.read_shares(make_response(200, body), "pid", 500) == codec.SharePage(
-        images=(), marker=None
+        images=(), rows=0, marker=None
     )
 
 
@@ -565,3 +571,4 @@ def test_read_shares_leaves_out_own_images_and_invalid_rows() -> None:
     page = codec.read_shares(make_response(200, {"images": listed}), "pid", 500)
 
     assert page.images == ("other",)
+    assert (page.rows, page.marker, page.has_next) == (5, "other", False)

@@ -172,7 +172,7 @@ class Cloud:
     ) -> SharePage:
         del marker, limit, typed
         held = [image for image, one in self.members.items() if one is membership]
-        return SharePage(images=tuple(held), marker=None)
+        return SharePage(images=tuple(held), rows=len(held), marker=None)
 
 
 def refusal(status: int, code: str | None) -> Exception:

@@ -57,6 +57,7 @@ from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.ims.pagination import (
     PAGE_SIZE,
     MarkerGoneError,
+    PageLengths,
     TooManyPagesError,
     pages,
 )
@@ -147,6 +148,7 @@ class MembershipLookup:
         self._lists_refused_until = float("-inf")
         self._order = LISTS
         self._typed = True
+        self._page_lengths = PageLengths()
 
     async def read(
         self, images: tuple[str, ...], max_age: timedelta = timedelta()
@@ -349,7 +351,7 @@ class MembershipLookup:
 
         for _ in range(1 + MAX_RESTARTS):
             try:
-                async for page in pages(get_page):
+                async for page in pages(get_page, self._page_lengths):
                     yield page.images
             except MarkerGoneError:
                 continue

@@ -104,11 +104,15 @@ class SharePage:
 
     Attributes:
         images: IDs of images that other projects share with the project.
-        marker: ID of the image that the next page starts after; ``None`` on the last page.
+        rows: length of the page, with rows that are left out.
+        marker: ID of the last image, which the next page starts after; ``None`` without images.
+        has_next: whether the response has a link to a next page.
     """
 
     images: tuple[str, ...]
+    rows: int
     marker: str | None
+    has_next: bool = False
 
 
 def read_shares(response: httpx.Response, project_id: str, limit: int) -> SharePage:
@@ -135,7 +139,9 @@ def read_shares(response: httpx.Response, project_id: str, limit: int) -> ShareP
     ]
     return SharePage(
         images=tuple(image for image, owner in known if owner != project_id),
-        marker=known[-1][0] if len(known) >= limit else None,
+        rows=len(listed),
+        marker=known[-1][0] if known else None,
+        has_next=dig_text(body, "next") is not None,
     )
 
 

@@ -31,10 +31,12 @@ class ListedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedImagePage:
-    """One page of a list with details; ``marker`` as in `codec.SharePage`."""
+    """One page of a list with details; the rest is as in `codec.SharePage`."""
 
     offers: tuple[ListedImage, ...]
+    rows: int
     marker: str | None
+    has_next: bool
 
 
 def read(response: httpx.Response, project_id: str, limit: int) -> ListedImagePage:
@@ -47,7 +49,10 @@ def read(response: httpx.Response, project_id: str, limit: int) -> ListedImagePa
     rows = cast("list[object]", parse_body(response).get("images") or [])
     by_id = {(dig_line(row, "id") or "").lower(): row for row in rows}
     return ListedImagePage(
-        offers=tuple(_offer(image, by_id.get(image)) for image in page.images), marker=page.marker
+        offers=tuple(_offer(image, by_id.get(image)) for image in page.images),
+        rows=page.rows,
+        marker=page.marker,
+        has_next=page.has_next,
     )
 
 

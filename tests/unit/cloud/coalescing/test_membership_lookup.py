@@ -50,6 +50,7 @@ class Cloud:
         self.list_error: CloudError | None = None
         self.errors: dict[str, CloudError] = {}
         self.hides_pending = False
+        self.page_limit = PAGE_SIZE
         self.after_page: dict[int, tuple[str, Membership]] = {}
         self.images = tuple(self.memberships)
 
@@ -75,11 +76,12 @@ class Cloud:
             rows = []
         if marker is not None and marker not in rows:
             raise TerminalError("HTTP 400: unknown marker", reason=Reason.INVALID_REQUEST)
-        rows = [image for image in rows if marker is None or image > marker][:limit]
+        rows = [image for image in rows if marker is None or image > marker]
+        rows = rows[: min(limit, self.page_limit)]
         if self.pages in self.after_page:
             image, moved = self.after_page[self.pages]
             self.memberships[image] = moved
-        return SharePage(images=tuple(rows), marker=rows[-1] if len(rows) == limit else None)
+        return SharePage(images=tuple(rows), rows=len(rows), marker=rows[-1] if rows else None)
 
 
 def clock() -> float:
@@ -406,6 +408,27 @@ async def test_read_ends_when_a_page_repeats() -> None:
 
     assert await MembershipLookup(cloud).read(cloud.images) == cloud.memberships
     assert cloud.pages < 10
+
+
+async def test_lists_are_read_to_their_end_from_a_server_with_short_pages() -> None:
+    cloud = Cloud(81)
+    cloud.page_limit = 20
+
+    assert await MembershipLookup(cloud).read(cloud.images) == cloud.memberships
+    assert cloud.single_reads == []
+    assert cloud.pages == 5
+
+
+async def test_end_of_a_list_costs_no_request_after_a_longer_page() -> None:
+    cloud = Cloud(PAGE_SIZE + 100)
+    lookup = MembershipLookup(cloud)
+    await lookup.read(cloud.images, CACHED)
+    first = cloud.pages
+    await asyncio.sleep(CACHED.total_seconds())
+
+    await lookup.read(cloud.images, CACHED)
+
+    assert (first, cloud.pages - first) == (4, 4)
 
 
 async def test_cancelled_call_does_not_cancel_others() -> None:
