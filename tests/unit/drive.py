@@ -101,6 +101,7 @@ class FakeCloud:
 
     Attributes:
         unreadable: why the membership of an image can't be read.
+        odd_rows: how often a job succeeds and reports this image as failed.
         refusals: why a batch with this image is refused; the first image of the batch counts.
         lost: answers of the next batches that are lost after the batch was taken.
         verdict: what a batch comes to: (report, images that change); default is success.
@@ -116,6 +117,7 @@ class FakeCloud:
     jobs: dict[str, FakeJob] = field(default_factory=dict)
     spoiled: dict[str, tuple[str | None, bool]] = field(default_factory=dict)
     unreadable: dict[str, CloudError] = field(default_factory=dict)
+    odd_rows: dict[str, int] = field(default_factory=dict)
     refusals: dict[str, CloudError] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
     refusal: Exception | None = None
@@ -167,6 +169,11 @@ class FakeCloud:
                 state=JobState.FAIL, error_code=code, fail_reason="broken", failed_rows=rows
             )
             applies = tuple(set(images) - set(bad)) if named else ()
+        for image in [image for image in images if self.odd_rows.get(image)]:
+            self.odd_rows[image] -= 1
+            rows = {image: "the job reports status 'failed' for this image"}
+            report = JobReport(state=JobState.SUCCESS, failed_rows=rows)
+            applies = tuple(set(applies) - {image})
         return FakeJob(
             images=images,
             decision=decision,

@@ -25,6 +25,7 @@ from image_share_operator.api.types import (
     Desired,
     ImageStatus,
     Job,
+    JobState,
     Key,
     Membership,
     Status,
@@ -42,6 +43,9 @@ from image_share_operator.planning.model import (
 from image_share_operator.planning.requeue import Policy
 
 RETRIES = "The operator retries automatically."
+MAX_ROW_RETRIES = 3
+"""Quick retries of an image that a successful job reports as failed. There is no code that tells
+whether a retry may help, and a person is not needed for what one retry repairs."""
 _FAILING = {ImageState.FAILED, ImageState.UNREADABLE}
 
 
@@ -324,7 +328,15 @@ def _is_transient(observation: Observation) -> bool:
     """Whether failed images may succeed soon without a change."""
     if observation.refused:
         return all(isinstance(error, RetryableError) for error in observation.refused.values())
-    return observation.retryable
+    return observation.retryable or _row_may_pass(observation)
+
+
+def _row_may_pass(observation: Observation) -> bool:
+    """Whether the job succeeded and reports single images as failed, which has no error code."""
+    job, runtime = observation.job, observation.runtime
+    if job is None or job.state is not JobState.SUCCESS or not runtime.failed_rows:
+        return False
+    return runtime.tries < MAX_ROW_RETRIES
 
 
 def _waited(status: Status, now: datetime) -> timedelta:

@@ -46,7 +46,8 @@ reconcile with what is known from before. The first rule that matches decides:
     any CANDIDATE             Submit half of them: bisection finds the failing image
     any TO_SUBMIT or DRIFTED  Submit, up to ``batch_limit`` images
     any FAILED or UNREADABLE  Report PartiallyFailed, InvalidRequest or CloudUnavailable, with the
-                              retry time: quick retries for transient errors, else a slow retry
+                              retry time: quick retries for transient errors, up to three for
+                              images that a successful job names, else a slow retry
     any NOT_SHARED            Report NotShared: a quarter of the time waited until the next check
     all DONE                  Report Accepted or Rejected; the next drift check by ``spec.interval``
 

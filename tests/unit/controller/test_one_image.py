@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from drive import IMAGES, Drive, spec
+from drive import IMAGES, START, Drive, spec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -164,6 +164,26 @@ async def test_failed_job_of_an_unreadable_image_blames_no_other() -> None:
 
     assert drive.cloud.shares[B] is ACCEPTED
     assert drive.cloud.puts == [(A, B), (B,)]
+
+
+async def test_image_that_a_successful_job_names_is_sent_again_soon() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.odd_rows[B] = 2
+
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == [(A, B), (B,), (B,)]
+    assert drive.clock.at - START < timedelta(seconds=20)
+
+
+async def test_image_that_jobs_always_name_is_sent_three_times_more() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.odd_rows[B] = 100
+
+    await drive.run_for(timedelta(minutes=20))
+
+    assert drive.cloud.puts == [(A, B), (B,), (B,), (B,)]
+    assert (drive.reason, drive.condition("Stalled") is not None) == ("PartiallyFailed", True)
 
 
 async def test_deletion_waits_for_an_image_that_cannot_be_read() -> None:

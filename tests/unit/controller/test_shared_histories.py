@@ -33,6 +33,7 @@ from image_share_operator.controller.workers import Workers
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.kube.watch import ingest
+from image_share_operator.planning.messages import MAX_ROW_RETRIES
 from image_share_operator.planning.requeue import Policy
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -383,7 +384,10 @@ def most_extra(story: Story) -> int:
     """
     objects = min(story.most, len(story.sizes))
     halvings = math.ceil(math.log2(objects)) + math.ceil(math.log2(max(story.sizes)))
-    once = len(story.guilty) * (2 * halvings + (TRIES if story.passing else 0))
+    tries = TRIES if story.passing else 0
+    if story.way == "succeeds naming":
+        tries = MAX_ROW_RETRIES
+    once = len(story.guilty) * (2 * halvings + tries)
     if story.killed_s is None:
         return once
     return 2 * once + 1 + (halvings if story.takes < story.most else 0)
