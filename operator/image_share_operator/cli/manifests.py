@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import yaml
 
+from image_share_operator.api import placeholders
 from image_share_operator.api.types import GROUP, KIND
 from image_share_operator.cli import yaml_codec
 from image_share_operator.cli.exit_codes import CommandError
@@ -164,9 +165,8 @@ def _secret(file: str, document: Json) -> SecretManifest:
         try:
             data[key] = base64.b64decode("".join(value.split()), validate=True)
         except (binascii.Error, ValueError):
-            raise CommandError(
-                f"{file}: Secret {name}: data.{key} is not valid base64; use stringData"
-            ) from None
+            fault = placeholders.fault_of(value) or "is not valid base64; use stringData"
+            raise CommandError(f"{file}: Secret {name}: data.{key} {fault}") from None
     # As in the API server, stringData takes precedence over data.
     data |= {key: value.encode() for key, value in _texts(file, name, document, "stringData")}
     return SecretManifest(file=file, namespace=namespace, name=name, data=data)
