@@ -205,6 +205,27 @@ def test_a_token_can_be_checked_shown_and_revoked(recipient: Caller) -> None:
     assert recipient.get("/v2/cloudimages").status_code == 401
 
 
+def test_a_token_shows_itself_without_the_catalog(recipient: Caller) -> None:
+    recipient.login()
+    subject = {"X-Subject-Token": recipient.token}
+
+    shown = recipient.send("GET", TOKENS, headers=subject, params={"nocatalog": "true"})
+
+    assert shown.json()["token"]["project"]["id"] == recipient.project_id
+    assert "catalog" not in shown.json()["token"]
+    assert "expires_at" in shown.json()["token"]
+
+
+@pytest.mark.parametrize("choice", ["401", "403", "404", "503"])
+def test_an_iam_may_show_no_tokens(recipient: Caller, sim: Simulator, choice: str) -> None:
+    sim.settings(show_token=choice)
+    recipient.login()
+
+    shown = recipient.send("GET", TOKENS, headers={"X-Subject-Token": recipient.token})
+
+    assert shown.status_code == int(choice)
+
+
 def test_an_expired_token_can_still_be_revoked_by_itself(recipient: Caller, sim: Simulator) -> None:
     recipient.login()
     sim.expire_tokens()

@@ -40,6 +40,15 @@ async def issue_token(request: web.Request) -> web.Response:
 
 async def show_token(request: web.Request) -> web.Response:
     world = world_of(request)
+    match world.settings.show_token:
+        case "200":
+            pass
+        case "401":
+            raise answers.keystone(HTTPStatus.UNAUTHORIZED, "Unauthorized.")
+        case "503":
+            raise answers.keystone(HTTPStatus.SERVICE_UNAVAILABLE, "Busy.")
+        case status:
+            raise answers.iam(int(status), "IAM.0002", "You are not authorized.")
     caller, subject = _caller(request), _subject(request)
     if subject is None or not subject.alive(world.now()):
         raise answers.iam(404, "IAM.0004", "Could not find the token.")

@@ -18,6 +18,7 @@ TOKEN_FLAVOURS = (
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "token_flavour": (*TOKEN_FLAVOURS, "cycle"),
     "iam_dead_token": ("IAM.0066", "IAM.0067", "403"),
+    "show_token": ("200", "401", "403", "404", "503"),
     "domain_token": ("401", "403"),
     "unknown_scope": ("404", "401", "IAM.1109"),
     "unknown_domain": ("401", "404"),
@@ -44,6 +45,8 @@ class Settings:
     """Negative: tokens are already past their ``expires_at`` when issued."""
     token_flavour: str = "APIGW.0301"
     iam_dead_token: str = "IAM.0066"
+    show_token: str = "200"
+    """How IAM answers who asks for a token; 403 and 404: it shows none."""
     domain_token: str = "401"
     unknown_scope: str = "404"
     unknown_domain: str = "401"

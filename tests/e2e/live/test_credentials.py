@@ -1,11 +1,14 @@
 """All forms of credentials against a cloud with a private certificate authority."""
 
 import json
+import ssl
 from collections.abc import Iterator
 
+import httpx
 import pytest
 import trustme
 
+from contract.caller import password_login
 from e2e.live.world import LOGIN, PUT, World
 from otc_simulator.client import Simulator
 
@@ -81,6 +84,75 @@ def test_clouds_yaml_with_a_named_cloud_logs_in(world: World, ca: str) -> None:
     world.wait_for("Accepted")
 
     assert world.calls(PUT) == 1
+
+
+CLOUDS = """
+clouds:
+  otc:
+    auth: {{username: '{user}', password: {password}, user_domain_name: '{domain}'}}
+{more}
+"""
+
+
+@pytest.mark.parametrize(
+    ("password", "more", "message"),
+    [
+        (
+            "'{password}'",
+            "    obs_endpoint: 'https://obs.{region}.test'",
+            "cloud otc can't be read",
+        ),
+        ("0123456", "", "auth.password of cloud otc is not a string: quote it"),
+        ("12:30:45", "", "auth.password of cloud otc is not a string: quote it"),
+        ("'{password}'", "    a: &a [x]\n    b: *a", "aliases are not supported"),
+        ("'{password}'", "    auth_type: v3multifactor", "v3multifactor is not supported"),
+        ("'ENC[AES256_GCM,data:eA==,type:str]'", "", "is still encrypted (SOPS)"),
+    ],
+    ids=["braces", "octal number", "sexagesimal number", "aliases", "second factor", "SOPS"],
+)
+def test_unusable_clouds_yaml_sends_no_login(
+    world: World, ca: str, password: str, more: str, message: str
+) -> None:
+    text = CLOUDS.format(
+        user=world.user,
+        password=password.replace("{password}", world.password),
+        domain=world.sim.domain,
+        more=more,
+    )
+    world.secret(**{"clouds.yaml": text, "ca.crt": ca})
+
+    world.apply([world.image()])
+    ready = world.wait_for("CredentialsInvalid")
+
+    assert ready["message"].startswith("Secret otc-credentials: clouds.yaml: ")
+    assert message in ready["message"]
+    assert stalled(world) == "True"
+    assert world.calls(LOGIN) == 0
+
+
+def test_token_of_another_project_is_named(world: World, ca: str) -> None:
+    other = world.sim.add_project(f"other_{world.namespace}")
+    world.secret(token=token_for(world, ca, other), **{"ca.crt": ca})
+
+    world.apply([world.image()])
+    ready = world.wait_for("CredentialsInvalid")
+
+    assert f"it is for project {other}, not for spec.projectID {world.project}" in ready["message"]
+    assert stalled(world) == "True"
+
+
+def stalled(world: World) -> str:
+    rows = world.status()["conditions"]
+    return next(str(row["status"]) for row in rows if row["type"] == "Stalled")
+
+
+def token_for(world: World, ca: str, project: str) -> str:
+    body = password_login(
+        world.user, world.password, world.sim.domain, {"project": {"id": project}}
+    )
+    tls = ssl.create_default_context(cadata=ca)
+    made = httpx.post(f"{world.sim.url}/v3/auth/tokens", json=body, verify=tls, trust_env=False)
+    return str(made.raise_for_status().headers["X-Subject-Token"])
 
 
 def test_user_id_and_password_log_in(world: World, ca: str) -> None:

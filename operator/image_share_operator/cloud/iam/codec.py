@@ -1,7 +1,9 @@
 """Builds login requests to IAM and parses its tokens. No I/O."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 import httpx
 
@@ -61,6 +63,32 @@ def read_token(response: httpx.Response) -> Token:
         raise RetryableError("IAM login: the expiry time of the token is not valid")
     issued_at = _time(dig_text(body, "token", "issued_at") or "")
     return Token(value=value, expires_at=expires_at, issued_at=issued_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownToken:
+    """What IAM reports about a token.
+
+    Attributes:
+        project_id: ``None`` for a token without a scope, or with the scope of an account.
+        remaining: until its end, by the clock of IAM; ``None`` when it is not known.
+    """
+
+    project_id: str | None
+    remaining: timedelta | None
+
+
+def read_shown_token(response: httpx.Response) -> ShownToken | None:
+    """Read what IAM reports about a token; ``None`` when it is not such a response."""
+    body = parse_body(response)
+    expires_at = _time(dig_text(body, "token", "expires_at") or "")
+    if response.status_code != HTTPStatus.OK or expires_at is None:
+        return None
+    try:
+        remaining = expires_at - parsedate_to_datetime(response.headers["Date"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        remaining = None
+    return ShownToken(project_id=dig_text(body, "token", "project", "id"), remaining=remaining)
 
 
 def _time(text: str) -> datetime | None:

@@ -15,6 +15,7 @@ from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.iam import codec, error_mapping
+from image_share_operator.cloud.iam.given_token import GivenToken
 from image_share_operator.cloud.iam.login_guard import (
     BLOCK_TIME,
     UNAVAILABLE_BLOCK_TIME,
@@ -70,6 +71,9 @@ class TokenSource:
         self._token: _CachedToken | None = None
         self._renewals: list[datetime] = []
         self._accepted = False
+        self._given: GivenToken | None = None
+        if isinstance(identity.credentials, TokenCredentials):
+            self._given = GivenToken(identity, identity.credentials, http_client, now)
 
     async def current(self) -> str:
         """Return a token that is not expired.
@@ -81,6 +85,7 @@ class TokenSource:
         async with self._lock:
             if isinstance(credentials, TokenCredentials):
                 self._guard.admit(self._identity)
+                await self._check_given()
                 return credentials.token
             if self._token is None or self._now() >= self._token.renew_at:
                 return await self._log_in()
@@ -128,6 +133,16 @@ class TokenSource:
         if len(self._renewals) >= MAX_RENEWALS:
             return False
         return self._accepted or not self._renewals or now >= self._renewals[-1] + RENEWAL_GAP
+
+    async def _check_given(self) -> None:
+        """Check the token of a Secret; block it when it can't be used."""
+        if self._given is None:
+            return
+        try:
+            await self._given.check()
+        except TerminalError as exc:
+            self._guard.block(self._identity, exc)
+            raise
 
     def _block_fixed_token(self, error: CloudError) -> None:
         """Block the token of a Secret, unless the refusal may be about the project."""
