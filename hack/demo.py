@@ -1,8 +1,8 @@
 """Runs the demo: a real API server, a simulated cloud and the operator.
 
 The demo applies four resources and shows how their status changes: as a live table in a terminal,
-otherwise as one line per change. It stops automatically and removes all that it created. With
-KEEP=1 it runs until Ctrl-C.
+otherwise as one line per change. A narrow terminal never cuts or folds an ID, a name or a reason.
+The demo stops automatically and removes all that it created. With KEEP=1 it runs until Ctrl-C.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from envtest import ROOT, ControlPlane, Operator, binaries, install_rights
+from image_share_operator.cli import output
 from otc_simulator.client import Simulator
 
 NAMESPACE = "demo"
@@ -38,6 +39,9 @@ ENVIRONMENT = ROOT / ".tmp/demo.env"
 JOB_SECONDS = "1.5"
 TIMEOUT_S = 60.0
 POLL_S = 0.1
+HEAD = ("NAME", "DECISION", "READY", "REASON", "IMAGES", "JOB", "MESSAGE")
+DROP = ("MESSAGE", "JOB", "IMAGES")
+"""Columns that a narrow terminal does not show, the first one first."""
 COLOURS = {"True": "green", "False": "yellow", "Unknown": "dim"}
 
 Json = dict[str, Any]
@@ -177,10 +181,15 @@ def _watch(
 ) -> None:
     """Show the resources until each meets its goal; ``seen`` is the last line of each resource."""
     view = _live(console, stage) if console.is_terminal else _plain(console, stage, seen)
-    for rows in view:
-        status = {row["metadata"]["name"]: row.get("status", {}) for row in rows}
-        if all(goal(status.get(name, {})) for name, goal in goals.items()):
-            return
+    with contextlib.closing(view):
+        rows = next(rows for rows in view if _reached(rows, goals))
+    if console.is_terminal and "MESSAGE" in _dropped(rows, console.width):
+        console.print(messages(rows, console.width))
+
+
+def _reached(rows: list[Json], goals: dict[str, Callable[[Json], bool]]) -> bool:
+    status = {row["metadata"]["name"]: row.get("status", {}) for row in rows}
+    return all(goal(status.get(name, {})) for name, goal in goals.items())
 
 
 def _rows(stage: Stage) -> Iterator[list[Json]]:
@@ -197,14 +206,14 @@ def _rows(stage: Stage) -> Iterator[list[Json]]:
         time.sleep(POLL_S)
 
 
-def _live(console: Console, stage: Stage) -> Iterator[list[Json]]:
+def _live(console: Console, stage: Stage) -> Generator[list[Json]]:
     with Live(console=console, refresh_per_second=12) as live:
         for rows in _rows(stage):
-            live.update(_table(rows))
+            live.update(table(rows, console.width))
             yield rows
 
 
-def _plain(console: Console, stage: Stage, seen: dict[str, str]) -> Iterator[list[Json]]:
+def _plain(console: Console, stage: Stage, seen: dict[str, str]) -> Generator[list[Json]]:
     """Print one line per change."""
     started = time.monotonic()
     for rows in _rows(stage):
@@ -217,14 +226,28 @@ def _plain(console: Console, stage: Stage, seen: dict[str, str]) -> Iterator[lis
         yield rows
 
 
-def _table(rows: list[Json]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("NAME", "DECISION", "READY", "REASON", "IMAGES", "JOB", "MESSAGE"):
-        table.add_column(title, overflow="fold" if title == "MESSAGE" else "ignore")
-    for row in rows:
-        cells = _cells(row)
-        table.add_row(*(Text(cell, style=COLOURS.get(cells[2], "")) for cell in cells))
-    return table
+def table(rows: list[Json], columns: int) -> Table:
+    """Return the table without the columns that do not fit; `messages` follow below it."""
+    cells = [_cells(row) for row in rows]
+    dropped = _dropped(rows, columns)
+    kept = [index for index, title in enumerate(HEAD) if title not in dropped]
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index in kept:
+        drawn.add_column(HEAD[index], no_wrap=True, overflow="ignore")
+    for row in cells:
+        style = COLOURS.get(row[HEAD.index("READY")], "")
+        drawn.add_row(*(Text(row[index], style=style) for index in kept))
+    return drawn
+
+
+def _dropped(rows: list[Json], columns: int) -> tuple[str, ...]:
+    return output.too_wide(HEAD, [_cells(row) for row in rows], DROP, columns)
+
+
+def messages(rows: list[Json], columns: int) -> Text:
+    """Return the message of each resource, wrapped between words."""
+    lines = (f"{cells[0]}: {cells[-1]}" for cells in map(_cells, rows) if cells[-1])
+    return Text("\n".join(["", *(output.wrapped(line, columns, hang=2) for line in lines)]))
 
 
 def _cells(row: Json) -> list[str]:
@@ -244,8 +267,11 @@ def _cells(row: Json) -> list[str]:
 
 def _show(console: Console, stage: Stage, *args: str) -> None:
     console.print(f"\n[bold]$ kubectl {' '.join(args)} -n {NAMESPACE}[/]")
-    # Bypass the console, which would wrap and mark up the columns of kubectl.
-    console.file.write(stage.control_plane.kubectl(*args, "-n", NAMESPACE))
+    # Bypass the console, which would mark up the columns of kubectl.
+    columns = console.width if console.is_terminal else None
+    for line in stage.control_plane.kubectl(*args, "-n", NAMESPACE).splitlines():
+        hang = len(line) - len(line.lstrip()) + 4
+        console.file.write(f"{output.wrapped(line, columns, hang=hang)}\n")
     console.file.flush()
 
 
