@@ -1,6 +1,7 @@
 """The entry point: runs the command of the command line, and imports only what it needs."""
 
 import os
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -68,7 +69,12 @@ def _by_option(asked: Namespace, message: str) -> str:
 
 
 def _failed(program: str, message: str, code: Exit) -> int:
-    sys.stderr.write(f"{program}: {message}\n")
+    text = f"{program}: {message}"
+    if sys.stderr.isatty():
+        from image_share_operator.cli import output  # noqa: PLC0415 - see `_run`
+
+        text = output.wrapped(text, shutil.get_terminal_size().columns, hang=2)
+    sys.stderr.write(f"{text}\n")
     return code
 
 

@@ -103,6 +103,7 @@ def terminal(tmp_path: Path, environment: dict[str, str]) -> Callable[..., str]:
             [sys.executable, "-m", "image_share_operator", *words],
             stdin=subprocess.DEVNULL,
             stdout=theirs,
+            stderr=theirs,
             cwd=tmp_path,
             env={**environment, "TERM": "xterm", "COLUMNS": str(columns), **env},
         )

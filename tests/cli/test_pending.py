@@ -286,6 +286,24 @@ def test_terminal_shows_ids_and_names_whole(
     assert "Use -o wide to show them." in lines[-1]
 
 
+def test_terminal_with_space_for_one_column_shows_the_share_of_all(
+    sim: Simulator, pending_in_terminal: Terminal
+) -> None:
+    for status in ("pending", "accepted"):
+        sim.add_image(shared_with=[sim.project_id], status=status, name="base")
+
+    shown = ESCAPES.sub("", pending_in_terminal(80, "--all"))
+
+    assert shown.splitlines()[0].split() == ["IMAGE", "NAME", "SHARE"]
+
+
+def test_error_in_a_terminal_is_wrapped_between_words(terminal: Terminal) -> None:
+    lines = terminal(80, "pending", "--project", "a" * 32).splitlines()
+
+    assert [line for line in lines if len(line) > 80] == []
+    assert {"--iam", "--ims"} <= {word for line in lines for word in line.split()}
+
+
 def test_name_wider_than_the_terminal_is_not_cut(
     sim: Simulator, pending_in_terminal: Terminal
 ) -> None:

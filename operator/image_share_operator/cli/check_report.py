@@ -54,11 +54,11 @@ def _field(label: str, value: str) -> None:
 def _print_images(finding: Finding, *, wide: bool) -> None:
     """Print the table; messages that do not fit into it follow, one per image."""
     dropped = output.table(HEAD, _rows(finding), drop=() if wide else HEAD[-1:])
-    if not dropped:
-        return
-    for image in finding.images:
-        if image.message:
-            output.line(f"  {image.id}: {image.message}", hang=4)
+    told = [image for image in finding.images if image.message and dropped]
+    if told:
+        output.line()
+    for image in told:
+        output.line(f"  {image.id}: {image.message}", hang=4)
 
 
 def _title(resource: Resource) -> str:

@@ -19,6 +19,8 @@ ANY_IMAGE = "00000000-0000-0000-0000-000000000000"
 HEAD = ("IMAGE", "NAME", "OWNER", "SHARE", "OS", "CREATED")
 DROP = ("CREATED", "OS", "SHARE", "OWNER")
 """Columns that a narrow terminal does not show, the first one first."""
+DROP_OF_ALL = ("CREATED", "OS", "OWNER", "SHARE")
+"""The same, for a table of shares with different memberships."""
 OPTIONS = {
     "spec.projectID": "--project",
     "spec.region": "--region",
@@ -134,7 +136,8 @@ async def find(
 
 def show(shares: Sequence[Share], *, wide: bool) -> None:
     """Print the table; a narrow terminal shows fewer columns."""
-    dropped = output.table(HEAD, rows(shares), drop=() if wide else DROP)
+    drop = DROP if len({share.membership for share in shares}) == 1 else DROP_OF_ALL
+    dropped = output.table(HEAD, rows(shares), drop=() if wide else drop)
     if dropped:
         missing = ", ".join(title for title in HEAD if title in dropped)
         output.line()
