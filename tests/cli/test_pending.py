@@ -329,7 +329,9 @@ def test_colours_obey_no_color(
 ) -> None:
     sim.add_image(shared_with=[sim.project_id])
 
-    assert ("\x1b[33m" in pending_in_terminal(200, **env)) is coloured
+    shown = pending_in_terminal(200, **env)
+
+    assert ("\x1b[33m" in shown, "\x1b" in shown) == (coloured, coloured)
 
 
 def test_pipe_has_one_line_for_each_row_with_all_columns(sim: Simulator, pending: Run) -> None:
