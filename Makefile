@@ -27,7 +27,7 @@ demo: welcome $(INSTALLED) tools ## See image shares being accepted (KEEP=1 leav
 welcome:
 	@echo "Starts etcd, kube-apiserver, a simulated cloud and the operator on this machine, and shows"
 	@echo "resources going from nothing to Ready in about a minute. The first time it also downloads"
-	@echo "Kubernetes, or builds it from source (about 6 minutes) where nothing can be downloaded."
+	@echo "Kubernetes, or builds it from source (about 8 minutes) where nothing can be downloaded."
 	@echo "Ctrl-C ends it and cleans up."
 
 test: $(INSTALLED) tools chart-tools metrics-tools ## Run all tests: unit, contract, end-to-end on a real API server

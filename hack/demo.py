@@ -29,7 +29,9 @@ from otc_simulator.client import Simulator
 NAMESPACE = "demo"
 SAMPLES = ROOT / "deploy/samples"
 PROJECT = "5dd3c0b24cdc4d31952c49589182a89d"
-"""The recipient project of the samples."""
+"""The recipient project."""
+ACCEPTED = ["4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90", "b5a21d8c-1f0e-4c6a-9d2b-7c8e3f4a5b6c"]
+REJECTED = ["0f9e8d7c-6b5a-4c3d-8e1f-a0b1c2d3e4f5"]
 NOT_SHARED = "7d1f0c9e-2b3a-4c5d-9e8f-0a1b2c3d4e5f"
 """An image that its owner shares only during the demo."""
 EXTRA = "2b6d1e7f-8a90-4b1c-9d2e-3f4a5b6c7d8e"
@@ -130,7 +132,9 @@ def _objects(cloud: Simulator) -> list[Json]:
         yaml.safe_load((SAMPLES / name).read_text())
         for name in ("secret.example.yaml", "accept.yaml", "reject.yaml")
     )
-    shared = [*accept["spec"]["images"], *reject["spec"]["images"]]
+    accept["spec"] |= {"projectID": PROJECT, "images": ACCEPTED}
+    reject["spec"] |= {"projectID": PROJECT, "images": REJECTED}
+    shared = [*ACCEPTED, *REJECTED]
     account = {"name": cloud.domain, "projects": [{"id": PROJECT, "name": "eu-de_demo"}]}
     cloud.seed(
         accounts=[account],

@@ -25,10 +25,7 @@ PLACES = (
     ("operator/image_share_operator/__init__.py", r'^__version__ = "(.+)"$'),
     (f"{CHART}/Chart.yaml", r"^version: (.+)$"),
     (f"{CHART}/Chart.yaml", r"^appVersion: (.+)$"),
-    ("deploy/argocd/application.yaml", r"image-share-operator\.git\n +targetRevision: v(.+)$"),
     ("deploy/kustomize/operator.yaml", r'^ +image: "image-share-operator:(.+)"$'),
-    ("docs/install.md", r"^ +newTag: (.+)$"),
-    ("docs/install.md", r"^ +tag: v(.+)$"),
 )
 """Files that contain the version, and the pattern of the line."""
 

@@ -10,6 +10,7 @@ import yaml
 from chart import schemas
 from chart.programs import PROGRAMS, Helm, Json, value_sets
 from envtest import ControlPlane, binaries
+from envtest.failures import KubectlError
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "deploy/samples").glob("*.yaml"))
@@ -63,6 +64,33 @@ def test_kubeconform_finds_nothing_in(values: Path, helm: Helm, conform: Conform
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_kubeconform_finds_nothing_in_sample(sample: Path, conform: Conform) -> None:
     assert conform(list(yaml.safe_load_all(sample.read_text()))) == ""
+
+
+@pytest.mark.parametrize("name", ["accept", "reject"])
+@pytest.mark.usefixtures("conform")
+def test_sample_is_rejected_until_its_placeholders_are_replaced(
+    name: str, control_plane: ControlPlane
+) -> None:
+    sample = (ROOT / f"deploy/samples/{name}.yaml").read_text()
+    apply = ("apply", "--dry-run=server", "-n", "default", "-f", "-")
+
+    with pytest.raises(KubectlError) as refused:
+        control_plane.kubectl(*apply, input=sample)
+
+    told = str(refused.value)
+    assert 'spec.projectID: Invalid value: "PROJECT-ID": must be a project ID' in told
+    assert 'spec.images[0]: Invalid value: "IMAGE-ID-1": must be' in told
+    image = "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba9"
+    edited = sample.replace("PROJECT-ID", "0" * 32).replace("IMAGE-ID-", image)
+    control_plane.kubectl(*apply, input=edited)
+
+
+def test_samples_name_the_decision() -> None:
+    texts = [path.read_text() for path in SAMPLES]
+    ours = [row for text in texts for row in yaml.safe_load_all(text)]
+
+    specs = [row["spec"] for row in ours if row["kind"] == "ImageShareAcceptance"]
+    assert [spec.get("decision") for spec in specs] == ["Accept", "Reject"]
 
 
 def test_kubeconform_finds_a_field_that_is_not_there(helm: Helm, conform: Conform) -> None:

@@ -38,9 +38,9 @@ def test_all_that_differ_are_told_at_once(tree: Path) -> None:
 
 
 def test_file_that_names_no_version_is_told(tree: Path) -> None:
-    (tree / "docs/install.md").write_text("nothing")
+    (tree / "pyproject.toml").write_text("nothing")
 
-    with pytest.raises(release.ReleaseError, match=r"docs/install\.md has 0 versions"):
+    with pytest.raises(release.ReleaseError, match=r"pyproject\.toml has 0 versions"):
         release.check(tree, "0.1.0")
 
 
