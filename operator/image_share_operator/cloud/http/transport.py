@@ -288,7 +288,10 @@ def _no_connection(
             why = getattr(error, "verify_message", "").rstrip(".")
             detail = f"the TLS certificate is not trusted: {why}"
             if getattr(error, "verify_code", None) in UNKNOWN_ISSUER:
-                detail += "; add its certificate authority to the key ca.crt of the Secret"
+                detail += (
+                    "; add its certificate authority to the key ca.crt of the Secret, or to "
+                    "extraCA of the chart"
+                )
             return NoResponseError(Cause.CERTIFICATE, detail)
         case aiohttp.ClientConnectorDNSError():
             cause, detail = Cause.DNS, _dns_detail(exc.os_error)

@@ -21,7 +21,7 @@ from image_share_operator.cloud.http.transport import HttpClients
 
 TIMEOUT = timedelta(seconds=0.5)
 UNUSED = "http://127.0.0.1:1"
-ADD_CA = "add its certificate authority to the key ca.crt of the Secret"
+ADD_CA = "add its certificate authority to the key ca.crt of the Secret, or to extraCA of the chart"
 NO_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"
 
 
