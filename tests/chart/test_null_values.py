@@ -1,4 +1,4 @@
-"""A value that is null renders like the default. `replicas:` in a values file is null."""
+"""A value that is null renders like the default. `replicaCount:` in a values file is null."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -173,7 +173,9 @@ def test_null_for_the_image_asks_for_the_repository(path: str, helm: Helm) -> No
 def test_null_values_of_a_parent_chart_are_the_defaults(
     platform: Path, helm: Helm, tmp_path: Path
 ) -> None:
-    nulls = with_nulls({"image": ON["image"]}, "replicas", "settings", "metrics.port", "podLabels")
+    nulls = with_nulls(
+        {"image": ON["image"]}, "replicaCount", "settings", "metrics.port", "podLabels"
+    )
     values = tmp_path / "values.yaml"
 
     def rendered(chosen: Mapping[str, Any]) -> str:

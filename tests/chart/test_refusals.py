@@ -8,14 +8,14 @@ from chart.programs import Helm, HelmError
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a value that is not there": (
-        {"replicaCount": 2},
-        "additional properties 'replicaCount' not allowed",
+        {"replicaCounts": 2},
+        "additional properties 'replicaCounts' not allowed",
     ),
     "a setting that is not there": (
         {"settings": {"worker": 2}},
         "at '/settings': additional properties 'worker' not allowed",
     ),
-    "text for a number": ({"replicas": "2"}, "at '/replicas': got string, want integer"),
+    "text for a number": ({"replicaCount": "2"}, "at '/replicaCount': got string, want integer"),
     "text for a switch": (
         {"crds": {"install": "false"}},
         "at '/crds/install': got string, want boolean",
@@ -70,7 +70,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "replicas without a Lease": (
         {"leaderElection": {"enabled": False}},
-        "replicas: more than one replica requires leaderElection.enabled=true",
+        "replicaCount: more than one replica requires leaderElection.enabled=true",
     ),
     "nobody to run as": (
         {"serviceAccount": {"create": False}},
@@ -124,6 +124,28 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"podLabels": {"app.kubernetes.io/instance": "x"}},
         "podLabels: the chart sets app.kubernetes.io/instance",
     ),
+    "a common label that the Deployment selects by": (
+        {"commonLabels": {"app.kubernetes.io/name": "x"}},
+        "commonLabels: the chart sets app.kubernetes.io/name",
+    ),
+    "a strategy for two leaders": (
+        {
+            "replicaCount": 1,
+            "leaderElection": {"enabled": False},
+            "strategy": {"rollingUpdate": {}},
+        },
+        "strategy.type: must be Recreate if leaderElection.enabled=false",
+    ),
+    "a volume with the name of the chart's own": (
+        {"extraVolumes": [{"name": "ca", "emptyDir": {}}]},
+        "extraVolumes: the chart uses the name ca",
+    ),
+    "a probe with a path": (
+        {"livenessProbe": {"httpGet": {"path": "/"}}},
+        "at '/livenessProbe': additional properties 'httpGet' not allowed",
+    ),
+    "an argument that is a number": ({"extraArgs": [1]}, "at '/extraArgs/0': got number"),
+    "a volume without name": ({"extraVolumes": [{}]}, "at '/extraVolumes/0': missing property"),
     "a label with a blank": (
         {"podLabels": {"team": "my team"}},
         "at '/podLabels/team': 'my team' does not match pattern",

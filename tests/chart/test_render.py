@@ -143,14 +143,14 @@ def test_new_pod_waits_for_the_lease_before_an_old_one_goes(helm: Helm) -> None:
 
 
 def test_without_lease_the_old_pod_goes_first(helm: Helm) -> None:
-    documents = helm.render({**LEAST, "replicas": 1, "leaderElection": {"enabled": False}})
+    documents = helm.render({**LEAST, "replicaCount": 1, "leaderElection": {"enabled": False}})
 
     assert the(documents, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
     assert of_kind(documents, "Role") == []
 
 
 def test_one_replica_can_be_drained(helm: Helm) -> None:
-    assert of_kind(helm.render({**LEAST, "replicas": 1}), "PodDisruptionBudget") == []
+    assert of_kind(helm.render({**LEAST, "replicaCount": 1}), "PodDisruptionBudget") == []
 
 
 def test_replicas_are_spread_over_nodes_and_zones(helm: Helm) -> None:
@@ -181,7 +181,7 @@ def test_metrics_and_probes_can_be_turned_off(helm: Helm) -> None:
     documents = helm.render({**LEAST, "metrics": {"enabled": False}})
 
     container = pod_of(documents)["spec"]["containers"][0]
-    assert {"ports", "livenessProbe", "readinessProbe"} & set(container) == set()
+    assert {"ports", "startupProbe", "livenessProbe", "readinessProbe"} & set(container) == set()
     assert of_kind(documents, "Service") == []
     assert "ISA_METRICS_PORT" not in environment(documents)
 

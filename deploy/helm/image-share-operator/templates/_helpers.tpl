@@ -45,6 +45,24 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The labels of an object that has labels of its own, which take precedence over commonLabels. */}}
+{{- define "image-share-operator.labelsWith" -}}
+{{- toYaml (merge (deepCopy (last .)) (include "image-share-operator.labels" (first .) | fromYaml)) -}}
+{{- end -}}
+
+{{- define "image-share-operator.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
+{{- end -}}
+
+{{/* `replicas` is the old name of replicaCount. */}}
+{{- define "image-share-operator.replicas" -}}
+{{- $old := .Values.replicas -}}
+{{- if kindIs "invalid" $old }}{{ .Values.replicaCount }}{{ else }}{{ $old }}{{ end -}}
 {{- end -}}
 
 {{- define "image-share-operator.serviceAccount" -}}
@@ -92,5 +110,5 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 subjects:
   - kind: ServiceAccount
     name: {{ include "image-share-operator.serviceAccount" . }}
-    namespace: {{ .Release.Namespace }}
+    namespace: {{ include "image-share-operator.namespace" . }}
 {{- end -}}

@@ -26,9 +26,27 @@ affinity:
 {{- end }}
 topologySpreadConstraints:
   {{- include "image-share-operator.spread" . | trim | nindent 2 }}
+{{- with .Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.dnsPolicy }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- if or .Values.extraVolumes .Values.extraCA.configMap .Values.extraCA.secret }}
+volumes:
+{{- with .Values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- with .Values.extraCA }}
 {{- if .configMap }}
-volumes:
   - name: ca
     configMap:
       name: {{ .configMap }}
@@ -36,7 +54,6 @@ volumes:
         - key: {{ .key }}
           path: ca.crt
 {{- else if .secret }}
-volumes:
   - name: ca
     secret:
       secretName: {{ .secret }}
@@ -45,12 +62,16 @@ volumes:
           path: ca.crt
 {{- end }}
 {{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "image-share-operator.container" -}}
 - name: operator
   image: {{ include "image-share-operator.image" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
+  {{- with .Values.extraArgs }}
+  args: {{ prepend . "run" | toJson }}
+  {{- end }}
   env:
     {{- include "image-share-operator.env" . | trim | nindent 4 }}
     {{- with .Values.extraEnv }}
@@ -60,27 +81,36 @@ volumes:
   ports:
     - name: metrics
       containerPort: {{ int .Values.metrics.port }}
+  startupProbe:
+    httpGet:
+      path: /healthz
+      port: metrics
+    {{- toYaml .Values.startupProbe | nindent 4 }}
   livenessProbe:
     httpGet:
       path: /healthz
       port: metrics
-    periodSeconds: 10
-    failureThreshold: 6
+    {{- toYaml .Values.livenessProbe | nindent 4 }}
   readinessProbe:
     httpGet:
       path: /readyz
       port: metrics
-    periodSeconds: 5
+    {{- toYaml .Values.readinessProbe | nindent 4 }}
   {{- end }}
   resources:
     {{- include "image-share-operator.resources" . | nindent 4 }}
   securityContext:
     {{- include "image-share-operator.securityContext" (list . .Values.securityContext) | nindent 4 }}
-  {{- if or .Values.extraCA.configMap .Values.extraCA.secret }}
+  {{- if or .Values.extraVolumeMounts .Values.extraCA.configMap .Values.extraCA.secret }}
   volumeMounts:
+    {{- with .Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- if or .Values.extraCA.configMap .Values.extraCA.secret }}
     - name: ca
       mountPath: /etc/image-share-operator/ca
       readOnly: true
+    {{- end }}
   {{- end }}
 {{- end -}}
 

@@ -1,0 +1,150 @@
+"""Values that platform teams know from other charts."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from chart.objects import of_kind, pod_of, the
+from chart.programs import CHART, RELEASE, Helm, Json
+from image_share_operator.cli import arguments
+
+LEAST: dict[str, Any] = {"image": {"repository": "registry.example.com/isa"}}
+EVERYTHING: dict[str, Any] = yaml.safe_load((CHART / "ci/everything.yaml").read_text())
+
+
+def spec_of(helm: Helm, **values: Any) -> Json:
+    spec: Json = pod_of(helm.render({**LEAST, **values}))["spec"]
+    return spec
+
+
+def test_old_name_of_the_replica_count_works_and_is_reported(helm: Helm) -> None:
+    old = {**LEAST, "replicas": 3}
+
+    notes = helm(
+        *("install", RELEASE, str(CHART), "--dry-run=client", "--values", "-"),
+        stdin=yaml.safe_dump(old),
+    )
+
+    assert the(helm.render(old), "Deployment")["spec"]["replicas"] == 3
+    assert "WARNING: `replicas` is the old name of `replicaCount`" in notes
+
+
+@pytest.mark.parametrize("name", ["replicas", "replicaCount"])
+def test_zero_replicas_stop_the_operator(name: str, helm: Helm) -> None:
+    assert the(helm.render({**LEAST, name: 0}), "Deployment")["spec"]["replicas"] == 0
+
+
+def test_common_labels_are_on_all_objects_and_pods(helm: Helm) -> None:
+    documents = helm.render(CHART / "ci/everything.yaml")
+    ours = [row for row in documents if not row["metadata"]["name"].endswith(("-extra", "-text"))]
+
+    labels = [row["metadata"]["labels"] for row in [*ours, pod_of(documents)]]
+
+    assert {row["example.com/cost-center"] for row in labels} == {"42"}
+
+
+def test_common_labels_do_not_change_the_selector(helm: Helm) -> None:
+    before = the(helm.render(LEAST), "Deployment")["spec"]["selector"]
+
+    labelled = helm.render({**LEAST, "commonLabels": {"a": "b"}})
+
+    assert the(labelled, "Deployment")["spec"]["selector"] == before
+
+
+def test_own_label_of_an_object_wins_over_the_common_one(helm: Helm) -> None:
+    values = {
+        **LEAST,
+        "commonLabels": {"release": "platform"},
+        "podLabels": {"release": "shares"},
+        "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    }
+
+    documents = helm.render(values)
+
+    assert the(documents, "ServiceMonitor")["metadata"]["labels"]["release"] == "prometheus"
+    assert pod_of(documents)["metadata"]["labels"]["release"] == "shares"
+
+
+def test_namespace_can_differ_from_that_of_the_release(helm: Helm) -> None:
+    values = {key: EVERYTHING[key] for key in EVERYTHING if key != "extraObjects"}
+
+    documents = helm.render({**values, "namespaceOverride": "shares"})
+
+    namespaces = {row["metadata"].get("namespace", "shares") for row in documents}
+    bindings = of_kind(documents, "RoleBinding") + of_kind(documents, "ClusterRoleBinding")
+    assert namespaces == {"shares"}
+    assert {row["namespace"] for one in bindings for row in one["subjects"]} == {"shares"}
+    assert "image-share-system" not in yaml.safe_dump(the(documents, "PrometheusRule"))
+
+
+def test_extra_arguments_follow_the_command(helm: Helm) -> None:
+    args = spec_of(helm, extraArgs=["--log-level=debug"])["containers"][0]["args"]
+
+    assert args == ["run", "--log-level=debug"]
+    assert "args" not in spec_of(helm)["containers"][0]
+    assert arguments.parser().parse_args(args).log_level == "debug"
+
+
+def test_extra_volumes_stand_beside_those_of_the_chart(helm: Helm) -> None:
+    volume = {"name": "scratch", "emptyDir": {}}
+    mount = {"name": "scratch", "mountPath": "/scratch"}
+
+    alone = spec_of(helm, extraVolumes=[volume], extraVolumeMounts=[mount])
+    spec = spec_of(
+        helm, extraVolumes=[volume], extraVolumeMounts=[mount], extraCA={"configMap": "a"}
+    )
+
+    assert alone["volumes"] == [volume]
+    assert alone["containers"][0]["volumeMounts"] == [mount]
+    assert [row["name"] for row in spec["volumes"]] == ["scratch", "ca"]
+    assert [row["name"] for row in spec["containers"][0]["volumeMounts"]] == ["scratch", "ca"]
+
+
+def test_extra_objects_are_templates(helm: Helm) -> None:
+    documents = of_kind(helm.render(CHART / "ci/everything.yaml"), "ConfigMap")
+
+    extra = {row["metadata"]["name"]: row["metadata"]["namespace"] for row in documents}
+    assert extra["shares-extra"] == extra["shares-text"] == "image-share-system"
+
+
+def test_probes_keep_what_is_not_set(helm: Helm) -> None:
+    container = spec_of(helm, livenessProbe={"timeoutSeconds": 5})["containers"][0]
+
+    get = {"path": "/healthz", "port": "metrics"}
+    assert container["livenessProbe"] == {
+        "httpGet": get,
+        "periodSeconds": 10,
+        "failureThreshold": 6,
+        "timeoutSeconds": 5,
+    }
+    assert container["startupProbe"]["httpGet"] == get
+    assert container["startupProbe"]["periodSeconds"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hostAliases", [{"ip": "10.0.0.1", "hostnames": ["iam.example.com"]}]),
+        ("dnsPolicy", "Default"),
+        ("dnsConfig", {"nameservers": ["10.0.0.2"]}),
+        ("runtimeClassName", "gvisor"),
+    ],
+)
+def test_field_of_the_pod_is_absent_until_it_is_set(name: str, value: Any, helm: Helm) -> None:
+    assert name not in spec_of(helm)
+    assert spec_of(helm, **{name: value})[name] == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("revisionHistoryLimit", 0), ("strategy", {"type": "Recreate"})]
+)
+def test_field_of_the_deployment_can_be_set(name: str, value: Any, helm: Helm) -> None:
+    assert the(helm.render({**LEAST, name: value}), "Deployment")["spec"][name] == value
+
+
+def test_deployment_has_its_annotations(helm: Helm) -> None:
+    documents = helm.render({**LEAST, "deploymentAnnotations": {"a": "b"}})
+
+    assert the(documents, "Deployment")["metadata"]["annotations"] == {"a": "b"}
+    assert "annotations" not in pod_of(documents)["metadata"]
