@@ -33,6 +33,9 @@ from image_share_operator.settings import Settings
 from image_share_operator.telemetry import metrics
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
+SYNC_LIMIT = timedelta(seconds=30)
+"""How long new resources wait for the first complete list. It takes a second; a namespace that
+cannot be listed must not block the others."""
 WATCH_GRACE_S = 1.0
 """Seconds to wait for the end of the watch thread. Short, because the watch writes nothing."""
 
@@ -57,8 +60,9 @@ class Operator:
         _begin_counting()
         self._settings = settings
         self._watching: threading.Thread | None = None
-        self._store = ObjectStore(_now)
         self._queue = WorkQueue(settings.namespace_workers, settings.workers)
+        self._store = ObjectStore(_now, requeue=self._queue.add)
+        self._began_at = _now()
         self._recorder = EventRecorder(api, _now)
         self._circuits = CircuitBreakers(_now)
         self._clients = HttpClients.with_timeouts(
@@ -170,7 +174,12 @@ class Operator:
                 share_poll=settings.share_poll,
             ),
             allow_insecure_endpoints=settings.allow_insecure_endpoints,
+            is_synced=self._is_synced,
         )
+
+    def _is_synced(self) -> bool:
+        """Return whether conflicts are known as well as they will be."""
+        return self._sync_check.has_synced or _now() > self._began_at + SYNC_LIMIT
 
     @property
     def _is_sharded(self) -> bool:

@@ -14,6 +14,7 @@ from image_share_operator.api.types import (
     Condition,
     ConditionType,
     Decision,
+    Endpoints,
     ImageStatus,
     InDoubtBatch,
     Job,
@@ -149,6 +150,7 @@ def full_status() -> Status:
             ),
         ),
         summary="0/1",
+        credentials_accepted_by=Endpoints(iam=IAM, ims=IMS),
     )
 
 

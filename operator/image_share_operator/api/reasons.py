@@ -51,5 +51,8 @@ class Reason(StrEnum):
     JOB_TIMEOUT = "JobTimeout"
     """The job did not settle within `spec.timeout`. It is still polled, rarely."""
 
+    CONFLICT = "Conflict"
+    """An older resource has the opposite decision for an image. One of the two must change."""
+
     REJECTING = "Rejecting"
     """The resource is being deleted; its shares are rejected first."""

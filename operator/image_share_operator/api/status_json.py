@@ -7,9 +7,11 @@ from typing import Any
 
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
+    REGIONS,
     Condition,
     ConditionType,
     Decision,
+    Endpoints,
     ImageStatus,
     InDoubtBatch,
     Job,
@@ -34,6 +36,7 @@ def write(status: Status) -> Json:
             "summary": status.summary,
             "lastHandledReconcileAt": status.handled_reconcile_at,
             "secretVersion": status.secret_version,
+            "credentialsAcceptedBy": _endpoints_out(status.credentials_accepted_by),
         }
     )
 
@@ -61,6 +64,7 @@ def _status_in(raw: Mapping[str, Any]) -> Status:
         summary=_shared(raw.get("summary")),
         handled_reconcile_at=raw.get("lastHandledReconcileAt"),
         secret_version=raw.get("secretVersion"),
+        credentials_accepted_by=_endpoints_in(raw.get("credentialsAcceptedBy")),
     )
 
 
@@ -154,6 +158,17 @@ def _image_in(raw: Mapping[str, Any]) -> ImageStatus:
         job_id=_shared(raw.get("jobID")),
         message=_shared(raw.get("message")),
     )
+
+
+def _endpoints_out(endpoints: Endpoints | None) -> Json | None:
+    return None if endpoints is None else {"iam": endpoints.iam, "ims": endpoints.ims}
+
+
+def _endpoints_in(raw: Mapping[str, Any] | None) -> Endpoints | None:
+    if raw is None:
+        return None
+    endpoints = Endpoints(iam=intern(raw["iam"]), ims=intern(raw["ims"]))
+    return next((known for known in REGIONS.values() if known == endpoints), endpoints)
 
 
 def _shared(text: str | None) -> str | None:

@@ -52,6 +52,11 @@ class Decision(StrEnum):
         """The membership that this decision leads to."""
         return Membership.ACCEPTED if self is Decision.ACCEPT else Membership.REJECTED
 
+    @property
+    def opposite(self) -> "Decision":
+        """The other decision."""
+        return Decision.REJECT if self is Decision.ACCEPT else Decision.ACCEPT
+
 
 class DeletionPolicy(StrEnum):
     """What happens to the shares when the resource is deleted."""
@@ -238,6 +243,8 @@ class Status:
         handled_reconcile_at: the last value of the reconcile-at annotation that was handled.
         secret_version: resourceVersion of the Secret that can't be used; empty when there is no
             Secret; ``None`` when the Secret is not the problem.
+        credentials_accepted_by: the endpoints that accepted the credentials for the project;
+            ``None`` before, and after they refused them.
     """
 
     observed_generation: int = -1
@@ -248,6 +255,7 @@ class Status:
     summary: str | None = None
     handled_reconcile_at: str | None = None
     secret_version: str | None = None
+    credentials_accepted_by: Endpoints | None = None
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of this type, or ``None`` when it is absent."""
@@ -285,7 +293,8 @@ def _url(endpoints: Mapping[str, Any], field: str) -> str:
             f"spec.endpoints.{field} must be https://HOST or https://HOST:PORT, without user, "
             "path, query or version"
         )
-    return text.rstrip("/")
+    url = text.rstrip("/").lower()  # only scheme and host: one endpoint has one spelling
+    return url.removesuffix(":443") if url.startswith("https:") else url
 
 
 def _deletion_policy(spec: Mapping[str, Any]) -> DeletionPolicy:

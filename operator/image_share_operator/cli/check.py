@@ -255,6 +255,8 @@ def _image(verdict: Verdict, sends: Decision | None) -> ImageFinding:
             | ImageState.UNREADABLE
         ):
             action = Action.NOTHING
+        case ImageState.CONFLICT:  # found by the operator only, which knows all resources
+            action = Action.NOTHING
         case ImageState.TO_SUBMIT | ImageState.DRIFTED | ImageState.CANDIDATE:
             action = Action(sends.lower()) if sends else Action.NOTHING
         case _:

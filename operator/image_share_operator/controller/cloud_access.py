@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from image_share_operator.api.credentials import Identity, RefusedLogin
+from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
 from image_share_operator.api.types import Desired, Key
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.login_history import LoginHistory
@@ -36,6 +36,7 @@ class CloudAccess:
 
     Attributes:
         version: of the Secret that was read; ``None`` before it was.
+        has_given_token: whether the Secret has a token instead of a user.
     """
 
     credentials: CredentialSource
@@ -44,6 +45,7 @@ class CloudAccess:
     key: Key
     desired: Desired
     version: str | None = None
+    has_given_token: bool = False
     _tenant: Session | None = None
 
     async def session(self) -> Session:
@@ -51,6 +53,7 @@ class CloudAccess:
         if self._tenant is None:
             held = await self.credentials.get(self.key.namespace, self.desired.secret_name)
             self.version = held.version
+            self.has_given_token = isinstance(held.credentials, TokenCredentials)
             identity = Identity(
                 credentials=held.credentials,
                 project_id=self.desired.project_id,

@@ -14,11 +14,14 @@ from image_share_operator.api.types import (
     SKIP_REJECT,
     ConditionType,
     Desired,
+    Endpoints,
     Key,
     Status,
 )
+from image_share_operator.controller.conflicts import REFUSED, Conflicts, Selection, Standing
 from image_share_operator.controller.login_history import LoginHistory
 from image_share_operator.planning import conditions
+from image_share_operator.planning.conflicts import Claim
 from image_share_operator.planning.model import RuntimeState
 
 
@@ -34,7 +37,13 @@ class CachedObject:
         unsaved: whether the last write of ``known`` failed.
         overwritten: whether another client wrote the status since.
         restored_at: when the status was last restored.
+        created_at: its ``creationTimestamp``.
         seen_at: when this spec was first seen.
+        first_seen_at: when this object was first seen.
+        accepted_by: the endpoints that accepted its credentials for its project; ``None`` for none.
+        accepted_at: when they did so last, in this process.
+        is_decided: whether it is known if its credentials are accepted.
+        check_requested: whether memberships must be read again, also before the next check is due.
         deleting: whether it has a deletion timestamp.
         has_finalizer: whether it has our finalizer.
         skip_reject: whether the annotation allows the deletion without rejecting the shares.
@@ -55,7 +64,13 @@ class CachedObject:
     unsaved: bool = False
     overwritten: bool = False
     restored_at: datetime | None = None
+    created_at: str
     seen_at: datetime
+    first_seen_at: datetime
+    accepted_by: Endpoints | None = None
+    accepted_at: datetime | None = None
+    is_decided: bool = False
+    check_requested: bool = False
     runtime: RuntimeState = field(default_factory=RuntimeState)
 
     @property
@@ -87,16 +102,57 @@ class CachedObject:
         """Whether nothing is left but the next drift check."""
         return self.is_ready and self.is_answered and not self.deleting
 
+    @property
+    def selection(self) -> Selection | None:
+        """What the object claims; ``None`` for nothing."""
+        desired = self.desired
+        if isinstance(desired, InvalidSpecError) or desired.suspend or self.deleting:
+            return None
+        if self.accepted_by == desired.endpoints:
+            return self.selection_of(desired, Standing.COUNTS)
+        return None if self.is_decided else self.selection_of(desired, Standing.UNDECIDED)
+
+    def selection_of(self, desired: Desired, standing: Standing) -> Selection:
+        """What the object would claim with this spec."""
+        return Selection(
+            project=(desired.endpoints, desired.project_id),
+            decision=desired.decision,
+            images=desired.images,
+            claim=Claim(self.created_at, self.key.namespace, self.key.name),
+            standing=standing,
+        )
+
+    def claims_as(self, other: "CachedObject") -> bool:
+        """Whether both surely have the same selection: a fast check before each store."""
+        return (
+            self.uid == other.uid
+            and self.desired is other.desired
+            and self.accepted_by == other.accepted_by
+            and self.is_decided is other.is_decided
+            and self.deleting is other.deleting
+        )
+
 
 class ObjectStore:
     """All objects that the watch reported and that are not deleted.
 
+    Args:
+        requeue: called with each object that must be reconciled because of another one.
+
     Attributes:
         login_history: refused logins, from the statuses as they were first seen.
+        conflicts: which objects claim which images.
     """
 
-    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        requeue: Callable[[Key], None] = lambda _: None,
+    ) -> None:
         self._now = now
+        self._requeue = requeue
+        self.conflicts = Conflicts(self.request_check)
         self.login_history = LoginHistory()
         self._entries: dict[Key, CachedObject] = {}
 
@@ -133,13 +189,13 @@ class ObjectStore:
             return None
         old = self._entries.get(seen.key)
         if old is None or old.uid != seen.uid:
-            self._entries[seen.key] = seen
+            self._put(seen)
             if isinstance(seen.desired, Desired):
                 self.login_history.note(seen.key.namespace, seen.desired, seen.known)
             return seen.key
         # What this process knows of the status is never older than what the API server has.
         new = _taken_over(old, seen)
-        self._entries[seen.key] = new
+        self._put(new)
         return None if new.asks == old.asks and new.written == old.written else seen.key
 
     def forget(self, key: Key, uid: str) -> None:
@@ -147,6 +203,7 @@ class ObjectStore:
         entry = self._entries.get(key)
         if entry is not None and entry.uid == uid:
             del self._entries[key]
+            self.conflicts.replace(entry.selection, None)
 
     def remember(
         self, entry: CachedObject, *, known: Status, runtime: RuntimeState, unsaved: bool
@@ -173,16 +230,43 @@ class ObjectStore:
         if current is None or current.uid != entry.uid:
             return
         if written is None or metadata["uid"] != entry.uid or self._edited(current, metadata):
-            self._entries[entry.key] = replace(current, unsaved=False)
+            self._put(replace(current, unsaved=False))
             self.observe(body)
             return
         newer = int(metadata["resourceVersion"]) > current.version
         seen = {"written": written, "overwritten": False, **_of_metadata(metadata)}
-        self._entries[entry.key] = replace(current, unsaved=False, **(seen if newer else {}))
+        self._put(replace(current, unsaved=False, **(seen if newer else {})))
 
     def restored(self, entry: CachedObject) -> None:
         """Record that the status was restored just now."""
         self._update(entry, restored_at=self._now())
+
+    def accepted(self, entry: CachedObject, endpoints: Endpoints) -> None:
+        """Record that the endpoints accepted the credentials just now."""
+        self._update(entry, accepted_by=endpoints, accepted_at=self._now(), is_decided=True)
+
+    def refused(self, entry: CachedObject) -> None:
+        """Record that the credentials were refused just now."""
+        self._update(entry, accepted_by=None, is_decided=True)
+
+    def request_check(self, key: Key) -> None:
+        """Let the object be reconciled now, with a new membership read."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._put(replace(entry, check_requested=True))
+            self._requeue(key)
+
+    def check_begins(self, entry: CachedObject) -> None:
+        """Record that the requested check begins; a later request counts again."""
+        if entry.check_requested:
+            self._update(entry, check_requested=False)
+
+    def _put(self, entry: CachedObject) -> None:
+        """Store an object and its claims; the only place where an entry is added or replaced."""
+        old = self._entries.get(entry.key)
+        self._entries[entry.key] = entry
+        if old is None or not entry.claims_as(old):
+            self.conflicts.replace(None if old is None else old.selection, entry.selection)
 
     def _is_old(self, key: Key, version: int) -> bool:
         """Whether an equally new object of that name is known, also one with another uid."""
@@ -196,7 +280,7 @@ class ObjectStore:
     def _update(self, entry: CachedObject, **changes: Any) -> None:
         current = self._entries.get(entry.key)
         if current is not None and current.uid == entry.uid:
-            self._entries[entry.key] = replace(current, **changes)
+            self._put(replace(current, **changes))
 
 
 def _taken_over(old: CachedObject, seen: CachedObject) -> CachedObject:
@@ -207,11 +291,17 @@ def _taken_over(old: CachedObject, seen: CachedObject) -> CachedObject:
         overwritten = seen.written != conditions.as_written(old.known)
     return replace(
         seen,
+        desired=old.desired if seen.desired == old.desired else seen.desired,
         known=old.known,
         unsaved=old.unsaved,
         overwritten=overwritten,
         restored_at=old.restored_at,
         seen_at=old.seen_at if seen.generation == old.generation else seen.seen_at,
+        first_seen_at=old.first_seen_at,
+        accepted_by=old.accepted_by,
+        accepted_at=old.accepted_at,
+        is_decided=old.is_decided,
+        check_requested=old.check_requested,
         runtime=old.runtime,
     )
 
@@ -224,6 +314,13 @@ def _parse(body: Mapping[str, Any], now: datetime) -> CachedObject:
         desired: Desired | InvalidSpecError = Desired.parse(body.get("spec") or {}, generation)
     except InvalidSpecError as exc:
         desired = exc.with_traceback(None)
+    ready = written.condition(ConditionType.READY)
+    if ready is not None and ready.observed_generation != generation:
+        ready = None
+    accepted_by = written.credentials_accepted_by
+    if accepted_by is None and ready is not None and isinstance(desired, Desired):
+        # Versions without this field wrote Ready True after a membership read only.
+        accepted_by = desired.endpoints if ready.status == "True" else None
     return CachedObject(
         key=Key(intern(metadata["namespace"]), metadata["name"]),
         uid=metadata["uid"],
@@ -231,7 +328,11 @@ def _parse(body: Mapping[str, Any], now: datetime) -> CachedObject:
         desired=desired,
         known=written,
         written=written,
+        created_at=metadata.get("creationTimestamp", ""),
         seen_at=now,
+        first_seen_at=now,
+        accepted_by=accepted_by,
+        is_decided=accepted_by is not None or (ready is not None and ready.reason in REFUSED),
         **_of_metadata(metadata),
     )
 

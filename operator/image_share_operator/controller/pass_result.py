@@ -119,8 +119,8 @@ class PassResultBuilder:
         before, status = executor.observation.runtime, executor.observation.status
         job = None if executor.observation.job_unknown else status.job
         images = self._rows(executor.observation) if report.images is None else report.images
-        # A job past its timeout does not depend on the Secret, and it is polled anyway.
-        overdue = report.ready_summary.reason is Reason.JOB_TIMEOUT
+        # These do not depend on the Secret, and they are checked again anyway.
+        overdue = report.ready_summary.reason in (Reason.JOB_TIMEOUT, Reason.CONFLICT)
         stalled = (
             report.ready_summary.progress is Progress.STALLED
             and not overdue

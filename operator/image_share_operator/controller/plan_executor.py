@@ -74,6 +74,22 @@ class Session(Protocol):
         ...
 
 
+class Claims(Protocol):
+    """What other resources of this operator claim and submitted."""
+
+    def conflicts(self) -> Mapping[str, str]:
+        """The images that another resource is in charge of, with a message for each."""
+        ...
+
+    def opposite_orders(self) -> frozenset[str]:
+        """The images for which another resource submitted the opposite decision latest."""
+        ...
+
+    def submitting(self, images: tuple[str, ...]) -> None:
+        """Record what is submitted now."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class PlanExecutor:
     """The part of one reconcile that talks to the cloud.
@@ -81,6 +97,8 @@ class PlanExecutor:
     Attributes:
         observation: what is known so far; valid also when `run` raises.
         session: opens the session with the cloud; called only when a step needs it.
+        claims: asked before each step, because other resources change meanwhile.
+        on_members: called with memberships that IMS returned.
         believe_unknown: whether "no such job" is believed.
         max_age: how old a membership may be that shows no change.
         sent: the job that was started.
@@ -91,6 +109,8 @@ class PlanExecutor:
     desired: Desired
     observation: Observation
     session: Callable[[], Awaitable[Session]]
+    claims: Claims
+    on_members: Callable[[Mapping[str, Membership]], None]
     classify_failure: Callable[[str | None], FailureClass]
     now: Callable[[], datetime]
     policy: Policy
@@ -108,6 +128,11 @@ class PlanExecutor:
             KubeError: the credentials could not be read.
         """
         while True:
+            self.observation = replace(
+                self.observation,
+                conflicts=self.claims.conflicts(),
+                opposite_orders=self.claims.opposite_orders(),
+            )
             step = planner.next_step(self.desired, self.observation, self.now(), self.policy)
             match step:
                 case PollJob(job=job):
@@ -115,6 +140,7 @@ class PlanExecutor:
                 case ReadMemberships(images=images):
                     results = await self._read(images)
                     self.observation = self.observation.with_results(results)
+                    self.on_members(self.observation.members or {})
                     self._check_in_doubt()
                 case Submit():
                     sent = await self._submit(step)
@@ -197,6 +223,7 @@ class PlanExecutor:
         """Send the batch; ``None`` when the cloud refused it because of an image."""
         session = await self.session()
         desired = self.desired
+        self.claims.submitting(step.images)
         try:
             job_id = await session.submit(
                 desired.decision,

@@ -19,10 +19,18 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.jobs import FailureClass
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Decision, Desired, Key, Membership, Status
+from image_share_operator.api.types import (
+    ConditionType,
+    Decision,
+    Desired,
+    Key,
+    Membership,
+    Status,
+)
 from image_share_operator.controller import finalizer, pass_result
 from image_share_operator.controller.cloud_access import Cloud, CloudAccess, CredentialSource
 from image_share_operator.controller.finalizer import FinalizerAction, StuckDeletions
+from image_share_operator.controller.object_claims import ObjectClaims
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.controller.pass_result import PassResult
 from image_share_operator.controller.plan_executor import PlanExecutor
@@ -39,12 +47,19 @@ UNKNOWN_JOB_REPEATS = 2
 """IMG.0023 means "query failed" as well as "no such job": it is believed when it is repeated."""
 
 
+SYNC_POLL = timedelta(milliseconds=200)
+"""Between two checks whether the first list is complete."""
+CLAIM_POLL = timedelta(seconds=1)
+"""Between two checks whether an older claim is decided; it takes about a second."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Reconciler:
     """Reconciles objects, one at a time for each key.
 
     Attributes:
         emit: takes an Event; must not wait.
+        is_synced: whether the store has all objects that existed at the start.
     """
 
     store: ObjectStore
@@ -56,6 +71,7 @@ class Reconciler:
     now: Callable[[], datetime]
     policy: Policy
     allow_insecure_endpoints: bool = False
+    is_synced: Callable[[], bool] = lambda: True
     rng: random.Random = field(default_factory=random.Random)
     schedule: Schedule = field(init=False)
     status_writer: StatusWriter = field(init=False)
@@ -153,12 +169,26 @@ class Reconciler:
         if current is None or current.asks != entry.asks:
             return NOW  # it changed while the Secret was read
         entry = current
-        done = await self._execute_plan(entry, desired)
+        claims = ObjectClaims(self.store, entry, desired)
+        wait = self._wait_for_claims(entry, claims)
+        if wait is not None:
+            return wait
+        self.store.check_begins(entry)
+        done = await self._execute_plan(entry, desired, claims)
+        claims.confirm_winners(self.now(), self.policy.conflict_check)
         if desired.being_deleted and done.finished:
             return await self._finish_deletion(entry, done)
         if desired.being_deleted and await self._is_stuck(entry, desired, done):
             return await self._remove_finalizer(entry, done.known)
         return await self.status_writer.finish(entry, desired, done)
+
+    def _wait_for_claims(self, entry: CachedObject, claims: ObjectClaims) -> timedelta | None:
+        """How long to wait because older claims may not be known yet; ``None`` for not at all."""
+        ready = entry.known.condition(ConditionType.READY)
+        is_new = entry.known.observed_generation != entry.generation
+        if (is_new or (ready and ready.reason is Reason.CONFLICT)) and not self.is_synced():
+            return SYNC_POLL
+        return CLAIM_POLL if claims.awaits_older(self.now()) else None
 
     async def _is_stuck(self, entry: CachedObject, desired: Desired, done: PassResult) -> bool:
         """Whether the Secret was just found missing and the namespace is being deleted."""
@@ -215,7 +245,9 @@ class Reconciler:
                 )
         return desired
 
-    async def _execute_plan(self, entry: CachedObject, desired: Desired) -> PassResult:
+    async def _execute_plan(
+        self, entry: CachedObject, desired: Desired, claims: ObjectClaims
+    ) -> PassResult:
         """Execute the plan until it ends with a report or an error."""
         runtime, job = pass_result.runtime_for(entry), entry.known.job
         if runtime.settled_at is None and job is not None and job.state.settled:
@@ -233,6 +265,10 @@ class Reconciler:
             desired=desired,
             observation=observation,
             session=access.session,
+            claims=claims,
+            on_members=lambda members: claims.accepted(
+                members, self.now(), login=not access.has_given_token
+            ),
             classify_failure=self.classify_failure,
             now=self.now,
             policy=self.policy,
@@ -264,4 +300,5 @@ def _is_drift_check(entry: CachedObject) -> bool:
         entry.is_ready
         and entry.reconcile_at in (None, entry.known.handled_reconcile_at)
         and not entry.deleting
+        and not entry.check_requested
     )

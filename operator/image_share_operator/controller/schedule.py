@@ -35,6 +35,8 @@ class Schedule:
                 return NOW
             runtime = restored
             self._remember(entry, runtime)
+        if entry.check_requested:
+            return NOW
         now = self.now()
         if entry.reconcile_at not in (None, entry.known.handled_reconcile_at):
             self._remember(entry, replace(runtime, retry_at=now))

@@ -12,6 +12,7 @@ from image_share_operator.api.errors import KubeConflictError, KubeInvalidError,
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Condition, ConditionType, Desired, Key, Status
 from image_share_operator.controller import pass_result
+from image_share_operator.controller.conflicts import REFUSED
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.controller.pass_result import PassResult
 from image_share_operator.planning import conditions, events, messages
@@ -101,7 +102,12 @@ class StatusWriter:
         if current is None or current.uid != entry.uid:
             return None
         now = self.now()
-        new = self._rendered(entry, desired, done, now)
+        if _refused_reason(done) in REFUSED:
+            self.store.refused(current)
+            current = self.store.get(entry.key) or current
+        new = replace(
+            self._rendered(entry, desired, done, now), credentials_accepted_by=current.accepted_by
+        )
         worth = conditions.is_worth_a_write(new, current.written, now)
         self._count(entry, new, done, now)
         self.store.remember(entry, known=new, runtime=done.runtime, unsaved=worth)
@@ -197,6 +203,10 @@ class StatusWriter:
         for event in events.of_change(entry.key, entry.uid, old=entry.written, new=new):
             self.emit(event)
         _log_change(entry, new)
+
+
+def _refused_reason(done: PassResult) -> Reason | None:
+    return done.error_reason or (done.ready_summary.reason if done.ready_summary else None)
 
 
 def _log_change(entry: CachedObject, new: Status) -> None:

@@ -64,9 +64,14 @@ def as_written(status: Status) -> Status:
     return replace(status, job=replace(status.job, odd_status=None))
 
 
+def _without_evidence(status: Status) -> Status:
+    """The status without what is worth no write of its own."""
+    return replace(status, credentials_accepted_by=None)
+
+
 def is_worth_a_write(new: Status, written: Status, now: datetime) -> bool:
     """Whether ``new`` is worth a status write: not for the first states of a young job."""
-    new = as_written(new)
+    new, written = _without_evidence(as_written(new)), _without_evidence(written)
     if new == written:
         return False
     if new.job is None or written.job is None or new.job.id != written.job.id:

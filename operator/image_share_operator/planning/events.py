@@ -44,6 +44,7 @@ _BAD = frozenset(
         Reason.THROTTLED,
         Reason.JOB_TIMEOUT,
         Reason.NOT_SHARED,
+        Reason.CONFLICT,
     }
 )
 

@@ -148,6 +148,8 @@ def from_verdicts(
         )
     if ImageState.IN_DOUBT in found:
         return _in_doubt(desired, observation, images, now)
+    if ImageState.CONFLICT in found:
+        return _conflict(desired, observation, verdicts, now, policy)
     share_again = requeue.share_after(
         _waited(observation.status, now), first=policy.share_poll, most=desired.interval
     )
@@ -180,6 +182,38 @@ def from_verdicts(
         requeue_after=drift_check,
         images=images,
         finished=desired.being_deleted,
+    )
+
+
+def _conflict(
+    desired: Desired,
+    observation: Observation,
+    verdicts: tuple[Verdict, ...],
+    now: datetime,
+    policy: Policy,
+) -> Report:
+    """Report the images that another resource is in charge of; retry the others as without them."""
+    lost = [v for v in verdicts if v.state is ImageState.CONFLICT]
+    others = tuple(v for v in verdicts if v.state is not ImageState.CONFLICT)
+    rest = from_verdicts(desired, observation, others, now, policy) if others else None
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    ready_summary = ReadySummary(
+        ready="False",
+        reason=Reason.CONFLICT,
+        message=(
+            f"Image {lost[0].image}{more}: {lost[0].message}. Nothing is submitted for it. Remove "
+            "the image from one of the two resources, or set the same decision in both."
+        ),
+        progress=Progress.STALLED,
+    )
+    due = policy.conflict_check
+    if rest is not None and rest.requeue_after is not None:
+        due = min(due, rest.requeue_after)
+    return Report(
+        ready_summary=ready_summary,
+        requeue_after=due,
+        images=rows(desired, verdicts, observation.status),
+        retry_at=None if rest is None else rest.retry_at,
     )
 
 

@@ -63,6 +63,9 @@ class Observation:
         members: memberships of the images of the spec; ``None`` before they were read.
         unreadable: why a membership could not be read, for each such image of the spec.
         refused: why the cloud refused a PUT in this reconcile, for each image that was sent alone.
+        conflicts: images that another resource is in charge of, with the message of each.
+        opposite_orders: images for which another resource of this operator submitted the opposite
+            decision latest. It may still take effect, and its effect is no drift.
         batch_limit: images that the next PUT may carry.
         typical_duration: how long recent jobs took to settle.
         jitter: 0-1, drawn once per reconcile.
@@ -77,6 +80,8 @@ class Observation:
     members: Mapping[str, Membership] | None = None
     unreadable: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
     refused: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
+    conflicts: Mapping[str, str] = field(default_factory=dict[str, str])
+    opposite_orders: frozenset[str] = frozenset()
     batch_limit: int = 50
     typical_duration: timedelta = timedelta(seconds=1)
     jitter: float = 0.5
@@ -103,6 +108,8 @@ class Observation:
 class ImageState(Enum):
     """The state of one image; the rules are in `planner.py`."""
 
+    CONFLICT = auto()
+    """An older resource has the opposite decision for it: nothing is sent."""
     DONE = auto()
     """It has the wanted membership."""
     UNREADABLE = auto()

@@ -18,13 +18,15 @@ reconcile with what is known from before. The first rule that matches decides:
      1  its membership can't be read          UNREADABLE; IN_DOUBT as long as a batch with unknown
                                               outcome that carried it may take effect
      2  the image is not shared               NOT_SHARED (DONE while the resource is being deleted)
+        another resource is in charge of it   CONFLICT (DONE while the resource is being deleted)
      3  a batch with unknown outcome carried  IN_DOUBT until ``InDoubtBatch.until``
         it, and its effect is not visible
      4  the membership is as wanted           DONE, unless an earlier order of the opposite
-                                              decision may still take effect
+                                              decision may still take effect: of this resource, or
+                                              the latest order of another one
      5  its PUT was refused just now          FAILED
-     6  it is new, or the opposite order of   TO_SUBMIT
-        rule 4 may still take effect
+     6  it is new, or was in conflict, or an  TO_SUBMIT
+        order of rule 4 may take effect
      7  it was as wanted at the last check    DRIFTED
      8  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
      9  the retry time has come               TO_SUBMIT
@@ -45,6 +47,7 @@ reconcile with what is known from before. The first rule that matches decides:
     any SETTLING or IN_DOUBT  Report JobRunning: nothing is sent while an effect may become visible
     any CANDIDATE             Submit half of them: bisection finds the failing image
     any TO_SUBMIT or DRIFTED  Submit, up to ``batch_limit`` images
+    any CONFLICT              Report Conflict; the next check as the other images need it
     any FAILED or UNREADABLE  Report PartiallyFailed, InvalidRequest or CloudUnavailable, with the
                               retry time: quick retries for transient errors, up to three for
                               images that a successful job names, else a slow retry
@@ -70,7 +73,7 @@ from image_share_operator.api.types import (
     Membership,
 )
 from image_share_operator.flowcontrol import backoff
-from image_share_operator.planning import messages
+from image_share_operator.planning import conflicts, messages
 from image_share_operator.planning.model import (
     ImageState,
     Observation,
@@ -115,7 +118,11 @@ def image_verdicts(
 ) -> tuple[Verdict, ...]:
     """Return the state of each image of the spec, in the order of the spec."""
     evaluator = _ImageEvaluator(desired, observation, now, policy)
-    known = {row.id: row for row in observation.status.images}
+    known = {
+        row.id: row
+        for row in observation.status.images
+        if not conflicts.is_conflict(row.message)  # read while another resource was in charge
+    }
     members: Mapping[str, Membership] = observation.members or {}
     verdicts = tuple(
         evaluator.unread(image, observation.unreadable[image])
@@ -222,8 +229,11 @@ class _ImageEvaluator:
         job = self._job_of(known)
         if membership is Membership.NOT_SHARED:
             return self._not_shared()
+        if image in self.observation.conflicts:
+            return self._in_conflict(image)
         # After an order of the opposite decision, only a newer order of our own is final.
-        opposed = job is not None and self._opposes(job)
+        opposed = image in self.observation.opposite_orders
+        opposed |= job is not None and self._opposes(job)
         batch = self.observation.status.unanswered
         if batch is not None and self.still_in_doubt(batch, image, membership, known):
             if self._effect_awaited(batch):
@@ -310,6 +320,11 @@ class _ImageEvaluator:
             return ImageState.DONE, None  # there is nothing left to reject
         project = self.desired.project_id
         return ImageState.NOT_SHARED, f"not shared with project {project}; its owner must share it"
+
+    def _in_conflict(self, image: str) -> tuple[ImageState, str | None]:
+        if self.desired.being_deleted:
+            return ImageState.DONE, None  # the other resource keeps it as it is
+        return ImageState.CONFLICT, self.observation.conflicts[image]
 
     def _job_of(self, known: ImageStatus | None) -> Job | None:
         """The latest job, if it carried the image; ``None`` otherwise.

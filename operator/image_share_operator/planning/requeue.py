@@ -30,6 +30,9 @@ class Policy:
     """Between two reads of the Secret of a resource that waits for a change of it."""
     overdue_poll: timedelta = timedelta(seconds=60)
     """Between two polls of a job that is past its timeout."""
+    conflict_check: timedelta = timedelta(minutes=5)
+    """Between two checks of a conflict, and the age up to which credentials count as accepted. A
+    winner whose credentials stopped working loses within this time."""
     share_poll: timedelta = timedelta(seconds=10)
     """The first wait for a share that does not exist; later waits grow with the time waited."""
 

@@ -14,6 +14,7 @@ from image_share_operator.api.types import (
     Condition,
     ConditionType,
     Decision,
+    Endpoints,
     ImageStatus,
     InDoubtBatch,
     Job,
@@ -54,6 +55,7 @@ STATUS = Status(
         ImageStatus(id=IMAGES[1], membership=Membership.NOT_SHARED, message="why"),
     ),
     summary="0/2",
+    credentials_accepted_by=Endpoints(iam="https://iam.example.com", ims="https://ims.example.com"),
 )
 
 
@@ -147,6 +149,7 @@ def test_render_writes_abnormal_conditions_only_when_true(
         (replace(STATUS, job=replace(STATUS.job or JOB, id="e" * 32)), 1, True),
         (replace(STATUS, job=None), 1, True),
         (replace(STATUS, summary="1/2"), 1, True),
+        (replace(STATUS, credentials_accepted_by=None), 1, False),
     ],
     ids=[
         "nothing changed",
@@ -155,6 +158,7 @@ def test_render_writes_abnormal_conditions_only_when_true(
         "another job",
         "the job is gone",
         "something else changed",
+        "the accepted endpoints only",
     ],
 )
 def test_is_worth_a_write_is_quiet_about_the_first_steps_of_a_job(

@@ -12,6 +12,9 @@ from image_share_operator.kube.client import ApiServer, path
 
 log = logging.getLogger(__name__)
 
+FIRST_INTERVAL = timedelta(milliseconds=200)
+"""Between two checks before the first list is complete, for each namespace that is watched: new
+resources wait for it."""
 NOT_READY_INTERVAL = timedelta(seconds=1)
 """Between two checks while the replica is not ready."""
 READY_INTERVAL = timedelta(seconds=5)
@@ -83,13 +86,26 @@ class SyncCheck:
         is_lost = not self._watch.is_open or self._complete_list != self._watch.list_id
         return "the watch is lost" if is_lost else None
 
+    @property
+    def has_synced(self) -> bool:
+        """Whether a list was complete once."""
+        return self._complete_list is not None
+
     async def run(self) -> None:
         """Check until cancelled."""
         while True:
             self._problem = await self._check()
             self._restart_if_stuck()
-            interval = NOT_READY_INTERVAL if self.why_not_ready() else READY_INTERVAL
-            await asyncio.sleep(interval.total_seconds())
+            await asyncio.sleep(self._interval().total_seconds())
+
+    def _interval(self) -> timedelta:
+        if not self.why_not_ready():
+            return READY_INTERVAL
+        first = not self.has_synced and self._api_responds
+        return min(
+            FIRST_INTERVAL * len(self._namespaces) if first else NOT_READY_INTERVAL,
+            NOT_READY_INTERVAL,
+        )
 
     def _restart_if_stuck(self) -> None:
         """Restart kopf when it does not recover.

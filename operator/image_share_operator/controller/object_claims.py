@@ -1,0 +1,89 @@
+"""The claims of one resource during a reconcile, as the plan executor needs them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from image_share_operator.api.types import Desired, Membership
+from image_share_operator.controller.conflicts import UNDECIDED_S, Selection, Standing
+from image_share_operator.controller.object_store import CachedObject, ObjectStore
+from image_share_operator.planning.conflicts import Claim, row_message
+
+FRESH = timedelta(minutes=1)
+"""How long the acceptance of credentials is not recorded again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectClaims:
+    """What `controller/conflicts.py` knows for one resource with this desired state."""
+
+    store: ObjectStore
+    entry: CachedObject
+    desired: Desired
+
+    def conflicts(self) -> Mapping[str, str]:
+        """The images that another resource is in charge of, with the message of each row."""
+        winners = self._winners()
+        namespace, decision = self.entry.key.namespace, self._selection.decision
+        return {
+            image: row_message(winner, namespace, decision.opposite)
+            for image, winner in winners.items()
+        }
+
+    def opposite_orders(self) -> frozenset[str]:
+        """The images for which another resource submitted the opposite decision latest."""
+        return self.store.conflicts.opposite_orders(self._selection)
+
+    def submitting(self, images: tuple[str, ...]) -> None:
+        """Record what is submitted now."""
+        self.store.conflicts.note_order(self._selection, images)
+
+    def accepted(self, members: Mapping[str, Membership], now: datetime, *, login: bool) -> None:
+        """Record that IMS returned memberships.
+
+        A given token of another project gets the same response as for an image that is not shared.
+
+        Args:
+            login: whether IAM issued the token for the project.
+        """
+        if not members:
+            return  # no image could be read
+        if not login and all(one is Membership.NOT_SHARED for one in members.values()):
+            return
+        entry, endpoints = self.store.get(self.entry.key), self.desired.endpoints
+        if entry is None or entry.uid != self.entry.uid:
+            return
+        fresh = entry.accepted_at is not None and now < entry.accepted_at + FRESH
+        if not fresh or entry.accepted_by != endpoints:
+            self.store.accepted(entry, endpoints)
+
+    def awaits_older(self, now: datetime) -> bool:
+        """Whether an older claim is undecided; then its resource is asked for a read."""
+        if self.desired.being_deleted:
+            return False
+        waiting = False
+        for claim in self.store.conflicts.undecided(self._selection):
+            older = self.store.get(claim.key)
+            if older is not None and now < older.first_seen_at + UNDECIDED_S:
+                waiting = True
+                if not older.check_requested:
+                    self.store.request_check(older.key)
+        return waiting
+
+    def confirm_winners(self, now: datetime, max_age: timedelta) -> None:
+        """Ask the resources in charge for a membership read where their last one is too old."""
+        for claim in set(self._winners().values()):
+            winner = self.store.get(claim.key)
+            if winner is not None and (
+                winner.accepted_at is None or now >= winner.accepted_at + max_age
+            ):
+                self.store.request_check(winner.key)
+
+    def _winners(self) -> Mapping[str, Claim]:
+        return self.store.conflicts.winners(
+            self._selection, being_deleted=self.desired.being_deleted
+        )
+
+    @property
+    def _selection(self) -> Selection:
+        return self.entry.selection_of(self.desired, Standing.COUNTS)

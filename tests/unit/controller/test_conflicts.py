@@ -1,0 +1,690 @@
+"""Resources that want opposite decisions for one image: one is in charge; virtual time."""
+
+import random
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from drive import IMAGES, PROJECT, Clock, FakeCloud, spec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from image_share_operator.api.credentials import (
+    Credentials,
+    Identity,
+    PasswordCredentials,
+    TokenCredentials,
+)
+from image_share_operator.api.errors import (
+    CloudError,
+    ObjectGoneError,
+    RetryableError,
+    TerminalError,
+)
+from image_share_operator.api.jobs import RetryGroup
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Decision, Endpoints, Key, Membership
+from image_share_operator.cloud.sessions import classify_failure
+from image_share_operator.controller.credential_cache import LoadedCredentials
+from image_share_operator.controller.object_store import ObjectStore
+from image_share_operator.controller.reconciler import Reconciler
+from image_share_operator.planning.events import Event
+from image_share_operator.planning.requeue import Policy
+
+IMAGE = IMAGES[0]
+OLD, NEW = Key("team-a", "old"), Key("team-b", "new")
+DENIED = TerminalError("IAM login: HTTP 401", reason=Reason.CREDENTIALS_INVALID)
+DOWN = RetryableError("connection refused")
+SOON = timedelta(minutes=2)
+
+
+@dataclass
+class TenantSession:
+    """The cloud as one namespace sees it."""
+
+    tenants: "Tenants"
+    namespace: str
+    typical_duration: timedelta = timedelta(seconds=1)
+
+    async def submit(
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        retry_group: RetryGroup | None,
+    ) -> str:
+        self._check()
+        self.tenants.sent += [(self.namespace, decision, image) for image in images]
+        return await self.tenants.cloud.submit(decision, vault_id, images, retry_group)
+
+    async def job(self, job_id: str) -> Any:
+        self._check()
+        return await self.tenants.cloud.job(job_id)
+
+    async def members(
+        self, images: tuple[str, ...], max_age: timedelta
+    ) -> Mapping[str, Membership | CloudError]:
+        self._check()
+        self.tenants.reads.append((self.namespace, max_age))
+        found = await self.tenants.cloud.members(images, max_age)
+        foreign = self.namespace in self.tenants.foreign
+        return dict.fromkeys(found, Membership.NOT_SHARED) if foreign else found
+
+    def _check(self) -> None:
+        failure = self.tenants.failures.get(self.namespace) or self.tenants.failures.get("")
+        if failure is not None:
+            raise failure
+
+
+@dataclass
+class Tenants:
+    """Several resources of several namespaces, with a cluster and a cloud in memory.
+
+    Attributes:
+        failures: what each request of a namespace fails with; "" is for all.
+        foreign: namespaces whose token is of another project: all images seem not shared.
+        given: namespaces whose Secret has a token.
+        sent: (namespace, decision, image) of each image of each PUT.
+        reads: (namespace, max_age) of each read of memberships.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    bodies: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+    given: set[str] = field(default_factory=set)
+    sent: list[tuple[str, Decision, str]] = field(default_factory=list)
+    reads: list[tuple[str, timedelta]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    due: dict[Key, datetime] = field(default_factory=dict)
+    version: int = 0
+    writes: int = 0
+    synced: bool = True
+
+    def __post_init__(self) -> None:
+        self.cloud = FakeCloud(self.clock, shares=dict.fromkeys(IMAGES, Membership.PENDING))
+        self.restart()
+
+    def restart(self, *first: Key) -> None:
+        """Lose all memory; then list the objects, ``first`` ones first."""
+        self.due.clear()
+        self.store = ObjectStore(self.clock.now, requeue=self._requeue)
+        self.reconciler = Reconciler(
+            store=self.store,
+            cloud=self,
+            credentials=self,
+            kube=self,
+            emit=self.events.append,
+            classify_failure=classify_failure,
+            now=self.clock.now,
+            policy=Policy(),
+            is_synced=lambda: self.synced,
+            rng=random.Random(7),  # noqa: S311 - repeatable jitter
+        )
+        for key in sorted(self.bodies, key=lambda key: key not in first):
+            self._observe(key)
+
+    def apply(self, key: Key, decision: str = "Accept", **changes: Any) -> None:
+        """Create a resource."""
+        self.bodies[key] = {
+            "metadata": {
+                "namespace": key.namespace,
+                "name": key.name,
+                "uid": f"u{self.version}",
+                "generation": 1,
+                "creationTimestamp": self.clock.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "resourceVersion": "0",
+            },
+            "spec": {**spec(), "decision": decision, **changes},
+            "status": {"observedGeneration": -1},
+        }
+        self._change(key)
+        self._observe(key)
+
+    def edit(self, key: Key, **changes: Any) -> None:
+        self._change(key, spec={**self.bodies[key]["spec"], **changes}, generation=1)
+        self._observe(key)
+
+    def delete(self, key: Key) -> None:
+        """Delete it as `kubectl delete` does."""
+        if self.bodies[key]["metadata"].get("finalizers"):
+            self._change(key, generation=1, deletionTimestamp="2026-01-31T12:00:00Z")
+            self._observe(key)
+        else:
+            self._forget(key)
+
+    def _forget(self, key: Key) -> None:
+        body = self.bodies.pop(key)
+        self.due.pop(key, None)
+        self.store.forget(key, body["metadata"]["uid"])
+
+    def _change(
+        self,
+        key: Key,
+        *,
+        spec: Mapping[str, Any] | None = None,
+        status: Mapping[str, Any] | None = None,
+        generation: int = 0,
+        **metadata: Any,
+    ) -> dict[str, Any]:
+        self.version += 1
+        body = self.bodies[key]
+        changed = {
+            **body["metadata"],
+            **metadata,
+            "resourceVersion": str(self.version),
+            "generation": body["metadata"]["generation"] + generation,
+        }
+        self.bodies[key] = {
+            "metadata": changed,
+            "spec": body["spec"] if spec is None else dict(spec),
+            "status": body["status"] if status is None else dict(status),
+        }
+        return self.bodies[key]
+
+    def _observe(self, key: Key) -> None:
+        if self.store.observe(self.bodies[key]) is not None:
+            self._requeue(key)
+
+    def _requeue(self, key: Key) -> None:
+        self.due[key] = self.clock.at
+
+    # ---- what the operator calls
+
+    def session(self, identity: Identity) -> TenantSession:
+        assert identity.project_id == PROJECT
+        return TenantSession(self, identity.namespace)
+
+    def note_refused_login(self, identity: Identity, refused_login: object) -> None:
+        """The failures say what a login comes to."""
+
+    async def get(self, namespace: str, name: str) -> LoadedCredentials:
+        given = namespace in self.given
+        secret: Credentials = (
+            TokenCredentials(token="t")
+            if given
+            else PasswordCredentials(password="p", user_name="u", domain_name="d")
+        )
+        return LoadedCredentials(credentials=secret, version=f"1{name}")
+
+    async def read(self, key: Key) -> Mapping[str, Any]:
+        if key not in self.bodies:
+            raise ObjectGoneError("no such object")
+        return self.bodies[key]
+
+    async def write_status(
+        self, key: Key, version: int, status: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        body = await self.read(key)
+        assert body["metadata"]["resourceVersion"] == str(version)
+        self.writes += 1
+        return self._change(key, status=status)
+
+    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
+        del uid
+        return self._change(key, finalizers=["ims.otc.dev/reject"])
+
+    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
+        del uid
+        body = self._change(key, finalizers=[])
+        if "deletionTimestamp" in body["metadata"]:
+            self._forget(key)
+            raise ObjectGoneError("deleted")
+        return body
+
+    async def namespace_terminating(self, namespace: str) -> bool:
+        del namespace
+        return False
+
+    # ---- time
+
+    async def run(self, span: timedelta = SOON) -> None:
+        """Let time go by with all reconciles that fall due."""
+        end = self.clock.at + span
+        while self.due:
+            key = min(self.due, key=lambda one: (self.due[one], one))
+            if self.due[key] > end:
+                break
+            self.clock.at = max(self.clock.at, self.due.pop(key))
+            after = await self.reconciler.reconcile(key)
+            if after is not None and key in self.bodies:
+                wish = self.clock.at + after
+                self.due[key] = min(wish, self.due.get(key, wish))
+        self.clock.at = end
+
+    # ---- what can be seen
+
+    def reason(self, key: Key) -> str:
+        return str(self.ready(key)["reason"])
+
+    def ready(self, key: Key) -> dict[str, Any]:
+        rows = self.bodies[key]["status"].get("conditions", ())
+        return next((row for row in rows if row["type"] == "Ready"), {"reason": "none"})
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """The decisions that were sent, without repeats in a row."""
+        found = [decision for _, decision, _ in self.sent]
+        return [one for at, one in enumerate(found) if at == 0 or found[at - 1] is not one]
+
+    @property
+    def drifts(self) -> int:
+        return sum(event.reason == "DriftDetected" for event in self.events)
+
+
+async def two(**older: Any) -> Tenants:
+    """The older one rejects, the younger one accepts."""
+    tenants = Tenants()
+    tenants.apply(OLD, "Reject", **older)
+    await tenants.run()
+    tenants.apply(NEW)
+    await tenants.run()
+    return tenants
+
+
+async def test_older_resource_is_in_charge_of_an_image_of_both() -> None:
+    tenants = await two()
+
+    ready = tenants.ready(NEW)
+    stalled = tenants.bodies[NEW]["status"]["conditions"][1]
+    assert tenants.reason(OLD) == "Rejected"
+    assert (ready["status"], ready["reason"], stalled["type"]) == ("False", "Conflict", "Stalled")
+    assert tenants.sent == [(OLD.namespace, Decision.REJECT, IMAGE)]
+    assert "Conflict" in [event.reason for event in tenants.events]
+
+
+async def test_message_names_no_resource_of_another_namespace() -> None:
+    tenants = await two()
+    tenants.apply(Key(OLD.namespace, "third"))
+
+    await tenants.run()
+
+    assert "a resource in another namespace, which is older" in tenants.ready(NEW)["message"]
+    assert OLD.namespace not in str(tenants.bodies[NEW]["status"])
+    assert (
+        f"Image {IMAGE}: conflict with old, which is older and has the decision Reject."
+        in (tenants.ready(Key(OLD.namespace, "third"))["message"])
+    )
+
+
+async def test_other_images_of_the_younger_resource_are_done() -> None:
+    tenants = Tenants()
+    tenants.apply(OLD, "Reject")
+    await tenants.run()
+
+    tenants.apply(NEW, images=list(IMAGES[:3]))
+    await tenants.run()
+
+    assert tenants.reason(NEW) == "Conflict"
+    assert [tenants.cloud.shares[image].value for image in IMAGES[:3]] == [
+        "rejected",
+        "accepted",
+        "accepted",
+    ]
+    rows = tenants.bodies[NEW]["status"]["images"]
+    assert ["message" in row for row in rows] == [True, False, False]
+
+
+async def test_same_decision_twice_is_no_conflict() -> None:
+    tenants = Tenants()
+    tenants.apply(OLD)
+    tenants.apply(NEW)
+
+    await tenants.run()
+
+    assert (tenants.reason(OLD), tenants.reason(NEW)) == ("Accepted", "Accepted")
+
+
+async def test_both_created_at_once_submit_one_decision_only() -> None:
+    """The younger one is reconciled first, and waits until the older one is decided."""
+    tenants = Tenants()
+    older, younger = Key("z", "a"), Key("a", "z")
+    tenants.apply(older, "Reject")
+    tenants.clock.pass_by(timedelta(seconds=1))
+    tenants.apply(younger)
+    tenants.restart()
+
+    await tenants.run()
+
+    assert tenants.decisions == [Decision.REJECT]
+    assert tenants.reason(younger) == "Conflict"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tenants: tenants.delete(OLD),
+        lambda tenants: tenants.edit(OLD, suspend=True),
+        lambda tenants: tenants.edit(OLD, decision="Accept"),
+        lambda tenants: tenants.edit(OLD, images=[IMAGES[5]]),
+        lambda tenants: tenants.edit(OLD, region="eu-nl"),
+    ],
+    ids=["deleted", "suspended", "agrees", "drops the image", "goes elsewhere"],
+)
+async def test_younger_resource_takes_over_at_once(change: Any) -> None:
+    tenants = await two()
+
+    change(tenants)
+    await tenants.run(timedelta(seconds=5))
+
+    assert tenants.reason(NEW) == "Accepted"
+    assert tenants.cloud.shares[IMAGE] is Membership.ACCEPTED
+    assert tenants.drifts == 0
+
+
+async def test_resumed_older_resource_is_in_charge_again() -> None:
+    tenants = await two()
+    tenants.edit(OLD, suspend=True)
+    await tenants.run()
+
+    tenants.edit(OLD, suspend=False)
+    await tenants.run()
+
+    assert tenants.reason(NEW) == "Conflict"
+    assert tenants.cloud.shares[IMAGE] is Membership.REJECTED
+    assert tenants.drifts == 0
+
+
+@pytest.mark.parametrize("first", [OLD, NEW], ids=["older first", "younger first"])
+async def test_restart_changes_nobodys_turn(first: Key) -> None:
+    tenants = await two()
+
+    tenants.restart(first)
+    await tenants.run(timedelta(hours=3))
+
+    assert tenants.decisions == [Decision.REJECT]
+    assert (tenants.reason(OLD), tenants.reason(NEW)) == ("Rejected", "Conflict")
+
+
+async def test_restart_during_an_outage_changes_nobodys_turn() -> None:
+    """The younger one reaches the cloud first; the status still says whose turn it is."""
+    tenants = await two()
+    tenants.failures[""] = DOWN
+    for key in (OLD, NEW):
+        tenants.edit(key, interval="5m")
+    await tenants.run()
+    assert (tenants.reason(OLD), tenants.reason(NEW)) == ("CloudUnavailable", "CloudUnavailable")
+
+    tenants.restart(NEW)
+    await tenants.run()
+    tenants.failures = {OLD.namespace: DOWN}
+    await tenants.run(timedelta(minutes=20))
+    assert tenants.reason(NEW) == "Conflict"
+    tenants.failures = {}
+    await tenants.run(timedelta(minutes=20))
+
+    assert tenants.decisions == [Decision.REJECT]
+
+
+async def test_resource_in_conflict_waits_for_the_first_list_after_a_restart() -> None:
+    tenants = await two()
+    older = tenants.bodies.pop(OLD)
+    tenants.synced = False
+    tenants.restart()
+    await tenants.run(timedelta(minutes=1))
+
+    tenants.bodies[OLD] = older
+    tenants._observe(OLD)  # noqa: SLF001 - the rest of the list
+    tenants.synced = True
+    await tenants.run()
+
+    assert tenants.decisions == [Decision.REJECT]
+    assert tenants.reason(NEW) == "Conflict"
+
+
+async def test_takeover_while_the_operator_is_down_is_no_drift() -> None:
+    tenants = await two()
+    del tenants.bodies[OLD]
+
+    tenants.restart()
+    await tenants.run()
+
+    assert tenants.reason(NEW) == "Accepted"
+    assert tenants.drifts == 0
+
+
+ELSEWHERE = {"iam": "https://iam.attacker.example", "ims": "https://ims.attacker.example"}
+HALF = {"iam": "https://iam.attacker.example", "ims": "https://ims.eu-de.otc.t-systems.com"}
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"region": "eu-nl"},
+        {"region": None, "endpoints": ELSEWHERE},
+        {"region": None, "endpoints": HALF},
+    ],
+    ids=["another region", "a cloud of its own", "an IAM of its own"],
+)
+async def test_resource_at_other_endpoints_blocks_nobody(attack: dict[str, Any]) -> None:
+    """Its own cloud accepts whatever it sends."""
+    tenants = await two(**attack)
+
+    assert tenants.reason(NEW) == "Accepted"
+
+
+async def test_move_to_the_endpoints_of_others_needs_their_acceptance() -> None:
+    """What a cloud of its own accepted counts nowhere else, also when a restart hides the past."""
+    tenants = await two(region=None, endpoints=ELSEWHERE)
+    tenants.failures[OLD.namespace] = DOWN
+
+    tenants.edit(OLD, endpoints=None, region="eu-de")
+    tenants.restart()
+    await tenants.run()
+    tenants.edit(NEW, images=list(IMAGES[:2]))
+    await tenants.run()
+
+    assert tenants.reason(OLD) == "CloudUnavailable"
+    assert tenants.reason(NEW) == "Accepted"
+
+
+@pytest.mark.parametrize("failure", [DENIED, DOWN], ids=["wrong password", "no answer"])
+async def test_resource_without_valid_credentials_blocks_nobody(failure: Exception) -> None:
+    tenants = Tenants()
+    tenants.failures[OLD.namespace] = failure
+    tenants.apply(OLD, "Reject")
+    tenants.apply(NEW)
+
+    await tenants.run()
+
+    assert tenants.reason(NEW) == "Accepted"
+    assert tenants.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
+
+
+async def test_editing_again_and_again_blocks_nobody() -> None:
+    tenants = Tenants()
+    tenants.failures[OLD.namespace] = DOWN
+    tenants.apply(OLD, "Reject")
+    tenants.apply(NEW)
+
+    for number in range(20):
+        tenants.edit(OLD, timeout=f"{number + 1}m")
+        await tenants.run(timedelta(seconds=2))
+
+    assert tenants.reason(NEW) == "Accepted"
+
+
+async def test_token_of_another_project_blocks_nobody() -> None:
+    """IMS reports for it that no image is shared, as for an image that is not."""
+    tenants = Tenants()
+    tenants.foreign.add(OLD.namespace)
+    tenants.given.add(OLD.namespace)
+    tenants.apply(OLD, "Reject")
+    await tenants.run()
+    assert tenants.reason(OLD) == "NotShared"
+
+    tenants.apply(NEW)
+    await tenants.run()
+
+    assert tenants.reason(NEW) == "Accepted"
+
+
+async def test_resource_that_loses_its_credentials_loses_the_image() -> None:
+    """Nothing is due for it: the one in conflict makes the operator find out."""
+    tenants = await two(interval="0s")
+    tenants.failures[OLD.namespace] = DENIED
+
+    await tenants.run(timedelta(minutes=11))
+
+    assert tenants.reason(OLD) == "CredentialsInvalid"
+    assert tenants.reason(NEW) == "Accepted"
+
+
+async def test_conflict_at_rest_costs_two_reads_per_check() -> None:
+    tenants = await two(interval="0s")
+    reads, writes = len(tenants.reads), tenants.writes
+
+    await tenants.run(timedelta(hours=1))
+
+    assert len(tenants.reads) - reads <= 2 * 12
+    assert tenants.writes == writes
+
+
+async def test_winner_is_confirmed_by_a_read_that_no_cache_answers() -> None:
+    tenants = await two()
+    tenants.reads.clear()
+
+    await tenants.run(timedelta(minutes=6))
+
+    assert (OLD.namespace, timedelta()) in tenants.reads
+
+
+async def test_deletion_leaves_an_image_that_another_resource_accepts() -> None:
+    tenants = Tenants()
+    tenants.apply(OLD, deletionPolicy="Reject", images=list(IMAGES[:2]))
+    tenants.apply(NEW)
+    await tenants.run()
+
+    tenants.delete(OLD)
+    await tenants.run()
+
+    assert OLD not in tenants.bodies
+    assert tenants.cloud.shares[IMAGE] is Membership.ACCEPTED
+    assert tenants.cloud.shares[IMAGES[1]] is Membership.REJECTED
+    assert tenants.reason(NEW) == "Accepted"
+    assert tenants.drifts == 0
+
+
+async def test_order_of_another_resource_is_no_drift() -> None:
+    """The older one changes its decision and is deleted before the younger one is reconciled."""
+    tenants = Tenants()
+    for key in (OLD, NEW):
+        tenants.apply(key)
+    await tenants.run()
+    tenants.edit(NEW, suspend=True)
+    tenants.edit(OLD, decision="Reject")
+    await tenants.run()
+
+    tenants.delete(OLD)
+    tenants.edit(NEW, suspend=False)
+    await tenants.run()
+
+    assert tenants.reason(NEW) == "Accepted"
+    assert tenants.drifts == 0
+
+
+async def test_change_by_another_client_is_still_drift() -> None:
+    tenants = await two(interval="5m")
+    tenants.cloud.shares[IMAGE] = Membership.ACCEPTED
+
+    await tenants.run(timedelta(minutes=10))
+
+    assert tenants.cloud.shares[IMAGE] is Membership.REJECTED
+    assert tenants.drifts == 1
+
+
+async def test_third_resource_gets_the_turn_that_its_ally_had() -> None:
+    tenants = await two()
+    third = Key("team-c", "third")
+    tenants.clock.pass_by(timedelta(seconds=1))
+    tenants.apply(third, "Reject")
+    await tenants.run()
+    assert tenants.reason(third) == "Rejected"
+
+    tenants.delete(OLD)
+    await tenants.run()
+
+    assert (tenants.reason(NEW), tenants.reason(third)) == ("Accepted", "Conflict")
+
+
+def test_one_endpoint_has_one_spelling() -> None:
+    tenants = Tenants()
+    spelt = {"iam": "https://IAM.example.com:443/", "ims": "https://ims.Example.com"}
+
+    tenants.apply(OLD, region=None, endpoints=spelt)
+
+    entry = tenants.store.get(OLD)
+    assert entry is not None
+    assert entry.desired.endpoints == Endpoints(  # type: ignore[union-attr] # it is valid
+        iam="https://iam.example.com", ims="https://ims.example.com"
+    )
+
+
+KEYS = (OLD, NEW, Key("team-a", "third"))
+EVENTS = ("flip", "suspend", "delete", "restart", "lose", "outage")
+Move = tuple[str, int, float]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 2), st.floats(0, 20)), max_size=12)
+)
+def test_oldest_valid_resource_decides_whatever_happens(moves: list[Move]) -> None:
+    """Any order of changes; then the image is as the oldest wants it, and nobody calls it drift."""
+    with suppress(StopIteration):
+        _play(moves).send(None)  # the fakes never wait
+
+
+async def _play(moves: list[Move]) -> None:
+    tenants = Tenants()
+    for key, decision in zip(KEYS, ("Reject", "Accept", "Accept"), strict=True):
+        tenants.apply(key, decision, interval="5m")
+        tenants.clock.pass_by(timedelta(seconds=1))
+    for event, number, wait_s in moves:
+        _happen(tenants, event, KEYS[number])
+        await tenants.run(timedelta(seconds=wait_s))
+    tenants.failures.pop("", None)
+    await tenants.run(timedelta(hours=2))
+    sent = len(tenants.sent)
+    await tenants.run(timedelta(hours=3))
+
+    assert len(tenants.sent) == sent, "submits in turns"
+    assert tenants.drifts == 0
+    valid = [key for key in KEYS if _is_valid(tenants, key)]
+    if valid:
+        decision = Decision(tenants.bodies[valid[0]]["spec"]["decision"])
+        assert tenants.cloud.shares[IMAGE] is decision.wanted
+        assert tenants.reason(valid[0]) == f"{decision}ed"
+    for key in valid[1:]:
+        agrees = tenants.bodies[key]["spec"]["decision"] == decision
+        assert (tenants.reason(key) == "Conflict") is not agrees
+
+
+def _is_valid(tenants: Tenants, key: Key) -> bool:
+    body = tenants.bodies.get(key)
+    return body is not None and not body["spec"].get("suspend") and _works(tenants, key)
+
+
+def _works(tenants: Tenants, key: Key) -> bool:
+    return key.namespace not in tenants.failures
+
+
+def _happen(tenants: Tenants, event: str, key: Key) -> None:
+    if event == "restart":
+        tenants.restart(key)
+    elif event == "outage":
+        if tenants.failures.pop("", None) is None:
+            tenants.failures[""] = DOWN
+    elif event == "lose":
+        tenants.failures[key.namespace] = DENIED
+    elif key in tenants.bodies:
+        spec_now = tenants.bodies[key]["spec"]
+        if event == "delete":
+            tenants.delete(key)
+        elif event == "suspend":
+            tenants.edit(key, suspend=not spec_now.get("suspend"))
+        else:
+            flipped = Decision(spec_now["decision"]).opposite
+            tenants.edit(key, decision=flipped.value)
