@@ -52,7 +52,7 @@ def test_older_resource_stays_in_charge_across_namespaces_and_restarts(
     assert "a resource in another namespace" in ready["message"]
     assert (world.condition("Stalled", "younger") or {})["status"] == "True"
     assert (world.membership(image), world.membership(free)) == ("rejected", "accepted")
-    assert "Conflict" in eventually(lambda: world.events("younger") or None)
+    eventually(lambda: "Conflict" in world.events("younger") or None)
 
     world.operator.kill()
     world.operator.start()
