@@ -1,10 +1,11 @@
 """The claims of one resource during a reconcile, as the plan executor needs them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from image_share_operator.api.types import Desired, Membership
+from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import ConditionType, Desired, Membership
 from image_share_operator.controller.conflicts import UNDECIDED_S, Selection, Standing
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.planning.conflicts import Claim, row_message
@@ -13,17 +14,24 @@ FRESH = timedelta(minutes=1)
 """How long the acceptance of credentials is not recorded again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ObjectClaims:
     """What `controller/conflicts.py` knows for one resource with this desired state."""
 
     store: ObjectStore
     entry: CachedObject
     desired: Desired
+    _selection: Selection = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Build the selection once: it is used in each step."""
+        self._selection = self.entry.selection_of(self.desired, Standing.COUNTS)
 
     def conflicts(self) -> Mapping[str, str]:
         """The images that another resource is in charge of, with the message of each row."""
         winners = self._winners()
+        if not winners:
+            return {}
         namespace, decision = self.entry.key.namespace, self._selection.decision
         return {
             image: row_message(winner, namespace, decision.opposite)
@@ -51,7 +59,7 @@ class ObjectClaims:
         if not login and all(one is Membership.NOT_SHARED for one in members.values()):
             return
         entry, endpoints = self.store.get(self.entry.key), self.desired.endpoints
-        if entry is None or entry.uid != self.entry.uid:
+        if entry is None or entry.uid != self.entry.uid or _may_not_decide(entry):
             return
         fresh = entry.accepted_at is not None and now < entry.accepted_at + FRESH
         if not fresh or entry.accepted_by != endpoints:
@@ -84,6 +92,11 @@ class ObjectClaims:
             self._selection, being_deleted=self.desired.being_deleted
         )
 
-    @property
-    def _selection(self) -> Selection:
-        return self.entry.selection_of(self.desired, Standing.COUNTS)
+
+def _may_not_decide(entry: CachedObject) -> bool:
+    """Whether its user could read the memberships, but not set them, at the last reconcile.
+
+    A read then proves nothing: the claim would count until the next denied batch, each time.
+    """
+    ready = entry.known.condition(ConditionType.READY)
+    return ready is not None and ready.reason is Reason.PERMISSION_DENIED

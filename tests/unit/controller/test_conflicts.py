@@ -37,6 +37,7 @@ from image_share_operator.planning.requeue import Policy
 IMAGE = IMAGES[0]
 OLD, NEW = Key("team-a", "old"), Key("team-b", "new")
 DENIED = TerminalError("IAM login: HTTP 401", reason=Reason.CREDENTIALS_INVALID)
+FORBIDDEN = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
 DOWN = RetryableError("connection refused")
 SOON = timedelta(minutes=2)
 
@@ -57,6 +58,8 @@ class TenantSession:
         retry_group: RetryGroup | None,
     ) -> str:
         self._check()
+        if self.namespace in self.tenants.denied:
+            raise FORBIDDEN
         self.tenants.sent += [(self.namespace, decision, image) for image in images]
         return await self.tenants.cloud.submit(decision, vault_id, images, retry_group)
 
@@ -86,6 +89,7 @@ class Tenants:
     Attributes:
         failures: what each request of a namespace fails with; "" is for all.
         foreign: namespaces whose token is of another project: all images seem not shared.
+        denied: namespaces whose batches are denied.
         given: namespaces whose Secret has a token.
         sent: (namespace, decision, image) of each image of each PUT.
         reads: (namespace, max_age) of each read of memberships.
@@ -95,6 +99,7 @@ class Tenants:
     bodies: dict[Key, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, Exception] = field(default_factory=dict)
     foreign: set[str] = field(default_factory=set)
+    denied: set[str] = field(default_factory=set)
     given: set[str] = field(default_factory=set)
     sent: list[tuple[str, Decision, str]] = field(default_factory=list)
     reads: list[tuple[str, timedelta]] = field(default_factory=list)
@@ -492,6 +497,24 @@ async def test_resource_without_valid_credentials_blocks_nobody(failure: Excepti
 
     assert tenants.reason(NEW) == "Accepted"
     assert tenants.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
+
+
+async def test_user_who_may_only_read_blocks_nobody() -> None:
+    """Its reads succeed in each reconcile, and its batches are denied."""
+    tenants = Tenants()
+    tenants.denied.add(OLD.namespace)
+    tenants.apply(OLD, "Reject")
+    tenants.apply(NEW)
+    await tenants.run()
+    writes = tenants.writes
+
+    for number in range(5):
+        tenants.edit(OLD, timeout=f"{number + 1}m")
+        await tenants.run(timedelta(seconds=5))
+
+    assert tenants.reason(OLD) == "PermissionDenied"
+    assert tenants.reason(NEW) == "Accepted"
+    assert tenants.writes == writes + 5, "the other resource was disturbed"
 
 
 async def test_editing_again_and_again_blocks_nobody() -> None:
