@@ -13,6 +13,7 @@ from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Endpoints
 from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.no_response import Cause, NoResponseError
 from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
 from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
@@ -55,7 +56,7 @@ class Iam:
             return httpx.Response(200, json={"status": "pending"})
         self.asked.append(request)
         if self.down:
-            raise httpx.ConnectError("refused")
+            raise NoResponseError(Cause.CONNECT, "connection refused")
         token: dict[str, object] = {"expires_at": (START + self.skew + DAY).isoformat()}
         if self.project is not None:
             token["project"] = {"id": self.project}
