@@ -60,6 +60,26 @@ def test_check_of_what_would_succeed_ends_with_zero(sim: Simulator, run: Run, wr
     assert sim.calls(PUT) == 0
 
 
+@pytest.mark.parametrize(
+    ("vault", "code", "message"),
+    [
+        (None, 1, "a full-server image: set spec.vaultID, or IMS refuses it"),
+        ("9b0a5c6d-1f2e-4a3b-8c7d-6e5f4a3b2c1d", 0, None),
+    ],
+    ids=["without a vault", "with a vault"],
+)
+def test_check_knows_full_server_images_before_anything_is_sent(
+    sim: Simulator, run: Run, write: Write, vault: str | None, code: int, message: str | None
+) -> None:
+    whole = sim.add_image(shared_with=[sim.project_id], whole=True)
+    changes = {} if vault is None else {"vaultID": vault}
+
+    ended = check(run, write(whole, **changes))
+
+    (row,) = ended.json["resources"][0]["images"]
+    assert (ended.code, row["action"], row["message"]) == (code, "accept", message)
+
+
 def test_check_rejects_what_is_accepted(sim: Simulator, run: Run, write: Write) -> None:
     image = sim.add_image(shared_with=[sim.project_id], status="accepted")
 
@@ -106,7 +126,7 @@ def test_wrong_password_is_told_and_tried_once_for_all_resources(
 
     assert ended.code == 1
     assert [one["login"] for one in ended.json["resources"]] == [False] * 3
-    assert "IAM login: HTTP 401" in ended.json["resources"][0]["trouble"]
+    assert "IAM login of user " in ended.json["resources"][0]["trouble"]
     assert sim.calls(LOGIN) == 1
 
 
@@ -241,7 +261,7 @@ def test_region_that_is_not_known_is_told_with_a_remedy(run: Run, write: Write) 
     ended = check(run, write(image, endpoints=None, region="eu-ch2"))
 
     (fault,) = ended.json["resources"][0]["faults"]
-    assert 'supported values: "eu-de", "eu-nl"; for another region, set spec.endpoints' in fault
+    assert "for another region, omit region and set endpoints.iam" in fault
 
 
 def test_check_reads_scalars_as_kubectl_does(run: Run, write: Write, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def row(image: Image, registry: Registry) -> dict[str, Any]:
         "self": f"/v2/images/{image.id}",
         "file": f"/v2/images/{image.id}/file",
         "schema": "/v2/schemas/image",
+        **({"__whole_image": "true"} if image.whole else {}),
         **image.extra,
     }
 

@@ -1,7 +1,7 @@
 """The command `check`: reads the memberships and plans the next step, but submits nothing."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -12,12 +12,13 @@ from image_share_operator.api.errors import CloudError, InvalidSpecError, Termin
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Decision, Desired, Membership, Status
 from image_share_operator.cli import spec_validation
-from image_share_operator.cli.cloud import CloudConnection, code_of, insecure, now
+from image_share_operator.cli.cloud import CloudConnection, code_of, insecure, list_offers, now
 from image_share_operator.cli.credentials import Login
 from image_share_operator.cli.exit_codes import Exit
 from image_share_operator.cli.manifests import Resource
 from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
 from image_share_operator.cloud.ims.client import ImsClient
+from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.planning import planner
 from image_share_operator.planning.model import (
     ImageState,
@@ -106,6 +107,7 @@ UNKNOWN = {
     Permission.LIST: Granted.UNKNOWN,
     Permission.SHARE: Granted.NOT_TRIED,
 }
+NEEDS_VAULT = "a full-server image: set spec.vaultID, or IMS refuses it"
 LOGIN_FAILED = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 
 
@@ -157,6 +159,9 @@ async def look(
         return replace(found, trouble=str(exc))
     members = await _members(ims, desired.images)
     listed = await _listed(ims)
+    needs_vault = frozenset[str]()
+    if not isinstance(listed, CloudError) and desired.vault_id is None:
+        needs_vault = frozenset(share.image for share in listed if share.whole)
     rights = {
         Permission.GET: _held(members),
         Permission.LIST: _held(listed),
@@ -168,6 +173,8 @@ async def look(
         login_state = LoginState.FAILED if refused else LoginState.OK
         return replace(found, code=code_of(members), login=login_state, trouble=str(members))
     found = _judged(found, desired, members, settings)
+    if desired.decision is Decision.ACCEPT:
+        found = _with_vaults(found, needs_vault)
     if isinstance(listed, CloudError):
         return replace(found, code=max(found.code, code_of(listed)), trouble=str(listed))
     return found
@@ -188,9 +195,9 @@ async def _members(
         return exc
 
 
-async def _listed(ims: ImsClient) -> object:
+async def _listed(ims: ImsClient) -> tuple[ListedImage, ...] | CloudError:
     try:
-        return await ims.shared(Membership.PENDING, marker=None, limit=1, typed=True)
+        return await list_offers(ims, Membership.PENDING)
     except CloudError as exc:
         return exc
 
@@ -229,6 +236,18 @@ def _judged(
         case _:
             assert_never(step)
     return replace(found, code=code, images=images, step=said)
+
+
+def _with_vaults(found: Finding, needs_vault: Collection[str]) -> Finding:
+    """Mark the images that IMS would refuse because the spec has no vault."""
+    images = tuple(
+        replace(image, message=NEEDS_VAULT)
+        if image.action is Action.ACCEPT and image.id in needs_vault
+        else image
+        for image in found.images
+    )
+    refused = any(image.message == NEEDS_VAULT for image in images)
+    return replace(found, images=images, code=Exit.NOT_FINE if refused else found.code)
 
 
 def _sends(desired: Desired, verdicts: Sequence[Verdict], most: int) -> str:

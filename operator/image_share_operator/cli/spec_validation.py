@@ -39,6 +39,10 @@ NOT_A_SECRET = (
     "must be the name of a Secret in the same namespace; use lower-case letters, digits, '-' "  # noqa: S105 - a message
     "and '.', and start and end with a letter or digit"
 )
+NOT_A_REGION = (
+    "must be eu-de or eu-nl; for another region, omit region and set endpoints.iam and "
+    "endpoints.ims"
+)
 NOT_A_VAULT = (
     "must contain only printable ASCII characters without spaces; use the ID of the vault, not "
     "its name"
@@ -210,17 +214,15 @@ def _text(fits: Callable[[str], object], message: str, *, most: int, least: int 
     return check
 
 
-def _one_of(*words: str, otherwise: str = "") -> Rule:
-    """Return a rule for a closed set of words; ``otherwise`` is added to the error message."""
+def _one_of(*words: str) -> Rule:
+    """Return a rule for a closed set of words."""
 
     def check(path: str, value: object) -> Faults:
         if not isinstance(value, str):
             yield _mistyped(path, value, "string")
         elif value not in words:
             known = ", ".join(map(_shown, words))
-            yield (
-                f"{path}: Unsupported value: {_shown(value)}: supported values: {known}{otherwise}"
-            )
+            yield f"{path}: Unsupported value: {_shown(value)}: supported values: {known}"
 
     return check
 
@@ -290,9 +292,7 @@ _FIELDS: dict[str, Rule] = {
     "decision": _one_of(*Decision),
     "vaultID": _text(_VAULT.fullmatch, NOT_A_VAULT, most=64, least=1),
     "credentialsSecretRef": _object(_SECRET_REF, ("name",)),
-    "region": _one_of(
-        *REGIONS, otherwise="; for another region, set spec.endpoints instead of spec.region"
-    ),
+    "region": _text(REGIONS.__contains__, NOT_A_REGION, most=64),
     "endpoints": _object({"iam": _endpoint, "ims": _endpoint}, ("iam", "ims")),
     "timeout": _text(_span(timedelta(seconds=30)), NOT_A_TIMEOUT, most=32),
     "interval": _text(

@@ -24,6 +24,10 @@ from image_share_operator.planning import conditions
 from image_share_operator.planning.conflicts import Claim
 from image_share_operator.planning.model import RuntimeState
 
+MAX_RECONCILE_AT_CHARS = 256
+"""The part of the annotation that counts. It is copied to the status, and an annotation may have
+256 KiB."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedObject:
@@ -340,10 +344,11 @@ def _parse(body: Mapping[str, Any], now: datetime) -> CachedObject:
 def _of_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What may change without a change of the spec."""
     annotations: Mapping[str, str] = metadata.get("annotations") or {}
+    requested = annotations.get(RECONCILE_AT)
     return {
         "version": int(metadata["resourceVersion"]),
         "deleting": metadata.get("deletionTimestamp") is not None,
         "has_finalizer": FINALIZER in metadata.get("finalizers", ()),
         "skip_reject": annotations.get(SKIP_REJECT) == "true",
-        "reconcile_at": annotations.get(RECONCILE_AT),
+        "reconcile_at": None if requested is None else requested[:MAX_RECONCILE_AT_CHARS],
     }

@@ -195,7 +195,7 @@ def test_login_that_needs_mfa_says_so_without_the_text_of_iam(world: World) -> N
     world.apply([world.image()])
     ready = world.wait_for("CredentialsInvalid")
 
-    assert "IAM login: HTTP 401: the user needs multi-factor authentication" in ready["message"]
+    assert ": HTTP 401: the user needs multi-factor authentication" in ready["message"]
     assert "totp" not in ready["message"]
 
 

@@ -8,7 +8,7 @@ from drive import KEY, Drive, spec
 
 from image_share_operator.api import status_json
 from image_share_operator.api.errors import InvalidSpecError
-from image_share_operator.api.types import Desired
+from image_share_operator.api.types import RECONCILE_AT, Desired
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.planning.model import RuntimeState
 
@@ -150,3 +150,13 @@ def test_objects_share_their_namespace() -> None:
     assert keys[0] is not None
     assert keys[1] is not None
     assert keys[0].namespace is keys[1].namespace
+
+
+def test_store_keeps_the_first_characters_of_the_annotation_reconcile_at() -> None:
+    store = ObjectStore()
+    store.observe(body(1, metadata={"annotations": {RECONCILE_AT: "now" * 50_000}}))
+
+    entry = store.get(KEY)
+
+    assert entry is not None
+    assert entry.reconcile_at == ("now" * 100)[:256]
