@@ -96,7 +96,7 @@ def test_image_that_fails_degrades_it(world: World, samples: Samples) -> None:
         PUT,
         job={
             "fail": [images[1]],
-            "partial": "A",
+            "partial": "B",
             "error_code": "IMG.0098",
             "fail_reason": "encrypted",
         },

@@ -350,7 +350,7 @@ def test_terminal_shows_ids_whole_and_messages_below(
     assert f"{foreign}  notShared   waitForShare" in lines
     (below,) = [line for line in lines if line.startswith(f"  {foreign}: not shared with")]
     assert lines[lines.index(below) + 1].startswith("    ")
-    assert f"{sim.project_id};" in shown.split()
+    assert f"{sim.project_id}:" in shown.split()
 
 
 def test_wide_table_has_the_messages(
@@ -358,7 +358,7 @@ def test_wide_table_has_the_messages(
 ) -> None:
     shown = terminal(80, "check", write(sim.add_image()), INSECURE, "-o", "wide", NO_COLOR="1")
 
-    assert f"waitForShare  not shared with project {sim.project_id}; its owner must" in shown
+    assert f"waitForShare  not shared with project {sim.project_id}: check the image ID" in shown
 
 
 def test_several_resources_end_with_the_highest_code(

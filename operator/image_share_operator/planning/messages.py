@@ -18,7 +18,6 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     FINALIZER,
-    PLURAL,
     SKIP_REJECT,
     ConditionType,
     Decision,
@@ -43,6 +42,8 @@ from image_share_operator.planning.model import (
 from image_share_operator.planning.requeue import Policy
 
 RETRIES = "The operator retries automatically."
+NO_VAULT = "IMG.0184"
+"""The code of IMS for a full-server image that is accepted without a vault."""
 MAX_ROW_RETRIES = 3
 """Quick retries of an image that a successful job reports as failed. There is no code that tells
 whether a retry may help, and a person is not needed for what one retry repairs."""
@@ -163,7 +164,7 @@ def from_verdicts(
             tries = observation.runtime.errors + 1
             waits.append(backoff.exponential(tries, jitter=observation.jitter))
         return Report(
-            ready_summary=_failed(observation, verdicts, waiting=waiting),
+            ready_summary=_failed(observation, verdicts, retry_at, waiting=waiting),
             requeue_after=min(waits),
             images=images,
             retry_at=retry_at,
@@ -275,7 +276,7 @@ def while_deleting(ready_summary: ReadySummary, key: Key) -> ReadySummary:
     """The same for a resource that is being deleted and rejects its shares first."""
     message = f"Rejecting the shares before the resource is deleted: {ready_summary.message}"
     if ready_summary.progress is not Progress.RECONCILING:
-        command = f'kubectl annotate -n {key.namespace} {PLURAL} {key.name} {SKIP_REJECT}="true"'
+        command = f'kubectl annotate isa -n {key.namespace} {key.name} {SKIP_REJECT}="true"'
         message = _sentence(message, f"To delete it without rejecting: {command}")
     return replace(ready_summary, ready="False", reason=Reason.REJECTING, message=message)
 
@@ -300,6 +301,13 @@ def invalid_spec(error: OperatorError) -> ReadySummary:
     return ReadySummary(
         ready="False", reason=Reason.INVALID_REQUEST, message=str(error), progress=Progress.STALLED
     )
+
+
+def with_remedy(cause: str, desired: Desired) -> str:
+    """The cause of a failure, with what to change in the spec where its code tells."""
+    if NO_VAULT in cause and desired.vault_id is None and "spec.vaultID" not in cause:
+        return f"{cause.rstrip('.')}: a full-server image needs a vault; set spec.vaultID"
+    return cause
 
 
 def unread(error: CloudError) -> str:
@@ -382,8 +390,13 @@ def _waited(status: Status, now: datetime) -> timedelta:
 
 
 def _failed(
-    observation: Observation, verdicts: tuple[Verdict, ...], *, waiting: bool
+    observation: Observation, verdicts: tuple[Verdict, ...], retry_at: datetime, *, waiting: bool
 ) -> ReadySummary:
+    """Report the images that failed.
+
+    Args:
+        retry_at: the same until that time, so that the message is, too.
+    """
     failed = [v for v in verdicts if v.state in _FAILING]
     transient = _is_transient(observation) or observation.read_again
     retries = transient or waiting
@@ -391,7 +404,12 @@ def _failed(
         reason = Reason.PARTIALLY_FAILED
     else:
         reason = Reason.CLOUD_UNAVAILABLE if transient else Reason.INVALID_REQUEST
-    remedy = RETRIES if retries else "Fix the cause, then change the spec or the Secret."
+    remedy = (
+        RETRIES
+        if retries
+        else "Fix the cause, then change the spec or the Secret. Without a change the operator "
+        f"retries at {retry_at:%Y-%m-%dT%H:%M:%SZ}."
+    )
     first = failed[0]
     return ReadySummary(
         ready="False",

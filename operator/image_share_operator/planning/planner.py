@@ -198,6 +198,8 @@ class _ImageEvaluator:
             known: the row of the last status; ``None`` for an image that is new in the spec.
         """
         state, message = self._state(image, membership, known)
+        if message is not None and state is not ImageState.NOT_SHARED:
+            message = messages.with_remedy(message, self.desired)
         same = self.observation.status.observed_generation == self.desired.generation
         left = known.job_id if known and same and state is ImageState.TO_SUBMIT else None
         return Verdict(
@@ -319,7 +321,10 @@ class _ImageEvaluator:
         if self.desired.being_deleted:
             return ImageState.DONE, None  # there is nothing left to reject
         project = self.desired.project_id
-        return ImageState.NOT_SHARED, f"not shared with project {project}; its owner must share it"
+        return ImageState.NOT_SHARED, (
+            f"not shared with project {project}: check the image ID and the region, or ask its "
+            "owner to share it"
+        )
 
     def _in_conflict(self, image: str) -> tuple[ImageState, str | None]:
         if self.desired.being_deleted:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from drive import IMAGES, START, Drive, spec
+from drive import IMAGES, KEY, START, Drive, spec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -184,6 +184,35 @@ async def test_image_that_jobs_always_name_is_sent_three_times_more() -> None:
 
     assert drive.cloud.puts == [(A, B), (B,), (B,), (B,)]
     assert (drive.reason, drive.condition("Stalled") is not None) == ("PartiallyFailed", True)
+
+
+async def test_retry_that_is_held_back_is_reported_with_its_time() -> None:
+    drive = Drive(spec((A, B)))
+    drive.cloud.refusals[B] = REFUSED
+    await drive.until("PartiallyFailed")
+    writes, puts = len(drive.kube.writes), len(drive.cloud.puts)
+    entry = drive.store.get(KEY)
+    assert entry is not None
+    assert entry.runtime.retry_at is not None
+
+    assert f"retries at {entry.runtime.retry_at:%Y-%m-%dT%H:%M:%SZ}" in drive.ready["message"]
+    await drive.run_for(timedelta(minutes=20))
+    assert (len(drive.kube.writes), len(drive.cloud.puts)) == (writes, puts)
+
+
+@pytest.mark.parametrize(
+    ("vault", "told"), [({}, True), ({"vaultID": "11111111-1111-4222-8333-444455556666"}, False)]
+)
+async def test_full_server_image_without_a_vault_says_what_to_set(
+    vault: dict[str, str], *, told: bool
+) -> None:
+    drive = Drive(spec((A, B), **vault))
+    drive.cloud.refusals[B] = ImagesRefusedError("HTTP 400 IMG.0184 Vault is required.")
+
+    await drive.until("PartiallyFailed")
+
+    assert ("; set spec.vaultID" in str(row_of(drive, B)["message"])) is told
+    assert ("; set spec.vaultID" in drive.ready["message"]) is told
 
 
 async def test_deletion_waits_for_an_image_that_cannot_be_read() -> None:
