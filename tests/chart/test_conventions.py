@@ -148,3 +148,47 @@ def test_deployment_has_its_annotations(helm: Helm) -> None:
 
     assert the(documents, "Deployment")["metadata"]["annotations"] == {"a": "b"}
     assert "annotations" not in pod_of(documents)["metadata"]
+
+
+def test_service_monitor_may_be_in_another_namespace(helm: Helm) -> None:
+    monitor = {"enabled": True, "namespace": "monitoring", "scrapeTimeout": "5s"}
+
+    found = the(helm.render({**LEAST, "metrics": {"serviceMonitor": monitor}}), "ServiceMonitor")
+
+    assert found["metadata"]["namespace"] == "monitoring"
+    assert found["spec"]["namespaceSelector"] == {"matchNames": ["image-share-system"]}
+    assert found["spec"]["endpoints"][0]["scrapeTimeout"] == "5s"
+
+
+def test_relabelings_reach_the_endpoint(helm: Helm) -> None:
+    found = the(helm.render(CHART / "ci/everything.yaml"), "ServiceMonitor")
+
+    (endpoint,) = found["spec"]["endpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "cluster", "replacement": "prod"}]
+    assert endpoint["metricRelabelings"][0]["action"] == "drop"
+
+
+def test_budget_has_one_of_its_two_limits(helm: Helm) -> None:
+    budget = the(
+        helm.render({**LEAST, "podDisruptionBudget": {"minAvailable": 1}}), "PodDisruptionBudget"
+    )
+
+    assert budget["spec"]["minAvailable"] == 1
+    assert "maxUnavailable" not in budget["spec"]
+
+
+def test_extra_egress_is_added_to_the_rules_of_the_chart(helm: Helm) -> None:
+    rule = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
+    values = {"networkPolicy": {"enabled": True, "extraEgress": [rule]}}
+
+    egress = the(helm.render({**LEAST, **values}), "NetworkPolicy")["spec"]["egress"]
+
+    assert len(egress) == 3
+    assert egress[2] == rule
+
+
+@pytest.mark.parametrize("automount", [True, False])
+def test_token_of_the_service_account_is_mounted_by_choice(automount: bool, helm: Helm) -> None:
+    documents = helm.render({**LEAST, "serviceAccount": {"automount": automount}})
+
+    assert the(documents, "ServiceAccount")["automountServiceAccountToken"] is automount

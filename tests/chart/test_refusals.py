@@ -144,6 +144,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"livenessProbe": {"httpGet": {"path": "/"}}},
         "at '/livenessProbe': additional properties 'httpGet' not allowed",
     ),
+    "egress to everything": (
+        {"networkPolicy": {"extraEgress": [{}]}},
+        "at '/networkPolicy/extraEgress/0': minProperties",
+    ),
+    "egress with null ports": (
+        {"networkPolicy": {"extraEgress": [{"ports": None}]}},
+        "at '/networkPolicy/extraEgress/0/ports': got null",
+    ),
+    "a budget of all replicas": (
+        {"podDisruptionBudget": {"minAvailable": 2}},
+        "podDisruptionBudget.minAvailable: must be less than replicaCount",
+    ),
     "an argument that is a number": ({"extraArgs": [1]}, "at '/extraArgs/0': got number"),
     "a volume without name": ({"extraVolumes": [{}]}, "at '/extraVolumes/0': missing property"),
     "a label with a blank": (
