@@ -77,13 +77,20 @@ class OutcomeUnknownError(RetryableError):
 
     Args:
         answered: whether there was a response, with an error that leaves the outcome open.
+        stubborn: whether the retries are used up, so that one image may be the cause.
     """
 
     def __init__(
-        self, message: str, *, retry_after: timedelta | None = None, answered: bool = False
+        self,
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+        answered: bool = False,
+        stubborn: bool = False,
     ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.answered = answered
+        self.stubborn = stubborn
 
 
 class TerminalError(CloudError):

@@ -68,6 +68,10 @@ class RetryGroup:
     retry: bool = False
 
 
+REFUSED = RetryGroup(job_id=None, candidate=True)
+"""Images of one resource that are sent apart from those of others: one of them is refused."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureClass:
     """What the error code of a failed job means for retries.

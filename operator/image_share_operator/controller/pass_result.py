@@ -164,7 +164,7 @@ class PassResultBuilder:
             return PassResult(
                 ready_summary=self._quiet_summary(sent=sent)
                 if quiet
-                else self._keep_message(failed),
+                else self._keep_message(failed, error),
                 known=observation.status if quiet and not sent else known,
                 runtime=replace(runtime, next_check_at=now + delay, secret_version=None),
                 requeue_after=delay,
@@ -185,11 +185,13 @@ class PassResultBuilder:
         """What the first error reports: nothing, unless a batch with unknown outcome was sent."""
         return messages.outcome_unknown(self.desired.decision) if sent else None
 
-    def _keep_message(self, ready_summary: ReadySummary) -> ReadySummary:
-        """Keep the message of an error with the same reason.
+    def _keep_message(self, ready_summary: ReadySummary, error: OperatorError) -> ReadySummary:
+        """Keep the message of an error with the same reason, unless the new one names an image.
 
         The messages of repeated errors differ in details, and each new message is a status write.
         """
+        if isinstance(error, OutcomeUnknownError) and error.stubborn:
+            return ready_summary
         condition = self.entry.known.condition(ConditionType.READY)
         if (
             condition is None

@@ -18,7 +18,7 @@ from image_share_operator.api.errors import (
     RetryableError,
     TerminalError,
 )
-from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup, batch_peers
+from image_share_operator.api.jobs import REFUSED, FailureClass, JobReport, RetryGroup, batch_peers
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     Decision,
@@ -38,8 +38,6 @@ from image_share_operator.planning.model import (
     Submit,
 )
 from image_share_operator.planning.requeue import Policy
-
-REFUSED = RetryGroup(job_id=None, candidate=True)
 
 
 class Session(Protocol):
@@ -246,9 +244,13 @@ class PlanExecutor:
             return None
         except OutcomeUnknownError as exc:
             unanswered = self._in_doubt(step.images, exc)
-            status = replace(self.observation.status, unanswered=unanswered)
-            self.observation = replace(self.observation, status=status)
-            raise
+            before = self.observation
+            self.observation = replace(
+                before,
+                status=replace(before.status, unanswered=unanswered),
+                runtime=replace(before.runtime, one_by_one=exc.stubborn),
+            )
+            raise messages.of_one_image(exc, step.images, desired) from None
         job = Job(
             id=job_id,
             generation=desired.generation,
@@ -262,7 +264,7 @@ class PlanExecutor:
             status=replace(
                 before.status, job=job, unanswered=_less(before.status.unanswered, step.images)
             ),
-            runtime=replace(before.runtime, settled_at=None, failed_rows={}),
+            runtime=replace(before.runtime, settled_at=None, failed_rows={}, one_by_one=False),
             job_unknown=False,
         )
         self.sent = job

@@ -12,6 +12,7 @@ from image_share_operator.api.errors import (
     CloudError,
     LoginBlockedError,
     OperatorError,
+    OutcomeUnknownError,
     RetryableError,
     TerminalError,
 )
@@ -269,6 +270,21 @@ def reconcile_failed(error: OperatorError, secret_name: str) -> ReadySummary:
         reason=reason,
         message=_sentence(f"{error}", RETRIES),
         progress=Progress.RECONCILING,
+    )
+
+
+def of_one_image(
+    error: OutcomeUnknownError, images: tuple[str, ...], desired: Desired
+) -> OutcomeUnknownError:
+    """The same error; it names the image when the batch had only one of several."""
+    if not error.answered or len(images) > 1 or len(desired.images) == 1:
+        return error
+    return OutcomeUnknownError(
+        f"Image {images[0]}: {error}. If this does not end, remove the image from spec.images, or "
+        "report the response to the support of the cloud",
+        retry_after=error.retry_after,
+        answered=True,
+        stubborn=error.stubborn,
     )
 
 

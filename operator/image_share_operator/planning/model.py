@@ -31,6 +31,7 @@ class RuntimeState:
         began_at: when its spec was first seen, or Ready was lost; ``None`` while it is Ready.
         errors: reconciles in a row that ended in an error.
         tries: retried jobs in a row that failed.
+        one_by_one: whether the next batch has one image: responses of 5xx may be about an image.
     """
 
     generation: int = -1
@@ -43,6 +44,7 @@ class RuntimeState:
     began_at: datetime | None = None
     errors: int = 0
     tries: int = 0
+    one_by_one: bool = False
 
     def retry_is_due(self, now: datetime) -> bool:
         """Whether failed images may be sent again now."""

@@ -46,7 +46,8 @@ reconcile with what is known from before. The first rule that matches decides:
                               the memberships are as wanted
     any SETTLING or IN_DOUBT  Report JobRunning: nothing is sent while an effect may become visible
     any CANDIDATE             Submit half of them: bisection finds the failing image
-    any TO_SUBMIT or DRIFTED  Submit, up to ``batch_limit`` images
+    any TO_SUBMIT or DRIFTED  Submit, up to ``batch_limit`` images; one after the other when IMS
+                              answered several batches with 5xx, which may be about one of them
     any CONFLICT              Report Conflict; the next check as the other images need it
     any FAILED or UNREADABLE  Report PartiallyFailed, InvalidRequest or CloudUnavailable, with the
                               retry time: quick retries for transient errors, up to three for
@@ -63,7 +64,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from image_share_operator.api.errors import CloudError
-from image_share_operator.api.jobs import RetryGroup
+from image_share_operator.api.jobs import REFUSED, RetryGroup
 from image_share_operator.api.types import (
     Desired,
     ImageStatus,
@@ -412,6 +413,10 @@ def _next_batch(
     wanted = [v for v in verdicts if v.state in (ImageState.TO_SUBMIT, ImageState.DRIFTED)]
     if not wanted:
         return None
+    if observation.runtime.one_by_one:
+        # Another image each time, so that the failing one does not keep the others back.
+        image = wanted[observation.runtime.errors % len(wanted)].image
+        return Submit(images=(image,), verdicts=verdicts, retry_group=REFUSED)
     origins = [v.failed_job_id for v in wanted]
     latest = None if observation.status.job is None else observation.status.job.id
     origin = latest if latest in origins else origins[0]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from image_share_operator.api.errors import (
     CloudError,
     ImagesRefusedError,
+    OutcomeUnknownError,
     RefusedForNowError,
     RetryableError,
     TerminalError,
@@ -143,6 +144,21 @@ async def test_image_that_cannot_be_changed_is_named_and_others_are_done(error: 
 
     assert (drive.cloud.shares[A], drive.cloud.shares[C]) == (ACCEPTED, ACCEPTED)
     assert str(error) in str(row_of(drive, B)["message"])
+
+
+@pytest.mark.parametrize("bad", IMAGES[:4])
+async def test_image_whose_batches_get_5xx_keeps_no_other_from_being_done(bad: str) -> None:
+    images = IMAGES[:4]
+    drive = Drive(spec(images))
+    drive.cloud.refusals[bad] = OutcomeUnknownError("HTTP 500", answered=True, stubborn=True)
+
+    await drive.run_for(timedelta(minutes=15))
+
+    done = [image for image in images if drive.cloud.shares[image] is ACCEPTED]
+    assert done == [image for image in images if image != bad]
+    assert drive.reason == "CloudUnavailable"
+    assert drive.ready["message"].startswith(f"Image {bad}: HTTP 500. If this does not end, remove")
+    assert len(drive.cloud.puts) <= 30
 
 
 async def test_missing_permission_is_reported_when_no_image_can_be_changed() -> None:

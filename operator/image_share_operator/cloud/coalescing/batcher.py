@@ -28,7 +28,9 @@ again at once:
                               `MAX_QUICK_RETRIES` refusals the error is ``stubborn``: `PlanExecutor`
                               then divides the images of the resource.
     any other error           All requests get the error. An unknown outcome is one of these: the
-                              batch may have taken effect, so nothing is sent again here.
+                              batch may have taken effect, so nothing is sent again here. After
+                              `MAX_QUICK_RETRIES` responses of 5xx the error is ``stubborn``: the
+                              planner then sends single images.
 
 **What happens after a failed job.** The batch was accepted, so the resources find out by polling.
 Each submits its images again, with a `RetryGroup` that names the failed job:
@@ -52,6 +54,7 @@ from image_share_operator.api.errors import (
     BatchTooLargeError,
     CloudError,
     ImagesRefusedError,
+    OutcomeUnknownError,
     RefusedForNowError,
 )
 from image_share_operator.api.jobs import JobReport, RetryGroup
@@ -268,6 +271,10 @@ class Batcher:
                 self._limit.was_too_large(len(images))
                 return False
             await self._refused(key, waiting, exc, bisection)
+        except OutcomeUnknownError as exc:
+            metrics.BATCHES.labels("failed").inc()
+            for request in waiting:
+                _fail([request], self._unknown_outcome_of(request, exc))
         except Exception as exc:  # noqa: BLE001 - it is raised in each reconcile that waits
             metrics.BATCHES.labels("failed").inc()
             _fail(waiting, exc)
@@ -338,6 +345,18 @@ class Batcher:
         if len(request.images) > 1:
             metrics.SPLITS.inc()
         return error
+
+    def _unknown_outcome_of(self, request: _Request, error: OutcomeUnknownError) -> CloudError:
+        """The same error for one request; it is ``stubborn`` when the retries are used up.
+
+        A response of 5xx may be about one image, and the batch may have taken effect all the same.
+        So nothing is divided here: the resource sends single images after its next check.
+        """
+        if not error.answered or not self._refusals.refused(request.images):
+            return error
+        return OutcomeUnknownError(
+            str(error), retry_after=error.retry_after, answered=True, stubborn=True
+        )
 
 
 def _first(requests: list[_Request], max_images: int) -> list[_Request]:

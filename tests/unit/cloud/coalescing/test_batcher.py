@@ -248,6 +248,32 @@ async def test_transient_refusal_is_stubborn_after_the_quick_retries() -> None:
     assert [n for n, is_stubborn in enumerate(stubborn, 1) if is_stubborn] == [6, 12]
 
 
+async def test_response_of_5xx_is_stubborn_after_the_quick_retries() -> None:
+    cloud = Cloud()
+    batcher = cloud.batcher()
+    cloud.error = refusal(500)
+
+    stubborn: list[bool] = []
+    for _ in range(2 * backoff.MAX_QUICK_RETRIES):
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await batcher.submit(ACCEPT, None, ("a", "b"), None)
+        stubborn.append(caught.value.stubborn)
+
+    assert [n for n, is_stubborn in enumerate(stubborn, 1) if is_stubborn] == [6, 12]
+
+
+async def test_lost_response_is_never_stubborn() -> None:
+    cloud = Cloud()
+    batcher = cloud.batcher()
+    cloud.error = OutcomeUnknownError("connection lost")
+
+    for _ in range(2 * backoff.MAX_QUICK_RETRIES):
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await batcher.submit(ACCEPT, None, ("a", "b"), None)
+
+        assert not caught.value.stubborn
+
+
 async def test_transient_refusal_is_stubborn_when_others_are_accepted() -> None:
     cloud = Cloud()
     batcher = cloud.batcher()
