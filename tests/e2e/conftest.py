@@ -146,7 +146,12 @@ def full_status() -> Status:
         ),
         images=(
             ImageStatus(
-                id=IMAGE, membership=Membership.PENDING, job_id=JOB_ID, message="Not shared."
+                id=IMAGE,
+                membership=Membership.PENDING,
+                job_id=JOB_ID,
+                message="Not shared.",
+                name="ubuntu-24.04",
+                owner=OTHER_PROJECT,
             ),
         ),
         summary="0/1",

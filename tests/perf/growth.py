@@ -25,7 +25,7 @@ from image_share_operator import allocator
 from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import JobReport, RetryGroup
-from image_share_operator.api.types import Decision, JobState, Key, Membership
+from image_share_operator.api.types import Decision, ImageDetails, JobState, Key, Membership
 from image_share_operator.cloud.coalescing.batcher import Batcher
 from image_share_operator.cloud.coalescing.job_poller import JobPoller
 from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
@@ -109,6 +109,10 @@ class Tenant:
     ) -> Mapping[str, Membership | CloudError]:
         """As `cloud.tenants.Tenant`."""
         return await self._shares.read(images, max_age)
+
+    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
+        """As `cloud.tenants.Tenant`."""
+        return self._shares.details(images)
 
     async def _put(self, decision: Decision, vault_id: str | None, images: tuple[str, ...]) -> str:
         del decision, vault_id

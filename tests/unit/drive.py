@@ -26,6 +26,7 @@ from image_share_operator.api.types import (
     Condition,
     ConditionType,
     Decision,
+    ImageDetails,
     JobState,
     Key,
     Membership,
@@ -125,6 +126,7 @@ class FakeCloud:
     login_history: list[RefusedLogin] = field(default_factory=list)
     typical_duration: timedelta = timedelta(seconds=1)
     lost: int = 0
+    named: dict[str, ImageDetails] = field(default_factory=dict)
 
     def session(self, identity: Identity) -> "FakeCloud":
         assert identity.project_id == PROJECT
@@ -190,6 +192,9 @@ class FakeCloud:
         job = self.jobs[job_id]
         self._settle()
         return job.report if job.ready_at <= self.clock.at else JobReport(state=JobState.RUNNING)
+
+    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
+        return {image: self.named[image] for image in images if image in self.named}
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta

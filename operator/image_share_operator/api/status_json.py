@@ -147,6 +147,8 @@ def _image_out(image: ImageStatus) -> Json:
             "membership": image.membership.value,
             "jobID": image.job_id,
             "message": image.message,
+            "name": image.name,
+            "owner": image.owner,
         }
     )
 
@@ -157,6 +159,8 @@ def _image_in(raw: Mapping[str, Any]) -> ImageStatus:
         membership=Membership(raw["membership"]),
         job_id=_shared(raw.get("jobID")),
         message=_shared(raw.get("message")),
+        name=_shared(raw.get("name")),
+        owner=_shared(raw.get("owner")),
     )
 
 

@@ -208,10 +208,20 @@ class InDoubtBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDetails:
+    """What a list of shares tells about an image; each text is one line that is safe to print."""
+
+    name: str | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStatus:
     """One row of `status.images`.
 
     Attributes:
+        name: as the owner named the image; ``None`` when no list was read.
+        owner: ID of the project that shares the image; ``None`` when no list was read.
         job_id: the latest job that carried this image.
         message: why the image failed or what it waits for; ``None`` for nothing to report.
     """
@@ -220,6 +230,8 @@ class ImageStatus:
     membership: Membership
     job_id: str | None = None
     message: str | None = None
+    name: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

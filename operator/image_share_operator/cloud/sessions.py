@@ -12,7 +12,7 @@ from http import HTTPStatus
 from image_share_operator.api.credentials import Identity, RefusedLogin
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup
-from image_share_operator.api.types import Decision, Membership
+from image_share_operator.api.types import Decision, ImageDetails, Membership
 from image_share_operator.cloud.coalescing.batcher import Batcher
 from image_share_operator.cloud.coalescing.job_poller import JobPoller
 from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
@@ -124,6 +124,10 @@ class CloudSession:
         An image that could not be read has its error; an error that all share is raised.
         """
         return await self._memberships.read(images, max_age)
+
+    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
+        """Names and owners of images, where the lists of this process had them."""
+        return self._memberships.details(images)
 
 
 def classify_failure(error_code: str | None) -> FailureClass:

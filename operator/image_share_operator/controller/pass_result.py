@@ -1,5 +1,6 @@
 """The result of one reconcile: conditions, runtime state, requeue time. No I/O, no clock."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,7 +14,14 @@ from image_share_operator.api.errors import (
     RetryableError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import ConditionType, Desired, ImageStatus, Membership, Status
+from image_share_operator.api.types import (
+    ConditionType,
+    Desired,
+    ImageDetails,
+    ImageStatus,
+    Membership,
+    Status,
+)
 from image_share_operator.controller.credential_cache import UnusableSecretError
 from image_share_operator.controller.object_store import CachedObject
 from image_share_operator.controller.plan_executor import PlanExecutor
@@ -119,6 +127,7 @@ class PassResultBuilder:
         before, status = executor.observation.runtime, executor.observation.status
         job = None if executor.observation.job_unknown else status.job
         images = self._rows(executor.observation) if report.images is None else report.images
+        images = _named(images, executor.details, status.images)
         # These do not depend on the Secret, and they are checked again anyway.
         overdue = report.ready_summary.reason in (Reason.JOB_TIMEOUT, Reason.CONFLICT)
         stalled = (
@@ -247,6 +256,22 @@ def _errors(before: int, executor: PlanExecutor) -> int:
     if executor.sent is None and executor.observation.read_again:
         return before + 1
     return 0 if executor.observation.status.unanswered is None else before
+
+
+def _named(
+    rows: tuple[ImageStatus, ...],
+    details: Mapping[str, ImageDetails],
+    before: tuple[ImageStatus, ...],
+) -> tuple[ImageStatus, ...]:
+    """The rows with names and owners: new ones, or else those that were known before."""
+    known = {row.id: ImageDetails(name=row.name, owner=row.owner) for row in before if row.owner}
+    known |= details
+    if not known:
+        return rows
+    return tuple(
+        replace(row, name=known[row.id].name, owner=known[row.id].owner) if row.id in known else row
+        for row in rows
+    )
 
 
 def _retry_delay(error: OperatorError, errors: int, jitter: float) -> timedelta:

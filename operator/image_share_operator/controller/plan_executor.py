@@ -23,6 +23,7 @@ from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     Decision,
     Desired,
+    ImageDetails,
     ImageStatus,
     InDoubtBatch,
     Job,
@@ -71,6 +72,10 @@ class Session(Protocol):
         """
         ...
 
+    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
+        """Names and owners of images, where they are known without a request."""
+        ...
+
 
 class Claims(Protocol):
     """What other resources of this operator claim and submitted."""
@@ -96,6 +101,7 @@ class PlanExecutor:
         observation: what is known so far; valid also when `run` raises.
         session: opens the session with the cloud; called only when a step needs it.
         claims: asked before each step, because other resources change meanwhile.
+        details: names and owners of images that became known.
         on_members: called with memberships that IMS returned.
         believe_unknown: whether "no such job" is believed.
         max_age: how old a membership may be that shows no change.
@@ -117,6 +123,7 @@ class PlanExecutor:
     sent: Job | None = None
     refused: bool = False
     drifted: tuple[str, ...] = field(default=())
+    details: Mapping[str, ImageDetails] = field(default_factory=dict[str, ImageDetails])
 
     async def run(self) -> Report:
         """Execute steps until one is a report.
@@ -137,6 +144,7 @@ class PlanExecutor:
                     await self._poll(job)
                 case ReadMemberships(images=images):
                     results = await self._read(images)
+                    self.details = (await self.session()).details(images)
                     self.observation = self.observation.with_results(results)
                     self.on_members(self.observation.members or {})
                     self._check_in_doubt()

@@ -65,13 +65,20 @@ def as_written(status: Status) -> Status:
 
 
 def _without_evidence(status: Status) -> Status:
-    """The status without what is worth no write of its own."""
-    return replace(status, credentials_accepted_by=None)
+    """The status without what is worth no write of its own.
+
+    The owner of an image may rename it at any time: that must not cost a write for each resource.
+    """
+    images = tuple(replace(row, name=None, owner=None) for row in status.images)
+    return replace(status, credentials_accepted_by=None, images=images)
 
 
 def is_worth_a_write(new: Status, written: Status, now: datetime) -> bool:
     """Whether ``new`` is worth a status write: not for the first states of a young job."""
-    new, written = _without_evidence(as_written(new)), _without_evidence(written)
+    new = as_written(new)
+    if new == written:
+        return False
+    new, written = _without_evidence(new), _without_evidence(written)
     if new == written:
         return False
     if new.job is None or written.job is None or new.job.id != written.job.id:

@@ -572,3 +572,21 @@ def test_read_shares_leaves_out_own_images_and_invalid_rows() -> None:
 
     assert page.images == ("other",)
     assert (page.rows, page.marker, page.has_next) == (5, "other", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("ubuntu-24.04", "ubuntu-24.04"),
+        ("\x1b[31mred\r\n", "?[31mred??"),
+        ("a\u202eb\u200fc", "a?b?c"),
+        ("x" * 4096, "x" * 127 + "…"),
+        ("", None),
+        (7, None),
+    ],
+    ids=["plain", "control characters", "direction marks", "4 KiB", "empty", "no text"],
+)
+def test_read_details_makes_names_safe_to_print(name: object, shown: str | None) -> None:
+    details = codec.read_details({"name": name, "owner": "b" * 32})
+
+    assert (details.name, details.owner) == (shown, "b" * 32)

@@ -17,7 +17,7 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Membership
+from image_share_operator.api.types import ImageDetails, Membership
 from image_share_operator.controller.credential_cache import UnusableSecretError
 from image_share_operator.flowcontrol import backoff
 
@@ -744,3 +744,21 @@ async def test_summary_counts_no_images_before_the_first_read() -> None:
     drive.credentials.version = "2"
     await drive.until("Accepted")
     assert drive.status["summary"] == "2/2"
+
+
+async def test_names_of_images_are_written_but_a_rename_alone_is_not() -> None:
+    drive = Drive(spec(IMAGES[:2], interval="5m"))
+    drive.cloud.named[IMAGES[0]] = ImageDetails(name="ubuntu-24.04", owner="b" * 32)
+    await drive.until("Accepted")
+    assert [row.get("name") for row in drive.status["images"]] == ["ubuntu-24.04", None]
+    assert drive.status["images"][0]["owner"] == "b" * 32
+    writes = len(drive.kube.writes)
+
+    drive.cloud.named = {image: ImageDetails(name="new", owner="c" * 32) for image in IMAGES}
+    await drive.run_for(timedelta(hours=1))
+    assert len(drive.kube.writes) == writes
+    drive.cloud.named.clear()
+    drive.edit(images=list(IMAGES[:3]))
+    await drive.until("Accepted")
+
+    assert [row.get("name") for row in drive.status["images"]] == ["new", "new", None]

@@ -47,12 +47,13 @@ from image_share_operator.api.errors import (
     RetryableError,
     TerminalError,
 )
-from image_share_operator.api.types import Membership
+from image_share_operator.api.types import ImageDetails, Membership
 from image_share_operator.cloud.coalescing.membership_requests import (
     MembershipRequest,
     Result,
     Waiter,
 )
+from image_share_operator.cloud.ims import codec
 from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.ims.pagination import (
     PAGE_SIZE,
@@ -91,6 +92,8 @@ MAX_RESTARTS = 2
 """How often one list is read again after its marker left it; then its images are read singly."""
 MAX_ROWS = 50_000
 """Images of a cached list: 6 MB. Images after them are read singly."""
+MAX_DETAILS = 10_000
+"""Images of one project whose names are kept: 3 MB."""
 CACHE_TIME = timedelta(minutes=10)
 """How long a list is cached. A drift check accepts an age of a tenth of ``spec.interval``: six
 minutes by default."""
@@ -121,11 +124,13 @@ class _ListResult:
 
     Attributes:
         started_at: time of the event loop.
+        requested: the images of the cycle.
         complete: whether all lists were read to their end, or until all images were found.
     """
 
     started_at: float
     rows: dict[str, Membership] = field(default_factory=dict[str, Membership])
+    requested: frozenset[str] = frozenset()
     pages: int = 0
     complete: bool = True
 
@@ -143,6 +148,7 @@ class MembershipLookup:
         self._early_list_tokens = TokenBucket(EARLY_LISTS, EARLY_LISTS_PER_S)
         self._last_call_at = float("-inf")
         self._cached: _ListResult | None = None
+        self._details: dict[str, ImageDetails] = {}
         self._pages = len(LISTS)
         self._last_cycle_at = float("-inf")
         self._lists_refused_until = float("-inf")
@@ -183,6 +189,11 @@ class MembershipLookup:
         found = await waiter.result
         raise_common_error(found.values())
         return {image: found[image] for image in images}
+
+    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
+        """Names and owners of those of the ``images`` that a list of this process had."""
+        known = self._details
+        return {image: known[image] for image in images if image in known}
 
     def _request(self, image: str, not_before: float, *, cacheable: bool) -> MembershipRequest:
         request = self._waiting.get(image)
@@ -289,7 +300,7 @@ class MembershipLookup:
         """
         loop = asyncio.get_running_loop()
         cacheable = any(request.cacheable for request in requests.values())
-        found = _ListResult(started_at=loop.time())
+        found = _ListResult(started_at=loop.time(), requested=frozenset(requests))
         try:
             await self._read_lists(found, None if cacheable else set(requests))
         except (TerminalError, ImagesRefusedError):
@@ -345,9 +356,11 @@ class MembershipLookup:
 
         async def get_page(marker: str | None) -> SharePage:
             found.pages += 1
-            return await self._source.shared(
+            page = await self._source.shared(
                 membership, marker=marker, limit=PAGE_SIZE, typed=self._typed
             )
+            self._note_details(page, found.requested)
+            return page
 
         for _ in range(1 + MAX_RESTARTS):
             try:
@@ -359,6 +372,12 @@ class MembershipLookup:
                 break
             return
         found.complete = False
+
+    def _note_details(self, page: SharePage, requested: frozenset[str]) -> None:
+        if len(self._details) >= MAX_DETAILS:
+            self._details.clear()  # simpler than an order; the statuses keep them
+        for image in requested.intersection(page.raw):
+            self._details[image] = codec.read_details(page.raw[image])
 
     def _cache(self, found: _ListResult) -> None:
         self._cached = found

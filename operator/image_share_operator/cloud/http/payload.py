@@ -12,6 +12,8 @@ MAX_WORD_CHARS = 64
 """Longer words are cut out of messages: a token has kilobytes, an ID 36 characters."""
 MAX_TEXT_CHARS = 200
 """Longer texts are cut: several of them fit into one condition message."""
+MAX_NAME_CHARS = 128
+"""Longer names are cut; IMS allows as many."""
 MAX_VALUES = 100_000
 """JSON values in one body: 200 for each image of a page. Ten MB of ``{}`` use 200 MB of memory."""
 
@@ -57,6 +59,12 @@ def dig_line(value: object, *path: str) -> str | None:
     """The text under nested keys, made safe for a message by `one_line`."""
     found = dig_text(value, *path)
     return None if found is None else one_line(found)
+
+
+def name_line(text: str) -> str:
+    """A name on one line: no control or direction characters, and up to `MAX_NAME_CHARS`."""
+    cut = text if len(text) <= MAX_NAME_CHARS else text[: MAX_NAME_CHARS - 1] + "…"
+    return "".join(char if char.isprintable() else "?" for char in cut)
 
 
 def one_line(text: str) -> str:

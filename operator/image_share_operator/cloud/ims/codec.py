@@ -4,20 +4,22 @@ Only this module knows the fields of IMS.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 import httpx
 
 from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
 from image_share_operator.api.jobs import JobReport
-from image_share_operator.api.types import Decision, JobState, Membership
+from image_share_operator.api.types import Decision, ImageDetails, JobState, Membership
 from image_share_operator.cloud.http.payload import (
     MAX_WORD_CHARS,
     Json,
     dig,
     dig_line,
     dig_text,
+    name_line,
     one_line,
     parse_body,
     request_line,
@@ -104,6 +106,7 @@ class SharePage:
 
     Attributes:
         images: IDs of images that other projects share with the project.
+        raw: what IMS returned of each image, for `read_details`: few of them are needed.
         rows: length of the page, with rows that are left out.
         marker: ID of the last image, which the next page starts after; ``None`` without images.
         has_next: whether the response has a link to a next page.
@@ -113,6 +116,7 @@ class SharePage:
     rows: int
     marker: str | None
     has_next: bool = False
+    raw: Mapping[str, object] = field(default_factory=dict[str, object], repr=False)
 
 
 def read_shares(response: httpx.Response, project_id: str, limit: int) -> SharePage:
@@ -133,15 +137,24 @@ def read_shares(response: httpx.Response, project_id: str, limit: int) -> ShareP
             f"{request_line(response)}: the response has {len(listed)} images, the limit is {limit}"
         )
     known = [
-        (image.lower(), dig_text(row, "owner"))
+        (image.lower(), dig_text(row, "owner"), row)
         for row in listed
         if (image := dig_text(row, "id")) is not None and len(image) <= MAX_WORD_CHARS
     ]
     return SharePage(
-        images=tuple(image for image, owner in known if owner != project_id),
+        images=tuple(image for image, owner, _ in known if owner != project_id),
         rows=len(listed),
         marker=known[-1][0] if known else None,
         has_next=dig_text(body, "next") is not None,
+        raw={image: row for image, _, row in known},
+    )
+
+
+def read_details(row: object) -> ImageDetails:
+    """Read name and owner of an image from a row of a list."""
+    name = dig_text(row, "name")
+    return ImageDetails(
+        name=None if name is None else name_line(name), owner=dig_line(row, "owner")
     )
 
 

@@ -15,7 +15,7 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Membership
+from image_share_operator.api.types import ImageDetails, Membership
 from image_share_operator.cloud.coalescing.membership_lookup import (
     EARLY_LISTS,
     EARLY_LISTS_PER_S,
@@ -81,7 +81,12 @@ class Cloud:
         if self.pages in self.after_page:
             image, moved = self.after_page[self.pages]
             self.memberships[image] = moved
-        return SharePage(images=tuple(rows), rows=len(rows), marker=rows[-1] if rows else None)
+        return SharePage(
+            images=tuple(rows),
+            rows=len(rows),
+            marker=rows[-1] if rows else None,
+            raw={image: {"name": f"name of {image}", "owner": "b"} for image in rows},
+        )
 
 
 def clock() -> float:
@@ -453,3 +458,18 @@ async def test_cached_list_is_limited_and_the_rest_read_singly() -> None:
     assert found == dict.fromkeys(images, PENDING)
     assert cloud.pages == MAX_ROWS / PAGE_SIZE
     assert cloud.single_reads == [cloud.images[-1]]
+
+
+async def test_lists_give_names_of_requested_images_without_more_calls() -> None:
+    cloud = Cloud(3 * PAGE_SIZE)
+    lookup = MembershipLookup(cloud)
+    requested, other = cloud.images[: 2 * PAGE_SIZE], cloud.images[-1]
+    assert lookup.details(requested) == {}
+
+    await lookup.read(requested)
+    pages = cloud.pages
+
+    assert lookup.details((requested[0], other)) == {
+        requested[0]: ImageDetails(name=f"name of {requested[0]}", owner="b")
+    }
+    assert (cloud.pages, cloud.single_reads) == (pages, [])
