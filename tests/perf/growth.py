@@ -16,22 +16,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 from usage import memory_mb
 
+from fakes import FakeCredentials, FakeIms, FakeKube, FakeSessions, new_object, spec
 from image_share_operator import allocator
-from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
-from image_share_operator.api.errors import CloudError
-from image_share_operator.api.jobs import JobReport, RetryGroup
-from image_share_operator.api.types import Decision, ImageDetails, JobState, Key, Membership
-from image_share_operator.cloud.coalescing.batcher import Batcher
-from image_share_operator.cloud.coalescing.job_poller import JobPoller
-from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
-from image_share_operator.cloud.ims.codec import SharePage
-from image_share_operator.cloud.sessions import classify_failure
-from image_share_operator.controller.credential_cache import LoadedCredentials
+from image_share_operator.api.types import Key, Membership
+from image_share_operator.cloud.sessions import BatchSettings, CloudSession, classify_failure
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
@@ -39,7 +31,6 @@ from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.kube.watch import ingest
 from image_share_operator.planning.requeue import Policy
 
-PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
 NAMESPACES = 1_000
 MOST_GROWTH = 1.2
 JOB_S = 0.2
@@ -48,106 +39,29 @@ FEW = 2
 """Measurements of few objects for each of many: they are done in seconds."""
 
 
-class Cloud:
-    """All shares of all projects: what is measured shall not be its own."""
+class Projects(FakeSessions):
+    """The real coalescing of each project, around shares and jobs in memory."""
 
     def __init__(self, objects: int) -> None:
-        self._shares: dict[str, dict[Membership, dict[str, None]]] = {}
+        shares: dict[str, dict[str, Membership]] = {}
         for number in range(objects):
-            spec = _object(number, 0)["spec"]
-            self.shares(spec["projectID"])[PENDING] |= dict.fromkeys(spec["images"])
-        self._tenants: dict[Identity, Tenant] = {}
+            wanted = _object(number, 0)["spec"]
+            pending = dict.fromkeys(wanted["images"], Membership.PENDING)
+            shares.setdefault(wanted["projectID"], {}).update(pending)
+        batching = BatchSettings(window=timedelta(seconds=0.1), images=50)
 
-    def shares(self, project: str) -> dict[Membership, dict[str, None]]:
-        """The images of a project, by their membership."""
-        return self._shares.setdefault(project, {one: {} for one in (PENDING, ACCEPTED, REJECTED)})
+        def session(project: str) -> CloudSession:
+            ims = FakeIms(asyncio.get_running_loop().time, shares[project], JOB_S)
+            return ims.shared_session(batching)
 
-    def session(self, identity: Identity) -> "Tenant":
-        """One tenant for each identity."""
-        if identity not in self._tenants:
-            self._tenants[identity] = Tenant(self, identity.project_id)
-        return self._tenants[identity]
-
-    def note_refused_login(self, identity: Identity, doubt: RefusedLogin) -> None:
-        """Here no Secret is ever refused."""
-        raise AssertionError(identity, doubt)
+        super().__init__(session)
 
 
-class Tenant:
-    """The shared rooms of one identity, around answers from memory; jobs take `JOB_S`."""
-
-    def __init__(self, cloud: Cloud, project: str) -> None:
-        self._held = cloud.shares(project)
-        self._project = project
-        self._batches = Batcher(self._put, window=timedelta(seconds=0.1), max_images=50)
-        self._jobs = JobPoller(self._job)
-        self._shares = MembershipLookup(self)
-        self._running: dict[str, tuple[float, tuple[str, ...]]] = {}
-        self._sent = 0
-
-    @property
-    def typical_duration(self) -> timedelta:
-        """As `cloud.tenants.Tenant`."""
-        return self._jobs.typical_duration
-
-    async def submit(
-        self,
-        decision: Decision,
-        vault_id: str | None,
-        images: tuple[str, ...],
-        retry_group: RetryGroup | None,
-    ) -> str:
-        """As `cloud.tenants.Tenant`."""
-        return await self._batches.submit(decision, vault_id, images, retry_group)
-
-    async def job(self, job_id: str) -> JobReport:
-        """As `cloud.tenants.Tenant`."""
-        return self._batches.add_peers(job_id, await self._jobs.report(job_id))
-
-    async def members(
-        self, images: tuple[str, ...], max_age: timedelta
-    ) -> Mapping[str, Membership | CloudError]:
-        """As `cloud.tenants.Tenant`."""
-        return await self._shares.read(images, max_age)
-
-    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
-        """As `cloud.tenants.Tenant`."""
-        return self._shares.details(images)
-
-    async def _put(self, decision: Decision, vault_id: str | None, images: tuple[str, ...]) -> str:
-        del decision, vault_id
-        self._sent += 1
-        job_id = f"{self._project}-{self._sent}"
-        self._running[job_id] = asyncio.get_running_loop().time() + JOB_S, images
-        return job_id
-
-    async def _job(self, job_id: str) -> JobReport:
-        until, images = self._running[job_id]
-        if asyncio.get_running_loop().time() < until:
-            return JobReport(state=JobState.RUNNING)
-        del self._running[job_id]  # a settled one is not asked for again
-        for image in images:
-            del self._held[PENDING][image]
-            self._held[ACCEPTED][image] = None
-        return JobReport(state=JobState.SUCCESS)
-
-    async def member(self, image: str) -> Membership:
-        """As the cloud answers for one image."""
-        return ACCEPTED if image in self._held[ACCEPTED] else PENDING
-
-    async def shared(
-        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
-    ) -> SharePage:
-        """As the cloud lists."""
-        del marker, typed
-        held = tuple(islice(self._held[membership], limit))
-        return SharePage(images=held, rows=len(held), marker=None)
-
-
-class Cluster:
-    """Takes statuses, and shows each as a watch does."""
+class Cluster(FakeKube):
+    """Takes statuses, and keeps nothing."""
 
     def __init__(self, store: ObjectStore, queue: WorkQueue) -> None:
+        super().__init__()
         self._store, self._queue = store, queue
         self.version = 0
         self.ready = 0
@@ -174,60 +88,22 @@ class Cluster:
             self.all_ready.set()
         return body  # type: ignore[no-any-return]  # of json
 
-    async def read(self, key: Key) -> Mapping[str, Any]:
-        """Not met here."""
-        raise NotImplementedError(key)
-
-    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Not met here."""
-        raise NotImplementedError(key, uid)
-
-    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        """Not met here."""
-        raise NotImplementedError(key, uid)
-
-    async def namespace_terminating(self, namespace: str) -> bool:
-        """Not met here."""
-        raise NotImplementedError(namespace)
-
-
-class Secrets:
-    """The same token for all of a namespace."""
-
-    async def get(self, namespace: str, name: str) -> LoadedCredentials:
-        """As `credentials.CredentialStore`."""
-        del name
-        return LoadedCredentials(credentials=TokenCredentials(token=namespace), version="1")
-
 
 def _object(number: int, version: int) -> dict[str, Any]:
     session = number % NAMESPACES
-    return {
-        "metadata": {
-            "namespace": f"tenant-{session}",
-            "name": f"web-{number}",
-            "uid": str(number),
-            "resourceVersion": str(version),
-            "generation": 1,
-        },
-        "spec": {
-            "images": [f"{number:08x}-0000-4000-8000-000000000000"],
-            "projectID": f"{session:032x}",
-            "decision": "Accept",
-            "credentialsSecretRef": {"name": "otc"},
-            "region": "eu-de",
-        },
-        "status": {"observedGeneration": -1},
-    }
+    wanted = spec([f"{number:08x}-0000-4000-8000-000000000000"], projectID=f"{session:032x}")
+    body = new_object(wanted, Key(f"tenant-{session}", f"web-{number}"), uid=str(number))
+    body["metadata"]["resourceVersion"] = str(version)
+    return body
 
 
 async def _run(objects: int) -> dict[str, float]:
-    store, queue, cloud = ObjectStore(), WorkQueue(), Cloud(objects)
+    store, queue, cloud = ObjectStore(), WorkQueue(), Projects(objects)
     cluster = Cluster(store, queue)
     reconciler = Reconciler(
         store=store,
         cloud=cloud,
-        credentials=Secrets(),
+        credentials=FakeCredentials(),
         kube=cluster,
         emit=lambda _: None,
         classify_failure=classify_failure,

@@ -5,48 +5,51 @@ histories take seconds. The laws are asserted where the fact shows: at a PUT, at
 at the end of a pass.
 """
 
-import json
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from drive import IMAGES, KEY, START, Clock, FakeCloud, FakeCredentials, FakeJob, FakeKube, spec
-
+from fakes import (
+    FAITHFUL,
+    IMAGES,
+    KEY,
+    START,
+    Clock,
+    FakeCloud,
+    FakeCredentials,
+    FakeKube,
+    Fate,
+    Seen,
+    new_object,
+    ready_of,
+    spec,
+)
 from image_share_operator.api.errors import (
     ImagesRefusedError,
-    JobUnknownError,
     KubeError,
-    KubeRetryableError,
-    ObjectGoneError,
     OutcomeUnknownError,
     RetryableError,
     TerminalError,
     ThrottledError,
 )
-from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
-    API_VERSION,
-    FINALIZER,
-    KIND,
     RECONCILE_AT,
     Decision,
     DeletionPolicy,
     Desired,
     JobState,
-    Key,
     Membership,
 )
 from image_share_operator.cloud.sessions import classify_failure
-from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning.requeue import Policy
 
-SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 NEVER = timedelta(days=3650)
 STORM = 5_000
 """Passes in one stretch of time that are a loop for certain: ten times the budget of an hour."""
@@ -56,33 +59,6 @@ class Killed(BaseException):
     """The process is gone, at this very await."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
-    """What becomes of one batch.
-
-    Attributes:
-        takes: until the job settles.
-        applied: how many images of the batch change, from its end; ``None`` for all.
-        named: how many images of the batch the job names as failed, from its start.
-        foreign: whether the job names an image that it did not carry.
-        lag: from the change until the members show it.
-        forgotten: whether the cloud never knows the job.
-        lost: whether the batch is taken and its answer is lost.
-    """
-
-    takes: timedelta = SECOND
-    state: JobState = JobState.SUCCESS
-    odd: str | None = None
-    code: str | None = None
-    applied: int | None = None
-    named: int = 0
-    foreign: bool = False
-    lag: timedelta = timedelta()
-    forgotten: bool = False
-    lost: bool = False
-
-
-FAITHFUL = Fate()
 LAG = timedelta(seconds=60)
 FAIL = JobState.FAIL
 HARMLESS: Mapping[str, Fate] = {
@@ -135,266 +111,6 @@ ERRORS: Mapping[str, Exception] = {
 REFUSED = ImagesRefusedError("HTTP 400 IMG.0027")
 
 
-@dataclass
-class Batch(FakeJob):
-    """A job with its fate."""
-
-    fate: Fate = FAITHFUL
-
-
-@dataclass
-class ShakyCloud(FakeCloud):
-    """A cloud whose every batch has a fate.
-
-    Attributes:
-        shares: what is true.
-        shown: what the members show: what was true at the end of the latest lag.
-        fates: of the next batches; after them comes ``usual``.
-        usual: the fate of all other batches.
-        down: raised by each call while it is set.
-        await_point: called before and after each effect.
-        on_put, on_look: the laws of the world are checked there.
-    """
-
-    usual: Fate = FAITHFUL
-    fates: list[Fate] = field(default_factory=list[Fate])
-    down: Exception | None = None
-    shown: dict[str, Membership] = field(default_factory=dict)
-    showing: list[tuple[datetime, str]] = field(default_factory=list[tuple[datetime, str]])
-    calls: int = 0
-    await_point: Callable[[], None] = lambda: None
-    on_put: Callable[[str | None, Decision, tuple[str, ...]], None] = lambda *_: None
-    on_look: Callable[[Mapping[str, Membership]], None] = lambda *_: None
-
-    def _meet(self) -> None:
-        self.await_point()
-        self.calls += 1
-        if self.down is not None:
-            raise self.down
-        self._fail()
-
-    async def submit(
-        self,
-        decision: Decision,
-        vault_id: str | None,
-        images: tuple[str, ...],
-        retry_group: RetryGroup | None,
-    ) -> str:
-        del vault_id, retry_group
-        self._meet()
-        self.puts.append(images)
-        if self.refused & set(images):
-            self.on_put(None, decision, images)
-            raise REFUSED
-        job_id = f"{len(self.jobs):032x}"
-        fate = self.fates.pop(0) if self.fates else self.usual
-        self.jobs[job_id] = self._batch(decision, images, fate)
-        self.on_put(job_id, decision, images)
-        self.await_point()
-        if fate.lost:
-            raise OutcomeUnknownError("connection reset after the batch was taken")
-        return job_id
-
-    def _batch(self, decision: Decision, images: tuple[str, ...], fate: Fate) -> Batch:
-        spoiled = [image for image in images if image in self.spoiled]
-        if spoiled:
-            fate = replace(fate, state=FAIL, applied=0)
-        names = (*images[: fate.named], *(IMAGES[-1:] if fate.foreign else ()))
-        settled = JobReport(
-            state=fate.state,
-            error_code=fate.code,
-            fail_reason="broken" if fate.state is FAIL else None,
-            failed_rows=dict.fromkeys(names, "the job reports status 'FAIL' for this image"),
-        )
-        applies = images if fate.applied is None else _last(images, fate.applied)
-        return Batch(
-            images=images,
-            decision=decision,
-            ready_at=self.clock.at + fate.takes,
-            report=settled,
-            applies=applies,
-            fate=fate,
-        )
-
-    async def job(self, job_id: str) -> JobReport:
-        self._meet()
-        self.polls += 1
-        self._settle()
-        job = self.jobs[job_id]
-        assert isinstance(job, Batch)
-        if job.fate.forgotten:
-            raise JobUnknownError("HTTP 400 IMG.0023")
-        self.await_point()
-        if job.ready_at <= self.clock.at:
-            return job.report
-        return JobReport(state=JobState.RUNNING, odd_status=job.fate.odd)
-
-    async def members(
-        self, images: tuple[str, ...], max_age: timedelta
-    ) -> Mapping[str, Membership]:
-        del max_age
-        self._meet()
-        self._settle()
-        self.looks += 1
-        seen = {image: self.shown.get(image, Membership.NOT_SHARED) for image in images}
-        self.on_look(seen)
-        self.await_point()
-        return seen
-
-    def set_by_hand(self, image: str, membership: Membership | None) -> None:
-        """Change a share behind the operator's back; ``None`` takes it away."""
-        self._settle()
-        for values in (self.shares, self.shown):
-            if membership is None:
-                values.pop(image, None)
-            else:
-                values[image] = membership
-
-    def end_stuck_jobs(self) -> None:
-        """What never ended succeeds now."""
-        for job in self.jobs.values():
-            job.ready_at = min(job.ready_at, self.clock.at + SECOND)
-
-    def outstanding(self, image: str) -> Membership | None:
-        """What the image will be when all jobs are through."""
-        self._settle()
-        value = self.shares.get(image)
-        for job in self.jobs.values():
-            if value is not None and not job.applied and image in job.applies:
-                value = job.decision.wanted
-        return value
-
-    def _settle(self) -> None:
-        """Apply in the order in which the jobs settle; show in the order of the lags."""
-        for job in sorted(self.jobs.values(), key=lambda job: job.ready_at):
-            if job.applied or job.ready_at > self.clock.at:
-                continue
-            assert isinstance(job, Batch)
-            job.applied = True
-            for image in job.applies:
-                if image in self.shares:
-                    self.shares[image] = job.decision.wanted
-                    self.showing.append((job.ready_at + job.fate.lag, image))
-        for at, image in self.showing:
-            if at <= self.clock.at and image in self.shares:
-                self.shown[image] = self.shares[image]
-        self.showing = [row for row in self.showing if row[0] > self.clock.at]
-
-
-def _last(images: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """The last ``count`` images; all but the first ``-count`` when it is negative."""
-    return images[-count:] if count else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """An event of the watch."""
-
-    body: Mapping[str, Any]
-    deleted: bool = False
-
-
-@dataclass
-class ShakyKube(FakeKube):
-    """An API server that may refuse a write, or lose the answer to one.
-
-    Attributes:
-        lost: answers of the next writes that are lost after the write was taken.
-        unanswered: whether the answer to the latest write was lost.
-        watch: all events of the object's name, oldest first.
-    """
-
-    await_point: Callable[[], None] = lambda: None
-    on_write: Callable[[Mapping[str, Any]], None] = lambda *_: None
-    on_release: Callable[[], None] = lambda: None
-    lost: int = 0
-    unanswered: bool = False
-    gone: bool = False
-    watch: list[Seen] = field(default_factory=list[Seen])
-
-    def __post_init__(self) -> None:
-        self.watch.append(Seen(self.body))
-
-    async def write_status(
-        self, key: Key, version: int, status: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        self.await_point()
-        if self.gone:
-            raise ObjectGoneError("no such object")
-        lost = self.lost > 0 and not self.fails
-        current = str(version) == self.body["metadata"]["resourceVersion"]
-        if current and (not self.fails or self.fails[0] is None):
-            self.on_write(json.loads(json.dumps(status)))
-        body = await super().write_status(key, version, status)
-        self.unanswered = lost
-        self.await_point()
-        if lost:
-            self.lost -= 1
-            raise KubeRetryableError("connection reset after the write was taken")
-        return body
-
-    async def read(self, key: Key) -> Mapping[str, Any]:
-        self.await_point()
-        if self.gone:
-            raise ObjectGoneError("no such object")
-        return await super().read(key)
-
-    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        self.await_point()
-        self._find(key, uid)
-        return self.changed(metadata={"finalizers": [FINALIZER]})
-
-    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        self.await_point()
-        self._find(key, uid)
-        self.on_release()
-        released = self.changed(metadata={"finalizers": []})
-        if "deletionTimestamp" in released["metadata"]:
-            self.remove()
-            self.released = True
-        return released
-
-    def _find(self, key: Key, uid: str) -> None:
-        assert key == KEY
-        if self.gone or uid != self.uid:
-            raise ObjectGoneError("no such object, or another one")
-
-    @property
-    def uid(self) -> str:
-        return str(self.body["metadata"]["uid"])
-
-    def remove(self) -> None:
-        """It is gone: the watch tells it, with its last version."""
-        self.gone = True
-        self.watch.append(Seen(self.body, deleted=True))
-
-    def create(self, wanted: Mapping[str, Any]) -> None:
-        """Another object takes the name."""
-        self.gone = False
-        self.replaced(wanted)
-
-    def changed(self, **parts: Any) -> dict[str, Any]:
-        """As in `FakeKube`; ``metadata`` is merged, and no older version is touched."""
-        more = parts.pop("metadata", {})
-        generation = more.pop("generation", 0)
-        self.body = {**self.body, "metadata": {**self.body["metadata"], **more}}
-        body = super().changed(**parts)
-        body["metadata"]["generation"] += generation
-        self.watch.append(Seen(body))
-        return body
-
-
-@dataclass
-class ShakyCredentials(FakeCredentials):
-    """A Secret whose reading takes an await."""
-
-    await_point: Callable[[], None] = lambda: None
-
-    async def get(self, namespace: str, name: str) -> LoadedCredentials:
-        self.await_point()
-        return await super().get(namespace, name)
-
-
 Spec = tuple[str, int]
 """Whose it is (the uid), and its generation."""
 
@@ -429,9 +145,9 @@ class World:
         self.order = 0
         self.clock = Clock()
         self.policy = Policy(batch_images=limit)
-        self.cloud = ShakyCloud(self.clock)
-        self.kube = ShakyKube(_body(wanted or spec(IMAGES[:2])))
-        self.credentials = ShakyCredentials()
+        self.cloud = FakeCloud(self.clock, refusal=REFUSED)
+        self.kube = FakeKube(new_object(wanted or spec(IMAGES[:2])))
+        self.credentials = FakeCredentials()
         self.asked: dict[Spec, Asked] = {}
         self.seen: dict[str, tuple[int, Membership]] = {}
         self.sent: list[tuple[int, str, Decision, tuple[str, ...]]] = []
@@ -491,7 +207,7 @@ class World:
             if self.kube.body["metadata"].get("finalizers"):
                 return
             self.kube.remove()
-        self.kube.create({**self.kube.body["spec"], **changes})
+        self.kube.replaced({**self.kube.body["spec"], **changes})
         self._note_spec()
         if deliver:
             self.deliver()
@@ -630,7 +346,7 @@ class World:
 
     @property
     def ready(self) -> Mapping[str, Any]:
-        return _ready(self.status)
+        return ready_of(self.kube.body)
 
     # ---------------------------------------------------------------- the laws
 
@@ -686,7 +402,7 @@ class World:
             assert set(batch.images) <= set(asked.desired.images)
             assert batch.decision is asked.decision
             assert batch.decision.value == job["decision"]
-        ready = _ready(status)
+        ready = ready_of({"status": status})
         assert ready.get("observedGeneration", generation) == generation
         if ready.get("status") == "True":
             self._check_ready(self._asked(generation))
@@ -770,27 +486,6 @@ class World:
         everything = len(shared) == len(asked.desired.images)
         assert (self.ready["status"] == "True") is everything, self.ready
         assert (self.ready["reason"] == "NotShared") is not everything, self.ready
-
-
-def _body(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": {
-            "namespace": KEY.namespace,
-            "name": KEY.name,
-            "uid": "u1",
-            "resourceVersion": "1",
-            "generation": 1,
-        },
-        "spec": dict(wanted),
-        "status": {"observedGeneration": -1},
-    }
-
-
-def _ready(status: Mapping[str, Any]) -> Mapping[str, Any]:
-    rows: Sequence[Mapping[str, Any]] = status.get("conditions", ())
-    return next((row for row in rows if row["type"] == "Ready"), {})
 
 
 def _through(work: Coroutine[Any, Any, timedelta | None]) -> timedelta | None:

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from datetime import timedelta
 
-from drive import IMAGES, spec
 from histories import (
     ERRORS,
     FATES,
@@ -12,13 +11,13 @@ from histories import (
     HOUR,
     MINUTE,
     PASSING_ERRORS,
-    SECOND,
     World,
 )
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from fakes import IMAGES, SECOND, spec
 from image_share_operator.api.errors import KubeRetryableError
 from image_share_operator.api.types import Membership
 from image_share_operator.flowcontrol import backoff

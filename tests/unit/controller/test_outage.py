@@ -8,7 +8,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 import pytest
-from drive import START, spec
 
+from fakes import START, FakeKube, ready_of, spec
 from image_share_operator.api.credentials import PasswordCredentials
-from image_share_operator.api.types import API_VERSION, KIND, Key
+from image_share_operator.api.types import Key
 from image_share_operator.cloud.http.circuit_breaker import (
     MAX_OPEN_TIME,
     THRESHOLD,
@@ -153,76 +153,32 @@ class Clouds:
 
 
 @dataclass
-class Cluster:
-    """Many objects on an API server that counts versions; each Secret is the user's of its name."""
+class Cluster(FakeKube):
+    """Many objects; each Secret has the credentials of the user of its name."""
 
-    bodies: dict[Key, dict[str, Any]] = field(default_factory=dict[Key, dict[str, Any]])
-    writes: Counter[Key] = field(default_factory=Counter[Key])
-    version: int = 0
-
-    def add(self, number: int, host: str, namespace: str, secret: str) -> dict[str, Any]:
-        self.version += 1
-        key = Key(namespace, f"web-{number}")
-        url = f"https://{host}"
-        image = f"{number:08x}-1111-4222-8333-444455556666"
+    def create(self, number: int, host: str, namespace: str, secret: str) -> dict[str, Any]:
+        image, url = f"{number:08x}-1111-4222-8333-444455556666", f"https://{host}"
         wanted = spec([image], endpoints={"iam": url, "ims": url}, interval="1m")
         del wanted["region"]
-        self.bodies[key] = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {
-                "namespace": key.namespace,
-                "name": key.name,
-                "uid": f"uid-{number}",
-                "resourceVersion": str(self.version),
-                "generation": 1,
-            },
-            "spec": {**wanted, "credentialsSecretRef": {"name": secret}},
-            "status": {"observedGeneration": -1},
-        }
-        return self.bodies[key]
+        wanted["credentialsSecretRef"] = {"name": secret}
+        return self.add(wanted, Key(namespace, f"web-{number}"))
 
     async def get(self, namespace: str, name: str) -> LoadedCredentials:
         del namespace
         credentials = PasswordCredentials(user_name=name, password="p", domain_name="d")
         return LoadedCredentials(credentials=credentials, version="1")
 
-    async def read(self, key: Key) -> Mapping[str, Any]:
-        raise AssertionError(key)
-
-    async def write_status(
-        self, key: Key, version: int, status: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        body = self.bodies[key]
-        assert body["metadata"]["resourceVersion"] == str(version)
-        self.version += 1
-        self.writes[key] += 1
-        metadata = {**body["metadata"], "resourceVersion": str(self.version)}
-        self.bodies[key] = {**body, "metadata": metadata, "status": dict(status)}
-        return self.bodies[key]
-
-    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        raise AssertionError(key, uid)
-
-    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        raise AssertionError(key, uid)
-
-    async def namespace_terminating(self, namespace: str) -> bool:
-        raise AssertionError(namespace)
+    def messages(self) -> Counter[str]:
+        """How many objects have which message of Ready."""
+        return Counter(ready_of(body)["message"] for body in self.others.values())
 
     def reasons(self) -> Counter[str | None]:
         """How many objects have which reason of Ready; none has no condition yet."""
-        return Counter(map(self.reason, self.bodies))
+        return Counter(map(self.reason, self.others))
 
     def reason(self, key: Key) -> str | None:
         """The reason of its Ready condition."""
-        rows = self.bodies[key]["status"].get("conditions", ())
-        return next((row["reason"] for row in rows if row["type"] == "Ready"), None)
-
-    def messages(self) -> Counter[str]:
-        """How many objects have which message of Ready."""
-        rows = (row for body in self.bodies.values() for row in body["status"]["conditions"])
-        return Counter(row["message"] for row in rows if row["type"] == "Ready")
+        return ready_of(self.others[key]).get("reason")
 
 
 @dataclass
@@ -247,7 +203,7 @@ class Scene:
         for _ in range(count):
             host = hosts[self.count % len(hosts)]
             named = secret or f"secret-{self.count}"
-            key = self.store.observe(self.cluster.add(self.count, host, namespace, named))
+            key = self.store.observe(self.cluster.create(self.count, host, namespace, named))
             assert key is not None
             self.count += 1
             self.queue.add(key)
@@ -342,13 +298,13 @@ async def test_outage_is_told_once_by_each_object() -> None:
     async with scene() as world:
         world.add(30)
         await world.all_accepted()
-        before = world.cluster.writes.copy()
+        before = world.cluster.written.copy()
 
         world.clouds.down = {A: refuses, B: refuses}
         await asyncio.sleep(OUTAGE.total_seconds() / 2)
         world.clouds.down = {A: is_unavailable, B: is_unavailable}
         await asyncio.sleep(OUTAGE.total_seconds() / 2)
-        told = world.cluster.writes - before
+        told = world.cluster.written - before
 
     assert set(told.values()) == {1}
     assert len(told) == 30
@@ -371,10 +327,10 @@ async def test_outage_is_reported_with_its_cause_also_while_the_circuit_is_open(
         await world.all_accepted()
         world.clouds.down = {B: outage}
         await asyncio.sleep(OUTAGE.total_seconds() / 2)
-        before = world.cluster.writes.copy()
+        before = world.cluster.written.copy()
         world.add(30, hosts=(B,))
         await asyncio.sleep(OUTAGE.total_seconds())
-        writes = world.cluster.writes - before
+        writes = world.cluster.written - before
 
         assert world.cluster.messages() == {f"{cause}. The operator retries automatically.": 60}
         assert writes.total() == 30  # one for each new object

@@ -5,28 +5,34 @@ virtual time.
 """
 
 import asyncio
-import json
 import math
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import looptime
 import pytest
-from drive import KEY, FakeCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_share_operator.api.credentials import Identity, RefusedLogin
+from fakes import (
+    KEY,
+    ROW_FAILED,
+    START,
+    FakeCredentials,
+    FakeIms,
+    FakeKube,
+    FakeSessions,
+    ready_of,
+    spec,
+)
 from image_share_operator.api.jobs import JobReport
-from image_share_operator.api.types import Decision, JobState, Key, Membership
+from image_share_operator.api.types import JobState, Key, Membership
 from image_share_operator.cloud.http.refusal import parse_refusal
-from image_share_operator.cloud.ims.codec import SharePage
 from image_share_operator.cloud.ims.error_mapping import batch_error
-from image_share_operator.cloud.sessions import BatchSettings, CloudSession, classify_failure
+from image_share_operator.cloud.sessions import BatchSettings, classify_failure
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.controller.workers import Workers
@@ -36,9 +42,7 @@ from image_share_operator.kube.watch import ingest
 from image_share_operator.planning.messages import MAX_ROW_RETRIES
 from image_share_operator.planning.requeue import Policy
 
-EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = timedelta(seconds=0.1)
-JOB_S = 1.0
 LONG_S = 1200.0
 """Less than what failed for good waits for its next try."""
 TRIES = backoff.MAX_QUICK_RETRIES + 9
@@ -106,74 +110,30 @@ def stories(draw: st.DrawFn) -> Story:
 
 
 @dataclass
-class Job:
-    """One batch under way."""
+class Cloud(FakeIms):
+    """Treats the batches of a story as it says."""
 
-    images: tuple[str, ...]
-    ends_s: float
-    report: JobReport
-    applies: tuple[str, ...]
+    story: Story = field(kw_only=True)
 
-
-@dataclass
-class Cloud:
-    """`ImsClient`, as far as a `Tenant` needs it."""
-
-    story: Story
-    members: dict[str, Membership]
-    tokens: Any = None
-    puts: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
-    jobs: dict[str, Job] = field(default_factory=dict[str, Job])
-
-    async def update_members(
-        self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
-    ) -> str:
-        assert decision is Decision.ACCEPT
-        assert vault_id is None
-        assert len(set(images)) == len(images) <= self.story.most
-        self.puts.append(images)
-        bad = self.story.culprits & set(images)
-        if len(images) > self.story.takes:
+    def result(self, images: tuple[str, ...]) -> tuple[JobReport, tuple[str, ...]]:
+        story = self.story
+        assert len(set(images)) == len(images) <= story.most
+        bad = story.culprits & set(images)
+        if len(images) > story.takes:
             raise refusal(413, None)
-        if bad and self.story.way == "refused":
-            raise refusal(400, self.story.code)
-        good = tuple(image for image in images if image not in bad)
-        job_id = f"{len(self.jobs):032x}"
-        ends_s = asyncio.get_running_loop().time() + JOB_S
-        applies = good if not bad or self.story.way.endswith(("applies", "succeeds naming")) else ()
-        self.jobs[job_id] = Job(images, ends_s, self._report(bad), applies)
-        return job_id
-
-    def _report(self, bad: frozenset[str]) -> JobReport:
+        if bad and story.way == "refused":
+            raise refusal(400, story.code)
         if not bad:
-            return JobReport(state=JobState.SUCCESS)
-        named = bad if "naming" in self.story.way else ()
-        rows = dict.fromkeys(named, "the job reports status 'failed' for this image")
-        failed = self.story.way.startswith("fails")
-        state = JobState.FAIL if failed else JobState.SUCCESS
-        return JobReport(
-            state=state,
-            error_code=self.story.code if failed else None,
+            return super().result(images)
+        failed = story.way.startswith("fails")
+        report = JobReport(
+            state=JobState.FAIL if failed else JobState.SUCCESS,
+            error_code=story.code if failed else None,
             fail_reason="broken" if failed else None,
-            failed_rows=rows,
+            failed_rows=dict.fromkeys(bad if "naming" in story.way else (), ROW_FAILED),
         )
-
-    async def job(self, job_id: str) -> JobReport:
-        job = self.jobs[job_id]
-        if asyncio.get_running_loop().time() < job.ends_s:
-            return JobReport(state=JobState.RUNNING)
-        self.members |= dict.fromkeys(job.applies, Membership.ACCEPTED)
-        return job.report
-
-    async def member(self, image: str) -> Membership:
-        return self.members[image]
-
-    async def shared(
-        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
-    ) -> SharePage:
-        del marker, limit, typed
-        held = [image for image, one in self.members.items() if one is membership]
-        return SharePage(images=tuple(held), rows=len(held), marker=None)
+        applies = story.way.endswith(("applies", "succeeds naming"))
+        return report, tuple(image for image in images if applies and image not in bad)
 
 
 def refusal(status: int, code: str | None) -> Exception:
@@ -183,94 +143,28 @@ def refusal(status: int, code: str | None) -> Exception:
     return batch_error(parse_refusal(httpx.Response(status, json=body, request=request)))
 
 
-class Access:
-    """The cloud of `Reconciler`: one identity."""
-
-    def __init__(self, session: CloudSession) -> None:
-        self._tenant = session
-
-    def session(self, identity: Identity) -> CloudSession:
-        del identity
-        return self._tenant
-
-    def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
-        raise AssertionError(identity, refused_login)
-
-
-class Cluster:
-    """Objects that outlive the operator."""
-
-    def __init__(self, story: Story) -> None:
-        self.story = story
-        self.bodies: dict[Key, Json] = {}
-        self.version = 0
-
-    def create(self, number: int) -> Json:
-        body: Json = {
-            "metadata": {
-                "namespace": KEY.namespace,
-                "name": f"web-{number}",
-                "uid": f"uid-{number}",
-                "generation": 1,
-            },
-            "spec": {
-                "images": list(self.story.images(number)),
-                "projectID": "0" * 32,
-                "decision": "Accept",
-                "credentialsSecretRef": {"name": "otc"},
-                "region": "eu-de",
-            },
-            "status": {"observedGeneration": -1},
-        }
-        return self._kept(body)
-
-    def _kept(self, body: Json) -> Json:
-        self.version += 1
-        body["metadata"]["resourceVersion"] = str(self.version)
-        self.bodies[Key(KEY.namespace, body["metadata"]["name"])] = body
-        return body
-
-    async def write_status(
-        self, key: Key, version: int, status: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        old = self.bodies[key]
-        assert str(version) == old["metadata"]["resourceVersion"]
-        return self._kept(json.loads(json.dumps({**old, "status": dict(status)})))
-
-    async def read(self, key: Key) -> Mapping[str, Any]:
-        return self.bodies[key]
-
-    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        raise NotImplementedError(key, uid)
-
-    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        raise NotImplementedError(key, uid)
-
-    async def namespace_terminating(self, namespace: str) -> bool:
-        raise NotImplementedError(namespace)
-
-
 class Life:
     """One process of the operator."""
 
-    def __init__(self, story: Story, cluster: Cluster, cloud: Cloud) -> None:
-        sharing = BatchSettings(window=WINDOW, images=story.most)
+    def __init__(self, story: Story, cluster: FakeKube, cloud: Cloud) -> None:
         self.store, self.queue = ObjectStore(), WorkQueue()
         loop = asyncio.get_running_loop()
         reconciler = Reconciler(
             store=self.store,
-            cloud=Access(CloudSession(cloud, sharing)),  # type: ignore[arg-type]  # as an Ims
+            cloud=FakeSessions(
+                lambda _: cloud.shared_session(BatchSettings(window=WINDOW, images=story.most))
+            ),
             credentials=FakeCredentials(),
             kube=cluster,
             emit=lambda _: None,
             classify_failure=classify_failure,
-            now=lambda: EPOCH + timedelta(seconds=loop.time()),
+            now=lambda: START + timedelta(seconds=loop.time()),
             policy=Policy(batch_images=story.most),
             rng=random.Random(7),  # noqa: S311 - repeatable jitter
         )
         workers = Workers(self.queue, reconciler.reconcile, 64)
         self.task = asyncio.create_task(workers.run(asyncio.Event()))
-        for body in cluster.bodies.values():
+        for body in cluster.others.values():
             self.show(body)
 
     def show(self, body: Json) -> None:
@@ -282,13 +176,12 @@ class Life:
         await asyncio.gather(self.task, return_exceptions=True)
 
 
-async def lived(story: Story) -> tuple[Cluster, Cloud]:
+async def lived(story: Story) -> tuple[FakeKube, Cloud]:
     """Let the story happen, and long enough go by."""
     images = [image for number in range(len(story.sizes)) for image in story.images(number)]
-    cluster = Cluster(story)
-    cloud = Cloud(story, dict.fromkeys(images, Membership.PENDING))
+    loop, cluster = asyncio.get_running_loop(), FakeKube()
+    cloud = Cloud(loop.time, dict.fromkeys(images, Membership.PENDING), story=story)
     life = Life(story, cluster, cloud)
-    loop = asyncio.get_running_loop()
     happenings: list[tuple[float, int | None]] = [
         *((at_s, number) for number, at_s in enumerate(story.arrivals)),
         *([] if story.killed_s is None else [(story.killed_s, None)]),
@@ -299,13 +192,14 @@ async def lived(story: Story) -> tuple[Cluster, Cloud]:
             await life.kill()
             life = Life(story, cluster, cloud)
         else:
-            life.show(cluster.create(number))
+            wanted = spec(story.images(number))
+            life.show(cluster.add(wanted, Key(KEY.namespace, f"web-{number}")))
     await asyncio.sleep(LONG_S)
     await life.kill()
     return cluster, cloud
 
 
-def live(story: Story) -> tuple[Cluster, Cloud]:
+def live(story: Story) -> tuple[FakeKube, Cloud]:
     loop = looptime.new_event_loop()
     try:
         return loop.run_until_complete(lived(story))
@@ -313,19 +207,14 @@ def live(story: Story) -> tuple[Cluster, Cloud]:
         loop.close()
 
 
-def ready(body: Json) -> Json:
-    rows: list[Json] = body["status"]["conditions"]
-    return next(row for row in rows if row["type"] == "Ready")
-
-
 @given(story=stories())
 def test_culprits_fail_alone_and_the_innocent_get_through(story: Story) -> None:
     cluster, cloud = live(story)
 
     for number, size in enumerate(story.sizes):
-        body = cluster.bodies[Key(KEY.namespace, f"web-{number}")]
+        body = cluster.others[Key(KEY.namespace, f"web-{number}")]
         guilty = number in story.guilty
-        said = ready(body)
+        said = ready_of(body)
         assert said["status"] == ("False" if guilty else "True"), said
         assert blamed(body) <= ({story.images(number)[0]} if guilty else set())
         assert body["status"]["summary"] == f"{size - guilty}/{size}"
@@ -342,7 +231,7 @@ def test_culprits_fail_alone_and_the_innocent_get_through(story: Story) -> None:
 
 async def lived_alone(story: Story) -> Json:
     cluster, _ = await lived(story)
-    return cluster.bodies[Key(KEY.namespace, "web-0")]
+    return cluster.others[Key(KEY.namespace, "web-0")]
 
 
 @pytest.mark.looptime
@@ -367,8 +256,12 @@ def test_three_culprits_among_two_hundred_cost_few_puts(way: str, code: str | No
 
     cluster, cloud = live(story)
 
-    unready = [key.name for key, body in cluster.bodies.items() if ready(body)["status"] != "True"]
-    assert unready == ["web-3", "web-77", "web-120"]
+    ready = {key.name: ready_of(body)["status"] for key, body in cluster.others.items()}
+    assert [name for name, status in ready.items() if status != "True"] == [
+        "web-3",
+        "web-77",
+        "web-120",
+    ]
     _, unspoiled = live(replace(story, guilty=frozenset()))
     assert len(cloud.puts) - len(unspoiled.puts) <= most_extra(story)
 
