@@ -4,6 +4,7 @@
 have the shares and jobs of one project.
 """
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
+import httpx
+
+from image_share_operator.api.credentials import (
+    Credentials,
+    Identity,
+    RefusedLogin,
+    TokenCredentials,
+)
 from image_share_operator.api.errors import (
     CloudError,
     JobUnknownError,
@@ -27,14 +35,17 @@ from image_share_operator.api.types import (
     FINALIZER,
     KIND,
     Decision,
+    Endpoints,
     ImageDetails,
     JobState,
     Key,
     Membership,
 )
 from image_share_operator.cloud.coalescing.membership_lookup import raise_common_error
+from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
+from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.ims.codec import SharePage
-from image_share_operator.cloud.sessions import BatchSettings, CloudSession
+from image_share_operator.cloud.sessions import BatchSettings, CloudSession, Sessions
 from image_share_operator.controller.credential_cache import LoadedCredentials
 
 START = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -379,6 +390,66 @@ class FakeIms:
         held = (image for image, one in self.members.items() if one is membership)
         images = tuple(islice(held, limit))
         return SharePage(images=images, rows=len(images), marker=None)
+
+
+class FakeHttpCloud:
+    """IAM and IMS behind httpx, and the real sessions with them.
+
+    Attributes:
+        logins: the project of each login, in order.
+        calls: the requests to IMS.
+        login: responds to a login for a project.
+        ims: responds to all other requests.
+    """
+
+    def __init__(
+        self, ims: Callable[[httpx.Request], httpx.Response], *, latency_s: float = 0, **limits: int
+    ) -> None:
+        self.clock = Clock()
+        self.ims = ims
+        self.login: Callable[[str], httpx.Response] = self.token
+        self.life = timedelta(days=1)
+        self.logins: list[str] = []
+        self.calls: list[httpx.Request] = []
+        self._latency_s = latency_s
+        http_client = CloudHttpClient(
+            client=httpx.AsyncClient(transport=httpx.MockTransport(self._serve)),
+            timeout=timedelta(seconds=60),
+            circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
+        )
+        batching = BatchSettings(window=timedelta(), images=50)
+        self.sessions = Sessions(http_client, self.clock.now, batching, **limits)
+
+    async def _serve(self, request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(self._latency_s)
+        if request.url.path != "/v3/auth/tokens":
+            self.calls.append(request)
+            return self.ims(request)
+        if request.method == "GET":
+            return httpx.Response(404)  # it shows no tokens
+        project: str = json.loads(request.content)["auth"]["scope"]["project"]["id"]
+        self.logins.append(project)
+        return self.login(project)
+
+    def token(self, project: str) -> httpx.Response:
+        """A new token, which lasts for ``life``."""
+        return httpx.Response(
+            201,
+            headers={"X-Subject-Token": f"token-{len(self.logins)}-{project}"},
+            json={"token": {"expires_at": (self.clock.at + self.life).isoformat()}},
+        )
+
+    @staticmethod
+    def identity(
+        credentials: Credentials, project: str = PROJECT, **changes: str | None
+    ) -> Identity:
+        endpoints = Endpoints(
+            iam=changes.get("iam") or "https://iam.test",
+            ims=changes.get("ims") or "https://ims.test",
+        )
+        return Identity(
+            credentials=credentials, project_id=project, endpoints=endpoints, ca=changes.get("ca")
+        )
 
 
 class FakeSessions:

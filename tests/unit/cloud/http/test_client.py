@@ -4,18 +4,16 @@ import asyncio
 import contextlib
 import gzip
 import ssl
-from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
 import pytest
 import trustme
-from drive import PROJECT, Clock
 from served import raw_server
 
+from fakes import PROJECT, FakeHttpCloud
 from image_share_operator.api.credentials import (
     Credentials,
-    Identity,
     PasswordCredentials,
     TokenCredentials,
 )
@@ -27,11 +25,10 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Decision, Endpoints, Membership
+from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.circuit_breaker import (
     THRESHOLD,
-    CircuitBreakers,
     CircuitOpenError,
 )
 from image_share_operator.cloud.http.client import CloudHttpClient
@@ -39,7 +36,7 @@ from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.http.size_limit import MAX_BODY_BYTES
 from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
-from image_share_operator.cloud.sessions import BatchSettings, CloudSession, Sessions
+from image_share_operator.cloud.sessions import BatchSettings, CloudSession
 
 pytestmark = pytest.mark.looptime
 PASSWORD = PasswordCredentials(user_name="u", password="hunter2-marked", domain_name="d")
@@ -47,50 +44,19 @@ FRESH = timedelta()
 BATCHING = BatchSettings(window=timedelta(), images=50)
 MEMBER = {"status": "pending"}
 
-Handler = Callable[[httpx.Request], httpx.Response]
 
+class Cloud(FakeHttpCloud):
+    """Each login is answered with ``login_status``."""
 
-class Cloud:
-    """Accepts logins and counts them; passes all other requests to a handler."""
+    login_status = 201
 
-    def __init__(self, clock: Clock, handler: Handler, *, life_s: float = 86_400) -> None:
-        self.clock = clock
-        self.logins = 0
-        self.calls: list[httpx.Request] = []
-        self.login_status = 201
-        self._handler = handler
-        self._life_s = life_s
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.url.host != "iam.test":
-            self.calls.append(request)
-            return self._handler(request)
-        if request.method == "GET":
-            return httpx.Response(404)  # it shows no tokens
-        self.logins += 1
-        if self.login_status != 201:
-            return httpx.Response(self.login_status, json={"error": {"code": 401}})
-        expires = (self.clock.at + timedelta(seconds=self._life_s)).isoformat()
-        return httpx.Response(
-            201,
-            headers={"X-Subject-Token": f"token-{self.logins}"},
-            json={"token": {"expires_at": expires}},
-        )
+    def token(self, project: str) -> httpx.Response:
+        if self.login_status == 201:
+            return super().token(project)
+        return httpx.Response(self.login_status, json={"error": {"code": 401}})
 
     def session(self, credentials: Credentials = PASSWORD) -> CloudSession:
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self))
-        http_client = CloudHttpClient(
-            client=client,
-            timeout=timedelta(seconds=1),
-            circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
-        )
-        return Sessions(http_client, self.clock.now, BATCHING).session(
-            Identity(
-                credentials=credentials,
-                project_id=PROJECT,
-                endpoints=Endpoints(iam="https://iam.test", ims="https://ims.test"),
-            )
-        )
+        return self.sessions.session(self.identity(credentials))
 
 
 def pending(request: httpx.Request) -> httpx.Response:
@@ -103,47 +69,48 @@ def refused(_: httpx.Request) -> httpx.Response:
 
 
 async def test_concurrent_requests_share_one_login() -> None:
-    cloud = Cloud(Clock(), pending)
+    cloud = Cloud(pending)
     session = cloud.session()
 
     await asyncio.gather(*(session.members((f"i{n}",), FRESH) for n in range(50)))
 
-    assert cloud.logins == 1
+    assert len(cloud.logins) == 1
 
 
 async def test_token_is_renewed_shortly_before_it_expires() -> None:
-    clock = Clock()
-    cloud = Cloud(clock, pending)
+    cloud = Cloud(pending)
+    clock = cloud.clock
     session = cloud.session()
     await session.members(("i",), FRESH)
 
     clock.pass_by(timedelta(hours=23, minutes=40))
     await session.members(("i",), FRESH)
-    assert cloud.logins == 1
+    assert len(cloud.logins) == 1
     clock.pass_by(timedelta(minutes=6))
     await session.members(("i",), FRESH)
 
-    assert cloud.logins == 2
+    assert len(cloud.logins) == 2
 
 
 async def test_short_lived_token_is_used_for_three_quarters_of_its_time() -> None:
-    clock = Clock()
-    cloud = Cloud(clock, pending, life_s=60)
+    cloud = Cloud(pending)
+    cloud.life = timedelta(minutes=1)
+    clock = cloud.clock
     session = cloud.session()
     await session.members(("i",), FRESH)
 
     clock.pass_by(timedelta(seconds=44))
     await session.members(("i",), FRESH)
-    assert cloud.logins == 1
+    assert len(cloud.logins) == 1
     clock.pass_by(timedelta(seconds=2))
     await session.members(("i",), FRESH)
 
-    assert cloud.logins == 2
+    assert len(cloud.logins) == 2
 
 
 async def test_old_token_is_used_when_its_early_renewal_fails() -> None:
-    clock = Clock()
-    cloud = Cloud(clock, pending)
+    cloud = Cloud(pending)
+    clock = cloud.clock
     session = cloud.session()
     await session.members(("i",), FRESH)
     cloud.login_status = 503
@@ -152,7 +119,7 @@ async def test_old_token_is_used_when_its_early_renewal_fails() -> None:
     members = await session.members(("i",), FRESH)
 
     assert members == {"i": Membership.PENDING}
-    assert cloud.calls[-1].headers["X-Auth-Token"] == "token-1"
+    assert cloud.calls[-1].headers["X-Auth-Token"] == f"token-1-{PROJECT}"
 
 
 async def test_refused_token_is_renewed_and_the_request_sent_again() -> None:
@@ -161,16 +128,19 @@ async def test_refused_token_is_renewed_and_the_request_sent_again() -> None:
     def in_turn(request: httpx.Request) -> httpx.Response:
         return answers.pop(0)(request)
 
-    cloud = Cloud(Clock(), in_turn)
+    cloud = Cloud(in_turn)
 
     members = await cloud.session().members(("i",), FRESH)
 
     assert members == {"i": Membership.PENDING}
-    assert [call.headers["X-Auth-Token"] for call in cloud.calls] == ["token-1", "token-2"]
+    assert [call.headers["X-Auth-Token"] for call in cloud.calls] == [
+        f"token-1-{PROJECT}",
+        f"token-2-{PROJECT}",
+    ]
 
 
 async def test_permanent_refusal_causes_two_logins_for_all_requests() -> None:
-    cloud = Cloud(Clock(), refused)
+    cloud = Cloud(refused)
     session = cloud.session()
 
     for _ in range(20):
@@ -178,14 +148,14 @@ async def test_permanent_refusal_causes_two_logins_for_all_requests() -> None:
             await session.members(("i",), FRESH)
         assert caught.value.reason is Reason.CREDENTIALS_INVALID
 
-    assert cloud.logins == 2
+    assert len(cloud.logins) == 2
 
 
 async def test_token_that_is_partly_refused_is_renewed_up_to_five_times() -> None:
     def refuses_writes(request: httpx.Request) -> httpx.Response:
         return pending(request) if request.method == "GET" else refused(request)
 
-    cloud = Cloud(Clock(), refuses_writes)
+    cloud = Cloud(refuses_writes)
     session = cloud.session()
 
     for _ in range(20):
@@ -193,12 +163,12 @@ async def test_token_that_is_partly_refused_is_renewed_up_to_five_times() -> Non
         with pytest.raises(TerminalError):
             await session.submit(Decision.ACCEPT, None, ("i",), None)
 
-    assert cloud.logins == 6
+    assert len(cloud.logins) == 6
 
 
 async def test_refused_login_is_sent_again_only_after_the_block_time() -> None:
-    clock = Clock()
-    cloud = Cloud(clock, pending)
+    cloud = Cloud(pending)
+    clock = cloud.clock
     cloud.login_status = 401
     session = cloud.session()
 
@@ -208,19 +178,19 @@ async def test_refused_login_is_sent_again_only_after_the_block_time() -> None:
             await session.members(("i",), FRESH)
         messages.add(str(caught.value))
         clock.pass_by(timedelta(seconds=50))
-    assert cloud.logins == 1
+    assert len(cloud.logins) == 1
     clock.pass_by(BLOCK_TIME)
     cloud.login_status = 201
     await session.members(("i",), FRESH)
 
-    assert cloud.logins == 2
+    assert len(cloud.logins) == 2
     assert len(messages) == 1
     assert "hunter2" not in messages.pop()
 
 
 async def test_failed_login_is_shared_by_waiting_requests_only() -> None:
-    clock = Clock()
-    cloud = Cloud(clock, pending)
+    cloud = Cloud(pending)
+    clock = cloud.clock
     cloud.login_status = 503
     session = cloud.session()
 
@@ -232,18 +202,18 @@ async def test_failed_login_is_shared_by_waiting_requests_only() -> None:
     await session.members(("i",), FRESH)
 
     assert all(isinstance(result, RetryableError) for result in results)
-    assert cloud.logins == 2
+    assert len(cloud.logins) == 2
 
 
 async def test_token_of_a_secret_is_not_used_again_when_refused() -> None:
-    cloud = Cloud(Clock(), refused)
+    cloud = Cloud(refused)
     session = cloud.session(TokenCredentials(token="given"))
 
     for _ in range(5):
         with pytest.raises(TerminalError, match="fresh token"):
             await session.members(("i",), FRESH)
 
-    assert cloud.logins == 0
+    assert len(cloud.logins) == 0
     assert len(cloud.calls) == 1
 
 
@@ -289,7 +259,7 @@ async def test_job_is_unknown_only_when_both_endpoints_refuse_it(
 ) -> None:
     left = list(answers)
     good = httpx.Response(200, json={"status": "SUCCESS"})
-    cloud = Cloud(Clock(), lambda _: left.pop(0) if left else good)
+    cloud = Cloud(lambda _: left.pop(0) if left else good)
 
     with contextlib.nullcontext() if expected is None else pytest.raises(expected):
         await cloud.session().job("j")
@@ -298,7 +268,7 @@ async def test_job_is_unknown_only_when_both_endpoints_refuse_it(
 
 
 async def test_missing_member_is_not_shared() -> None:
-    cloud = Cloud(Clock(), lambda _: httpx.Response(404))
+    cloud = Cloud(lambda _: httpx.Response(404))
 
     assert await cloud.session().members(("i",), FRESH) == {"i": Membership.NOT_SHARED}
 
@@ -307,7 +277,7 @@ async def test_members_has_an_error_for_the_image_that_fails() -> None:
     def fails_for_bad(request: httpx.Request) -> httpx.Response:
         return httpx.Response(500) if "/bad/" in request.url.path else pending(request)
 
-    cloud = Cloud(Clock(), fails_for_bad)
+    cloud = Cloud(fails_for_bad)
 
     members = await cloud.session().members(("good", "bad", "better"), FRESH)
 
@@ -317,7 +287,7 @@ async def test_members_has_an_error_for_the_image_that_fails() -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 async def test_put_with_a_server_error_has_an_unknown_outcome(status: int) -> None:
-    cloud = Cloud(Clock(), lambda _: httpx.Response(status))
+    cloud = Cloud(lambda _: httpx.Response(status))
 
     with pytest.raises(OutcomeUnknownError):
         await cloud.session().submit(Decision.ACCEPT, None, ("i",), None)
@@ -325,23 +295,23 @@ async def test_put_with_a_server_error_has_an_unknown_outcome(status: int) -> No
 
 @pytest.mark.parametrize("status", [200, 201, 202, 203])
 async def test_any_success_with_a_job_id_is_an_accepted_batch(status: int) -> None:
-    cloud = Cloud(Clock(), lambda _: httpx.Response(status, json={"job_id": "j"}))
+    cloud = Cloud(lambda _: httpx.Response(status, json={"job_id": "j"}))
 
     assert await cloud.session().submit(Decision.ACCEPT, None, ("i",), None) == "j"
 
 
 @pytest.mark.parametrize("response", [httpx.Response(202), httpx.Response(204)])
 async def test_success_without_a_job_id_has_an_unknown_outcome(response: httpx.Response) -> None:
-    cloud = Cloud(Clock(), lambda _: response)
+    cloud = Cloud(lambda _: response)
 
     with pytest.raises(OutcomeUnknownError, match="no job ID"):
         await cloud.session().submit(Decision.ACCEPT, None, ("i",), None)
 
 
 async def test_throttled_identity_sends_nothing_before_retry_after() -> None:
-    clock = Clock()
     busy = httpx.Response(429, headers={"Retry-After": "9"})
-    cloud = Cloud(clock, lambda _: busy)
+    cloud = Cloud(lambda _: busy)
+    clock = cloud.clock
     session = cloud.session()
 
     for _ in range(5):
@@ -356,21 +326,13 @@ async def test_throttled_identity_sends_nothing_before_retry_after() -> None:
 
 
 async def test_identities_with_different_passwords_share_no_token() -> None:
-    clock = Clock()
-    cloud = Cloud(clock, pending)
-    client = httpx.AsyncClient(transport=httpx.MockTransport(cloud))
-    sessions = Sessions(
-        CloudHttpClient(client=client, timeout=timedelta(seconds=1)), clock.now, BATCHING
-    )
-    endpoints = Endpoints(iam="https://iam.test", ims="https://ims.test")
+    cloud = Cloud(pending)
+
     for password in ("one", "two"):
-        credentials = PasswordCredentials(user_id="u", password=password)
-        session = sessions.session(
-            Identity(credentials=credentials, project_id=PROJECT, endpoints=endpoints)
-        )
+        session = cloud.session(PasswordCredentials(user_id="u", password=password))
         await session.members(("i",), FRESH)
 
-    assert cloud.logins == 2
+    assert len(cloud.logins) == 2
 
 
 def http_client_of(client: httpx.AsyncClient) -> CloudHttpClient:

@@ -2,15 +2,13 @@
 
 import asyncio
 import itertools
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
-from drive import Clock
 
+from fakes import FakeHttpCloud
 from image_share_operator.api.credentials import (
     Credentials,
     Identity,
@@ -25,20 +23,13 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Endpoints, Membership
-from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
-from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.api.types import Membership
 from image_share_operator.cloud.http.throttle import MAX_WAIT
 from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
-from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
 pytestmark = pytest.mark.looptime
 WRONG = PasswordCredentials(user_name="u", password="wrong", domain_name="d")
-IAM, IMS = "https://iam.test", "https://ims.test"
 PROJECTS = tuple(f"{number:032x}" for number in range(40))
-
-Respond = Callable[[str], httpx.Response]
-"""Responds to a login for a project."""
 
 
 def refuses(_: str) -> httpx.Response:
@@ -57,56 +48,20 @@ def wrong_project(_: str) -> httpx.Response:
     return httpx.Response(404, json={"error_code": "IAM.0004"})
 
 
-class Cloud:
-    """Many projects of one user: IAM responds with ``respond``, IMS has one share.
-
-    Attributes:
-        logins: the project of each login, in order.
-        refused_tokens: tokens that IMS refuses.
-    """
+class Cloud(FakeHttpCloud):
+    """Many projects of one user: IMS has one share."""
 
     def __init__(self, **limits: int) -> None:
-        self.clock = Clock()
-        self.respond: Respond = self.token
-        self.logins: list[str] = []
+        super().__init__(self.share, latency_s=0.3, **limits)
         self.refused_tokens: set[str] = set()
-        self.sessions = Sessions(
-            CloudHttpClient(
-                client=httpx.AsyncClient(transport=httpx.MockTransport(self._serve)),
-                timeout=timedelta(seconds=60),
-                circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
-            ),
-            self.clock.now,
-            BatchSettings(window=timedelta(), images=50),
-            **limits,
-        )
 
-    async def _serve(self, request: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(0.3)
-        if request.url.path == "/v3/auth/tokens":
-            body: Any = json.loads(request.content)
-            project = body["auth"]["scope"]["project"]["id"]
-            self.logins.append(project)
-            return self.respond(project)
+    def share(self, request: httpx.Request) -> httpx.Response:
         if request.headers["X-Auth-Token"] in self.refused_tokens:
             return httpx.Response(401, json={"error_code": "APIGW.0301"})
         return httpx.Response(200, json={"status": "pending"})
 
-    def token(self, project: str) -> httpx.Response:
-        at = self.clock.at
-        return httpx.Response(
-            201,
-            headers={"X-Subject-Token": f"token-{len(self.logins)}-{project}"},
-            json={"token": {"expires_at": (at + timedelta(days=1)).isoformat()}},
-        )
-
-    def identity(
-        self, project: str, credentials: Credentials = WRONG, **changes: str | None
-    ) -> Identity:
-        endpoints = Endpoints(iam=changes.get("iam") or IAM, ims=changes.get("ims") or IMS)
-        return Identity(
-            credentials=credentials, project_id=project, endpoints=endpoints, ca=changes.get("ca")
-        )
+    def of(self, project: str, credentials: Credentials = WRONG, **changes: str | None) -> Identity:
+        return self.identity(credentials, project, **changes)
 
     async def read(self, identity: Identity) -> CloudError | None:
         """Read a membership; return the error, if any."""
@@ -118,7 +73,7 @@ class Cloud:
         return None
 
     async def read_all(self, projects: Iterable[str] = PROJECTS) -> list[CloudError | None]:
-        return list(await asyncio.gather(*(self.read(self.identity(one)) for one in projects)))
+        return list(await asyncio.gather(*(self.read(self.of(one)) for one in projects)))
 
 
 def reasons(errors: Iterable[CloudError | None]) -> set[Reason | None]:
@@ -127,7 +82,7 @@ def reasons(errors: Iterable[CloudError | None]) -> set[Reason | None]:
 
 async def test_wrong_password_is_sent_twice_for_many_projects_at_once() -> None:
     cloud = Cloud()
-    cloud.respond = refuses
+    cloud.login = refuses
 
     errors = await cloud.read_all()
 
@@ -139,8 +94,8 @@ async def test_wrong_password_is_sent_twice_for_many_projects_at_once() -> None:
 
 async def test_blocked_login_names_the_time_of_the_next_one() -> None:
     cloud = Cloud()
-    cloud.respond = refuses
-    identity = cloud.identity(PROJECTS[0])
+    cloud.login = refuses
+    identity = cloud.of(PROJECTS[0])
     first = await cloud.read(identity)
 
     until = set[object]()
@@ -157,10 +112,10 @@ async def test_blocked_login_names_the_time_of_the_next_one() -> None:
 
 async def test_wrong_password_is_sent_twice_for_projects_in_sequence() -> None:
     cloud = Cloud()
-    cloud.respond = refuses
+    cloud.login = refuses
 
     for project in PROJECTS:
-        assert await cloud.read(cloud.identity(project)) is not None
+        assert await cloud.read(cloud.of(project)) is not None
         cloud.clock.pass_by(timedelta(seconds=20))
 
     assert len(cloud.logins) == 2
@@ -172,10 +127,10 @@ async def test_wrong_password_is_sent_twice_for_projects_in_sequence() -> None:
 )
 async def test_spelling_of_the_endpoint_does_not_bypass_the_guard(iam: str, ca: str | None) -> None:
     cloud = Cloud()
-    cloud.respond = locks
-    await cloud.read(cloud.identity(PROJECTS[0]))
+    cloud.login = locks
+    await cloud.read(cloud.of(PROJECTS[0]))
 
-    error = await cloud.read(cloud.identity(PROJECTS[1], iam=iam, ca=ca, ims="https://other.test"))
+    error = await cloud.read(cloud.of(PROJECTS[1], iam=iam, ca=ca, ims="https://other.test"))
 
     assert reasons([error]) == {Reason.ACCOUNT_LOCKED}
     assert len(cloud.logins) == 1
@@ -183,18 +138,18 @@ async def test_spelling_of_the_endpoint_does_not_bypass_the_guard(iam: str, ca: 
 
 async def test_other_endpoint_and_other_password_are_not_blocked() -> None:
     cloud = Cloud()
-    cloud.respond = locks
-    await cloud.read(cloud.identity(PROJECTS[0]))
-    cloud.respond = cloud.token
+    cloud.login = locks
+    await cloud.read(cloud.of(PROJECTS[0]))
+    cloud.login = cloud.token
 
     other = PasswordCredentials(user_name="u", password="right", domain_name="d")
-    assert await cloud.read(cloud.identity(PROJECTS[0], other)) is None
-    assert await cloud.read(cloud.identity(PROJECTS[0], iam="https://iam.other")) is None
+    assert await cloud.read(cloud.of(PROJECTS[0], other)) is None
+    assert await cloud.read(cloud.of(PROJECTS[0], iam="https://iam.other")) is None
 
 
 async def test_locked_account_blocks_all_projects() -> None:
     cloud = Cloud()
-    cloud.respond = locks
+    cloud.login = locks
 
     errors = await cloud.read_all()
 
@@ -204,14 +159,14 @@ async def test_locked_account_blocks_all_projects() -> None:
 
 async def test_refused_credentials_are_sent_twice_again_after_the_block() -> None:
     cloud = Cloud()
-    cloud.respond = refuses
+    cloud.login = refuses
     await cloud.read_all()
 
     cloud.clock.pass_by(BLOCK_TIME)
     await cloud.read_all()
     assert len(cloud.logins) == 4
     cloud.clock.pass_by(BLOCK_TIME)
-    cloud.respond = cloud.token
+    cloud.login = cloud.token
 
     assert await cloud.read_all() == [None] * len(PROJECTS)
 
@@ -220,11 +175,11 @@ async def test_refused_project_does_not_block_other_projects() -> None:
     """Some clouds return 401 for a project that the user has no access to."""
     cloud = Cloud()
     bad = PROJECTS[0]
-    cloud.respond = lambda project: (refuses if project == bad else cloud.token)(project)
+    cloud.login = lambda project: (refuses if project == bad else cloud.token)(project)
 
     errors = await cloud.read_all()
     assert errors == [errors[0], *[None] * (len(PROJECTS) - 1)]
-    await cloud.read(cloud.identity(bad))
+    await cloud.read(cloud.of(bad))
 
     assert cloud.logins.count(bad) == 1
 
@@ -232,28 +187,28 @@ async def test_refused_project_does_not_block_other_projects() -> None:
 async def test_successful_login_resets_the_first_refusal() -> None:
     cloud = Cloud()
     bad = PROJECTS[:2]
-    cloud.respond = lambda project: (refuses if project in bad else cloud.token)(project)
+    cloud.login = lambda project: (refuses if project in bad else cloud.token)(project)
 
     for project in (PROJECTS[0], PROJECTS[2], PROJECTS[1], PROJECTS[3]):
-        await cloud.read(cloud.identity(project))
+        await cloud.read(cloud.of(project))
 
-    assert await cloud.read(cloud.identity(PROJECTS[4])) is None
+    assert await cloud.read(cloud.of(PROJECTS[4])) is None
 
 
 async def test_refusal_before_the_block_time_does_not_count() -> None:
     cloud = Cloud()
-    cloud.respond = refuses
-    await cloud.read(cloud.identity(PROJECTS[0]))
+    cloud.login = refuses
+    await cloud.read(cloud.of(PROJECTS[0]))
     cloud.clock.pass_by(BLOCK_TIME)
-    await cloud.read(cloud.identity(PROJECTS[1]))
-    cloud.respond = cloud.token
+    await cloud.read(cloud.of(PROJECTS[1]))
+    cloud.login = cloud.token
 
-    assert await cloud.read(cloud.identity(PROJECTS[2])) is None
+    assert await cloud.read(cloud.of(PROJECTS[2])) is None
 
 
 async def test_wrong_projects_block_only_themselves() -> None:
     cloud = Cloud()
-    cloud.respond = lambda project: (wrong_project if project < PROJECTS[20] else cloud.token)(
+    cloud.login = lambda project: (wrong_project if project < PROJECTS[20] else cloud.token)(
         project
     )
 
@@ -267,7 +222,7 @@ async def test_password_changed_in_iam_is_sent_twice_for_all_old_tokens() -> Non
     cloud = Cloud()
     await cloud.read_all()
     cloud.refused_tokens = {f"token-{number + 1}-{one}" for number, one in enumerate(cloud.logins)}
-    cloud.respond = refuses
+    cloud.login = refuses
     cloud.logins.clear()
 
     errors = await cloud.read_all()
@@ -280,7 +235,7 @@ async def test_old_tokens_are_used_while_their_renewal_is_refused() -> None:
     cloud = Cloud()
     await cloud.read_all()
     cloud.logins.clear()
-    cloud.respond = refuses
+    cloud.login = refuses
     cloud.clock.pass_by(timedelta(hours=23, minutes=50))
 
     assert await cloud.read_all() == [None] * len(PROJECTS)
@@ -300,7 +255,7 @@ async def test_slow_login_is_awaited_once_by_all_projects() -> None:
     def unavailable(_: str) -> httpx.Response:
         return httpx.Response(503)
 
-    cloud.respond = unavailable
+    cloud.login = unavailable
     began = loop.time()
     errors = await cloud.read_all()
 
@@ -313,13 +268,13 @@ async def test_slow_login_is_awaited_once_by_all_projects() -> None:
 async def test_throttled_logins_back_off_for_any_number_of_callers(objects: int) -> None:
     """Status 429 for ten minutes, without ``Retry-After``."""
     cloud = Cloud()
-    cloud.respond = throttles
+    cloud.login = throttles
     end = cloud.clock.at + timedelta(minutes=10)
 
     for project in itertools.cycle(PROJECTS):
         if cloud.clock.at >= end:
             break
-        error = await cloud.read(cloud.identity(project))
+        error = await cloud.read(cloud.of(project))
         assert isinstance(error, ThrottledError)
         cloud.clock.pass_by(timedelta(seconds=60 / objects))
 
@@ -328,27 +283,27 @@ async def test_throttled_logins_back_off_for_any_number_of_callers(objects: int)
 
 async def test_throttled_logins_wait_for_retry_after() -> None:
     cloud = Cloud()
-    cloud.respond = lambda _: httpx.Response(429, headers={"Retry-After": "90"})
+    cloud.login = lambda _: httpx.Response(429, headers={"Retry-After": "90"})
     await cloud.read_all()
 
     cloud.clock.pass_by(timedelta(seconds=89))
     await cloud.read_all()
     assert len(cloud.logins) == 1
     cloud.clock.pass_by(timedelta(seconds=1))
-    cloud.respond = cloud.token
+    cloud.login = cloud.token
 
     assert await cloud.read_all() == [None] * len(PROJECTS)
 
 
 async def test_many_other_identities_do_not_remove_a_block() -> None:
     cloud = Cloud(max_identities=3)
-    cloud.respond = refuses
+    cloud.login = refuses
     await cloud.read_all(PROJECTS[:2])
-    cloud.respond = cloud.token
+    cloud.login = cloud.token
 
     for number in range(10):
         other = PasswordCredentials(user_id=f"u{number}", password="p")
-        assert await cloud.read(cloud.identity(PROJECTS[0], other)) is None
+        assert await cloud.read(cloud.of(PROJECTS[0], other)) is None
 
     assert reasons(await cloud.read_all()) == {Reason.CREDENTIALS_INVALID}
     assert len(cloud.logins) == 12
@@ -367,20 +322,20 @@ async def test_refusal_of_an_earlier_process_blocks_for_the_block_time(
     refused_login: RefusedLogin, reason: Reason
 ) -> None:
     cloud = Cloud()
-    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), refused_login)
+    cloud.sessions.note_refused_login(cloud.of(PROJECTS[0]), refused_login)
 
     assert reasons(await cloud.read_all()) == {reason}
     assert cloud.logins == []
     cloud.clock.pass_by(BLOCK_TIME)
-    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), refused_login)
+    cloud.sessions.note_refused_login(cloud.of(PROJECTS[0]), refused_login)
 
     assert await cloud.read_all() == [None] * len(PROJECTS)
 
 
 async def test_one_refusal_of_an_earlier_process_leaves_one_login() -> None:
     cloud = Cloud()
-    cloud.respond = refuses
-    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), ONE)
+    cloud.login = refuses
+    cloud.sessions.note_refused_login(cloud.of(PROJECTS[0]), ONE)
 
     assert reasons(await cloud.read_all()) == {Reason.CREDENTIALS_INVALID}
     assert len(cloud.logins) == 1
@@ -388,7 +343,7 @@ async def test_one_refusal_of_an_earlier_process_leaves_one_login() -> None:
 
 async def test_refused_project_of_an_earlier_process_is_blocked_alone() -> None:
     cloud = Cloud()
-    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[0]), OWN)
+    cloud.sessions.note_refused_login(cloud.of(PROJECTS[0]), OWN)
 
     errors = await cloud.read_all()
 
@@ -398,8 +353,8 @@ async def test_refused_project_of_an_earlier_process_is_blocked_alone() -> None:
 
 async def test_refusal_of_an_earlier_process_is_ignored_after_a_success() -> None:
     cloud = Cloud()
-    await cloud.read(cloud.identity(PROJECTS[0]))
+    await cloud.read(cloud.of(PROJECTS[0]))
 
-    cloud.sessions.note_refused_login(cloud.identity(PROJECTS[1]), TWO)
+    cloud.sessions.note_refused_login(cloud.of(PROJECTS[1]), TWO)
 
     assert await cloud.read_all() == [None] * len(PROJECTS)

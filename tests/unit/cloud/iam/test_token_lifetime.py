@@ -4,60 +4,42 @@ from datetime import datetime, timedelta
 
 import httpx
 import pytest
-from drive import PROJECT, Clock
 
-from image_share_operator.api.credentials import Identity, PasswordCredentials
-from image_share_operator.api.types import Endpoints
-from image_share_operator.cloud.http.client import CloudHttpClient
+from fakes import FakeHttpCloud
+from image_share_operator.api.credentials import PasswordCredentials
 from image_share_operator.cloud.iam.tokens import MIN_LIFETIME
-from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
 pytestmark = pytest.mark.looptime
 DAY = timedelta(days=1)
 
 
-class Cloud:
+class Cloud(FakeHttpCloud):
     """Its clock is ``skew`` ahead of ours. Tokens report ``lifetime`` and are accepted for ever."""
 
     def __init__(
         self, skew: timedelta, lifetime: timedelta, *, has_issue_time: bool = True
     ) -> None:
-        self.clock = Clock()
-        self.logins = 0
-        self._skew = skew
-        self._lifetime = lifetime
-        self._has_issue_time = has_issue_time
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
-        self.session = Sessions(
-            CloudHttpClient(client=client, timeout=timedelta(seconds=1)),
-            self.clock.now,
-            BatchSettings(window=timedelta(), images=50),
-        ).session(
-            Identity(
-                credentials=PasswordCredentials(user_id="u", password="p"),
-                project_id=PROJECT,
-                endpoints=Endpoints(iam="https://iam.test", ims="https://ims.test"),
-            )
+        super().__init__(lambda _: httpx.Response(200, json={"status": "pending"}))
+        self.skew, self.life, self.has_issue_time = skew, lifetime, has_issue_time
+        self.session = self.sessions.session(
+            self.identity(PasswordCredentials(user_id="u", password="p"))
         )
 
-    def _serve(self, request: httpx.Request) -> httpx.Response:
-        if request.url.host != "iam.test":
-            return httpx.Response(200, json={"status": "pending"})
-        self.logins += 1
-        at = self.clock.at + self._skew
-        token = {"expires_at": _text(at + self._lifetime)}
-        if self._has_issue_time:
+    def token(self, project: str) -> httpx.Response:
+        at = self.clock.at + self.skew
+        token = {"expires_at": _text(at + self.life)}
+        if self.has_issue_time:
             token["issued_at"] = _text(at)
-        headers = {"X-Subject-Token": f"token-{self.logins}"}
+        headers = {"X-Subject-Token": f"token-of-{project}"}
         return httpx.Response(201, headers=headers, json={"token": token})
 
     async def logins_during(self, span: timedelta, every: timedelta) -> int:
         """Read a membership repeatedly; return the number of logins."""
-        before, end = self.logins, self.clock.at + span
+        before, end = len(self.logins), self.clock.at + span
         while self.clock.at < end:
             await self.session.members(("i",), timedelta())
             self.clock.pass_by(every)
-        return self.logins - before
+        return len(self.logins) - before
 
 
 def _text(at: datetime) -> str:
