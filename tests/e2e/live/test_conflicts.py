@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.live.process import Operator, eventually
 from e2e.live.world import World
-from envtest import ControlPlane
+from envtest import ControlPlane, Operator, eventually
 from otc_simulator.client import Simulator
 
 SECOND_S = 1.1

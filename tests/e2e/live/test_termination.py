@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.live.process import ROOT, SYSTEM, eventually
 from e2e.live.test_replicas import LEADS, LEASES
-from envtest import ControlPlane
+from envtest import ROOT, SYSTEM, ControlPlane, eventually
 
 PROGRAMS = Path(sys.executable).parent
 ENTRYPOINT = json.loads(
