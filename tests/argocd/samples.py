@@ -17,6 +17,7 @@ Json = dict[str, Any]
 
 NAMESPACE = "default"
 TIME = "2026-05-04T03:02:01"
+TIME_OF_DAY = re.compile(r"\d\d:\d\d UTC")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 MILLISECONDS = re.compile(r"(?<=:\d\d)\.\d{3}Z")
 BOOKKEEPING = ("creationTimestamp", "managedFields", "resourceVersion", "uid")
@@ -59,6 +60,7 @@ def anonymous(state: Json, world: World) -> Json:
     text = json.dumps({**state, "metadata": metadata})
     for real, fixed in _renamed(state, world).items():
         text = text.replace(real, fixed)
+    text = TIME_OF_DAY.sub("12:20 UTC", text)
     text = MILLISECONDS.sub(".000Z", TIMESTAMP.sub(TIME, text))
     assert world.password not in text
     sample: Json = json.loads(text)

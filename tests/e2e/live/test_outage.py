@@ -181,7 +181,7 @@ def test_locked_account_is_told_and_not_tried_by_each_object(world: World) -> No
     }
 
     assert len(messages) == 1
-    assert "locked" in messages.pop()
+    assert "the account is locked after failed logins" in messages.pop()
     assert world.condition("Stalled", "web-0") is not None
     assert world.calls(LOGIN) == 1
 

@@ -125,4 +125,4 @@ def test_answer_without_an_end_is_read_to_its_bound_and_told(world: World) -> No
         world.apply([world.image()], endpoints={"iam": url, "ims": url})
         ready = world.wait_for("CloudUnavailable")
 
-    assert "/v3/auth/tokens: the response is larger than 1 MiB" in ready["message"]
+    assert ": the response is larger than 1 MiB" in ready["message"]

@@ -111,6 +111,8 @@ class LoginGuard:
                     result = await send_login()
                 except CloudError as exc:
                     self._failed(identity, exc)
+                    if isinstance(exc, TerminalError):
+                        raise self._blocks[identity].raised() from exc
                     raise
                 self._succeeded(identity)
                 return result
