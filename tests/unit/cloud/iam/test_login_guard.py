@@ -107,7 +107,8 @@ async def test_blocked_login_names_the_time_of_the_next_one() -> None:
         cloud.clock.pass_by(timedelta(minutes=6))
 
     assert until == {cloud.clock.at - timedelta(minutes=18) + BLOCK_TIME}
-    assert not isinstance(first, LoginBlockedError)
+    assert isinstance(first, LoginBlockedError)
+    assert {first.until} == until
 
 
 async def test_wrong_password_is_sent_twice_for_projects_in_sequence() -> None:
