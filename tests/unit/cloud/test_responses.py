@@ -478,6 +478,12 @@ def test_read_job_id_raises_unknown_outcome_without_an_id(body: object) -> None:
         codec.read_job_id(make_response(200, body))
 
 
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", "<html>log in</html>", "[" * 50_000])
+def test_read_member_names_the_endpoint_when_there_is_no_status(text: str) -> None:
+    with pytest.raises(RetryableError, match=r"HTTP 200 without a member status; check spec\.endp"):
+        codec.read_member(make_response(200, text=text))
+
+
 def test_read_member_accepts_three_statuses_only() -> None:
     assert codec.read_member(make_response(200, {"status": "accepted"})) is Membership.ACCEPTED
     with pytest.raises(RetryableError, match="dancing"):

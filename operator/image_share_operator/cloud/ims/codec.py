@@ -165,6 +165,11 @@ def read_member(response: httpx.Response) -> Membership:
         RetryableError: the response is not a member.
     """
     word = parse_body(response).get("status")
+    if word is None:
+        raise RetryableError(
+            f"{request_line(response)}: HTTP {response.status_code} without a member status; check "
+            "spec.endpoints.ims and any proxy or firewall"
+        )
     if word not in (Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED):
         raise RetryableError(
             f"{request_line(response)}: unknown member status {one_line(str(word))!r}"
