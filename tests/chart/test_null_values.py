@@ -92,6 +92,13 @@ def test_null_is_the_default(path: str, helm: Helm, rendered: Rendered) -> None:
     assert helm.render(with_nulls(ON, path)) == rendered(without(ON, path))
 
 
+@pytest.mark.parametrize("name", ["replicas", "enabled", "global"])
+def test_null_without_a_default_is_as_if_it_was_left_out(
+    name: str, helm: Helm, rendered: Rendered
+) -> None:
+    assert helm.render({**ON, name: None}) == rendered(ON)
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids=" ".join)
 def test_two_nulls_are_the_defaults(pair: tuple[str, str], helm: Helm, rendered: Rendered) -> None:
     assert helm.render(with_nulls(ON, *pair)) == rendered(without(ON, *pair))
