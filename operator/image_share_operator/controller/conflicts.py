@@ -38,7 +38,8 @@ again before each submission, not only at the start of a reconcile.
 
 **Own changes are no drift.** `Conflicts` keeps the latest decision that was submitted for an image.
 When a membership differs because another resource of this operator submitted it, the planner
-submits again and reports no drift. A resource that takes over ignores what its status reported
+submits again and reports no drift. After a restart, the status of the other resource tells: it has
+the membership that its own job set. A resource that takes over ignores what its status reported
 while it was in conflict.
 
 **Deletion.** A resource with ``deletionPolicy: Reject`` leaves an image as it is if a claim that
@@ -255,3 +256,12 @@ class Conflicts:
         if not theirs:
             return frozenset()
         return frozenset(image for image in selection.images if image in theirs)
+
+    def opponents(self, selection: Selection, image: str) -> tuple[Claim, ...]:
+        """The claims that count and may have submitted the opposite decision latest.
+
+        None when this process submitted the decision of ``selection`` latest.
+        """
+        if image in self._orders.get((selection.project, selection.decision), ()):
+            return ()
+        return self._counting.of(selection.project, selection.decision.opposite).get(image, ())

@@ -42,6 +42,25 @@ class ObjectClaims:
         """The images for which another resource submitted the opposite decision latest."""
         return self.store.conflicts.opposite_orders(self._selection)
 
+    def changed_by_others(self, images: tuple[str, ...]) -> frozenset[str]:
+        """The images whose membership the status of another resource reports as set by its job."""
+        conflicts = self.store.conflicts
+        return frozenset(
+            image
+            for image in images
+            if any(
+                self._is_done_by(claim, image)
+                for claim in conflicts.opponents(self._selection, image)
+            )
+        )
+
+    def _is_done_by(self, claim: Claim, image: str) -> bool:
+        other, wanted = self.store.get(claim.key), self._selection.decision.opposite.wanted
+        return other is not None and any(
+            row.id == image and row.membership is wanted and row.job_id is not None
+            for row in other.known.images
+        )
+
     def submitting(self, images: tuple[str, ...]) -> None:
         """Record what is submitted now."""
         self.store.conflicts.note_order(self._selection, images)

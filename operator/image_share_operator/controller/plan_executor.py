@@ -88,6 +88,10 @@ class Claims(Protocol):
         """The images for which another resource submitted the opposite decision latest."""
         ...
 
+    def changed_by_others(self, images: tuple[str, ...]) -> frozenset[str]:
+        """The images whose membership another resource set, also before the last restart."""
+        ...
+
     def submitting(self, images: tuple[str, ...]) -> None:
         """Record what is submitted now."""
         ...
@@ -229,6 +233,7 @@ class PlanExecutor:
         """Send the batch; ``None`` when the cloud refused it because of an image."""
         session = await self.session()
         desired = self.desired
+        others = self.claims.changed_by_others(step.drifted)
         self.claims.submitting(step.images)
         try:
             job_id = await session.submit(
@@ -276,7 +281,7 @@ class PlanExecutor:
             job_unknown=False,
         )
         self.sent = job
-        self.drifted = step.drifted
+        self.drifted = tuple(image for image in step.drifted if image not in others)
         return Report(
             ready_summary=messages.submitted(desired, len(step.images)),
             requeue_after=requeue.poll_after(timedelta(), session.typical_duration),

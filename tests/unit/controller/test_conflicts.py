@@ -612,6 +612,25 @@ async def test_order_of_another_resource_is_no_drift() -> None:
     assert tenants.drifts == 0
 
 
+@pytest.mark.parametrize("restarts", [0, 1])
+async def test_order_during_a_suspension_is_no_drift(restarts: int) -> None:
+    """The younger one takes over while the older one is suspended; then that one resumes."""
+    tenants = await two()
+    tenants.edit(OLD, suspend=True)
+    await tenants.run()
+    for _ in range(restarts):
+        tenants.restart()
+        await tenants.run()
+    assert tenants.reason(NEW) == "Accepted"
+
+    tenants.edit(OLD, suspend=False)
+    await tenants.run()
+
+    assert tenants.reason(OLD) == "Rejected"
+    assert tenants.drifts == 0
+    assert len(tenants.sent) == 3
+
+
 async def test_change_by_another_client_is_still_drift() -> None:
     tenants = await two(interval="5m")
     tenants.cloud.shares[IMAGE] = Membership.ACCEPTED
