@@ -24,7 +24,7 @@ from image_share_operator.cloud.iam import codec as iam_codec
 from image_share_operator.cloud.iam.error_mapping import login_error
 from image_share_operator.cloud.ims import codec
 from image_share_operator.cloud.ims.client import TOKEN_REFUSED
-from image_share_operator.cloud.ims.error_mapping import batch_error, to_error
+from image_share_operator.cloud.ims.error_mapping import batch_error, member_error, to_error
 
 BROWSER = (
     "This server could not verify that you are authorized to access the document you requested. "
@@ -234,6 +234,25 @@ def test_refusal_has_error_class_and_reason_by_code(
     assert getattr(found, "reason", None) is reason
     assert "PUT /v1/x: HTTP" in str(found)
     assert "?q" not in str(found)
+
+
+@pytest.mark.parametrize(
+    "body", [{"error": {"code": "IMG.0041", "message": "why"}}, None], ids=["IMS", "a page"]
+)
+def test_denied_membership_says_that_the_image_may_not_be_shared(body: object) -> None:
+    found = member_error(make_refusal(403, body))
+
+    assert isinstance(found, TerminalError)
+    assert found.reason is Reason.PERMISSION_DENIED
+    assert "the user lacks a permission" in str(found)
+    assert "the image is not a shared one" in str(found)
+
+
+@pytest.mark.parametrize("status", [401, 410, 500])
+def test_other_errors_of_a_membership_are_those_of_any_request(status: int) -> None:
+    refusal = make_refusal(status, {"message": "why"})
+
+    assert str(member_error(refusal)) == str(to_error(refusal))
 
 
 def test_refusal_for_an_image_is_an_images_refused_error() -> None:

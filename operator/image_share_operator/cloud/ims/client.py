@@ -80,7 +80,7 @@ class ImsClient:
             return codec.read_member(response)
         if response.kind is RefusalKind.IMAGES:
             return Membership.NOT_SHARED
-        raise error_mapping.to_error(response)
+        raise error_mapping.member_error(response)
 
     async def shared(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool

@@ -45,6 +45,18 @@ def job_error(refusal: Refusal) -> CloudError:
     return JobUnknownError(str(refusal)) if is_unknown_job(refusal) else to_error(refusal)
 
 
+def member_error(refusal: Refusal) -> CloudError:
+    """The error for the read of one membership.
+
+    Glance returns 403 for an image that is not shared, such as a public one: then other images can
+    be read, and no permission is missing.
+    """
+    if refusal.kind is not RefusalKind.DENIED:
+        return to_error(refusal)
+    remedy = _NO_MEMBERSHIP if refusal.is_from_api else _NO_MEMBERSHIP_OF_OTHER_SERVER
+    return TerminalError(f"{refusal}: {remedy}", reason=Reason.PERMISSION_DENIED)
+
+
 def is_unknown_job(refusal: Refusal) -> bool:
     """Whether the endpoint does not know the job. The API reference has no code for this.
 
@@ -74,6 +86,14 @@ def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
             return TerminalError(f"{refusal}: {remedy}", reason=reason)
 
 
+_NO_MEMBERSHIP = (
+    "the user lacks a permission, or the image is not a shared one; grant it in IAM, or correct "
+    "the image ID"
+)
+_NO_MEMBERSHIP_OF_OTHER_SERVER = (
+    "the user lacks a permission in IAM, the image is not a shared one, or a proxy or firewall "
+    "rejects the request"
+)
 _NO_PERMISSION = (
     Reason.PERMISSION_DENIED,
     "the user lacks a permission; grant it in IAM",
