@@ -12,6 +12,28 @@ from otc_simulator.client import Simulator
 SOPS = "ENC[AES256_GCM,data:d29ybGQ=,iv:MTIzNDU2Nzg5MDEy,tag:MTIzNDU2Nzg5MDEyMzQ1Ng==,type:str]"
 
 
+def test_check_names_the_file_that_has_no_secret(run: Callable[..., Ended], tmp_path: Path) -> None:
+    share = {
+        "apiVersion": "ims.otc.dev/v1alpha1",
+        "kind": "ImageShareAcceptance",
+        "metadata": {"name": "a"},
+        "spec": {},
+    }
+    sealed = {
+        "apiVersion": "bitnami.com/v1alpha1",
+        "kind": "SealedSecret",
+        "metadata": {"name": "otc"},
+        "spec": {"encryptedData": {"password": "AgB"}},
+    }
+    (tmp_path / "share.yaml").write_text(yaml.safe_dump(share))
+    (tmp_path / "sealed.yaml").write_text(yaml.safe_dump(sealed))
+
+    ended = run("check", "share.yaml", "--secret", "sealed.yaml")
+
+    assert ended.code == 2
+    assert "--secret: sealed.yaml has no Secret (kind: Secret)" in ended.err
+
+
 @pytest.mark.parametrize(
     ("part", "value", "message"),
     [

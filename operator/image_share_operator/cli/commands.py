@@ -91,6 +91,8 @@ async def _check(asked: Namespace, settings: Settings) -> int:
     )
     if not found.resources:
         raise CommandError(f"found no ImageShareAcceptance in {', '.join(named)}")
+    if asked.secret and all(secret.file != asked.secret for secret in found.secrets):
+        raise CommandError(f"--secret: {asked.secret} has no Secret (kind: Secret)")
     asked.secret = None  # from here on, the Secret is selected by its name, as in the operator
     async with reaching(settings) as reach:
         findings = [await _finding(asked, settings, reach, found, one) for one in found.resources]
