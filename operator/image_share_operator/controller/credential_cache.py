@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from image_share_operator.api.credentials import Credentials
 from image_share_operator.api.errors import KubeRetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.secret import Secret
+from image_share_operator.flowcontrol.single_flight import SingleFlightCache
 
 NEGATIVE_TTL = timedelta(seconds=5)
 """How long a missing or unusable Secret is cached as such."""
@@ -49,13 +50,8 @@ class UnusableSecretError(TerminalError):
         self.version = version
 
 
-@dataclass(slots=True)
-class _CacheSlot:
-    """The cached state of one Secret; the lock makes all waiters share one read."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    until: datetime | None = None
-    held: LoadedCredentials | UnusableSecretError | KubeRetryableError | None = None
+_Loaded = LoadedCredentials | UnusableSecretError | KubeRetryableError
+"""The result of a read; errors are cached too, so that all waiters share them."""
 
 
 class CredentialStore:
@@ -67,13 +63,10 @@ class CredentialStore:
         *,
         now: Callable[[], datetime],
         ttl: timedelta,
-        most: int = 10_000,
     ) -> None:
         self._secrets = secrets
-        self._now = now
         self._ttl = ttl
-        self._most = most
-        self._slots: dict[tuple[str, str], _CacheSlot] = {}
+        self._cache = SingleFlightCache[tuple[str, str], _Loaded](now)
 
     async def get(self, namespace: str, name: str) -> LoadedCredentials:
         """Return the credentials of the Secret, up to ``ttl`` old.
@@ -82,20 +75,17 @@ class CredentialStore:
             UnusableSecretError: there is no such Secret, or a key is missing.
             KubeError: the Secret could not be read.
         """
-        if len(self._slots) >= self._most:
-            self._slots.clear()  # simpler than an order; costs one more read for each Secret
-        slot = self._slots.setdefault((namespace, name), _CacheSlot())
-        async with slot.lock:
-            if slot.held is None or slot.until is None or self._now() >= slot.until:
-                slot.held = await self._read(namespace, name)
-                slot.until = self._now() + self._good_for(slot.held)
-        if isinstance(slot.held, LoadedCredentials):
-            return slot.held
-        raise slot.held.with_traceback(None)
 
-    def _good_for(
-        self, found: LoadedCredentials | UnusableSecretError | KubeRetryableError
-    ) -> timedelta:
+        async def load() -> tuple[_Loaded, timedelta]:
+            found = await self._read(namespace, name)
+            return found, self._valid_for(found)
+
+        found = await self._cache.get((namespace, name), load)
+        if isinstance(found, LoadedCredentials):
+            return found
+        raise found.with_traceback(None)
+
+    def _valid_for(self, found: _Loaded) -> timedelta:
         """How long the result of a read is cached."""
         if isinstance(found, LoadedCredentials):
             return self._ttl
@@ -103,9 +93,7 @@ class CredentialStore:
             return min(NEGATIVE_TTL, self._ttl)
         return found.retry_after or FAILED_READ_TTL
 
-    async def _read(
-        self, namespace: str, name: str
-    ) -> LoadedCredentials | UnusableSecretError | KubeRetryableError:
+    async def _read(self, namespace: str, name: str) -> _Loaded:
         try:
             found = await self._secrets.read_secret(namespace, name)
         except KubeRetryableError as exc:

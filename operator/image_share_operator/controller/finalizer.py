@@ -4,7 +4,6 @@ The decisions are pure. `StuckDeletions` reads the namespace: it finds resources
 never finish, because their namespace is being deleted and their Secret is deleted already.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,11 +17,9 @@ from image_share_operator.api.types import Decision, DeletionPolicy, Desired
 from image_share_operator.controller.cloud_access import CredentialSource
 from image_share_operator.controller.credential_cache import UnusableSecretError
 from image_share_operator.controller.object_store import CachedObject
+from image_share_operator.flowcontrol.single_flight import SingleFlightCache
 
 log = logging.getLogger(__name__)
-
-MOST = 1_000
-"""Namespaces whose state is cached."""
 
 
 class FinalizerAction(Enum):
@@ -85,15 +82,6 @@ class NamespaceReader(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _NamespaceSlot:
-    """The state of one namespace; the lock makes all waiters share one read."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    until: datetime | None = None
-    terminating: bool = False
-
-
 @dataclass(slots=True, kw_only=True)
 class StuckDeletions:
     """Finds resources whose deletion can never finish.
@@ -107,7 +95,11 @@ class StuckDeletions:
     credentials: CredentialSource
     now: Callable[[], datetime]
     ttl: timedelta
-    _slots: dict[str, _NamespaceSlot] = field(default_factory=dict[str, _NamespaceSlot])
+    _terminating: SingleFlightCache[str, bool] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Create the cache of namespaces."""
+        self._terminating = SingleFlightCache(self.now)
 
     async def includes(self, entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
         """Whether the deletion of ``entry`` can never finish; then it is logged.
@@ -133,14 +125,10 @@ class StuckDeletions:
         return True
 
     async def _is_terminating(self, namespace: str) -> bool:
-        if len(self._slots) >= MOST:
-            self._slots.clear()  # simpler than an order; costs one more read for each namespace
-        slot = self._slots.setdefault(namespace, _NamespaceSlot())
-        async with slot.lock:
-            if slot.until is None or self.now() >= slot.until:
-                slot.terminating = await self.namespaces.namespace_terminating(namespace)
-                slot.until = self.now() + self.ttl
-        return slot.terminating
+        async def load() -> tuple[bool, timedelta]:
+            return await self.namespaces.namespace_terminating(namespace), self.ttl
+
+        return await self._terminating.get(namespace, load)
 
     async def _has_secret(self, entry: CachedObject, desired: Desired) -> bool:
         try:
