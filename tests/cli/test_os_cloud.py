@@ -12,6 +12,7 @@ from cli.command import Ended
 from image_share_operator.api import clouds_yaml
 from image_share_operator.api.credentials import PasswordCredentials
 from image_share_operator.cli import credentials, os_cloud
+from image_share_operator.cli.exit_codes import CommandError
 from otc_simulator.client import Simulator
 
 Run = Callable[..., Ended]
@@ -84,6 +85,18 @@ def test_environment_wins_over_clouds_yaml(home: Path) -> None:
     write(home / "here/clouds.yaml", cloud("of-the-file"))
 
     assert password_of({"HOME": str(home), "OS_PASSWORD": "of-env"}) == "of-env"
+
+
+def test_message_names_the_variable_with_the_wrong_path(home: Path) -> None:
+    env = {"HOME": str(home), "OS_CLIENT_CONFIG_FILE": "/absent/clouds.yaml"}
+
+    with pytest.raises(ValueError, match=r"correct OS_CLIENT_CONFIG_FILE=/absent/clouds\.yaml"):
+        os_cloud.find("otc", env)
+
+    write(home / "here/clouds.yaml", cloud("x", beside="cacert: /other"))
+    env = {"HOME": str(home), "OS_CACERT": "/absent/ca.pem"}
+    with pytest.raises(CommandError, match=r"OS_CACERT /absent/ca\.pem: No such file"):
+        os_cloud.cacert(os_cloud.find("otc", env)[0], env)
 
 
 def test_profile_of_clouds_public_yaml_is_merged(home: Path) -> None:

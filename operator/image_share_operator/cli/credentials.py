@@ -74,7 +74,7 @@ def _of_environment(env: Mapping[str, str]) -> Login | None:
     credentials = _credentials(os_cloud.overrides(env))
     if credentials is None:
         return None
-    ca = os_cloud.read_cacert(env["OS_CACERT"], env) if env.get("OS_CACERT") else None
+    ca = os_cloud.read_cacert("OS_CACERT", env["OS_CACERT"], env) if env.get("OS_CACERT") else None
     return Login(
         credentials=credentials,
         ca=None if ca is None else secret.read_certificates(ca[1], ca[0]),

@@ -44,9 +44,11 @@ def find(name: str, env: Mapping[str, str]) -> tuple[Cloud, ...]:
         _read_first("secure", env.get("OS_CLIENT_SECURE_FILE"), env) or {},
     )
     if not document:
+        named = env.get("OS_CLIENT_CONFIG_FILE")
+        remedy = "set OS_CLIENT_CONFIG_FILE to its path"
         raise ValueError(
             "clouds.yaml not found in the current directory, ~/.config/openstack and "
-            "/etc/openstack; set OS_CLIENT_CONFIG_FILE to its path"
+            f"/etc/openstack; {f'correct OS_CLIENT_CONFIG_FILE={named}' if named else remedy}"
         )
     clouds = clouds_yaml.clouds_of(document)
     if name not in clouds:
@@ -60,21 +62,26 @@ def cacert(cloud: Cloud, env: Mapping[str, str]) -> tuple[str, bytes] | None:
     Raises:
         CommandError: the file cannot be read.
     """
-    path = env.get("OS_CACERT") or cloud.fields.get("cacert")
-    return read_cacert(path, env) if isinstance(path, str) and path else None
+    if env.get("OS_CACERT"):
+        return read_cacert("OS_CACERT", env["OS_CACERT"], env)
+    path = cloud.fields.get("cacert")
+    return read_cacert("cacert", path, env) if isinstance(path, str) and path else None
 
 
-def read_cacert(path: str, env: Mapping[str, str]) -> tuple[str, bytes]:
+def read_cacert(setting: str, path: str, env: Mapping[str, str]) -> tuple[str, bytes]:
     """Return name and content of a file of CA certificates.
+
+    Args:
+        setting: that has the path, for messages.
 
     Raises:
         CommandError: the file cannot be read.
     """
     file = _home(env) / path[2:] if path.startswith("~/") else Path(path)
     try:
-        return f"cacert {path}", file.read_bytes()
+        return f"{setting} {path}", file.read_bytes()
     except OSError as exc:
-        raise CommandError(f"cacert {path}: {exc.strerror}", Exit.NOT_FINE) from None
+        raise CommandError(f"{setting} {path}: {exc.strerror}", Exit.NOT_FINE) from None
 
 
 def _home(env: Mapping[str, str]) -> Path:
