@@ -16,7 +16,7 @@ MAX_DEPTH: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class YamlLimits:
     """What a file may contain.
 
     Attributes:
@@ -29,9 +29,9 @@ class Limits:
     aliases: bool
 
 
-TENANT: Final = Limits(size_bytes=64 * 1024, nodes=10_000, aliases=False)
+TENANT: Final = YamlLimits(size_bytes=64 * 1024, nodes=10_000, aliases=False)
 """For a file in a Secret: about 100 clouds with 600 bytes and 20 nodes each."""
-OWN: Final = Limits(size_bytes=1024 * 1024, nodes=100_000, aliases=True)
+OWN: Final = YamlLimits(size_bytes=1024 * 1024, nodes=100_000, aliases=True)
 """For a file of the user who runs the command."""
 
 
@@ -90,7 +90,7 @@ def refuse_utf16(data: bytes, name: str) -> None:
         raise ValueError(f"{name} is UTF-16 text; save it as UTF-8")
 
 
-def read(data: bytes, name: str, limits: Limits = TENANT) -> Node:
+def read(data: bytes, name: str, limits: YamlLimits = TENANT) -> Node:
     """Read one YAML document; ``None`` when there is none.
 
     Args:
@@ -137,7 +137,7 @@ class _Open:
 class _Builder:
     """Builds the tree from events."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: YamlLimits) -> None:
         self.root: Node = None
         self._name = name
         self._limits = limits

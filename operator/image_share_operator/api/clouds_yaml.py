@@ -13,7 +13,7 @@ from string import Formatter
 from typing import Final
 
 from image_share_operator.api import bounded_yaml, placeholders
-from image_share_operator.api.bounded_yaml import TENANT, Limits, Node, Typed
+from image_share_operator.api.bounded_yaml import TENANT, Node, Typed, YamlLimits
 from image_share_operator.api.credentials import (
     Credentials,
     PasswordCredentials,
@@ -85,7 +85,7 @@ Fields = Mapping[str, Node]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cloud:
+class CloudEntry:
     """One cloud of the file, with the values of one of its regions.
 
     Attributes:
@@ -155,7 +155,7 @@ def read(data: bytes, cloud: str | None) -> Credentials:
     return credentials_of(regions_of(name, clouds[name]))
 
 
-def parse(data: bytes, file: str, limits: Limits = TENANT) -> Fields:
+def parse(data: bytes, file: str, limits: YamlLimits = TENANT) -> Fields:
     """Parse a file; empty when it has no document.
 
     Raises:
@@ -185,14 +185,14 @@ def clouds_of(document: Fields) -> Fields:
 
 def regions_of(
     name: str, found: Node, overrides: Mapping[str, str] | None = None
-) -> tuple[Cloud, ...]:
+) -> tuple[CloudEntry, ...]:
     """The cloud with the values of each of its regions; one cloud when it has no regions.
 
     Raises:
         ValueError: the cloud or a region is not a mapping.
     """
     fields = {} if found is None else found
-    bare = Cloud(name=name, fields={}, overrides=overrides or {})
+    bare = CloudEntry(name=name, fields={}, overrides=overrides or {})
     if not isinstance(fields, dict):
         raise bare.error(f"cloud {bare.shown} is not a mapping")
     _refuse_urls(bare, fields)
@@ -201,7 +201,7 @@ def regions_of(
         raise bare.error(f"regions of cloud {bare.shown} is not a list")
     values = [_region_values(bare, region) for region in regions or ()]
     merged = [merge_cloud(fields, one) for one in values] or [fields]
-    return tuple(Cloud(name=name, fields=one, overrides=overrides or {}) for one in merged)
+    return tuple(CloudEntry(name=name, fields=one, overrides=overrides or {}) for one in merged)
 
 
 def merge_cloud(below: Fields, above: Fields) -> dict[str, Node]:
@@ -215,7 +215,7 @@ def merge_cloud(below: Fields, above: Fields) -> dict[str, Node]:
     return merged
 
 
-def credentials_of(clouds: Iterable[Cloud]) -> Credentials:
+def credentials_of(clouds: Iterable[CloudEntry]) -> Credentials:
     """The credentials that all regions of a cloud have.
 
     Raises:
@@ -231,7 +231,7 @@ def credentials_of(clouds: Iterable[Cloud]) -> Credentials:
     return found
 
 
-def _credentials(cloud: Cloud) -> Credentials:
+def _credentials(cloud: CloudEntry) -> Credentials:
     _refuse_unfillable(cloud)
     _refuse_unverified(cloud)
     auth_type = cloud.text("auth_type") or cloud.text("auth_plugin")
@@ -246,7 +246,7 @@ def _credentials(cloud: Cloud) -> Credentials:
     return _password_credentials(cloud)
 
 
-def _password_credentials(cloud: Cloud) -> PasswordCredentials:
+def _password_credentials(cloud: CloudEntry) -> PasswordCredentials:
     password = cloud.text("password")
     if not password:
         if cloud.text("application_credential_id") or cloud.text("application_credential_secret"):
@@ -302,7 +302,7 @@ def check_auth_type(auth_type: str | None, name: str) -> None:
     raise ValueError(f"{named} is not supported{remedy}")
 
 
-def _refuse_unfillable(cloud: Cloud) -> None:
+def _refuse_unfillable(cloud: CloudEntry) -> None:
     """Refuse texts with braces that the OpenStack client can't fill: it fails to read the cloud.
 
     The operator fills none: a text such as ``{x:>200000000}`` takes 200 MB.
@@ -328,7 +328,7 @@ def _fillable(text: str, known: Collection[str]) -> bool:
     return all(name is None or (name in known and not spec) for _, name, spec, _ in parts)
 
 
-def _refuse_unverified(cloud: Cloud) -> None:
+def _refuse_unverified(cloud: CloudEntry) -> None:
     """Refuse a cloud whose TLS certificate should not be verified."""
     if _is(cloud.fields.get("verify"), "false", "no", "off"):
         setting = "verify: false"
@@ -347,7 +347,7 @@ def _is(value: Node, *texts: str) -> bool:
     return isinstance(text, str) and text.lower() in texts
 
 
-def _refuse_urls(cloud: Cloud, fields: Fields) -> None:
+def _refuse_urls(cloud: CloudEntry, fields: Fields) -> None:
     for key in ("profile", "cloud"):
         profile = fields.get(key)
         if isinstance(profile, str) and "://" in profile:
@@ -355,7 +355,7 @@ def _refuse_urls(cloud: Cloud, fields: Fields) -> None:
             raise cloud.error(f"{key} of cloud {cloud.shown} must not be a URL")
 
 
-def _region_values(cloud: Cloud, region: Node) -> Fields:
+def _region_values(cloud: CloudEntry, region: Node) -> Fields:
     if isinstance(region, str | Typed):
         return {}
     values = region.get("values") if isinstance(region, dict) else None
@@ -366,7 +366,7 @@ def _region_values(cloud: Cloud, region: Node) -> Fields:
     return values or {}
 
 
-def _get(cloud: Cloud, fields: Fields, key: str, prefix: str) -> tuple[str, Node]:
+def _get(cloud: CloudEntry, fields: Fields, key: str, prefix: str) -> tuple[str, Node]:
     """The name and the value of a field; the client reads ``user-id`` as ``user_id``."""
     spellings = [one for one in dict.fromkeys((key, key.replace("_", "-"))) if one in fields]
     if len(spellings) > 1:

@@ -24,7 +24,7 @@ PAGE_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class ResourceSelection:
     """Which resources a command reads: those with ``names``, or all.
 
     Attributes:
@@ -40,7 +40,7 @@ class Cluster:
     """The API server, and the selection of the command line."""
 
     api: ApiServer
-    selection: Selection
+    selection: ResourceSelection
 
     async def read(self) -> tuple[Json, ...]:
         """Return the selected resources.
@@ -133,6 +133,6 @@ async def reaching(asked: Namespace, settings: Settings) -> AsyncGenerator[Clust
         raise CommandError(str(exc)) from None
     try:
         namespace = None if asked.all_namespaces else asked.namespace or default
-        yield Cluster(api, Selection(namespace=namespace, names=tuple(asked.names)))
+        yield Cluster(api, ResourceSelection(namespace=namespace, names=tuple(asked.names)))
     finally:
         await opened.__aexit__(None, None, None)

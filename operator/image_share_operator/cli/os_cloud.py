@@ -9,7 +9,7 @@ from pathlib import Path
 
 from image_share_operator.api import bounded_yaml, clouds_yaml
 from image_share_operator.api.bounded_yaml import Node
-from image_share_operator.api.clouds_yaml import Cloud, Fields
+from image_share_operator.api.clouds_yaml import CloudEntry, Fields
 from image_share_operator.cli.exit_codes import CommandError, Exit
 
 _FIELDS = (
@@ -33,7 +33,7 @@ def overrides(env: Mapping[str, str]) -> dict[str, str]:
     return {field: env[name] for field in _FIELDS if env.get(name := f"OS_{field.upper()}")}
 
 
-def find(name: str, env: Mapping[str, str]) -> tuple[Cloud, ...]:
+def find(name: str, env: Mapping[str, str]) -> tuple[CloudEntry, ...]:
     """Return the cloud with the values of each of its regions.
 
     Raises:
@@ -56,7 +56,7 @@ def find(name: str, env: Mapping[str, str]) -> tuple[Cloud, ...]:
     return clouds_yaml.regions_of(name, _with_profile(clouds[name], env), overrides(env))
 
 
-def cacert(cloud: Cloud, env: Mapping[str, str]) -> tuple[str, bytes] | None:
+def cacert(cloud: CloudEntry, env: Mapping[str, str]) -> tuple[str, bytes] | None:
     """Return name and content of the CA certificates of the cloud; ``None`` if it has none.
 
     Raises:

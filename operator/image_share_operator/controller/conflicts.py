@@ -78,7 +78,7 @@ Project = tuple[Endpoints, str]
 NO_CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType({})
 
 
-class Standing(Enum):
+class ClaimState(Enum):
     """Whether a claim counts."""
 
     COUNTS = auto()
@@ -88,14 +88,14 @@ class Standing(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ClaimSet:
     """What one resource claims."""
 
     project: Project
     decision: Decision
     images: tuple[str, ...]
     claim: Claim
-    standing: Standing
+    claim_state: ClaimState
 
 
 class ClaimIndex:
@@ -108,20 +108,20 @@ class ClaimIndex:
         """The claims with this decision by image; none of the tuples is empty."""
         return self._claims.get((project, decision), NO_CLAIMS)
 
-    def add(self, selection: Selection) -> None:
+    def add(self, claim_set: ClaimSet) -> None:
         """Add a claim on each image."""
-        by_image = self._claims.setdefault((selection.project, selection.decision), {})
-        alone = (selection.claim,)  # shared by all its images: most have no other claim
-        for image in selection.images:
+        by_image = self._claims.setdefault((claim_set.project, claim_set.decision), {})
+        alone = (claim_set.claim,)  # shared by all its images: most have no other claim
+        for image in claim_set.images:
             others = by_image.get(image)
-            by_image[image] = alone if others is None else _with(others, selection.claim)
+            by_image[image] = alone if others is None else _with(others, claim_set.claim)
 
-    def remove(self, selection: Selection) -> None:
+    def remove(self, claim_set: ClaimSet) -> None:
         """Remove a claim that was added."""
-        key = selection.project, selection.decision
+        key = claim_set.project, claim_set.decision
         by_image = self._claims[key]
-        for image in selection.images:
-            left = _without(by_image[image], selection.claim)
+        for image in claim_set.images:
+            left = _without(by_image[image], claim_set.claim)
             if left:
                 by_image[image] = left
             else:
@@ -160,8 +160,8 @@ class Conflicts:
         self._orders: dict[tuple[Project, Decision], set[str]] = {}
         self._order_count = 0
 
-    def replace(self, old: Selection | None, new: Selection | None) -> None:
-        """Replace the selection of one resource; wake those that a change of charge concerns."""
+    def replace(self, old: ClaimSet | None, new: ClaimSet | None) -> None:
+        """Replace the claim_set of one resource; wake those that a change of charge concerns."""
         if old == new:
             return
         contested = {*self._contested(old), *self._contested(new)}
@@ -175,17 +175,17 @@ class Conflicts:
         for claim in {one for place in changed for one in self._claims(*place)} - own:
             self._wake(claim.key)
 
-    def _index_of(self, selection: Selection) -> ClaimIndex:
-        return self._counting if selection.standing is Standing.COUNTS else self._undecided
+    def _index_of(self, claim_set: ClaimSet) -> ClaimIndex:
+        return self._counting if claim_set.claim_state is ClaimState.COUNTS else self._undecided
 
-    def _contested(self, selection: Selection | None) -> Iterable[tuple[Project, str]]:
+    def _contested(self, claim_set: ClaimSet | None) -> Iterable[tuple[Project, str]]:
         """The images on which claims with the opposite decision count."""
-        if selection is None or selection.standing is not Standing.COUNTS:
+        if claim_set is None or claim_set.claim_state is not ClaimState.COUNTS:
             return ()
-        theirs = self._counting.of(selection.project, selection.decision.opposite)
+        theirs = self._counting.of(claim_set.project, claim_set.decision.opposite)
         if not theirs:
             return ()
-        return [(selection.project, image) for image in selection.images if image in theirs]
+        return [(claim_set.project, image) for image in claim_set.images if image in theirs]
 
     def _in_charge(self, project: Project, image: str) -> tuple[Claim, Decision] | None:
         """The claim in charge of an image, with its decision."""
@@ -196,19 +196,19 @@ class Conflicts:
         for decision in Decision:
             yield from self._counting.of(project, decision).get(image, ())
 
-    def winners(self, selection: Selection, *, being_deleted: bool) -> Mapping[str, Claim]:
+    def winners(self, claim_set: ClaimSet, *, being_deleted: bool) -> Mapping[str, Claim]:
         """The claims that keep a resource from submitting images, by image.
 
         Args:
-            selection: with the decision that the resource would submit.
+            claim_set: with the decision that the resource would submit.
             being_deleted: whether any claim that counts wins, regardless of its age.
         """
-        project, decision = selection.project, selection.decision
+        project, decision = claim_set.project, claim_set.decision
         theirs = self._counting.of(project, decision.opposite)
         if not theirs:
             return {}
         found: dict[str, Claim] = {}
-        for image in selection.images:
+        for image in claim_set.images:
             claims = theirs.get(image)
             if claims is None:
                 continue
@@ -216,7 +216,7 @@ class Conflicts:
                 claims[0]
                 if being_deleted
                 else winner_over(
-                    selection.claim,
+                    claim_set.claim,
                     same=self._counting.first(project, decision, image),
                     opposite=claims[0],
                 )
@@ -225,21 +225,21 @@ class Conflicts:
                 found[image] = winner
         return found
 
-    def undecided(self, selection: Selection) -> set[Claim]:
+    def undecided(self, claim_set: ClaimSet) -> set[Claim]:
         """The older claims with the opposite decision for which no membership was read yet."""
-        theirs = self._undecided.of(selection.project, selection.decision.opposite)
+        theirs = self._undecided.of(claim_set.project, claim_set.decision.opposite)
         if not theirs:
             return set()
         return {
             claim
-            for image in selection.images
+            for image in claim_set.images
             for claim in theirs.get(image, ())
-            if claim < selection.claim
+            if claim < claim_set.claim
         }
 
-    def note_order(self, selection: Selection, images: Iterable[str]) -> None:
+    def note_order(self, claim_set: ClaimSet, images: Iterable[str]) -> None:
         """Record that the decision of a resource was submitted for images."""
-        project, decision = selection.project, selection.decision
+        project, decision = claim_set.project, claim_set.decision
         if self._order_count >= MAX_ORDERS:
             self._orders.clear()  # simpler than an order
             self._order_count = 0
@@ -250,18 +250,18 @@ class Conflicts:
             same.add(image)
             other.discard(image)
 
-    def opposite_orders(self, selection: Selection) -> frozenset[str]:
+    def opposite_orders(self, claim_set: ClaimSet) -> frozenset[str]:
         """The images for which the opposite decision was submitted latest."""
-        theirs = self._orders.get((selection.project, selection.decision.opposite))
+        theirs = self._orders.get((claim_set.project, claim_set.decision.opposite))
         if not theirs:
             return frozenset()
-        return frozenset(image for image in selection.images if image in theirs)
+        return frozenset(image for image in claim_set.images if image in theirs)
 
-    def opponents(self, selection: Selection, image: str) -> tuple[Claim, ...]:
+    def opponents(self, claim_set: ClaimSet, image: str) -> tuple[Claim, ...]:
         """The claims that count and may have submitted the opposite decision latest.
 
-        None when this process submitted the decision of ``selection`` latest.
+        None when this process submitted the decision of ``claim_set`` latest.
         """
-        if image in self._orders.get((selection.project, selection.decision), ()):
+        if image in self._orders.get((claim_set.project, claim_set.decision), ()):
             return ()
-        return self._counting.of(selection.project, selection.decision.opposite).get(image, ())
+        return self._counting.of(claim_set.project, claim_set.decision.opposite).get(image, ())

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType, Desired, Membership
-from image_share_operator.controller.conflicts import UNDECIDED_S, Selection, Standing
+from image_share_operator.controller.conflicts import UNDECIDED_S, ClaimSet, ClaimState
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.planning.conflicts import Claim, row_message
 
@@ -21,18 +21,18 @@ class ObjectClaims:
     store: ObjectStore
     entry: CachedObject
     desired: Desired
-    _selection: Selection = field(init=False)
+    _claim_set: ClaimSet = field(init=False)
 
     def __post_init__(self) -> None:
-        """Build the selection once: it is used in each step."""
-        self._selection = self.entry.selection_of(self.desired, Standing.COUNTS)
+        """Build the claim_set once: it is used in each step."""
+        self._claim_set = self.entry.claim_set_of(self.desired, ClaimState.COUNTS)
 
     def conflicts(self) -> Mapping[str, str]:
         """The images that another resource is in charge of, with the message of each row."""
         winners = self._winners()
         if not winners:
             return {}
-        namespace, decision = self.entry.key.namespace, self._selection.decision
+        namespace, decision = self.entry.key.namespace, self._claim_set.decision
         return {
             image: row_message(winner, namespace, decision.opposite)
             for image, winner in winners.items()
@@ -40,7 +40,7 @@ class ObjectClaims:
 
     def opposite_orders(self) -> frozenset[str]:
         """The images for which another resource submitted the opposite decision latest."""
-        return self.store.conflicts.opposite_orders(self._selection)
+        return self.store.conflicts.opposite_orders(self._claim_set)
 
     def changed_by_others(self, images: tuple[str, ...]) -> frozenset[str]:
         """The images whose membership the status of another resource reports as set by its job."""
@@ -50,12 +50,12 @@ class ObjectClaims:
             for image in images
             if any(
                 self._is_done_by(claim, image)
-                for claim in conflicts.opponents(self._selection, image)
+                for claim in conflicts.opponents(self._claim_set, image)
             )
         )
 
     def _is_done_by(self, claim: Claim, image: str) -> bool:
-        other, wanted = self.store.get(claim.key), self._selection.decision.opposite.wanted
+        other, wanted = self.store.get(claim.key), self._claim_set.decision.opposite.wanted
         return other is not None and any(
             row.id == image and row.membership is wanted and row.job_id is not None
             for row in other.known.images
@@ -63,7 +63,7 @@ class ObjectClaims:
 
     def submitting(self, images: tuple[str, ...]) -> None:
         """Record what is submitted now."""
-        self.store.conflicts.note_order(self._selection, images)
+        self.store.conflicts.note_order(self._claim_set, images)
 
     def accepted(self, members: Mapping[str, Membership], now: datetime, *, login: bool) -> None:
         """Record that IMS returned memberships.
@@ -89,7 +89,7 @@ class ObjectClaims:
         if self.desired.being_deleted:
             return False
         waiting = False
-        for claim in self.store.conflicts.undecided(self._selection):
+        for claim in self.store.conflicts.undecided(self._claim_set):
             older = self.store.get(claim.key)
             if older is not None and now < older.first_seen_at + UNDECIDED_S:
                 waiting = True
@@ -108,7 +108,7 @@ class ObjectClaims:
 
     def _winners(self) -> Mapping[str, Claim]:
         return self.store.conflicts.winners(
-            self._selection, being_deleted=self.desired.being_deleted
+            self._claim_set, being_deleted=self.desired.being_deleted
         )
 
 

@@ -18,7 +18,7 @@ from image_share_operator.api.types import (
     Key,
     Status,
 )
-from image_share_operator.controller.conflicts import REFUSED, Conflicts, Selection, Standing
+from image_share_operator.controller.conflicts import REFUSED, ClaimSet, ClaimState, Conflicts
 from image_share_operator.controller.login_history import LoginHistory
 from image_share_operator.planning import conditions
 from image_share_operator.planning.conflicts import Claim
@@ -107,27 +107,27 @@ class CachedObject:
         return self.is_ready and self.is_answered and not self.deleting
 
     @property
-    def selection(self) -> Selection | None:
+    def claim_set(self) -> ClaimSet | None:
         """What the object claims; ``None`` for nothing."""
         desired = self.desired
         if isinstance(desired, InvalidSpecError) or desired.suspend or self.deleting:
             return None
         if self.accepted_by == desired.endpoints:
-            return self.selection_of(desired, Standing.COUNTS)
-        return None if self.is_decided else self.selection_of(desired, Standing.UNDECIDED)
+            return self.claim_set_of(desired, ClaimState.COUNTS)
+        return None if self.is_decided else self.claim_set_of(desired, ClaimState.UNDECIDED)
 
-    def selection_of(self, desired: Desired, standing: Standing) -> Selection:
+    def claim_set_of(self, desired: Desired, claim_state: ClaimState) -> ClaimSet:
         """What the object would claim with this spec."""
-        return Selection(
+        return ClaimSet(
             project=(desired.endpoints, desired.project_id),
             decision=desired.decision,
             images=desired.images,
             claim=Claim(self.created_at, self.key.namespace, self.key.name),
-            standing=standing,
+            claim_state=claim_state,
         )
 
     def claims_as(self, other: "CachedObject") -> bool:
-        """Whether both surely have the same selection: a fast check before each store."""
+        """Whether both surely have the same claim_set: a fast check before each store."""
         return (
             self.uid == other.uid
             and self.desired is other.desired
@@ -207,7 +207,7 @@ class ObjectStore:
         entry = self._entries.get(key)
         if entry is not None and entry.uid == uid:
             del self._entries[key]
-            self.conflicts.replace(entry.selection, None)
+            self.conflicts.replace(entry.claim_set, None)
 
     def remember(
         self, entry: CachedObject, *, known: Status, runtime: RuntimeState, unsaved: bool
@@ -270,7 +270,7 @@ class ObjectStore:
         old = self._entries.get(entry.key)
         self._entries[entry.key] = entry
         if old is None or not entry.claims_as(old):
-            self.conflicts.replace(None if old is None else old.selection, entry.selection)
+            self.conflicts.replace(None if old is None else old.claim_set, entry.claim_set)
 
     def _is_old(self, key: Key, version: int) -> bool:
         """Whether an equally new object of that name is known, also one with another uid."""

@@ -242,45 +242,15 @@ class PlanExecutor:
                 step.images,
                 REFUSED if self.refused else step.retry_group,
             )
-        except ImagesRefusedError as exc:
-            self._narrow(step.images, exc)
-            return None
-        except RefusedForNowError as exc:
-            if not (self.refused or exc.stubborn):
-                raise
-            self._narrow(step.images, exc)
-            return None
-        except TerminalError as exc:
-            if exc.reason is not Reason.PERMISSION_DENIED:
-                raise
-            self._narrow(step.images, exc)
-            return None
         except OutcomeUnknownError as exc:
-            unanswered = self._in_doubt(step.images, exc)
-            before = self.observation
-            self.observation = replace(
-                before,
-                status=replace(before.status, unanswered=unanswered),
-                runtime=replace(before.runtime, one_by_one=exc.stubborn),
-            )
+            self._note_unknown_outcome(step.images, exc)
             raise messages.of_one_image(exc, step.images, desired) from None
-        job = Job(
-            id=job_id,
-            generation=desired.generation,
-            decision=desired.decision,
-            state=JobState.INIT,
-            submitted_at=_in_millis(self.now()),
-        )
-        before = self.observation
-        self.observation = replace(
-            self.observation,
-            status=replace(
-                before.status, job=job, unanswered=_less(before.status.unanswered, step.images)
-            ),
-            runtime=replace(before.runtime, settled_at=None, failed_rows={}, one_by_one=False),
-            job_unknown=False,
-        )
-        self.sent = job
+        except CloudError as exc:
+            if not self._may_be_about_an_image(exc):
+                raise
+            self._narrow(step.images, exc)
+            return None
+        job = self._started(job_id, step.images)
         self.drifted = tuple(image for image in step.drifted if image not in others)
         return Report(
             ready_summary=messages.submitted(desired, len(step.images)),
@@ -288,6 +258,48 @@ class PlanExecutor:
             images=_carried(
                 messages.rows(desired, step.verdicts, self.observation.status), step.images, job
             ),
+        )
+
+    def _may_be_about_an_image(self, error: CloudError) -> bool:
+        """Whether the cloud may have refused the batch because of one of its images."""
+        match error:
+            case ImagesRefusedError():
+                return True
+            case RefusedForNowError():
+                return self.refused or error.stubborn
+            case TerminalError():
+                return error.reason is Reason.PERMISSION_DENIED
+            case _:
+                return False
+
+    def _started(self, job_id: str, images: tuple[str, ...]) -> Job:
+        """Add the new job to the observation."""
+        job = Job(
+            id=job_id,
+            generation=self.desired.generation,
+            decision=self.desired.decision,
+            state=JobState.INIT,
+            submitted_at=_in_millis(self.now()),
+        )
+        before = self.observation
+        self.observation = replace(
+            before,
+            status=replace(
+                before.status, job=job, unanswered=_less(before.status.unanswered, images)
+            ),
+            runtime=replace(before.runtime, settled_at=None, failed_rows={}, one_by_one=False),
+            job_unknown=False,
+        )
+        self.sent = job
+        return job
+
+    def _note_unknown_outcome(self, images: tuple[str, ...], why: OutcomeUnknownError) -> None:
+        """Add the batch with unknown outcome to the observation."""
+        before = self.observation
+        self.observation = replace(
+            before,
+            status=replace(before.status, unanswered=self._in_doubt(images, why)),
+            runtime=replace(before.runtime, one_by_one=why.stubborn),
         )
 
     def _in_doubt(self, images: tuple[str, ...], why: OutcomeUnknownError) -> InDoubtBatch:

@@ -158,12 +158,7 @@ def from_verdicts(
     if _FAILING & found:
         retry_at = _retry_at(observation, now, policy)
         waiting = ImageState.NOT_SHARED in found
-        waits = [retry_at - now]
-        if waiting:
-            waits.append(share_again)
-        if observation.read_again:
-            tries = observation.runtime.errors + 1
-            waits.append(backoff.exponential(tries, jitter=observation.jitter))
+        waits = [retry_at - now, *([share_again] if waiting else []), *_read_again(observation)]
         return Report(
             ready_summary=_failed(observation, verdicts, retry_at, waiting=waiting),
             requeue_after=min(waits),
@@ -185,6 +180,13 @@ def from_verdicts(
         images=images,
         finished=desired.being_deleted,
     )
+
+
+def _read_again(observation: Observation) -> tuple[timedelta, ...]:
+    """When a membership is read again whose read failed with a transient error."""
+    if not observation.read_again:
+        return ()
+    return (backoff.exponential(observation.runtime.errors + 1, jitter=observation.jitter),)
 
 
 def _conflict(
