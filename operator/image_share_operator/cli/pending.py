@@ -152,11 +152,16 @@ def rows(shares: Sequence[Share]) -> list[tuple[str, ...]]:
             share.offer.name or "-",
             share.offer.owner or "-",
             share.membership.value,
-            share.offer.os or "-",
+            _os(share.offer),
             share.offer.created_at or "-",
         )
         for share in shares
     ]
+
+
+def _os(offer: ListedImage) -> str:
+    name = offer.os or "-"
+    return f"{name}, full server" if offer.whole else name
 
 
 def as_data(project_id: str, shares: Sequence[Share]) -> Mapping[str, Any]:

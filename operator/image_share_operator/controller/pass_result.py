@@ -195,7 +195,7 @@ class PassResultBuilder:
         return messages.outcome_unknown(self.desired.decision) if sent else None
 
     def _keep_message(self, ready_summary: ReadySummary, error: OperatorError) -> ReadySummary:
-        """Keep the message of an error with the same reason, unless the new one names an image.
+        """Keep the message of an error with the same cause, unless the new one names an image.
 
         The messages of repeated errors differ in details, and each new message is a status write.
         """
@@ -206,6 +206,7 @@ class PassResultBuilder:
             condition is None
             or condition.reason is not ready_summary.reason
             or condition.observed_generation != self.entry.generation
+            or messages.cause_in(condition.message) != messages.cause_in(ready_summary.message)
         ):
             return ready_summary
         return replace(ready_summary, message=condition.message)

@@ -53,11 +53,13 @@ def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, .
     """The Events for a change from one written status to the next; zero or one."""
     ready = new.condition(ConditionType.READY)
     before = old.condition(ConditionType.READY)
-    if ready is None or (before is not None and before.reason is ready.reason):
+    stalled_now = _deletion_is_stalled(new) and not _deletion_is_stalled(old)
+    same = before is not None and ready is not None and before.reason is ready.reason
+    if ready is None or (same and not stalled_now):
         return ()
     if ready.reason in _GOOD:
         kind, action = EventType.NORMAL, "Verify"
-    elif ready.reason in _BAD:
+    elif ready.reason in _BAD or stalled_now:
         kind, action = EventType.WARNING, "Reconcile"
     else:
         return ()
@@ -71,6 +73,12 @@ def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, .
         note=_without_job_ids(ready.message, new),
     )
     return (event,)
+
+
+def _deletion_is_stalled(status: Status) -> bool:
+    ready, stalled = status.condition(ConditionType.READY), status.condition(ConditionType.STALLED)
+    is_rejecting = ready is not None and ready.reason is Reason.REJECTING
+    return is_rejecting and stalled is not None and stalled.status == "True"
 
 
 def _without_job_ids(message: str, status: Status) -> str:

@@ -4,6 +4,7 @@ The rows of the table in `docs/spec.md`, "Conditions". No I/O, no clock, no log.
 same while the situation does: each change of a message is a status write.
 """
 
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from zlib import crc32
@@ -227,7 +228,7 @@ def outcome_unknown(decision: Decision) -> ReadySummary:
         ready="False",
         reason=Reason.JOB_RUNNING,
         message=(
-            f"No response to a batch that {decision.lower()}s images: its outcome is unknown. The "
+            f"A batch that {decision.lower()}s images was sent, and its outcome is unknown. The "
             "operator checks the memberships for up to a minute before it sends anything else."
         ),
         progress=Progress.RECONCILING,
@@ -273,6 +274,18 @@ def reconcile_failed(error: OperatorError, secret_name: str) -> ReadySummary:
         message=_sentence(f"{error}", RETRIES),
         progress=Progress.RECONCILING,
     )
+
+
+def cause_in(message: str) -> str:
+    """The part of an outage's message that is the same for all requests to the endpoint."""
+    without_request = _REQUEST.sub("", message)
+    status = _STATUS.search(without_request)
+    return without_request if status is None else without_request[: status.end()]
+
+
+_REQUEST = re.compile(r"\b[A-Z]+ /\S*: ")
+"""Method and path of a request."""
+_STATUS = re.compile(r"\bHTTP \d{3}\b")
 
 
 def of_one_image(

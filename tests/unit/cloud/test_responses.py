@@ -500,13 +500,16 @@ def test_read_job_id_raises_unknown_outcome_without_an_id(body: object) -> None:
 @pytest.mark.parametrize("text", ["", "null", "[]", "{}", "<html>log in</html>", "[" * 50_000])
 def test_read_member_names_the_endpoint_when_there_is_no_status(text: str) -> None:
     with pytest.raises(RetryableError, match=r"HTTP 200 without a member status; check spec\.endp"):
-        codec.read_member(make_response(200, text=text))
+        codec.read_member(make_response(200, text=text), "image", "project")
 
 
 def test_read_member_accepts_three_statuses_only() -> None:
-    assert codec.read_member(make_response(200, {"status": "accepted"})) is Membership.ACCEPTED
+    assert (
+        codec.read_member(make_response(200, {"status": "accepted"}), "a", "b")
+        is Membership.ACCEPTED
+    )
     with pytest.raises(RetryableError, match="dancing"):
-        codec.read_member(make_response(200, {"status": "dancing"}))
+        codec.read_member(make_response(200, {"status": "dancing"}), "a", "b")
 
 
 def test_read_token_reads_expiry_with_and_without_fractions() -> None:
@@ -615,3 +618,17 @@ def test_read_details_makes_names_safe_to_print(name: object, shown: str | None)
     details = codec.read_details({"name": name, "owner": "b" * 32})
 
     assert (details.name, details.owner) == (shown, "b" * 32)
+
+
+@pytest.mark.parametrize("key", ["image_id", "member_id"])
+def test_member_of_another_image_or_project_is_not_believed(key: str) -> None:
+    body = {"status": "accepted", "image_id": "a", "member_id": "b", key: "other"}
+
+    with pytest.raises(RetryableError, match=f"the response is for {key} other"):
+        codec.read_member(make_response(200, body), "a", "b")
+
+
+def test_html_page_for_a_login_names_the_proxy_too() -> None:
+    found = login_error(parse_refusal(make_response(401, text=PAGE)), "demo")
+
+    assert "or check whether a proxy rejects the request" in str(found)

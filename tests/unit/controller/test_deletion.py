@@ -9,6 +9,7 @@ from image_share_operator.api.errors import KubeForbiddenError, KubeInvalidError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import FINALIZER, Membership
 from image_share_operator.controller.credential_cache import UnusableSecretError
+from image_share_operator.planning.events import EventType
 
 ACCEPTED, REJECTED = Membership.ACCEPTED, Membership.REJECTED
 TO_SUBMIT = UnusableSecretError("Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version="")
@@ -141,6 +142,8 @@ async def test_status_names_what_denies_the_removal_of_the_finalizer(error: Exce
     assert drive.status["summary"] == "1/1"
     assert drive.status["images"][0]["membership"] == "rejected"
     assert "Deleted" not in drive.event_reasons
+    warnings = [event for event in drive.events if event.type is EventType.WARNING]
+    assert [event.reason for event in warnings] == ["Rejecting"]
     writes = len(drive.kube.writes)
     await drive.run_for(timedelta(hours=1))
     assert len(drive.kube.writes) == writes

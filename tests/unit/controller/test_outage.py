@@ -294,7 +294,7 @@ async def test_outage_costs_no_more_requests_for_hundreds_of_objects_than_for_th
     assert world.clouds.accepted.total() == len(world.clouds.accepted) == count
 
 
-async def test_outage_is_told_once_by_each_object() -> None:
+async def test_outage_is_reported_once_for_each_cause_by_each_object() -> None:
     async with scene() as world:
         world.add(30)
         await world.all_accepted()
@@ -306,8 +306,11 @@ async def test_outage_is_told_once_by_each_object() -> None:
         await asyncio.sleep(OUTAGE.total_seconds() / 2)
         told = world.cluster.written - before
 
-    assert set(told.values()) == {1}
+        messages = world.cluster.messages()
+
+    assert set(told.values()) == {2}
     assert len(told) == 30
+    assert all("HTTP 503" in message for message in messages)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,8 @@ def _permanent(refusal: Refusal) -> tuple[Reason, str]:
         return Reason.PERMISSION_DENIED, hint or remedy
     if refusal.status == HTTPStatus.UNAUTHORIZED:
         remedy = "user, password, domain or spec.projectID is wrong; correct the Secret"
+        if not refusal.is_from_api:
+            remedy = f"{remedy}, or check whether a proxy rejects the request"
         return Reason.CREDENTIALS_INVALID, hint or remedy
     remedy = "no such project for this user; correct spec.projectID or the Secret"
     return Reason.INVALID_REQUEST, hint or remedy

@@ -77,7 +77,7 @@ class ImsClient:
             route=routes.MEMBER,
         )
         if not isinstance(response, Refusal):
-            return codec.read_member(response)
+            return codec.read_member(response, image, project)
         if response.kind is RefusalKind.IMAGES:
             return Membership.NOT_SHARED
         raise error_mapping.member_error(response)

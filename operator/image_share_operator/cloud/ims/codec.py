@@ -55,7 +55,10 @@ def read_job_id(response: httpx.Response) -> str:
     """
     job_id = dig_text(parse_body(response), "job_id")
     if job_id is None or not _JOB_ID.fullmatch(job_id):
-        raise OutcomeUnknownError(f"{request_line(response)}: the response has no job ID")
+        raise OutcomeUnknownError(
+            f"{request_line(response)}: the response has no job ID; check "
+            "spec.endpoints.ims and any proxy or firewall"
+        )
     return job_id
 
 
@@ -158,13 +161,21 @@ def read_details(row: object) -> ImageDetails:
     )
 
 
-def read_member(response: httpx.Response) -> Membership:
+def read_member(response: httpx.Response, image: str, project_id: str) -> Membership:
     """Read the membership from a response that was not refused.
 
     Raises:
-        RetryableError: the response is not a member.
+        RetryableError: the response is not a member, or that of another image or project.
     """
-    word = parse_body(response).get("status")
+    body = parse_body(response)
+    for key, wanted in (("image_id", image), ("member_id", project_id)):
+        found = dig_line(body, key)
+        if found is not None and found.lower() != wanted:
+            raise RetryableError(
+                f"{request_line(response)}: the response is for {key} {found}; check "
+                "spec.endpoints.ims and any proxy"
+            )
+    word = body.get("status")
     if word is None:
         raise RetryableError(
             f"{request_line(response)}: HTTP {response.status_code} without a member status; check "
