@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.live.programs import SHORT_WAITS
-from e2e.live.world import JOB, LOGIN, MEMBER, PUT, Operator, World, eventually
+from e2e.live.world import LOGIN, PUT, Operator, World
 
 WRONG = "wrong-horse-battery-staple"
 
@@ -90,16 +90,6 @@ def test_wrong_password_is_tried_twice_at_most_then_quiet(world: World) -> None:
     assert WRONG not in str(world.events("web-0"))
 
 
-def test_corrected_password_is_noticed(world: World) -> None:
-    world.secret(username=world.user, password=WRONG, domainName=world.sim.domain)
-    world.apply([world.image()])
-    world.wait_for("CredentialsInvalid")
-
-    world.secret()
-
-    world.wait_for("Accepted")
-
-
 def test_wrong_project_says_so(world: World) -> None:
     world.apply([world.image()], projectID="f" * 32)
 
@@ -108,17 +98,6 @@ def test_wrong_project_says_so(world: World) -> None:
     assert "spec.projectID" in ready["message"]
     assert stalled(world, "InvalidRequest")
     assert world.calls(PUT) == 0
-
-
-def test_token_of_another_project_says_so(world: World) -> None:
-    other = world.sim.add_project("eu-de_other")
-    world.secret(token="not-a-token-of-this-cloud")
-
-    world.apply([world.image()], projectID=other)
-    ready = world.wait_for("CredentialsInvalid")
-
-    assert "fresh token" in ready["message"]
-    assert world.calls(LOGIN) == 0
 
 
 def test_user_without_the_right_is_told_so(world: World) -> None:
@@ -166,59 +145,6 @@ def test_job_that_fails_is_told_with_the_words_of_the_cloud(world: World) -> Non
     assert world.calls(PUT) == 3  # both, and each alone
 
 
-def test_job_that_never_ends_is_told(world: World) -> None:
-    world.sim.fault(PUT, job={"stuck": "RUNNING"})
-    world.apply([world.image()], timeout="30s")  # the least that the CRD allows
-
-    ready = world.wait_for("JobTimeout")
-
-    assert "30s" in ready["message"]
-    assert stalled(world, "JobTimeout")
-
-
-def test_html_500_is_unavailable_and_heals_by_itself(world: World) -> None:
-    world.sim.fault(MEMBER, status=500, body="html")
-
-    world.apply([world.image()])
-    ready = world.wait_for("CloudUnavailable")
-
-    assert "HTTP 500" in ready["message"]
-    assert "<" not in ready["message"]
-    assert (world.condition("Reconciling") or {})["status"] == "True"
-    world.sim.clear_faults()
-    world.wait_for("Accepted")
-
-
-def test_login_that_needs_mfa_says_so_without_the_text_of_iam(world: World) -> None:
-    world.sim.fault(LOGIN, status=401, message="mfa totp code verify fail")
-
-    world.apply([world.image()])
-    ready = world.wait_for("CredentialsInvalid")
-
-    assert ": HTTP 401: the user needs multi-factor authentication" in ready["message"]
-    assert "totp" not in ready["message"]
-
-
-def test_batch_that_a_firewall_rejects_blames_no_image(world: World) -> None:
-    world.sim.fault(PUT, status=418, body="html")
-
-    world.apply([world.image(), world.image()])
-    ready = world.wait_for("InvalidRequest")
-
-    assert "HTTP 418: the response is not from IMS; check spec.endpoints.ims" in ready["message"]
-    assert [image.get("message") for image in world.status()["images"]] == [None, None]
-    assert world.calls(PUT) == 1
-
-
-def test_batch_accepted_with_status_202_has_its_job(world: World) -> None:
-    world.sim.fault(PUT, success_status=202)
-
-    world.apply([world.image()])
-    world.wait_for("Accepted")
-
-    assert world.calls(PUT) == 1
-
-
 def test_cloud_that_is_down_is_unavailable_and_heals_by_itself(world: World) -> None:
     image = world.image()
     world.sim.pause()
@@ -230,26 +156,6 @@ def test_cloud_that_is_down_is_unavailable_and_heals_by_itself(world: World) -> 
     assert f"no connection to {address}: connection refused" in ready["message"]
     world.sim.resume()
     world.wait_for("Accepted")
-
-
-def test_flow_control_is_throttling_although_it_is_a_400(world: World) -> None:
-    world.sim.fault(PUT, count=2, status=400, code="IMG.0060")
-
-    world.apply([world.image()])
-    world.wait_for("Throttled")
-
-    world.wait_for("Accepted")
-
-
-def test_one_bad_object_does_not_delay_a_good_one(world: World) -> None:
-    world.apply([world.image()], name="bad", credentialsSecretRef={"name": "absent"})
-    world.wait_for("SecretNotFound", name="bad")
-    world.apply([world.image()], name="good")
-
-    world.wait_for("Accepted", name="good")
-
-    assert eventually(lambda: world.condition("Stalled", "bad"))
-    assert world.calls(JOB) >= 1
 
 
 def test_endpoint_that_the_api_server_takes_and_no_client_does_is_told_by_field(

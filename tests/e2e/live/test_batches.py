@@ -55,19 +55,6 @@ def test_batch_refused_because_of_one_object_spoils_no_other(
     assert (code or "HTTP 400") in world.status(names[CULPRIT])["images"][0]["message"]
 
 
-def test_batch_refused_because_of_one_image_spoils_no_other_of_its_object(world: World) -> None:
-    images = [world.image() for _ in range(4)]
-    world.sim.fault(PUT, images=[images[2]], status=400, code="IMG.0184")
-
-    world.apply(images)
-
-    world.wait_for("PartiallyFailed")
-    status = world.status()
-    assert status["summary"] == "3/4"
-    assert [row["id"] for row in status["images"] if "message" in row] == [images[2]]
-    assert "IMG.0184" in status["conditions"][0]["message"]
-
-
 @pytest.mark.parametrize(
     ("shape", "code"),
     [("B", "IMG.0027"), ("C", "IMG.0027"), ("C", "IMG.0184")],

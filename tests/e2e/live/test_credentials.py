@@ -153,11 +153,3 @@ def token_for(world: World, ca: str, project: str) -> str:
     tls = ssl.create_default_context(cadata=ca)
     made = httpx.post(f"{world.sim.url}/v3/auth/tokens", json=body, verify=tls, trust_env=False)
     return str(made.raise_for_status().headers["X-Subject-Token"])
-
-
-def test_user_id_and_password_log_in(world: World, ca: str) -> None:
-    world.secret(userID=world.user_id, password=world.password, **{"ca.crt": ca})
-
-    world.apply([world.image()])
-
-    world.wait_for("Accepted")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from e2e.live.world import JOB, MEMBER, PUT, World
+from e2e.live.world import MEMBER, PUT, World
 
 B = "GET /v1/cloudimages/job/{job_id}"
 
@@ -65,36 +65,6 @@ def test_odd_times_of_a_job_do_not_matter(world: World, times: str) -> None:
     world.apply([world.image()])
 
     world.wait_for("Accepted")
-
-
-def test_job_that_says_fail_although_all_was_done_ends_ready(world: World) -> None:
-    world.sim.fault(PUT, job={"fail": ["*"], "partial": "C", "apply": "everything"})
-
-    world.apply([world.image()])
-    world.wait_for("Accepted")
-
-    assert world.status()["job"]["status"] == "FAIL"
-    assert world.calls(PUT) == 1
-
-
-def test_job_whose_status_is_in_small_letters_counts(world: World) -> None:
-    world.sim.fault(PUT, job={"status": "success"})
-
-    world.apply([world.image()])
-
-    world.wait_for("Accepted")
-
-
-@pytest.mark.parametrize("code", ["IMG.0023", "IMG.0031", "IMG.9999"])
-def test_job_record_that_expired_is_made_up_for_by_looking(world: World, code: str) -> None:
-    """It is not documented how the cloud says so."""
-    world.sim.fault(JOB, status=400, code=code)
-    world.sim.fault(B, status=400, code=code)
-
-    world.apply([world.image()])
-    world.wait_for("Accepted")
-
-    assert world.calls(PUT) == 1
 
 
 def test_membership_that_shows_late_is_waited_for(world: World) -> None:

@@ -1,7 +1,7 @@
 """Drift, deletion, and what users ask for by annotation."""
 
 from e2e.conftest import Json
-from e2e.live.world import LOGIN, MEMBER, PUT, World, eventually
+from e2e.live.world import LOGIN, PUT, World, eventually
 
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
 SKIP_REJECT = "ims.otc.dev/skip-reject"
@@ -26,33 +26,6 @@ def test_what_someone_rejected_by_hand_is_accepted_again(world: World) -> None:
     eventually(lambda: "DriftDetected" in world.events() or None)
 
 
-def test_share_that_its_owner_withdrew_turns_ready_false(world: World) -> None:
-    image = world.image()
-    world.apply([image])
-    world.wait_for("Accepted")
-    world.sim.withdraw(image, world.project)
-
-    world.annotate(**{RECONCILE_AT: "1"})
-    ready = world.wait_for("NotShared")
-
-    assert ready["status"] == "False"
-    assert image in ready["message"]
-
-
-def test_asking_again_with_the_same_value_asks_for_nothing(world: World) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
-    world.annotate(**{RECONCILE_AT: "1"})
-    eventually(lambda: world.status().get("lastHandledReconcileAt"))
-    looks = world.calls(MEMBER)
-
-    world.annotate(**{RECONCILE_AT: "1", "unrelated": "annotation"})
-    world.apply([world.image()], name="other")
-    world.wait_for("Accepted", name="other")
-
-    assert world.calls(MEMBER) == looks + 2
-
-
 def test_status_changed_by_hand_is_put_right_without_an_interval(world: World) -> None:
     world.apply([world.image()], interval="0s")
     world.wait_for("Accepted")
@@ -68,17 +41,6 @@ def test_status_changed_by_hand_is_put_right_without_an_interval(world: World) -
 
     eventually(lambda: world.status() == right or None)
     assert world.calls(PUT) == 1
-
-
-def test_retain_lets_the_resource_go_and_the_share_stays(world: World) -> None:
-    image = world.image()
-    world.apply([image])
-    world.wait_for("Accepted")
-
-    world.delete()
-
-    eventually(lambda: is_gone(world))
-    assert world.membership(image) == "accepted"
 
 
 def test_reject_rejects_the_share_before_the_resource_goes(world: World) -> None:
@@ -120,17 +82,6 @@ def test_resource_without_its_secret_says_so_and_can_be_let_go(world: World) -> 
     eventually(lambda: is_gone(world))
     assert "Secret never not found" in ready["message"]
     assert "skip-reject" in ready["message"]
-
-
-def test_namespace_that_is_deleted_is_not_held_up_by_a_missing_secret(world: World) -> None:
-    world.apply([world.image()], deletionPolicy="Reject", credentialsSecretRef={"name": "never"})
-    world.wait_for("SecretNotFound")
-    http = world.control_plane.http
-    http.delete(f"/api/v1/namespaces/{world.namespace}").raise_for_status()
-
-    world.delete()
-
-    eventually(lambda: is_gone(world))
 
 
 def test_namespace_deleted_after_a_resource_that_lost_its_secret_is_not_held_up(

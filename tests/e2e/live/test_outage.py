@@ -1,7 +1,6 @@
 """The cloud is down, or will not serve us, for a while: few requests, nothing twice, all heals."""
 
 import time
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -154,59 +153,6 @@ def test_deletion_waits_for_a_cloud_that_is_down_and_says_so(
 
     assert "connection lost" in ready["message"]
     assert world.membership(image) == "rejected"
-
-
-def test_deletion_can_be_let_go_while_the_cloud_is_down(world: World, cloud: FaultyProxy) -> None:
-    image = world.image()
-    endpoints = {"iam": cloud.url, "ims": cloud.url}
-    world.apply([image], endpoints=endpoints, deletionPolicy="Reject")
-    world.wait_for("Accepted")
-    cloud.fault("*", "*", Cut())
-    world.delete()
-    world.wait_for("Rejecting")
-
-    world.annotate(**{"ims.otc.dev/skip-reject": "true"})
-    eventually(lambda: True if world.find() is None else None)
-
-    assert world.membership(image) == "accepted"
-
-
-def test_locked_account_is_told_and_not_tried_by_each_object(world: World) -> None:
-    world.sim.fault(LOGIN, status=401, code="IAM.0061")
-    for number in range(4):
-        world.apply([world.image()], name=f"web-{number}")
-
-    messages = {
-        world.wait_for("AccountLocked", name=f"web-{number}")["message"] for number in range(4)
-    }
-
-    assert len(messages) == 1
-    assert "the account is locked after failed logins" in messages.pop()
-    assert world.condition("Stalled", "web-0") is not None
-    assert world.calls(LOGIN) == 1
-
-
-def test_throttled_login_is_waited_out_by_all(world: World) -> None:
-    world.sim.fault(LOGIN, status=429, code="IAM.0012", retry_after=7, count=1)
-    for number in range(4):
-        world.apply([world.image()], name=f"web-{number}")
-
-    world.wait_for("Throttled", name="web-0")
-    for number in range(4):
-        world.wait_for("Accepted", name=f"web-{number}")
-
-    assert world.calls(LOGIN) == 2
-
-
-def test_unknown_image_is_told_like_one_that_is_not_shared(world: World) -> None:
-    known, unknown = world.image(), str(uuid.uuid4())
-
-    world.apply([known, unknown])
-    ready = world.wait_for("NotShared")
-
-    assert unknown in ready["message"]
-    eventually(lambda: world.membership(known) == "accepted" or None)
-    assert world.condition("Reconciling") is not None
 
 
 @pytest.mark.parametrize("route", [MEMBER, JOB, LOGIN])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from e2e.live.programs import SHORT_WAITS
-from e2e.live.world import LOGIN, MEMBER, PUT, Operator, World
+from e2e.live.world import MEMBER, PUT, Operator, World
 
 
 @pytest.fixture(scope="module")
@@ -85,45 +85,3 @@ def test_passing_trouble_heals_by_itself(world: World, fault: dict[str, Any]) ->
 
     # A PUT that was reset may have been accepted: the operator first waits for its effect.
     world.wait_for("Accepted")
-
-
-def test_redirect_is_not_followed_with_the_token(world: World) -> None:
-    world.sim.fault(MEMBER, status=302, headers={"Location": f"{world.sim.url}/v2/elsewhere"})
-
-    world.apply([world.image()])
-    world.wait_for("InvalidRequest")
-
-    assert not [row for row in world.sim.journal() if "elsewhere" in row["route"]]
-
-
-def test_401_that_never_ends_costs_two_logins(world: World) -> None:
-    world.sim.fault(MEMBER, status=401, code="APIGW.0301")
-    for number in range(4):
-        world.apply([world.image()], name=f"web-{number}")
-
-    for number in range(4):
-        world.wait_for("CredentialsInvalid", name=f"web-{number}")
-
-    assert world.calls(LOGIN) == 2
-
-
-def test_outage_heals_and_its_probes_are_few(world: World) -> None:
-    count = 30
-    images = [world.image() for _ in range(count)]
-    before = world.image()
-    world.apply([before], name="before")
-    world.wait_for("Accepted", name="before")
-    looks = world.calls(MEMBER)
-    world.sim.fault("*", status=503)
-    for number, image in enumerate(images):
-        world.apply([image], name=f"web-{number}")
-    for number in range(count):
-        world.wait_for("CloudUnavailable", name=f"web-{number}")
-    asked = world.calls(MEMBER) - looks
-
-    world.sim.clear_faults()
-    for number in range(count):
-        world.wait_for("Accepted", name=f"web-{number}")
-
-    assert asked < 3 * count
-    assert world.sent() == sorted([before, *images])

@@ -108,68 +108,6 @@ def issue_token(world: World) -> str:
     return str(answer.headers["X-Subject-Token"])
 
 
-def test_adding_an_image_submits_only_the_new_one(world: World) -> None:
-    first, second = world.image(), world.image()
-    world.apply([first])
-    world.wait_for("Accepted")
-
-    world.edit(images=[first, second])
-    world.wait_for("Accepted")
-
-    assert [put["images"] for put in world.puts()] == [[first], [second]]
-
-
-def test_changing_the_decision_submits_the_change(world: World) -> None:
-    image = world.image()
-    world.apply([image])
-    world.wait_for("Accepted")
-
-    world.edit(decision="Reject")
-    world.wait_for("Rejected")
-
-    assert world.membership(image) == "rejected"
-
-
-def test_what_is_accepted_already_is_not_sent_again(world: World) -> None:
-    world.apply([world.image(status="accepted")])
-
-    world.wait_for("Accepted")
-
-    assert world.calls(PUT) == 0
-
-
-def test_nothing_is_sent_while_suspended(world: World) -> None:
-    world.apply([world.image()], suspend=True)
-    eventually(lambda: world.condition("Ready"))
-    calls = world.calls(PUT)
-
-    world.edit(suspend=False)
-    world.wait_for("Accepted")
-
-    assert calls == 0
-    assert world.calls(PUT) == 1
-
-
-def test_job_query_falls_back_to_the_other_endpoint(world: World) -> None:
-    world.sim.fault(JOB, status=404, code="APIGW.0101")
-
-    world.apply([world.image()])
-    world.wait_for("Accepted")
-
-    assert world.calls("GET /v1/cloudimages/job/{job_id}") >= 1
-    assert world.calls(PUT) == 1
-
-
-def test_a_token_that_dies_in_between_is_renewed_once(world: World) -> None:
-    world.sim.fault(JOB, when={"nth": 1}, expire_token=True)
-
-    world.apply([world.image()])
-    world.wait_for("Accepted")
-
-    assert world.calls(LOGIN) == 2
-    assert world.calls(PUT) == 1
-
-
 def test_events_tell_what_was_done(world: World) -> None:
     world.apply([world.image()])
     world.wait_for("Accepted")

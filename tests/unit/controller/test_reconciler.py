@@ -402,6 +402,7 @@ async def test_reconciler_reports_a_job_that_never_ends_and_goes_on_when_it_does
     drive.cloud.job_takes = timedelta(minutes=30)
 
     await drive.until("JobTimeout", passes=200)
+    assert "1m" in drive.ready["message"]
     assert drive.condition("Stalled") is not None
     assert drive.status["job"]["status"] == "RUNNING"
     await drive.run_for(timedelta(minutes=35))
