@@ -1,7 +1,7 @@
-"""The ladder of decisions, row by row: what is known, and what is done next."""
+"""The planner, row by row: the facts, and the state or the step that follows from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import timedelta
 
 import pytest
@@ -105,308 +105,182 @@ BATCH = InDoubtBatch(decision=Decision.ACCEPT, images=(A,), since=START, until=S
 INIT, RUNNING = job(JobState.INIT), job(JobState.RUNNING)
 SUCCESS, FAIL = job(JobState.SUCCESS), job(JobState.FAIL)
 OLD, NEVER_SEEN = GENERATION - 1, Status()
+OLD_RUNNING, OLD_FAIL = replace(RUNNING, generation=OLD), replace(FAIL, generation=OLD)
+REJECTING = replace(RUNNING, decision=Decision.REJECT)
+OPPOSITE = replace(SUCCESS, decision=Decision.REJECT, generation=OLD)
+"""The job of an older spec that wanted the other decision."""
+LATE = POLICY.lag + SECOND
+CARRIED = remembered(settled_at=START)
+RETRY_IS_DUE = remembered(retry_at=START)
+NAMED = remembered(failed_rows={A: "FAIL"})
+SHARED_JOB = remembered(batch_peers=BatchPeers())
+DELETED = desired(decision=Decision.REJECT, being_deleted=True)
+DONE, FAILED, TO_SUBMIT = ImageState.DONE, ImageState.FAILED, ImageState.TO_SUBMIT
+SETTLING, CANDIDATE = ImageState.SETTLING, ImageState.CANDIDATE
+NOT_SHARED, UNREADABLE = ImageState.NOT_SHARED, ImageState.UNREADABLE
+TIMEOUT = desired().timeout
+TICK = timedelta(microseconds=1)
+Facts = Mapping[str, object]
+"""Fields of an `Observation`."""
+NO_FACTS: Facts = {}
+IS_REFUSED: Facts = {"refused": {A: REFUSED}}
+IS_UNREADABLE: Facts = {"members": {}, "unreadable": {A: REFUSED}}
+JOB_UNKNOWN: Facts = {"job_unknown": True}
+TRANSIENT: Facts = {"retryable": True}
 
 
-@dataclass(frozen=True, kw_only=True)
+def observe(status: Status, runtime: RuntimeState, *facts: Facts, **members: object) -> Observation:
+    observation = Observation(runtime=runtime, status=status)
+    for more in (members, *facts):
+        observation = replace(observation, **more)  # type: ignore[arg-type]  # names come with the table
+    return observation
+
+
+@dataclass(frozen=True)
 class Case:
-    """What is known when an image is judged; by default: it is pending, and nobody has acted."""
+    """The state of one image; by default, it is pending, and no client changed it."""
 
     want: ImageState
-    member: Membership = PENDING
     status: Status = NEVER_SEEN
     runtime: RuntimeState = NOTHING
-    observation: Mapping[str, object] = field(default_factory=dict[str, object])
+    _: KW_ONLY
+    member: Membership = PENDING
+    facts: Facts = field(default_factory=dict[str, object])
     asked: Desired = field(default_factory=desired)
     after: timedelta = SECOND
 
 
-LATE = POLICY.lag + SECOND
-CARRIED = remembered(settled_at=START)
-GOING = desired(decision=Decision.REJECT, being_deleted=True)
-UNREAD: Mapping[str, object] = {"members": {}, "unreadable": {A: REFUSED}}
+IN_DOUBT = replace(known(None, row(job_id=None)), unanswered=BATCH)
+WAS_UNREADABLE = row(membership=UNKNOWN, message="unreadable")
+WAS_ACCEPTED, HAS_FAILED = row(membership=ACCEPTED), row(message="failed")
+FAILED_BEFORE = row(message="failed", job_id="j0")
+OF_OLD_SPEC = known(OLD_FAIL, FAILED_BEFORE, generation=OLD)
+NEVER_SENT = replace(WAS_UNREADABLE, job_id=None)
+NAMED_OTHERS = remembered(batch_peers=BatchPeers(shared=True, named=True))
+ODD_ROW = remembered(settled_at=START, retry_at=START, failed_rows={A: "odd"})
+OF_SPEC_BEFORE = known(replace(SUCCESS, generation=OLD), row(), generation=OLD)
 JUDGED = {
-    # what the cloud does not show
-    "an image that cannot be read is unreadable": Case(
-        member=UNKNOWN, observation=UNREAD, want=ImageState.UNREADABLE
+    # unreadable
+    "unreadable": Case(UNREADABLE, member=UNKNOWN, facts=IS_UNREADABLE),
+    "unreadable, in doubt": Case(
+        ImageState.IN_DOUBT, IN_DOUBT, member=UNKNOWN, facts=IS_UNREADABLE
     ),
-    "an image of a batch in doubt stays in doubt when it cannot be read": Case(
-        member=UNKNOWN,
-        status=replace(known(None, row(job_id=None)), unanswered=BATCH),
-        observation=UNREAD,
-        want=ImageState.IN_DOUBT,
+    "unreadable, no longer in doubt": Case(
+        UNREADABLE, IN_DOUBT, member=UNKNOWN, facts=IS_UNREADABLE, after=LATE
     ),
-    "an image of a batch that is in doubt no longer is unreadable": Case(
-        member=UNKNOWN,
-        status=replace(known(None, row(job_id=None)), unanswered=BATCH),
-        observation=UNREAD,
-        after=LATE,
-        want=ImageState.UNREADABLE,
+    "was unreadable, settling": Case(
+        SETTLING, known(SUCCESS, WAS_UNREADABLE), remembered(settled_at=START, retry_at=START)
     ),
-    "an image that could not be read may still show what its job did": Case(
-        status=known(SUCCESS, row(membership=UNKNOWN, message="unreadable")),
-        runtime=remembered(settled_at=START, retry_at=START),
-        want=ImageState.SETTLING,
+    "was unreadable, never sent": Case(TO_SUBMIT, known(None, NEVER_SENT)),
+    # memberships
+    "accepted": Case(DONE, member=ACCEPTED),
+    "not shared": Case(NOT_SHARED, member=ABSENT),
+    "pending": Case(TO_SUBMIT),
+    "rejected": Case(TO_SUBMIT, member=REJECTED),
+    "not shared, being deleted": Case(DONE, member=ABSENT, asked=DELETED),
+    "not shared before refused": Case(NOT_SHARED, member=ABSENT, facts=IS_REFUSED),
+    "not shared before the opposite": Case(
+        NOT_SHARED, known(replace(SUCCESS, decision=Decision.REJECT), row()), member=ABSENT
     ),
-    "an image that could not be read and was never sent is missing": Case(
-        status=known(None, row(membership=UNKNOWN, job_id=None, message="unreadable")),
-        want=ImageState.TO_SUBMIT,
+    # the opposite decision
+    "opposite": Case(TO_SUBMIT, known(OPPOSITE, row()), member=ACCEPTED),
+    "opposite, within the lag": Case(
+        TO_SUBMIT, known(OPPOSITE, row()), CARRIED, member=ACCEPTED, after=POLICY.lag - SECOND
     ),
-    # what the cloud shows
-    "an image that is as wanted is done": Case(member=ACCEPTED, want=ImageState.DONE),
-    "an image without a share waits for its owner": Case(member=ABSENT, want=ImageState.NOT_SHARED),
-    "an image that is pending and was never sent is missing": Case(want=ImageState.TO_SUBMIT),
-    "an image that is rejected and was never sent is missing": Case(
-        member=REJECTED, want=ImageState.TO_SUBMIT
+    "opposite, after the lag": Case(
+        DONE, known(OPPOSITE, row()), CARRIED, member=ACCEPTED, after=LATE
     ),
-    "a resource that goes has nothing to reject where nothing is shared": Case(
-        member=ABSENT,
-        asked=desired(decision=Decision.REJECT, being_deleted=True),
-        want=ImageState.DONE,
+    "opposite, stuck": Case(
+        TO_SUBMIT, known(replace(REJECTING, generation=OLD), row()), member=ACCEPTED, after=LATE
     ),
-    "no share comes before a refusal": Case(
-        member=ABSENT, observation={"refused": {A: REFUSED}}, want=ImageState.NOT_SHARED
+    "opposite of another job": Case(
+        DONE, known(replace(SUCCESS, decision=Decision.REJECT), row(job_id="j0")), member=ACCEPTED
     ),
-    "no share comes before the other order": Case(
-        member=ABSENT,
-        status=known(replace(SUCCESS, decision=Decision.REJECT), row()),
-        want=ImageState.NOT_SHARED,
+    # refused
+    "refused": Case(FAILED, facts=IS_REFUSED),
+    "refused but accepted": Case(DONE, member=ACCEPTED, facts=IS_REFUSED),
+    "refused before drift": Case(
+        FAILED, known(SUCCESS, WAS_ACCEPTED), member=REJECTED, facts=IS_REFUSED
     ),
-    # the other order
-    "what the latest job was told to undo is sent, however it looks": Case(
-        member=ACCEPTED,
-        status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        want=ImageState.TO_SUBMIT,
-    ),
-    "what a job was told to undo is sent, as long as that may show": Case(
-        member=ACCEPTED,
-        status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        runtime=CARRIED,
-        after=POLICY.lag - SECOND,
-        want=ImageState.TO_SUBMIT,
-    ),
-    "what a job was told to undo and somebody did is done": Case(
-        member=ACCEPTED,
-        status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        runtime=CARRIED,
-        after=LATE,
-        want=ImageState.DONE,
-    ),
-    "what a stuck job may still undo is sent, however it looks": Case(
-        member=ACCEPTED,
-        status=known(replace(RUNNING, decision=Decision.REJECT, generation=OLD), row()),
-        after=LATE,
-        want=ImageState.TO_SUBMIT,
-    ),
-    "another job's order does not matter": Case(
-        member=ACCEPTED,
-        status=known(replace(SUCCESS, decision=Decision.REJECT), row(job_id="j0")),
-        want=ImageState.DONE,
-    ),
-    # a refusal in this pass
-    "an image whose own PUT was refused has failed": Case(
-        observation={"refused": {A: REFUSED}}, want=ImageState.FAILED
-    ),
-    "an image that is as wanted is done, refused or not": Case(
-        member=ACCEPTED, observation={"refused": {A: REFUSED}}, want=ImageState.DONE
-    ),
-    "a refusal comes before drift": Case(
-        member=REJECTED,
-        status=known(SUCCESS, row(membership=ACCEPTED)),
-        observation={"refused": {A: REFUSED}},
-        want=ImageState.FAILED,
-    ),
-    "a refusal of what a job was told to undo is final, however the image looks": Case(
-        member=ACCEPTED,
-        status=known(replace(SUCCESS, decision=Decision.REJECT, generation=OLD), row()),
-        observation={"refused": {A: REFUSED}},
-        want=ImageState.FAILED,
-    ),
-    "a refusal comes before a retry that is due": Case(
-        observation={"refused": {A: REFUSED}},
-        runtime=remembered(retry_at=START),
-        want=ImageState.FAILED,
-    ),
+    "refused opposite": Case(FAILED, known(OPPOSITE, row()), member=ACCEPTED, facts=IS_REFUSED),
+    "refused before a due retry": Case(FAILED, NEVER_SEEN, RETRY_IS_DUE, facts=IS_REFUSED),
     # drift
-    "an image that was seen as wanted and is not any more has drifted": Case(
-        member=REJECTED, status=known(SUCCESS, row(membership=ACCEPTED)), want=ImageState.DRIFTED
+    "drift": Case(ImageState.DRIFTED, known(SUCCESS, WAS_ACCEPTED), member=REJECTED),
+    "drift before an older failure": Case(
+        ImageState.DRIFTED, known(FAIL, replace(WAS_ACCEPTED, message="failed")), member=REJECTED
     ),
-    "drift comes before an older failure": Case(
-        member=REJECTED,
-        status=known(FAIL, row(membership=ACCEPTED, message="failed")),
-        want=ImageState.DRIFTED,
+    "withdrawn and shared again": Case(
+        TO_SUBMIT, known(SUCCESS, row(membership=ABSENT, message="no")), CARRIED, after=LATE
     ),
-    "a share that was withdrawn and came back was never sent": Case(
-        status=known(SUCCESS, row(membership=ABSENT, message="not shared")),
-        runtime=CARRIED,
-        after=LATE,
-        want=ImageState.TO_SUBMIT,
-    ),
-    # what failed before
-    "an image that failed for this spec stays failed": Case(
-        status=known(FAIL, row(message="failed", job_id="j0")), want=ImageState.FAILED
-    ),
-    "an image that failed for an older spec is tried again": Case(
-        status=known(
-            replace(FAIL, generation=OLD), row(message="failed", job_id="j0"), generation=OLD
-        ),
-        want=ImageState.TO_SUBMIT,
-    ),
-    "a failed image is missing from the moment its retry is due": Case(
-        status=known(FAIL, row(message="failed")),
-        runtime=remembered(retry_at=START + SECOND),
-        want=ImageState.TO_SUBMIT,
-    ),
-    "a failed image waits until its retry is due": Case(
-        status=known(FAIL, row(message="failed")),
-        runtime=remembered(retry_at=START + 2 * SECOND),
-        want=ImageState.FAILED,
-    ),
+    # failed before
+    "failed": Case(FAILED, known(FAIL, FAILED_BEFORE)),
+    "failed for an older spec": Case(TO_SUBMIT, OF_OLD_SPEC),
+    "retry due": Case(TO_SUBMIT, known(FAIL, HAS_FAILED), remembered(retry_at=START + SECOND)),
+    "retry not due": Case(FAILED, known(FAIL, HAS_FAILED), remembered(retry_at=START + 2 * SECOND)),
     # the latest job
-    "an image that the latest job did not carry is missing": Case(
-        status=known(SUCCESS, row(job_id="j0")), runtime=CARRIED, want=ImageState.TO_SUBMIT
+    "not in the job": Case(TO_SUBMIT, known(SUCCESS, row(job_id="j0")), CARRIED),
+    "stuck job of an older spec": Case(TO_SUBMIT, known(OLD_RUNNING, row())),
+    "settling before a due retry": Case(
+        SETTLING, known(SUCCESS, row()), remembered(settled_at=START, retry_at=START)
     ),
-    "an image of a stuck job of an older spec is missing": Case(
-        status=known(replace(RUNNING, generation=OLD), row()), want=ImageState.TO_SUBMIT
+    "named by a successful job, retry due": Case(TO_SUBMIT, known(SUCCESS, row()), ODD_ROW),
+    "failed before a restart": Case(FAILED, known(SUCCESS, HAS_FAILED), CARRIED),
+    "settling": Case(SETTLING, known(SUCCESS, row()), CARRIED),
+    "settling to the end": Case(SETTLING, known(SUCCESS, row()), CARRIED, after=POLICY.lag - TICK),
+    "never visible": Case(FAILED, known(SUCCESS, row()), CARRIED, after=POLICY.lag),
+    "never visible, older spec": Case(TO_SUBMIT, OF_SPEC_BEFORE, CARRIED, after=LATE),
+    "named by a successful job": Case(
+        FAILED, known(SUCCESS, row()), replace(NAMED, settled_at=START)
     ),
-    "an image whose job has just succeeded may show later, retry or not": Case(
-        status=known(SUCCESS, row()),
-        runtime=remembered(settled_at=START, retry_at=START),
-        want=ImageState.SETTLING,
+    "named by a failed job": Case(FAILED, known(FAIL, row()), NAMED),
+    "failed job names others": Case(TO_SUBMIT, known(FAIL, row()), NAMED_OTHERS),
+    "alone in a failed job": Case(FAILED, known(FAIL, row())),
+    "in a shared failed job": Case(CANDIDATE, known(FAIL, row()), SHARED_JOB),
+    "in a shared job, transient": Case(
+        FAILED, known(FAIL, row()), replace(SHARED_JOB, tries=5), facts=TRANSIENT
     ),
-    "an image that the job named as failed is tried again when it is time": Case(
-        status=known(SUCCESS, row()),
-        runtime=remembered(settled_at=START, retry_at=START, failed_rows={A: "odd"}),
-        want=ImageState.TO_SUBMIT,
+    "in a shared job, transient for long": Case(
+        CANDIDATE, known(FAIL, row()), replace(SHARED_JOB, tries=6), facts=TRANSIENT
     ),
-    "an image that is known to have failed does not settle again after a restart": Case(
-        status=known(SUCCESS, row(message="failed")), runtime=CARRIED, want=ImageState.FAILED
+    "failed job of an older spec": Case(TO_SUBMIT, known(OLD_FAIL, row(), generation=OLD)),
+    "accepted although the job failed": Case(DONE, known(FAIL, row()), member=ACCEPTED),
+    # a job that IMS does not know
+    "unknown job": Case(FAILED, known(RUNNING, row()), facts=JOB_UNKNOWN),
+    "unknown job of an older spec": Case(
+        TO_SUBMIT, known(OLD_RUNNING, row(), generation=OLD), facts=JOB_UNKNOWN
     ),
-    "an image whose job has just succeeded may show later": Case(
-        status=known(SUCCESS, row()), runtime=CARRIED, want=ImageState.SETTLING
-    ),
-    "the lag is waited for to its last moment": Case(
-        status=known(SUCCESS, row()),
-        runtime=CARRIED,
-        after=POLICY.lag - timedelta(microseconds=1),
-        want=ImageState.SETTLING,
-    ),
-    "an image whose job succeeded and that never showed has failed": Case(
-        status=known(SUCCESS, row()), runtime=CARRIED, after=POLICY.lag, want=ImageState.FAILED
-    ),
-    "an image that never showed is sent again when the spec has changed": Case(
-        status=known(replace(SUCCESS, generation=OLD), row(), generation=OLD),
-        runtime=CARRIED,
-        after=LATE,
-        want=ImageState.TO_SUBMIT,
-    ),
-    "an image that a successful job names as failed has failed at once": Case(
-        status=known(SUCCESS, row()),
-        runtime=remembered(settled_at=START, failed_rows={A: "FAIL"}),
-        want=ImageState.FAILED,
-    ),
-    "an image that a failed job names has failed": Case(
-        status=known(FAIL, row()),
-        runtime=remembered(failed_rows={A: "FAIL"}),
-        want=ImageState.FAILED,
-    ),
-    "an image of a failed job that names others is missing": Case(
-        status=known(FAIL, row()),
-        runtime=remembered(batch_peers=BatchPeers(shared=True, named=True)),
-        want=ImageState.TO_SUBMIT,
-    ),
-    "the only image of a failed job that names none has failed": Case(
-        status=known(FAIL, row()), want=ImageState.FAILED
-    ),
-    "the only image of a failed job that carried others' too is suspect": Case(
-        status=known(FAIL, row()),
-        runtime=remembered(batch_peers=BatchPeers()),
-        want=ImageState.CANDIDATE,
-    ),
-    "an image of a shared job that may fail only for now has failed for now": Case(
-        status=known(FAIL, row()),
-        observation={"retryable": True},
-        runtime=remembered(batch_peers=BatchPeers(), tries=5),
-        want=ImageState.FAILED,
-    ),
-    "an image of a shared job that should have passed by now is suspect": Case(
-        status=known(FAIL, row()),
-        observation={"retryable": True},
-        runtime=remembered(batch_peers=BatchPeers(), tries=6),
-        want=ImageState.CANDIDATE,
-    ),
-    "an image of a failed job of an older spec is missing": Case(
-        status=known(replace(FAIL, generation=OLD), row(), generation=OLD),
-        want=ImageState.TO_SUBMIT,
-    ),
-    "an image that is as wanted is done, whatever its job says": Case(
-        member=ACCEPTED, status=known(FAIL, row()), want=ImageState.DONE
-    ),
-    # a job that the cloud does not know
-    "an image whose job vanished has failed": Case(
-        status=known(RUNNING, row()), observation={"job_unknown": True}, want=ImageState.FAILED
-    ),
-    "an image whose job of an older spec vanished is missing": Case(
-        status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
-        observation={"job_unknown": True},
-        want=ImageState.TO_SUBMIT,
-    ),
-    "an image that a vanished job did not carry is missing": Case(
-        status=known(RUNNING, row(job_id="j0")),
-        observation={"job_unknown": True},
-        want=ImageState.TO_SUBMIT,
-    ),
+    "not in the unknown job": Case(TO_SUBMIT, known(RUNNING, row(job_id="j0")), facts=JOB_UNKNOWN),
 }
 
 
-def given(case: Case) -> Observation:
-    observation = Observation(runtime=case.runtime, status=case.status, members={A: case.member})
-    return replace(observation, **case.observation)  # type: ignore[arg-type]  # field names come with the table
-
-
 @pytest.mark.parametrize("case", JUDGED.values(), ids=JUDGED.keys())
-def test_judge_says_where_an_image_stands(case: Case) -> None:
-    (verdict,) = planner.image_verdicts(case.asked, given(case), START + case.after, POLICY)
+def test_image_verdict_follows_from_the_facts(case: Case) -> None:
+    observation = observe(case.status, case.runtime, case.facts, members={A: case.member})
 
-    assert verdict.state is case.want
-    assert verdict.membership is case.member
+    (verdict,) = planner.image_verdicts(case.asked, observation, START + case.after, POLICY)
+
+    assert (verdict.state, verdict.membership) == (case.want, case.member)
 
 
-def test_judge_keeps_the_order_of_the_spec() -> None:
-    observation = Observation(
-        runtime=NOTHING, status=NEVER_SEEN, members={A: PENDING, B: ACCEPTED, C: ABSENT}
-    )
+def test_image_verdicts_have_the_order_of_the_spec() -> None:
+    observation = observe(NEVER_SEEN, NOTHING, members={A: PENDING, B: ACCEPTED})
 
     verdicts = planner.image_verdicts(desired(C, A, B), observation, START, POLICY)
 
-    assert [v.image for v in verdicts] == [C, A, B]
-    assert [v.state for v in verdicts] == [
-        ImageState.NOT_SHARED,
-        ImageState.TO_SUBMIT,
-        ImageState.DONE,
+    assert [(v.image, v.state) for v in verdicts] == [
+        (C, NOT_SHARED),  # it was not read
+        (A, TO_SUBMIT),
+        (B, DONE),
     ]
 
 
-def test_judge_takes_an_image_that_nobody_looked_at_as_not_shared() -> None:
-    (verdict,) = planner.image_verdicts(
-        desired(), Observation(runtime=NOTHING, status=NEVER_SEEN, members={}), START, POLICY
-    )
-
-    assert verdict.state is ImageState.NOT_SHARED
-
-
-@pytest.mark.parametrize(
-    ("divisible", "state"),
-    [(True, ImageState.CANDIDATE), (False, ImageState.FAILED)],
-    ids=["are suspects where a smaller batch may do", "have failed where it may not"],
-)
-def test_judge_several_images_of_a_failed_job_that_names_none(
+@pytest.mark.parametrize(("divisible", "state"), [(True, CANDIDATE), (False, FAILED)])
+def test_images_of_a_failed_job_that_names_none_are_candidates_when_divisible(
     *, divisible: bool, state: ImageState
 ) -> None:
-    observation = Observation(
-        runtime=NOTHING,
-        status=known(FAIL, row(A), row(B)),
-        members={A: PENDING, B: PENDING},
-        divisible=divisible,
+    members = {A: PENDING, B: PENDING}
+    observation = observe(
+        known(FAIL, row(A), row(B)), NOTHING, members=members, divisible=divisible
     )
 
     verdicts = planner.image_verdicts(desired(A, B), observation, START, POLICY)
@@ -414,149 +288,96 @@ def test_judge_several_images_of_a_failed_job_that_names_none(
     assert [v.state for v in verdicts] == [state, state]
 
 
-def test_judge_tells_what_a_failed_job_said() -> None:
-    told = replace(FAIL, error_code="IMG.0098", fail_reason="broken")
-    observation = Observation(
-        runtime=remembered(failed_rows={A: "FAIL"}),
-        status=known(told, row()),
-        members={A: PENDING},
-    )
+def test_image_verdict_has_the_message_of_the_failed_job() -> None:
+    failed = known(replace(FAIL, error_code="IMG.0098", fail_reason="broken"), row())
 
-    (verdict,) = planner.image_verdicts(desired(), observation, START, POLICY)
+    (verdict,) = planner.image_verdicts(
+        desired(), observe(failed, NAMED, members={A: PENDING}), START, POLICY
+    )
 
     assert verdict.message == "job j1 failed: IMG.0098 broken FAIL"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Next:
     """Facts and the step that they lead to."""
 
-    want: Step | type[Report] | Reason
+    want: Step | Reason
     status: Status = NEVER_SEEN
+    facts: Facts = field(default_factory=dict[str, object])
+    _: KW_ONLY
     runtime: RuntimeState = NOTHING
-    observation: Mapping[str, object] = field(default_factory=dict[str, object])
     asked: Desired = field(default_factory=desired)
     after: timedelta = SECOND
 
 
-TIMEOUT = desired().timeout
-SEEN = {"members": {A: PENDING}}
-ASKED = {"job_asked": True}
+SEEN: Facts = {"members": {A: PENDING}}
+SEEN_ACCEPTED: Facts = {"members": {A: ACCEPTED}}
+ASKED: Facts = {"job_asked": True}
+READ, SUBMIT = ReadMemberships((A,)), Submit(images=(A,), verdicts=())
+RUNS, RUNS_OLD = known(RUNNING, row()), known(OLD_RUNNING, row(), generation=OLD)
+SUCCEEDED, HAS_JOB_FAILED = known(SUCCESS, row()), known(FAIL, row())
+BOTH_PENDING: Facts = {"members": {A: PENDING, B: PENDING}}
 STEPS = {
-    "suspension comes before everything": Next(
-        asked=desired(suspend=True), status=known(RUNNING, row()), want=Reason.JOB_RUNNING
-    ),
-    "a job that has not settled is asked for first": Next(
-        status=known(RUNNING, row()), want=PollJob(RUNNING)
-    ),
-    "a job is asked for before its memberships are looked at": Next(
-        status=known(INIT, row()), observation=SEEN, want=PollJob(INIT)
-    ),
-    "a job of an older spec is asked for, too": Next(
-        status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
-        want=PollJob(replace(RUNNING, generation=OLD)),
-    ),
-    "a job past its timeout is asked for, too": Next(
-        status=known(RUNNING, row()), after=2 * TIMEOUT, want=PollJob(RUNNING)
-    ),
-    "a settled job is not asked for again": Next(
-        status=known(SUCCESS, row()), want=ReadMemberships((A,))
-    ),
-    "a running job is waited for": Next(
-        status=known(RUNNING, row()), observation=ASKED, want=Reason.JOB_RUNNING
-    ),
-    "a running job of an older spec is waited for, too": Next(
-        status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
-        observation={**ASKED, **SEEN},
-        want=Reason.JOB_RUNNING,
-    ),
-    "a running job is waited for to the last moment of its timeout": Next(
-        status=known(RUNNING, row()),
-        observation=ASKED,
-        after=TIMEOUT - timedelta(microseconds=1),
-        want=Reason.JOB_RUNNING,
-    ),
-    "an overdue job is not believed before its memberships were looked at": Next(
-        status=known(RUNNING, row()), observation=ASKED, after=TIMEOUT, want=ReadMemberships((A,))
-    ),
-    "an overdue job is reported": Next(
-        status=known(RUNNING, row()),
-        observation={**ASKED, **SEEN},
+    "suspended": Next(Reason.JOB_RUNNING, RUNS, asked=desired(suspend=True)),
+    "running job": Next(PollJob(RUNNING), RUNS),
+    "job before memberships": Next(PollJob(INIT), known(INIT, row()), SEEN),
+    "running job of an older spec": Next(PollJob(OLD_RUNNING), RUNS_OLD),
+    "job after its timeout": Next(PollJob(RUNNING), RUNS, after=2 * TIMEOUT),
+    "settled job": Next(READ, SUCCEEDED),
+    "polled job": Next(Reason.JOB_RUNNING, RUNS, ASKED),
+    "polled job of an older spec": Next(Reason.JOB_RUNNING, RUNS_OLD, {**ASKED, **SEEN}),
+    "polled job, end of the timeout": Next(Reason.JOB_RUNNING, RUNS, ASKED, after=TIMEOUT - TICK),
+    "overdue job, not read": Next(READ, RUNS, ASKED, after=TIMEOUT),
+    "overdue job": Next(Reason.JOB_TIMEOUT, RUNS, {**ASKED, **SEEN}, after=TIMEOUT),
+    "overdue job, accepted": Next(Reason.ACCEPTED, RUNS, {**ASKED, **SEEN_ACCEPTED}, after=TIMEOUT),
+    "overdue job, being deleted": Next(
+        Reason.JOB_TIMEOUT,
+        known(REJECTING, row()),
+        {**ASKED, **SEEN},
+        asked=DELETED,
         after=TIMEOUT,
-        want=Reason.JOB_TIMEOUT,
     ),
-    "an overdue job whose images are as wanted is good enough": Next(
-        status=known(RUNNING, row()),
-        observation={**ASKED, "members": {A: ACCEPTED}},
-        after=TIMEOUT,
-        want=Reason.ACCEPTED,
-    ),
-    "an overdue job of a resource that goes is waited for": Next(
-        asked=GOING,
-        status=known(replace(RUNNING, decision=Decision.REJECT), row()),
-        observation={**ASKED, "members": {A: PENDING}},
-        after=TIMEOUT,
-        want=Reason.JOB_TIMEOUT,
-    ),
-    "an overdue job of an older spec is history": Next(
-        status=known(replace(RUNNING, generation=OLD), row(), generation=OLD),
-        observation={**ASKED, **SEEN},
-        after=TIMEOUT,
-        want=Submit(images=(A,), verdicts=()),
-    ),
-    "a job that the cloud does not know is not asked for again": Next(
-        status=known(RUNNING, row()), observation={"job_unknown": True}, want=ReadMemberships((A,))
-    ),
-    "memberships are looked at before anything is sent": Next(want=ReadMemberships((A,))),
-    "what is missing is sent": Next(observation=SEEN, want=Submit(images=(A,), verdicts=())),
-    "where all is as wanted nothing is sent": Next(
-        observation={"members": {A: ACCEPTED}}, want=Reason.ACCEPTED
-    ),
-    "what is rejected as wanted is Rejected": Next(
+    "overdue job of an older spec": Next(SUBMIT, RUNS_OLD, {**ASKED, **SEEN}, after=TIMEOUT),
+    "unknown job": Next(READ, RUNS, JOB_UNKNOWN),
+    "nothing read": Next(READ),
+    "pending": Next(SUBMIT, NEVER_SEEN, SEEN),
+    "accepted": Next(Reason.ACCEPTED, NEVER_SEEN, SEEN_ACCEPTED),
+    "rejected": Next(
+        Reason.REJECTED,
+        NEVER_SEEN,
+        {"members": {A: REJECTED}},
         asked=desired(decision=Decision.REJECT),
-        observation={"members": {A: REJECTED}},
-        want=Reason.REJECTED,
     ),
-    "a share that is not there is waited for": Next(
-        observation={"members": {A: ABSENT}}, want=Reason.NOT_SHARED
-    ),
-    "a membership that may still show is waited for": Next(
-        status=known(SUCCESS, row()), observation=SEEN, runtime=CARRIED, want=Reason.JOB_RUNNING
-    ),
-    "what failed as a whole stalls": Next(
-        status=known(FAIL, row()), observation=SEEN, want=Reason.INVALID_REQUEST
-    ),
-    "what failed and may pass by itself is the cloud's trouble": Next(
-        status=known(FAIL, row()),
-        observation={**SEEN, "retryable": True},
-        want=Reason.CLOUD_UNAVAILABLE,
-    ),
-    "what failed in part is told in part": Next(
+    "not shared": Next(Reason.NOT_SHARED, NEVER_SEEN, {"members": {A: ABSENT}}),
+    "settling": Next(Reason.JOB_RUNNING, SUCCEEDED, SEEN, runtime=CARRIED),
+    "failed": Next(Reason.INVALID_REQUEST, HAS_JOB_FAILED, SEEN),
+    "failed, transient": Next(Reason.CLOUD_UNAVAILABLE, HAS_JOB_FAILED, {**SEEN, **TRANSIENT}),
+    "failed in part": Next(
+        Reason.PARTIALLY_FAILED,
+        HAS_JOB_FAILED,
+        {"members": {A: PENDING, B: ACCEPTED}},
         asked=desired(A, B),
-        status=known(FAIL, row()),
-        observation={"members": {A: PENDING, B: ACCEPTED}},
-        want=Reason.PARTIALLY_FAILED,
     ),
-    "a failure comes before a share that is not there": Next(
+    "failed before not shared": Next(
+        Reason.PARTIALLY_FAILED,
+        HAS_JOB_FAILED,
+        {"members": {A: PENDING, B: ABSENT}},
         asked=desired(A, B),
-        status=known(FAIL, row()),
-        observation={"members": {A: PENDING, B: ABSENT}},
-        want=Reason.PARTIALLY_FAILED,
     ),
-    "what may still show comes before a failure": Next(
-        asked=desired(A, B),
-        status=known(SUCCESS, row(), row(B, message="failed", job_id="j0")),
-        observation={"members": {A: PENDING, B: PENDING}},
+    "settling before failed": Next(
+        Reason.JOB_RUNNING,
+        known(SUCCESS, row(), row(B, message="failed", job_id="j0")),
+        BOTH_PENDING,
         runtime=CARRIED,
-        want=Reason.JOB_RUNNING,
+        asked=desired(A, B),
     ),
 }
 
 
 @pytest.mark.parametrize("case", STEPS.values(), ids=STEPS.keys())
-def test_next_step(case: Next) -> None:
-    observation = Observation(runtime=case.runtime, status=case.status)
-    observation = replace(observation, **case.observation)  # type: ignore[arg-type]  # names come with the table
+def test_next_step_follows_from_the_facts(case: Next) -> None:
+    observation = observe(case.status, case.runtime, case.facts)
 
     step = planner.next_step(case.asked, observation, START + case.after, POLICY)
 
@@ -570,119 +391,86 @@ def test_next_step(case: Next) -> None:
             assert step == case.want
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Batch:
     """Memberships, rows and what the next PUT carries of them."""
 
     want: tuple[str, ...]
     asked: tuple[str, ...] = (A, B, C, D)
     status: Status = NEVER_SEEN
-    members: Mapping[str, Membership] = field(default_factory=dict[str, Membership])
     runtime: RuntimeState = NOTHING
-    observation: Mapping[str, object] = field(default_factory=dict[str, object])
-    limit: int = 50
+    _: KW_ONLY
+    members: Mapping[str, Membership] = field(default_factory=dict[str, Membership])
+    facts: Facts = field(default_factory=dict[str, object])
 
 
+def of_job(*images: str, job_id: str = "j1", message: str | None = None) -> list[ImageStatus]:
+    return [row(image, job_id=job_id, message=message) for image in images]
+
+
+TWO_FAILED = known(FAIL, *of_job(A, B))
+TWO_JOBS = (*of_job(A, job_id="j0"), *of_job(B, job_id="j9"))
+DRIFT_BEFORE = remembered(settled_at=START - LATE)
+NAMED_A = replace(NAMED, batch_peers=BatchPeers(named=True))
 BATCHES = {
-    "what is missing goes in the order of the spec": Batch(asked=(C, A, B), want=(C, A, B)),
-    "what is done is left out": Batch(members={B: ACCEPTED}, want=(A, C, D)),
-    "what is not shared is left out": Batch(members={A: ABSENT}, want=(B, C, D)),
-    "a batch is no larger than the limit": Batch(limit=3, want=(A, B, C)),
-    "what drifted goes with what is missing": Batch(
-        status=known(SUCCESS, row(A, ACCEPTED)),
+    "order of the spec": Batch((C, A, B), (C, A, B)),
+    "without the accepted": Batch((A, C, D), members={B: ACCEPTED}),
+    "without the not shared": Batch((B, C, D), members={A: ABSENT}),
+    "up to the limit": Batch((A, B, C), facts={"batch_limit": 3}),
+    "drifted with pending": Batch(
+        (A, B, C, D),
+        status=known(SUCCESS, WAS_ACCEPTED),
+        runtime=DRIFT_BEFORE,
         members={A: REJECTED},
-        runtime=remembered(settled_at=START - LATE),
-        want=(A, B, C, D),
     ),
-    "what failed stays behind": Batch(
-        status=known(FAIL, row(A, message="failed", job_id="j0")), want=(B, C, D)
+    "without the failed": Batch((B, C, D), status=known(FAIL, FAILED_BEFORE)),
+    "nothing while settling": Batch((), status=SUCCEEDED, runtime=CARRIED),
+    "half of the candidates": Batch((A, B), status=known(FAIL, *of_job(A, B, C, D))),
+    "one of three candidates": Batch((A,), (A, B, C), known(FAIL, *of_job(A, B, C))),
+    "candidates before pending": Batch((C,), status=known(FAIL, *of_job(C, D))),
+    "half of the candidates, up to the limit": Batch(
+        (A,), status=known(FAIL, *of_job(A, B, C, D)), facts={"batch_limit": 1}
     ),
-    "nothing is sent while something may still show": Batch(
-        status=known(SUCCESS, row(A)), runtime=CARRIED, want=()
+    "rest of a failed job": Batch(
+        (A, B), status=known(SUCCESS, *of_job(A, B, job_id="j0")), runtime=CARRIED
     ),
-    "several suspects are halved": Batch(status=known(FAIL, *map(row, (A, B, C, D))), want=(A, B)),
-    "of three suspects one goes": Batch(
-        asked=(A, B, C), status=known(FAIL, *map(row, (A, B, C))), want=(A,)
+    "rest of one of two failed jobs": Batch(
+        (A, C), (A, B, C), known(SUCCESS, *TWO_JOBS, *of_job(C, job_id="j0")), CARRIED
     ),
-    "suspects come before what is missing": Batch(status=known(FAIL, row(C), row(D)), want=(C,)),
-    "half of the suspects may be more than the limit": Batch(
-        status=known(FAIL, *map(row, (A, B, C, D))), limit=1, want=(A,)
+    "rest of an older spec": Batch(
+        (A, B), (A, B), known(SUCCESS, *TWO_JOBS, generation=OLD), CARRIED
     ),
-    "what is left over from a failed job is not mixed with others": Batch(
-        status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j0")),
-        runtime=CARRIED,
-        want=(A, B),
+    "transient, not divided": Batch((), (A, B), TWO_FAILED, facts=TRANSIENT),
+    "transient before pending": Batch((), (A, B, C), TWO_FAILED, facts=TRANSIENT),
+    "transient, retry due": Batch(
+        (B, C),
+        (A, B, C),
+        known(FAIL, *of_job(B, C, message="failed")),
+        RETRY_IS_DUE,
+        facts=TRANSIENT,
     ),
-    "leftovers of two failed jobs are not mixed": Batch(
-        asked=(A, B, C),
-        status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j9"), row(C, job_id="j0")),
-        runtime=CARRIED,
-        want=(A, C),
-    ),
-    "leftovers of an older spec are sent together": Batch(
-        asked=(A, B),
-        status=known(SUCCESS, row(A, job_id="j0"), row(B, job_id="j9"), generation=OLD),
-        runtime=CARRIED,
-        want=(A, B),
-    ),
-    "what may pass is not halved at first": Batch(
-        asked=(A, B), status=known(FAIL, row(A), row(B)), observation={"retryable": True}, want=()
-    ),
-    "what failed for now is tried again before anything else is sent": Batch(
-        asked=(A, B, C),
-        status=known(FAIL, row(A), row(B)),
-        observation={"retryable": True},
-        want=(),
-    ),
-    "what failed for now goes first when it is time": Batch(
-        asked=(A, B, C),
-        status=known(FAIL, row(B, message="failed"), row(C, message="failed")),
-        observation={"retryable": True},
-        runtime=remembered(retry_at=START),
-        want=(B, C),
-    ),
-    "what a job names as failed for now keeps nothing back": Batch(
-        asked=(A, B),
-        status=known(FAIL, row(A)),
-        observation={"retryable": True},
-        runtime=remembered(failed_rows={A: "FAIL"}, batch_peers=BatchPeers(named=True)),
-        want=(B,),
-    ),
-    "what should have passed by now is halved": Batch(
-        asked=(A, B),
-        status=known(FAIL, row(A), row(B)),
-        observation={"retryable": True},
-        runtime=remembered(tries=6),
-        want=(A,),
-    ),
-    "where a smaller batch does not help nothing is sent": Batch(
-        asked=(A, B), status=known(FAIL, row(A), row(B)), observation={"divisible": False}, want=()
-    ),
+    "transient, named": Batch((B,), (A, B), HAS_JOB_FAILED, NAMED_A, facts=TRANSIENT),
+    "transient for long": Batch((A,), (A, B), TWO_FAILED, remembered(tries=6), facts=TRANSIENT),
+    "not divisible": Batch((), (A, B), TWO_FAILED, facts={"divisible": False}),
 }
 
 
 @pytest.mark.parametrize("case", BATCHES.values(), ids=BATCHES.keys())
-def test_a_batch_carries(case: Batch) -> None:
+def test_batch_carries_the_images_that_belong_together(case: Batch) -> None:
     members = {**dict.fromkeys(case.asked, PENDING), **case.members}
-    observation = Observation(
-        runtime=case.runtime, status=case.status, members=members, batch_limit=case.limit
-    )
-    observation = replace(observation, **case.observation)  # type: ignore[arg-type]  # names come with the table
+    observation = observe(case.status, case.runtime, case.facts, members=members, batch_limit=50)
 
     step = planner.next_step(desired(*case.asked), observation, START + SECOND, POLICY)
 
     assert (step.images if isinstance(step, Submit) else ()) == case.want
 
 
-@pytest.mark.parametrize("observation", [{"retryable": True}, {}], ids=["soon", "late"])
-def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
-    observation: Mapping[str, object],
-) -> None:
+@pytest.mark.parametrize("facts", [TRANSIENT, NO_FACTS], ids=["soon", "late"])
+def test_images_of_a_failed_job_are_retried_at_the_same_time(facts: Facts) -> None:
     def retry_at(job_id: str, jitter: float) -> object:
         failed = known(replace(FAIL, id=job_id), row(job_id=job_id))
-        one = Observation(runtime=NOTHING, status=failed, members={A: PENDING}, jitter=jitter)
-        one = replace(one, **observation)  # type: ignore[arg-type]  # names come with the table
-        step = planner.next_step(desired(), one, START + SECOND, POLICY)
+        observation = observe(failed, NOTHING, facts, SEEN, jitter=jitter)
+        step = planner.next_step(desired(), observation, START + SECOND, POLICY)
         assert isinstance(step, Report)
         return step.retry_at
 
@@ -690,24 +478,19 @@ def test_all_whom_a_failed_job_carried_come_back_at_the_same_time(
     assert retry_at("j1", 0.1) != retry_at("j2", 0.1)
 
 
-def test_a_batch_that_is_tried_again_says_so() -> None:
-    rows = row(A, message="failed"), row(B, message="failed")
-    observation = Observation(
-        runtime=remembered(retry_at=START),
-        status=known(FAIL, *rows),
-        members={A: PENDING, B: PENDING},
-    )
+def test_batch_has_its_retry_group() -> None:
+    failed = known(FAIL, *of_job(A, B, message="failed"))
 
-    step = planner.next_step(desired(A, B), observation, START, POLICY)
+    step = planner.next_step(
+        desired(A, B), observe(failed, RETRY_IS_DUE, BOTH_PENDING), START, POLICY
+    )
 
     assert isinstance(step, Submit)
     assert step.retry_group == RetryGroup(job_id="j1", candidate=False, retry=True)
 
 
-def test_a_batch_tells_which_of_its_images_drifted() -> None:
-    observation = Observation(
-        runtime=NOTHING, status=known(SUCCESS, row(A, ACCEPTED)), members={A: REJECTED, B: PENDING}
-    )
+def test_batch_has_its_drifted_images() -> None:
+    observation = observe(known(SUCCESS, WAS_ACCEPTED), NOTHING, members={A: REJECTED, B: PENDING})
 
     step = planner.next_step(desired(A, B), observation, START, POLICY)
 
@@ -715,30 +498,26 @@ def test_a_batch_tells_which_of_its_images_drifted() -> None:
     assert step.drifted == (A,)
 
 
-def test_a_resource_that_goes_may_go_when_nothing_is_left_to_reject() -> None:
-    going = desired(A, B, decision=Decision.REJECT, being_deleted=True)
-    observation = Observation(runtime=NOTHING, status=NEVER_SEEN, members={A: REJECTED, B: ABSENT})
-
-    step = planner.next_step(going, observation, START, POLICY)
-
-    assert isinstance(step, Report)
-    assert step.finished
+STUCK = known(REJECTING, row(), row(B))
 
 
 @pytest.mark.parametrize(
-    ("other", "finished"), [(REJECTED, True), (ABSENT, True), (PENDING, False)]
+    ("other", "status", "finished"),
+    [
+        (ABSENT, NEVER_SEEN, True),
+        (REJECTED, STUCK, True),
+        (ABSENT, STUCK, True),
+        (PENDING, STUCK, False),
+    ],
 )
-def test_a_resource_that_goes_needs_no_end_of_a_job_that_is_overdue(
-    other: Membership, *, finished: bool
+def test_deletion_finishes_when_no_image_is_left_to_reject(
+    other: Membership, status: Status, *, finished: bool
 ) -> None:
-    """The memberships tell that it is done, or that it is not."""
-    going = desired(A, B, decision=Decision.REJECT, being_deleted=True)
-    stuck = known(replace(RUNNING, decision=Decision.REJECT), row(), row(B))
-    observation = Observation(
-        runtime=NOTHING, status=stuck, members={A: REJECTED, B: other}, job_asked=True
-    )
+    """Also while its job is overdue."""
+    deleted = desired(A, B, decision=Decision.REJECT, being_deleted=True)
+    observation = observe(status, NOTHING, ASKED, members={A: REJECTED, B: other})
 
-    step = planner.next_step(going, observation, START + TIMEOUT, POLICY)
+    step = planner.next_step(deleted, observation, START + TIMEOUT, POLICY)
 
     assert isinstance(step, Report)
     assert step.finished is finished
