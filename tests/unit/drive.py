@@ -42,6 +42,7 @@ __all__ = [
     "FakeCloud",
     "FakeCredentials",
     "FakeKube",
+    "accepted",
     "spec",
     "told",
 ]
@@ -170,3 +171,10 @@ class Drive:
     @property
     def event_reasons(self) -> list[str]:
         return [event.reason for event in self.events]
+
+
+async def accepted(wanted: Mapping[str, Any] | None = None) -> Drive:
+    """Drive a new object until it is accepted."""
+    drive = Drive(wanted)
+    await drive.until("Accepted")
+    return drive

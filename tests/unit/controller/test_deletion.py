@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from drive import IMAGES, KEY, Drive, spec
+from drive import IMAGES, KEY, Drive, accepted, spec
 
 from image_share_operator.api.errors import KubeForbiddenError, KubeInvalidError, TerminalError
 from image_share_operator.api.reasons import Reason
@@ -15,13 +15,11 @@ ACCEPTED, REJECTED = Membership.ACCEPTED, Membership.REJECTED
 TO_SUBMIT = UnusableSecretError("Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version="")
 
 
-def rejecting() -> Drive:
-    return Drive(spec(deletionPolicy="Reject"))
+REJECTING = spec(deletionPolicy="Reject")
 
 
 async def test_retain_puts_no_finalizer_on_and_sends_nothing_at_the_end() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
 
     drive.delete()
     requeue_after = await drive.step()
@@ -32,7 +30,7 @@ async def test_retain_puts_no_finalizer_on_and_sends_nothing_at_the_end() -> Non
 
 
 async def test_reject_holds_the_resource_before_anything_is_accepted() -> None:
-    drive = rejecting()
+    drive = Drive(REJECTING)
 
     await drive.step()
 
@@ -42,8 +40,7 @@ async def test_reject_holds_the_resource_before_anything_is_accepted() -> None:
 
 
 async def test_reject_rejects_the_shares_and_then_lets_the_resource_go() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
 
     drive.delete()
     await drive.step()
@@ -57,8 +54,7 @@ async def test_reject_rejects_the_shares_and_then_lets_the_resource_go() -> None
 
 
 async def test_completed_rejection_leaves_an_event() -> None:
-    drive = Drive(spec(IMAGES[:2], deletionPolicy="Reject"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(IMAGES[:2], deletionPolicy="Reject"))
     del drive.cloud.shares[IMAGES[1]]
 
     drive.delete()
@@ -71,8 +67,7 @@ async def test_completed_rejection_leaves_an_event() -> None:
 
 
 async def test_skipped_rejection_leaves_no_event_of_one() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
 
     drive.annotate(skip_reject="true")
     drive.delete()
@@ -83,8 +78,7 @@ async def test_skipped_rejection_leaves_no_event_of_one() -> None:
 
 
 async def test_reject_lets_go_of_what_is_not_shared_any_more() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     del drive.cloud.shares[IMAGES[0]]
 
     drive.delete()
@@ -95,8 +89,7 @@ async def test_reject_lets_go_of_what_is_not_shared_any_more() -> None:
 
 
 async def test_changing_the_policy_to_retain_takes_the_finalizer_off() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
 
     drive.edit(deletionPolicy="Retain")
     await drive.step()
@@ -105,8 +98,7 @@ async def test_changing_the_policy_to_retain_takes_the_finalizer_off() -> None:
 
 
 async def test_skip_annotation_lets_a_resource_go_whose_cloud_refuses() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.delete()
     denied = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
     drive.cloud.fails = [denied] * 99
@@ -126,8 +118,7 @@ DENIED = "patch imageshareacceptances in namespace demo: HTTP 403: ValidatingAdm
 
 @pytest.mark.parametrize("error", [KubeForbiddenError(DENIED), KubeInvalidError(DENIED)])
 async def test_status_names_what_denies_the_removal_of_the_finalizer(error: Exception) -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.kube.denied = error
 
     drive.delete()
@@ -150,8 +141,7 @@ async def test_status_names_what_denies_the_removal_of_the_finalizer(error: Exce
 
 
 async def test_finalizer_is_removed_soon_after_it_is_allowed() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.kube.denied = KubeForbiddenError(DENIED)
     drive.delete()
     await drive.run_for(timedelta(hours=3))
@@ -163,8 +153,7 @@ async def test_finalizer_is_removed_soon_after_it_is_allowed() -> None:
 
 
 async def test_skipped_rejection_reports_what_denies_the_removal() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.kube.denied = KubeForbiddenError(DENIED)
 
     drive.delete()
@@ -177,7 +166,7 @@ async def test_skipped_rejection_reports_what_denies_the_removal() -> None:
 
 
 async def test_nothing_is_sent_while_the_finalizer_cannot_be_added() -> None:
-    drive = rejecting()
+    drive = Drive(REJECTING)
     drive.kube.denied = KubeForbiddenError(DENIED)
 
     await drive.run_for(timedelta(minutes=1))
@@ -196,8 +185,7 @@ async def let_go(drive: Drive, within: timedelta = timedelta(minutes=1)) -> bool
 
 
 async def test_missing_secret_holds_a_resource_while_its_namespace_stays() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.credentials.error = TO_SUBMIT
     drive.delete()
 
@@ -208,8 +196,7 @@ async def test_missing_secret_holds_a_resource_while_its_namespace_stays() -> No
 
 
 async def test_resource_that_lost_its_secret_first_goes_with_its_namespace() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.credentials.error = TO_SUBMIT
     drive.delete()
     assert not await let_go(drive)
@@ -221,7 +208,7 @@ async def test_resource_that_lost_its_secret_first_goes_with_its_namespace() -> 
 
 async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> None:
     """It is Stalled already when it and the namespace are deleted together."""
-    drive = rejecting()
+    drive = Drive(REJECTING)
     drive.credentials.error = TO_SUBMIT
     await drive.until("SecretNotFound")
 
@@ -232,8 +219,7 @@ async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> Non
 
 
 async def test_next_process_lets_it_go_with_its_namespace_too() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.credentials.error = TO_SUBMIT
     drive.delete()
     assert not await let_go(drive)
@@ -246,8 +232,7 @@ async def test_next_process_lets_it_go_with_its_namespace_too() -> None:
 
 async def test_resource_that_the_cloud_refused_goes_when_namespace_and_secret_do() -> None:
     """The usual order: the namespace goes first, and takes the Secret with it later."""
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.cloud.fails = [TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)] * 99
     drive.kube.terminating = True
     drive.delete()
@@ -259,8 +244,7 @@ async def test_resource_that_the_cloud_refused_goes_when_namespace_and_secret_do
 
 
 async def test_suspended_resource_is_held_and_sends_nothing() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.edit(suspend=True)
     await drive.step()
 
@@ -275,8 +259,7 @@ async def test_suspended_resource_is_held_and_sends_nothing() -> None:
 
 
 async def test_suspended_resource_goes_when_namespace_and_secret_do() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.edit(suspend=True)
     drive.delete()
     drive.kube.terminating = True
@@ -289,8 +272,7 @@ async def test_suspended_resource_goes_when_namespace_and_secret_do() -> None:
 
 
 async def test_resource_that_can_not_be_served_goes_with_its_namespace() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     insecure = {"iam": "http://iam.example.com", "ims": "http://ims.example.com"}
     drive.edit(region=None, endpoints=insecure)
     drive.delete()
@@ -302,8 +284,7 @@ async def test_resource_that_can_not_be_served_goes_with_its_namespace() -> None
 
 
 async def test_namespace_is_looked_at_rarely_while_it_stays() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.credentials.error = TO_SUBMIT
     drive.delete()
 
@@ -313,8 +294,7 @@ async def test_namespace_is_looked_at_rarely_while_it_stays() -> None:
 
 
 async def test_resource_that_goes_in_good_order_asks_nothing_about_its_namespace() -> None:
-    drive = rejecting()
-    await drive.until("Accepted")
+    drive = await accepted(REJECTING)
     drive.delete()
 
     assert await let_go(drive)
@@ -322,8 +302,7 @@ async def test_resource_that_goes_in_good_order_asks_nothing_about_its_namespace
 
 
 async def test_reconcile_at_looks_at_once_and_says_that_it_did() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     drive.cloud.shares[IMAGES[0]] = REJECTED
 
     drive.annotate(reconcile_at="2026-01-31T12:00:00Z")
@@ -335,8 +314,7 @@ async def test_reconcile_at_looks_at_once_and_says_that_it_did() -> None:
 
 
 async def test_reconcile_at_is_answered_once() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     drive.annotate(reconcile_at="one")
     await drive.step()
     looks = drive.cloud.looks
@@ -368,8 +346,7 @@ async def test_zero_interval_never_looks_again() -> None:
 
 
 async def test_interval_says_how_often_drift_is_looked_for() -> None:
-    drive = Drive(spec(interval="5m"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval="5m"))
     looks = drive.cloud.looks
 
     await drive.run_for(timedelta(hours=1))
@@ -379,8 +356,7 @@ async def test_interval_says_how_often_drift_is_looked_for() -> None:
 
 
 async def test_withdrawn_share_turns_ready_false() -> None:
-    drive = Drive(spec(interval="5m"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval="5m"))
 
     del drive.cloud.shares[IMAGES[0]]
     await drive.run_for(timedelta(minutes=6))
@@ -389,8 +365,7 @@ async def test_withdrawn_share_turns_ready_false() -> None:
 
 
 async def test_drift_is_told_also_when_someone_asked_to_look() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     drive.cloud.shares[IMAGES[0]] = REJECTED
 
     drive.annotate(reconcile_at="1")

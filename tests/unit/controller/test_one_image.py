@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from drive import IMAGES, KEY, START, Drive, spec
+from drive import IMAGES, KEY, START, Drive, accepted, spec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,20 +52,20 @@ async def test_image_that_cannot_be_read_is_named_and_others_are_done(error: Clo
     assert (drive.condition("Stalled") is not None) is stalled
 
 
-async def test_missing_permission_is_reported_when_no_image_can_be_read() -> None:
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        ((DENIED, DENIED), "PermissionDenied"),
+        ((BROKEN, ThrottledError("HTTP 429")), "CloudUnavailable"),
+    ],
+)
+async def test_error_is_reported_when_no_image_can_be_read(
+    errors: tuple[CloudError, CloudError], reason: str
+) -> None:
     drive = Drive(spec((A, B)))
-    drive.cloud.unreadable |= {A: DENIED, B: DENIED}
+    drive.cloud.unreadable |= dict(zip((A, B), errors, strict=True))
 
-    await drive.until("PermissionDenied")
-
-    assert drive.cloud.puts == []
-
-
-async def test_outage_is_reported_when_no_image_can_be_read() -> None:
-    drive = Drive(spec((A, B)))
-    drive.cloud.unreadable |= {A: BROKEN, B: ThrottledError("HTTP 429")}
-
-    await drive.until("CloudUnavailable")
+    await drive.until(reason)
 
     assert drive.cloud.puts == []
 
@@ -95,8 +95,7 @@ async def test_image_is_sent_after_a_restart_when_it_can_be_read_again() -> None
 
 
 async def test_read_error_that_occurs_once_does_not_change_ready() -> None:
-    drive = Drive(spec((A, B), interval="10m"))
-    await drive.until("Accepted")
+    drive = await accepted(spec((A, B), interval="10m"))
     drive.cloud.unreadable[B] = BROKEN
     looks, writes = drive.cloud.looks, len(drive.kube.writes)
 
@@ -122,8 +121,7 @@ async def test_image_with_a_transient_read_error_is_read_with_backoff() -> None:
 
 
 async def test_drift_behind_a_read_error_is_repaired() -> None:
-    drive = Drive(spec((A, B), interval="10m"))
-    await drive.until("Accepted")
+    drive = await accepted(spec((A, B), interval="10m"))
     drive.cloud.unreadable[B] = BROKEN
     await drive.until("PartiallyFailed")
 
@@ -232,8 +230,7 @@ async def test_full_server_image_without_a_vault_says_what_to_set(
 
 
 async def test_deletion_waits_for_an_image_that_cannot_be_read() -> None:
-    drive = Drive(spec((A, B), deletionPolicy="Reject"))
-    await drive.until("Accepted")
+    drive = await accepted(spec((A, B), deletionPolicy="Reject"))
     drive.cloud.unreadable[B] = DENIED
 
     drive.delete()

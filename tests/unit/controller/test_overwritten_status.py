@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from drive import IMAGES, KEY, Drive, spec
+from drive import IMAGES, KEY, Drive, accepted, spec
 
 from image_share_operator.api import status_json
 from image_share_operator.api.errors import KubeInvalidError, KubeRetryableError
@@ -30,8 +30,7 @@ async def in_vain(drive: Drive, passes: int) -> None:
 
 @pytest.mark.parametrize("interval", ["1h", "0s"])
 async def test_status_changed_by_hand_is_put_right_at_once(interval: str) -> None:
-    drive = Drive(spec(interval=interval))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval=interval))
     right, looks = drive.status, drive.cloud.looks
 
     overwrite(drive, summary="9/9", conditions=[])
@@ -42,8 +41,7 @@ async def test_status_changed_by_hand_is_put_right_at_once(interval: str) -> Non
 
 
 async def test_status_that_is_gone_comes_back() -> None:
-    drive = Drive(spec(interval="0s"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval="0s"))
     right = drive.status
 
     drive.kube.body = {key: part for key, part in drive.kube.body.items() if key != "status"}
@@ -55,8 +53,7 @@ async def test_status_that_is_gone_comes_back() -> None:
 
 
 async def test_two_who_write_over_each_other_do_so_once_a_minute() -> None:
-    drive = Drive(spec(interval="0s"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval="0s"))
     right, writes = drive.status, len(drive.kube.writes)
 
     for _ in range(600):
@@ -70,8 +67,7 @@ async def test_two_who_write_over_each_other_do_so_once_a_minute() -> None:
 
 
 async def test_status_that_its_spoiler_puts_back_needs_no_write() -> None:
-    drive = Drive(spec(interval="0s"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval="0s"))
     right = drive.status
     overwrite(drive, summary="9/9")
     await drive.step()

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from drive import IMAGES, KEY, PROJECT, Drive, spec
+from drive import IMAGES, KEY, PROJECT, Drive, accepted, spec
 
 from image_share_operator.api.errors import (
     BatchTooLargeError,
@@ -94,8 +94,7 @@ async def test_reconciler_writes_the_job_again_when_the_first_write_failed() -> 
 
 
 async def test_reconciler_does_nothing_for_settled_objects_after_a_restart() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     looks, writes = drive.cloud.looks, len(drive.kube.writes)
 
     drive.restart()
@@ -107,8 +106,7 @@ async def test_reconciler_does_nothing_for_settled_objects_after_a_restart() -> 
 
 
 async def test_reconciler_submits_only_the_new_images_of_an_edited_list() -> None:
-    drive = Drive(spec(IMAGES[:2]))
-    await drive.until("Accepted")
+    drive = await accepted(spec(IMAGES[:2]))
 
     drive.edit(images=list(IMAGES[:3]))
     await drive.until("Accepted")
@@ -117,8 +115,7 @@ async def test_reconciler_submits_only_the_new_images_of_an_edited_list() -> Non
 
 
 async def test_reconciler_submits_a_changed_decision() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
 
     drive.edit(decision="Reject")
     await drive.until("Rejected")
@@ -142,8 +139,7 @@ async def test_reconciler_waits_for_a_running_job_before_it_sends_the_opposite()
 
 
 async def test_reconciler_never_says_ready_for_an_older_spec() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
 
     drive.edit(images=[IMAGES[1]])
     await drive.step()
@@ -153,8 +149,7 @@ async def test_reconciler_never_says_ready_for_an_older_spec() -> None:
 
 
 async def test_reconciler_accepts_again_what_someone_rejected_by_hand() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     drive.cloud.shares[IMAGES[0]] = REJECTED
 
     await drive.run_for(timedelta(hours=2))
@@ -357,8 +352,7 @@ async def test_reconciler_blames_the_image_that_is_refused_while_others_are_not(
 
 async def test_reconciler_takes_a_refused_change_of_the_decision_for_an_answer() -> None:
     """Found by the long profile: what the earlier job may still undo was sent for ever."""
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     drive.cloud.refused, drive.cloud.refusal = frozenset(IMAGES), ImagesRefusedError("IMG.0027")
 
     drive.edit(decision="Reject")
@@ -545,8 +539,7 @@ async def test_reconciler_sends_nothing_while_suspended() -> None:
 
 
 async def test_reconciler_keeps_ready_when_a_settled_object_is_suspended() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
 
     drive.edit(suspend=True)
     await drive.step()
@@ -556,8 +549,7 @@ async def test_reconciler_keeps_ready_when_a_settled_object_is_suspended() -> No
 
 
 async def test_reconciler_takes_ready_back_when_the_spec_changes_while_suspended() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     drive.edit(suspend=True)
     await drive.step()
 
@@ -675,8 +667,7 @@ async def test_reconciler_gives_a_settled_job_its_time_once_after_a_restart() ->
 
 
 async def test_reconciler_answers_a_share_that_was_withdrawn_and_came_back() -> None:
-    drive = Drive(spec(interval="1m"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval="1m"))
     del drive.cloud.shares[IMAGES[0]]
     await drive.until("NotShared")
 

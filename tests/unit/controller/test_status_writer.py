@@ -4,7 +4,7 @@ import logging
 from datetime import timedelta
 
 import pytest
-from drive import IMAGES, Drive, spec
+from drive import IMAGES, Drive, accepted, spec
 
 from image_share_operator.api.errors import RetryableError, TerminalError, ThrottledError
 from image_share_operator.api.reasons import Reason
@@ -13,6 +13,7 @@ from image_share_operator.controller.credential_cache import UnusableSecretError
 from image_share_operator.telemetry import metrics
 
 LOGGER = "image_share_operator.controller.status_writer"
+MISSING = UnusableSecretError("not found", reason=Reason.SECRET_NOT_FOUND, version="")
 
 
 def sample(name: str, **labels: str) -> float:
@@ -58,8 +59,7 @@ async def test_time_to_ready_counts_where_no_job_is_needed() -> None:
 
 
 async def test_time_to_ready_of_a_changed_spec_begins_with_the_change() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     drive.clock.pass_by(timedelta(days=1))
     measured = ToReady()
 
@@ -71,8 +71,7 @@ async def test_time_to_ready_of_a_changed_spec_begins_with_the_change() -> None:
 
 
 async def test_time_to_ready_of_a_drift_begins_when_it_is_found() -> None:
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     drive.clock.pass_by(timedelta(days=1))
     measured = ToReady()
 
@@ -101,8 +100,7 @@ async def test_time_to_ready_goes_on_where_the_next_process_takes_over() -> None
 
 
 async def test_steady_object_is_not_measured_again() -> None:
-    drive = Drive(spec(interval="5m"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval="5m"))
     measured = ToReady()
     drive.cloud.fails = [RetryableError("HTTP 503")]
 
@@ -116,8 +114,7 @@ async def test_steady_object_is_not_measured_again() -> None:
     [(RetryableError("HTTP 503"), "CloudUnavailable"), (ThrottledError("HTTP 429"), "Throttled")],
 )
 async def test_hiccup_is_counted_by_its_own_reason(error: Exception, reason: str) -> None:
-    drive = Drive(spec(interval="5m"))
-    await drive.until("Accepted")
+    drive = await accepted(spec(interval="5m"))
     before = {name: sample("retries_total", reason=name) for name in (reason, "Accepted")}
     drive.cloud.fails = [error]
 
@@ -129,7 +126,7 @@ async def test_hiccup_is_counted_by_its_own_reason(error: Exception, reason: str
 
 
 def changes(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    """Level and reason of each change that was told."""
+    """Level and reason of each logged change."""
     return [
         (record.levelname, record.__dict__["reason"])
         for record in caplog.records
@@ -137,19 +134,40 @@ def changes(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     ]
 
 
-async def test_what_goes_well_is_told_at_info(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, LOGGER)
-
-    await Drive().until("Accepted")
-
-    assert changes(caplog) == [("INFO", "JobRunning"), ("INFO", "Accepted")]
-
-
-async def test_write_that_leaves_ready_as_it_was_is_no_change_to_tell(
+@pytest.mark.parametrize(
+    ("failure", "reason", "expected"),
+    [
+        (None, "Accepted", [("INFO", "JobRunning"), ("INFO", "Accepted")]),
+        (MISSING, "SecretNotFound", [("ERROR", "SecretNotFound")]),
+        (RetryableError("HTTP 503"), "CloudUnavailable", [("WARNING", "CloudUnavailable")]),
+        ("not shared", "NotShared", [("INFO", "NotShared")]),
+    ],
+    ids=["success", "needs a user", "retried", "waits for a share"],
+)
+async def test_change_of_ready_is_logged_with_its_level(
+    failure: object,
+    reason: str,
+    expected: list[tuple[str, str]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
     drive = Drive()
-    await drive.until("Accepted")
+    if failure == "not shared":
+        del drive.cloud.shares[IMAGES[0]]
+    elif isinstance(failure, UnusableSecretError):
+        drive.credentials.error = failure
+    elif isinstance(failure, Exception):
+        drive.cloud.fails = [failure] * 9
+
+    await drive.until(reason)
+
+    assert changes(caplog) == expected
+
+
+async def test_write_that_keeps_ready_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    drive = await accepted()
     caplog.set_level(logging.INFO, LOGGER)
     writes = len(drive.kube.writes)
 
@@ -159,39 +177,3 @@ async def test_write_that_leaves_ready_as_it_was_is_no_change_to_tell(
     assert drive.status["lastHandledReconcileAt"] == "now"
     assert len(drive.kube.writes) == writes + 1
     assert changes(caplog) == []
-
-
-async def test_what_a_person_must_mend_is_told_as_an_error(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO, LOGGER)
-    drive = Drive()
-    drive.credentials.error = UnusableSecretError(
-        "Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version=""
-    )
-
-    await drive.until("SecretNotFound")
-
-    assert changes(caplog) == [("ERROR", "SecretNotFound")]
-
-
-async def test_trouble_that_is_tried_again_is_told_as_a_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.INFO, LOGGER)
-    drive = Drive()
-    drive.cloud.fails = [RetryableError("HTTP 503")] * 9
-
-    await drive.until("CloudUnavailable")
-
-    assert changes(caplog) == [("WARNING", "CloudUnavailable")]
-
-
-async def test_share_that_is_waited_for_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, LOGGER)
-    drive = Drive()
-    del drive.cloud.shares[IMAGES[0]]
-
-    await drive.until("NotShared")
-
-    assert changes(caplog) == [("INFO", "NotShared")]

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from drive import IMAGES, START, Drive, spec
+from drive import IMAGES, START, Drive, accepted, spec
 
 from image_share_operator.api.errors import (
     KubeConflictError,
@@ -163,8 +163,7 @@ async def test_late_accept_does_not_win_over_a_reject_that_came_after_it(
 @pytest.mark.parametrize("takes_s", [1, 20])
 async def test_next_process_knows_that_the_lost_order_came_after_the_last_job(takes_s: int) -> None:
     """It can't know when that job, of the other decision, has settled: long before, here."""
-    drive = Drive()
-    await drive.until("Accepted")
+    drive = await accepted()
     await drive.run_for(timedelta(minutes=2))
     drive.cloud.lost = 1
     drive.cloud.job_takes = timedelta(seconds=takes_s)

@@ -68,17 +68,20 @@ class FakeApiServer:
         self.events[name] |= body
         return self.events[name]
 
-    @contextlib.asynccontextmanager
-    async def recorder(self) -> AsyncGenerator[EventRecorder]:
-        recorder = EventRecorder(cast("ApiServer", self), now)
-        running = asyncio.create_task(recorder.run())
-        yield recorder
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
     def with_reason(self, reason: str) -> dict[str, Any]:
         (found,) = (row for row in self.events.values() if row["reason"] == reason)
         return found
+
+
+@contextlib.asynccontextmanager
+async def recording(**behavior: Any) -> AsyncGenerator[tuple[FakeApiServer, EventRecorder]]:
+    """Run a recorder with its own API server."""
+    api = FakeApiServer(**behavior)
+    recorder = EventRecorder(cast("ApiServer", api), now)
+    running = asyncio.create_task(recorder.run())
+    yield api, recorder
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 def now() -> datetime:
@@ -107,8 +110,7 @@ def event(
 
 
 async def test_events_of_one_object_are_written_at_once() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         recorder.emit(event("Submitted"))
         recorder.emit(event("Accepted"))
         await asyncio.sleep(0.01)
@@ -125,8 +127,7 @@ def now_text(seconds: float) -> str:
 
 
 async def test_repeat_is_counted_in_the_series_of_the_first_event() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         recorder.emit(event())
         await asyncio.sleep(4)
         recorder.emit(event(note="Another cause."))
@@ -139,8 +140,7 @@ async def test_repeat_is_counted_in_the_series_of_the_first_event() -> None:
 
 
 async def test_further_repeats_are_counted_and_written_once_per_interval() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         for _ in range(100):
             recorder.emit(event())
             await asyncio.sleep(1)
@@ -156,8 +156,7 @@ async def test_further_repeats_are_counted_and_written_once_per_interval() -> No
 
 
 async def test_event_is_created_again_when_the_api_server_deleted_it() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         recorder.emit(event())
         await asyncio.sleep(1)
         api.events.clear()
@@ -168,8 +167,7 @@ async def test_event_is_created_again_when_the_api_server_deleted_it() -> None:
 
 
 async def test_new_generation_starts_a_new_series() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         recorder.emit(event("Submitted", note="job 1"))
         recorder.emit(event("Submitted", note="job 2", generation=2))
         await asyncio.sleep(0.01)
@@ -178,8 +176,7 @@ async def test_new_generation_starts_a_new_series() -> None:
 
 
 async def test_series_ends_when_it_has_no_repeat_for_its_ttl() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         recorder.emit(event())
         await asyncio.sleep(SERIES_TTL.total_seconds() + 1)
         recorder.emit(event())
@@ -189,8 +186,7 @@ async def test_series_ends_when_it_has_no_repeat_for_its_ttl() -> None:
 
 
 async def test_event_is_created_by_its_repeat_when_the_first_write_failed() -> None:
-    api = FakeApiServer(errors=[KubeRetryableError("HTTP 503")])
-    async with api.recorder() as recorder:
+    async with recording(errors=[KubeRetryableError("HTTP 503")]) as (api, recorder):
         recorder.emit(event())
         await asyncio.sleep(1)
         assert api.events == {}
@@ -206,8 +202,7 @@ async def test_event_is_created_by_its_repeat_when_the_first_write_failed() -> N
     ("objects_per_second", "limit"), [(200, 60), (35, 200)], ids=["200 a second", "35 a second"]
 )
 async def test_flood_of_objects_costs_few_event_writes(objects_per_second: int, limit: int) -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         for number in range(3000):
             recorder.emit(event("Submitted", f"web-{number}"))
             recorder.emit(event("Accepted", f"web-{number}"))
@@ -220,8 +215,7 @@ async def test_flood_of_objects_costs_few_event_writes(objects_per_second: int, 
 
 
 async def test_burst_is_written_at_once_when_events_arrive_singly() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         for number in range(BURST):
             recorder.emit(event(name=f"web-{number}"))
             await asyncio.sleep(0.001)
@@ -230,8 +224,7 @@ async def test_burst_is_written_at_once_when_events_arrive_singly() -> None:
 
 
 async def test_flood_in_one_namespace_does_not_delay_another() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         for number in range(5 * MAX_WAITING):
             recorder.emit(event("InvalidRequest", f"web-{number}"))
         await asyncio.sleep(1)
@@ -244,8 +237,7 @@ async def test_flood_in_one_namespace_does_not_delay_another() -> None:
 
 
 async def test_warning_is_written_before_waiting_normal_events() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         for number in range(300):
             recorder.emit(event("Accepted", f"web-{number}"))
         await asyncio.sleep(1)
@@ -258,8 +250,7 @@ async def test_warning_is_written_before_waiting_normal_events() -> None:
 
 
 async def test_normal_events_are_dropped_before_warnings() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         for number in range(MAX_WAITING // 2):
             recorder.emit(event("InvalidRequest", f"bad-{number}"))
         for number in range(5 * MAX_WAITING):
@@ -273,8 +264,7 @@ async def test_normal_events_are_dropped_before_warnings() -> None:
 
 
 async def test_repeat_during_the_first_write_does_not_count_as_waiting() -> None:
-    api = FakeApiServer(call_s=0.01)
-    async with api.recorder() as recorder:
+    async with recording(call_s=0.01) as (api, recorder):
         for number in range(MAX_WAITING):
             recorder.emit(event(name=f"web-{number}"))
             await asyncio.sleep(0.005)
@@ -292,8 +282,7 @@ async def test_repeat_during_the_first_write_does_not_count_as_waiting() -> None
 
 async def test_events_of_a_thousand_failing_objects_stay_bounded_for_hours() -> None:
     """The times are those of jobs with a transient error: six quick retries, then slow ones."""
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         for wait in (2, 4, 8, 16, 30, MINUTE, *[30 * MINUTE] * 8):
             for number in range(1000):
                 recorder.emit(event("Submitted", f"web-{number}"))
@@ -312,8 +301,7 @@ async def test_events_of_a_thousand_failing_objects_stay_bounded_for_hours() -> 
 
 async def test_dropped_event_leaves_no_series() -> None:
     """Otherwise ten thousand objects that become Ready would leave twenty thousand series."""
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (api, recorder):
         for number in range(3 * MAX_WAITING):
             recorder.emit(event("Accepted", f"web-{number}"))
         assert len(recorder) == MAX_WAITING
@@ -328,8 +316,7 @@ async def test_dropped_event_leaves_no_series() -> None:
 
 
 async def test_number_of_series_is_bounded() -> None:
-    api = FakeApiServer()
-    async with api.recorder() as recorder:
+    async with recording() as (_, recorder):
         for number in range(MAX_SERIES + 500):
             recorder.emit(event("Accepted", f"web-{number}"))
             await asyncio.sleep(1 / PER_SECOND)

@@ -72,6 +72,11 @@ class Cloud:
         return Batcher(self.send, window=WINDOW, max_images=max_images)
 
 
+def with_batcher(max_images: int = 50) -> tuple[Cloud, Batcher]:
+    cloud = Cloud()
+    return cloud, cloud.batcher(max_images)
+
+
 def names(count: int) -> list[str]:
     return [f"image-{number}" for number in range(count)]
 
@@ -112,8 +117,7 @@ async def test_full_batch_is_sent_at_once() -> None:
 
 
 async def test_images_of_one_request_stay_in_one_batch() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher(max_images=10)
+    cloud, batcher = with_batcher(max_images=10)
 
     await asyncio.gather(
         *(batcher.submit(ACCEPT, None, tuple(f"{n}-{i}" for i in range(4)), None) for n in range(3))
@@ -123,8 +127,7 @@ async def test_images_of_one_request_stay_in_one_batch() -> None:
 
 
 async def test_image_of_two_requests_is_sent_once() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher()
 
     await asyncio.gather(
         batcher.submit(ACCEPT, None, ("a", "b"), None),
@@ -135,8 +138,7 @@ async def test_image_of_two_requests_is_sent_once() -> None:
 
 
 async def test_decisions_and_vaults_have_separate_batches() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher()
 
     await asyncio.gather(
         batcher.submit(ACCEPT, None, ("a",), None),
@@ -234,49 +236,33 @@ async def test_bisection_stops_when_the_cloud_refuses_every_batch() -> None:
     assert max(sum(image in put for put in cloud.puts) for image in names(50)) <= HALVINGS + 7
 
 
-async def test_transient_refusal_is_stubborn_after_the_quick_retries() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
-    cloud.error = refusal(400, "IMG.0046")
+@pytest.mark.parametrize(
+    ("error", "stubborn"),
+    [
+        (refusal(400, "IMG.0046"), [6, 12]),
+        (refusal(500), [6, 12]),
+        (OutcomeUnknownError("connection lost"), []),
+    ],
+    ids=["transient refusal", "5xx", "lost response"],
+)
+async def test_error_is_stubborn_after_the_quick_retries(
+    error: CloudError, stubborn: list[int]
+) -> None:
+    cloud, batcher = with_batcher()
+    cloud.error = error
 
-    stubborn: list[bool] = []
-    for _ in range(2 * backoff.MAX_QUICK_RETRIES):
-        with pytest.raises(RefusedForNowError) as caught:
+    found: list[int] = []
+    for number in range(1, 2 * backoff.MAX_QUICK_RETRIES + 1):
+        with pytest.raises(type(error)) as caught:
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
-        stubborn.append(caught.value.stubborn)
+        assert isinstance(caught.value, RefusedForNowError | OutcomeUnknownError)
+        found += [number] * caught.value.stubborn
 
-    assert [n for n, is_stubborn in enumerate(stubborn, 1) if is_stubborn] == [6, 12]
-
-
-async def test_response_of_5xx_is_stubborn_after_the_quick_retries() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
-    cloud.error = refusal(500)
-
-    stubborn: list[bool] = []
-    for _ in range(2 * backoff.MAX_QUICK_RETRIES):
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await batcher.submit(ACCEPT, None, ("a", "b"), None)
-        stubborn.append(caught.value.stubborn)
-
-    assert [n for n, is_stubborn in enumerate(stubborn, 1) if is_stubborn] == [6, 12]
-
-
-async def test_lost_response_is_never_stubborn() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
-    cloud.error = OutcomeUnknownError("connection lost")
-
-    for _ in range(2 * backoff.MAX_QUICK_RETRIES):
-        with pytest.raises(OutcomeUnknownError) as caught:
-            await batcher.submit(ACCEPT, None, ("a", "b"), None)
-
-        assert not caught.value.stubborn
+    assert found == stubborn
 
 
 async def test_transient_refusal_is_stubborn_when_others_are_accepted() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher()
     cloud.failing, cloud.refusal = frozenset("a"), refusal(400, "IMG.0046")
     for _ in range(backoff.MAX_QUICK_RETRIES):
         with pytest.raises(RefusedForNowError):
@@ -290,8 +276,7 @@ async def test_transient_refusal_is_stubborn_when_others_are_accepted() -> None:
 
 
 async def test_retry_of_a_refused_request_is_sent_alone_and_at_once() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher()
 
     await asyncio.gather(
         batcher.submit(ACCEPT, None, ("fresh",), None),
@@ -375,32 +360,25 @@ async def test_error_of_a_batch_is_raised_in_all_its_requests(error: Exception) 
     assert len(cloud.puts) == 1
 
 
-async def test_request_cancelled_before_the_batch_is_not_sent() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
-    waiting_request = asyncio.create_task(batcher.submit(ACCEPT, None, ("waits",), None))
+@pytest.mark.parametrize(
+    ("after_s", "sent"),
+    [(0.05, ("waits",)), (0.105, ("waits", "cancelled"))],
+    ids=["before the batch", "during the batch"],
+)
+async def test_cancelled_request_cancels_no_other(after_s: float, sent: tuple[str, ...]) -> None:
+    cloud, batcher = with_batcher()
+    waiting = asyncio.create_task(batcher.submit(ACCEPT, None, ("waits",), None))
     cancelled = asyncio.create_task(batcher.submit(ACCEPT, None, ("cancelled",), None))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(after_s)
     cancelled.cancel()
 
-    assert await waiting_request == "job-1"
-    assert cloud.puts == [("waits",)]
-
-
-async def test_request_cancelled_during_the_batch_cancels_no_other() -> None:
-    batcher = Cloud().batcher()
-    waiting_request = asyncio.create_task(batcher.submit(ACCEPT, None, ("waits",), None))
-    cancelled = asyncio.create_task(batcher.submit(ACCEPT, None, ("cancelled",), None))
-    await asyncio.sleep(0.105)
-    cancelled.cancel()
-
-    assert await waiting_request == "job-1"
+    assert await waiting == "job-1"
+    assert cloud.puts == [sent]
 
 
 async def test_requests_of_a_failed_job_are_sent_in_two_halves() -> None:
     """All return at once; each half is sent as soon as it is complete."""
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher()
     images = names(8)
     await submit_each(batcher, images)
     returned_at = clock()
@@ -419,8 +397,7 @@ async def test_requests_of_a_failed_job_are_sent_in_two_halves() -> None:
 
 async def test_requests_of_a_failed_job_share_a_batch_when_retried() -> None:
     """They return at almost the same time; the last one completes the batch."""
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher()
     images = names(8)
     await submit_each(batcher, images)
     returned_at = clock()
@@ -438,8 +415,7 @@ async def test_requests_of_a_failed_job_share_a_batch_when_retried() -> None:
 
 
 async def test_bisection_of_a_failed_job_is_counted_once() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    _, batcher = with_batcher()
     await submit_each(batcher, names(8))
     before = splits()
 
@@ -454,8 +430,7 @@ def splits() -> float:
 
 
 async def test_half_of_a_failed_job_waits_a_limited_time() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    _, batcher = with_batcher()
     await submit_each(batcher, names(8))
     returned_at = clock()
 
@@ -466,8 +441,7 @@ async def test_half_of_a_failed_job_waits_a_limited_time() -> None:
 
 async def test_bisection_of_failed_jobs_finds_the_failing_image() -> None:
     """The jobs name no image: all requests return until one is alone."""
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher()
     waiting = dict.fromkeys(names(50), "")
     failing_image = "image-33"
     jobs_in_a_row = 0
@@ -494,8 +468,7 @@ async def test_bisection_of_failed_jobs_finds_the_failing_image() -> None:
 
 
 async def test_images_of_a_failed_job_are_not_mixed_with_new_images() -> None:
-    cloud = Cloud()
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher()
 
     await asyncio.gather(
         batcher.submit(ACCEPT, None, ("fresh",), None),

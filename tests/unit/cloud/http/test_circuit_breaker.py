@@ -27,6 +27,15 @@ def opened(clock: Clock, failures: int = THRESHOLD) -> CircuitBreaker:
     return circuit
 
 
+def probing() -> tuple[Clock, CircuitBreaker]:
+    """Open a circuit and send its first probe."""
+    clock = Clock()
+    circuit = opened(clock)
+    clock.pass_by(timedelta(seconds=1))
+    circuit.admit()
+    return clock, circuit
+
+
 def test_circuit_stays_closed_below_the_threshold() -> None:
     circuit = opened(Clock(), THRESHOLD - 1)
 
@@ -46,11 +55,7 @@ def test_open_circuit_raises_with_the_remaining_time() -> None:
 
 
 def test_open_circuit_admits_one_probe() -> None:
-    clock = Clock()
-    circuit = opened(clock)
-    clock.pass_by(timedelta(seconds=1))
-
-    circuit.admit()
+    _, circuit = probing()
 
     with pytest.raises(CircuitOpenError):
         circuit.admit()
@@ -72,10 +77,7 @@ def test_check_of_a_circuit_does_not_count_as_a_probe() -> None:
 
 
 def test_circuit_closes_when_the_probe_succeeds() -> None:
-    clock = Clock()
-    circuit = opened(clock)
-    clock.pass_by(timedelta(seconds=1))
-    circuit.admit()
+    _, circuit = probing()
 
     circuit.succeeded()
 
@@ -98,24 +100,14 @@ def test_circuit_opens_longer_after_each_failed_probe() -> None:
     assert max(open_times) == MAX_OPEN_TIME
 
 
-def test_circuit_admits_another_probe_after_the_probe_timeout() -> None:
-    clock = Clock()
-    circuit = opened(clock)
-    clock.pass_by(timedelta(seconds=1))
-    circuit.admit()
+@pytest.mark.parametrize("cancelled", [True, False], ids=["cancelled", "timeout"])
+def test_circuit_admits_another_probe_when_one_has_no_result(*, cancelled: bool) -> None:
+    clock, circuit = probing()
 
-    clock.pass_by(PROBE_TIMEOUT)
-
-    circuit.admit()
-
-
-def test_circuit_admits_another_probe_when_one_is_cancelled() -> None:
-    clock = Clock()
-    circuit = opened(clock)
-    clock.pass_by(timedelta(seconds=1))
-    circuit.admit()
-
-    circuit.no_result()
+    if cancelled:
+        circuit.no_result()
+    else:
+        clock.pass_by(PROBE_TIMEOUT)
 
     circuit.admit()
 
