@@ -138,7 +138,7 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
     except ConnectionResetError:
-        pass  # whoever asked went away while the answer dripped
+        pass  # the client closed the connection during the response
     finally:
         effect = request[NOTE].effect if NOTE in request else None
         recorder.faulty_calls += effect is not None

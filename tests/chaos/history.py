@@ -14,7 +14,7 @@ class Version:
     """One generation of an object. Times are the machine's monotonic clock.
 
     Attributes:
-        sent_s: just before the user's request: nobody can know it earlier.
+        sent_s: just before the user's request: the operator cannot know it earlier.
         done_s: just after its answer.
         leaving: whether this is the object's deletion: its shares are rejected.
     """
@@ -104,7 +104,7 @@ class History:
         outages: when the operator or the API server could not know of changes.
         freezes: when the cloud stood still.
         lags: (time, seconds) of each change of how late the cloud shows what was done.
-        hands: (time, image, project) of each change by hand: drift, withdrawal, new share.
+        hands: (time, image, project) of each change by other clients: drift, withdrawal, share.
         nudges: (time, object) of each request to try again at once.
         secrets_seen: places where a secret was seen.
     """
@@ -152,7 +152,7 @@ class History:
         )
 
     def stopped_between(self, start_s: float, end_s: float) -> bool:
-        """Whether the operator was told to stop in this span."""
+        """Whether the operator received SIGTERM in this span."""
         return any(start_s <= at <= end_s for at in self.stops)
 
 

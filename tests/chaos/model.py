@@ -134,7 +134,7 @@ class Rotate:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Someone sets a membership by hand; an image that is not shared stays so."""
+    """Another client sets a membership; an image that is not shared stays so."""
 
     image: str
     project: str
@@ -179,7 +179,7 @@ class CloudSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExpireTokens:
-    """All tokens die; whoever put one into a Secret puts a new one there."""
+    """All tokens die; a user who has one in a Secret writes a new one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ class Monkey:
                 self._progress(told - started, position)
 
     def end(self) -> None:
-        """Mend everything, then make the last edits."""
+        """End all faults, then make the last edits."""
         for broken in self._broken:
             broken.result()
         self._breaker.shutdown()
@@ -151,7 +151,7 @@ class Monkey:
         body = self.world.patch(target, {"spec": spec.manifest(self.world.sim.url)})
         record = self.history.records[target]
         if body is None:
-            assert record.deleted, f"{target} is gone although nobody deleted it"
+            assert record.deleted, f"{target} is gone although no user deleted it"
             return
         edited = Version(
             generation=body["metadata"]["generation"],

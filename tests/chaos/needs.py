@@ -1,8 +1,8 @@
 """Was every PUT needed? Pure.
 
-An exact number of needed PUTs cannot be told from outside: the cloud may refuse a batch, lose its
+An exact number of needed PUTs is not visible from outside: the cloud may refuse a batch, lose its
 answer, or lie about the job, and each of these rightly causes another PUT. But where a PUT *changes
-nothing* can be told: at its arrival an image of it had the value, or a job under way was about to
+nothing* is visible: at its arrival an image of it had the value, or a job under way was about to
 set it (known afterwards: which jobs applied). That image is extra, as is a PUT of nothing but such
 images, and is one of these:
 
@@ -12,24 +12,24 @@ images, and is one of these:
   still have shown late, or its answer was lost: only an order of its own is final, however the
   image looks;
 - ``lag``: it was set just before, and the cloud began to show late what had shown already: to a
-  look, somebody seems to have undone it;
-- ``hand``: somebody set the value by hand after the operator's look and before its PUT;
+  look, another client seems to have undone it;
+- ``hand``: another client set the value after the operator's look and before its PUT;
 - ``lost answer``: the setting PUT met a fault that keeps its job id from the operator (reset, 5xx,
   broken or late answer), or the cloud stood still: the operator never learnt the job, looked,
   perhaps before it had run, and may send each image once more;
 - ``kill``: no status ever named the setting job for this image, and the operator was killed
   between both PUTs: it died with the id. A kill may cost the PUTs that were under way then;
-- ``gone``: likewise, and an object that named the image was being deleted then: no status was left
+- ``gone``: as before, and an object that named the image was being deleted then: no status was left
   to write the id to;
 - ``odd job``: the setting job met a fault (it was stuck, lied, failed, or its record was gone), so
   the operator could not know that it would be done;
-- ``unexplained``: none of these. There must be none. That the operator was told to stop between
+- ``unexplained``: none of these. There must be none. A SIGTERM between
   both PUTs is no reason: what was under way then is in the status.
 
 The claim of the run: no ``unexplained`` image, and at most as many ``kill`` PUTs as kills.
 
 What the cloud forces must be paced (`unpaced`): no image is carried by more than `MOST_PER_MINUTE`
-PUTs in a minute, and as many more as it had edits, changes by hand, restarts and requests to
+PUTs in a minute, and as many more as it had edits, foreign changes, restarts and requests to
 try again in that minute.
 """
 
@@ -78,7 +78,7 @@ class Extra:
     Attributes:
         images: each image of each PUT that changed nothing for it.
         puts: PUTs that changed nothing at all; by the gravest reason among their images.
-        complaints: images of which nobody knows why.
+        complaints: images without a known reason.
     """
 
     images: Counter[str] = field(default_factory=Counter[str])
@@ -104,7 +104,7 @@ def sort_extra(tape: Tape, history: History) -> Extra:
                     why = "unexplained"
             whys.append(why)
             if why == "unexplained":
-                by = " and ".join(told.of(put.job, setting.image)) or "nobody known"
+                by = " and ".join(told.of(put.job, setting.image)) or "no known client"
                 result.complaints.append(
                     f"PUT of {put.value} changed nothing for image {setting.image} of "
                     f"{put.body_project}, sent by {by}; set by job {before and before.job}"
@@ -197,7 +197,7 @@ class _Pair:
         return (
             "job" in other.effects  # it is stuck, or was not seen to end
             or other.at_s >= late_s
-            or history.killed_between(late_s, self.put.at_s)  # a new process counts anew
+            or history.killed_between(late_s, self.put.at_s)  # a new process counts from zero
             or history.stopped_between(late_s, self.put.at_s)
         )
 

@@ -32,7 +32,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """A live object: its latest spec, and the images that nobody else names."""
+    """A live object: its latest spec, and the images that no other object names."""
 
     kind: Kind
     spec: Spec

@@ -1,4 +1,4 @@
-"""Was every PUT right: a value that somebody wanted, by whose own token? Pure.
+"""Checks every PUT: a user wanted the value, and the token was that of the user. Pure.
 
 **Right value** (`wrong_values`). A PUT sets images of one project to one value. For each of its
 images there must be a generation of an object of that project and of the token's user that names
@@ -36,7 +36,7 @@ UNNAMED = frozenset({PUT, "GET /v2/cloudimages", "GET /v3/auth/tokens"})
 
 
 def wrong_values(tape: Tape, history: History) -> list[str]:
-    """PUTs of a value that nobody wanted (any more)."""
+    """PUTs of a value that no user wanted (any more)."""
     owners = Owners(history.records.values())
     users = _users(history.logins)
     found: list[str] = []
@@ -98,7 +98,7 @@ class _Asked:
 
 
 def foreign(tape: Tape, history: History) -> list[str]:
-    """Calls with somebody else's project or token."""
+    """Calls with the project or token of another user."""
     users = _users(history.logins)
     found = [
         f"PUT with a token of project {put.token_project} for project {put.body_project}"

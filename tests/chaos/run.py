@@ -31,7 +31,7 @@ NEXT_ENTRY = re.compile(r"\n(?=\d{4}-\d\d-\d\dT)")
 FAULTS_IN_LOG = ("bug of the operator", "Traceback")
 UVLOOP_CLOSED = ("Fatal error on SSL protocol", "the handler is closed")
 """What uvloop logs about a connection that is closed during its TLS handshake, as a process does
-that is told to stop just after its start. No bug of the operator."""
+that receives SIGTERM just after its start. No bug of the operator."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class _Settling:
             time.sleep(LOOK_EVERY_S)
 
     def _nudge(self, target: Target, body: Json) -> None:
-        """Do what the status asks a person for: the cloud was mended, so try again at once."""
+        """Do what the status asks a person for: the cloud works again, so try again at once."""
         latest = self._nudged.get(target, float("-inf"))
         said = _wants_a_hand(body)
         spec = self.monkey.history.records[target].latest.spec
@@ -206,7 +206,7 @@ def _figures(
         "objects": f"{counts['Create']} created, {counts['Delete']} deleted, {live} live",
         "spec edits": str(counts["Edit"]),
         "Secret rotations": str(counts["Rotate"]),
-        "changes by hand": f"{counts['Drift']} answers, {counts['Withdraw']} withdrawals, "
+        "changes by other clients": f"{counts['Drift']} answers, {counts['Withdraw']} withdrawals, "
         f"{counts['Share']} shares",
         "fault rules": f"{sum(monkey.faults.values())} of {len(monkey.faults)} kinds, "
         f"met by {tape.faulty_calls} calls",

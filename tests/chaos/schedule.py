@@ -279,7 +279,7 @@ class _Maker:
         self._do(Rotate(login.namespace, login.name, Content.GOOD))
 
     def _drift(self) -> None:
-        """Someone answers a share by hand, against what the spec wants."""
+        """Another client accepts or rejects a share, against the spec."""
         target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
         if target is None or self._now > self._calm_from:
             return

@@ -31,7 +31,7 @@ class Put:
 
     Attributes:
         at_s: when it arrived, by the machine's monotonic clock, which all processes share.
-        user: whose token it carried; ``None``: nobody's.
+        user: whose token it carried; ``None``: no known one.
         token_project: that the token is scoped to.
         body_project: that the body names.
         status: of the answer; 0: a reset.

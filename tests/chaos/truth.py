@@ -50,11 +50,11 @@ def complaints(
         if record.deleted:
             found += _of_deleted(record, body, members)
         elif body is None:
-            found.append(f"{record.target}: is gone although nobody deleted it")
+            found.append(f"{record.target}: is gone although no user deleted it")
         else:
             found += _of_live(record, body, members)
     known = {record.target for record in records}
-    found += [f"{target}: nobody created it" for target in bodies if target not in known]
+    found += [f"{target}: no user created it" for target in bodies if target not in known]
     return found
 
 

@@ -71,7 +71,7 @@ async def _measure(console: Console, stage: Stage, arguments: Namespace) -> list
             figures += await stages.one_by_one(cluster, alone)
             routine = 0 if arguments.quick else max(0, arguments.settled - objects - alone)
             if routine:
-                console.print(f"operator: {routine} objects more, looked at each minute")
+                console.print(f"operator: {routine} more objects, checked each minute")
                 await cluster.run(routine, interval=f"{ROUND_S // 60}m")
             console.print("operator: killed and started again, then left alone for two minutes")
             figures += await stages.settled(cluster, stage, routine)

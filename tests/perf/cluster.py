@@ -34,7 +34,7 @@ class Load:
     Attributes:
         rate: objects per second.
         served_ms: CPU of API server and etcd for each object.
-        idle: the share of all cores that nobody used.
+        idle: the share of all cores that was idle.
     """
 
     rate: float

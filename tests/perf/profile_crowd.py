@@ -1,6 +1,6 @@
 """Where the operator's time goes while a crowd becomes Ready.
 
-`python tests/perf/profile_crowd.py`. A sampling profiler looks at the running process from outside;
+`python tests/perf/profile_crowd.py`. A sampling profiler reads the running process from outside;
 each sample is counted for the first part below that has a frame in its stack. The raw samples stay
 in `.tmp/profile.txt`, for flame graphs. It needs the right to look into a child of one's own
 (ptrace), which some containers do not give.

@@ -186,7 +186,7 @@ async def settled(cluster: Cluster, stage: Stage, routine: int) -> list[Figure]:
     """All objects are settled: what a restart costs, and what doing nothing does.
 
     Args:
-        routine: objects that are looked at each minute; the others are each hour.
+        routine: objects that are checked each minute; the others each hour.
     """
     before, puts = await cluster.versions(), stage.cloud.calls(PUT)
     held = memory_mb(stage.operator.pid, "VmRSS")
@@ -211,7 +211,7 @@ async def settled(cluster: Cluster, stage: Stage, routine: int) -> list[Figure]:
 
 
 async def _idle(stage: Stage, objects: int, routine: int) -> list[Figure]:
-    """Some rounds over those that are looked at each minute, and the rest between the rounds.
+    """Some rounds over those that are checked each minute, and the rest between the rounds.
 
     A round takes seconds of its minute, so three quarters of all seconds are of the rest.
     """

@@ -250,7 +250,7 @@ class Tenants:
     # ---- time
 
     async def run(self, span: timedelta = SOON) -> None:
-        """Let time go by with all reconciles that fall due."""
+        """Advance the clock; run all reconciles that fall due."""
         end = self.clock.at + span
         while self.due:
             key = min(self.due, key=lambda one: (self.due[one], one))
@@ -397,7 +397,7 @@ async def test_resumed_older_resource_is_in_charge_again() -> None:
 
 
 @pytest.mark.parametrize("first", [OLD, NEW], ids=["older first", "younger first"])
-async def test_restart_changes_nobodys_turn(first: Key) -> None:
+async def test_restart_changes_no_decision(first: Key) -> None:
     tenants = await two()
 
     tenants.restart(first)
@@ -407,7 +407,7 @@ async def test_restart_changes_nobodys_turn(first: Key) -> None:
     assert (tenants.reason(OLD), tenants.reason(NEW)) == ("Rejected", "Conflict")
 
 
-async def test_restart_during_an_outage_changes_nobodys_turn() -> None:
+async def test_restart_during_an_outage_changes_no_decision() -> None:
     """The younger one reaches the cloud first; the status still says whose turn it is."""
     tenants = await two()
     tenants.failures[""] = DOWN
@@ -467,7 +467,7 @@ HALF = {"iam": "https://iam.attacker.example", "ims": "https://ims.eu-de.otc.t-s
     ],
     ids=["another region", "a cloud of its own", "an IAM of its own"],
 )
-async def test_resource_at_other_endpoints_blocks_nobody(attack: dict[str, Any]) -> None:
+async def test_resource_at_other_endpoints_blocks_no_other(attack: dict[str, Any]) -> None:
     """Its own cloud accepts whatever it sends."""
     tenants = await two(**attack)
 
@@ -490,7 +490,7 @@ async def test_move_to_the_endpoints_of_others_needs_their_acceptance() -> None:
 
 
 @pytest.mark.parametrize("failure", [DENIED, DOWN], ids=["wrong password", "no answer"])
-async def test_resource_without_valid_credentials_blocks_nobody(failure: Exception) -> None:
+async def test_resource_without_valid_credentials_blocks_no_other(failure: Exception) -> None:
     tenants = Tenants()
     tenants.failures[OLD.namespace] = failure
     tenants.apply(OLD, "Reject")
@@ -502,7 +502,7 @@ async def test_resource_without_valid_credentials_blocks_nobody(failure: Excepti
     assert tenants.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
 
 
-async def test_user_who_may_only_read_blocks_nobody() -> None:
+async def test_user_who_may_only_read_blocks_no_other() -> None:
     """Its reads succeed in each reconcile, and its batches are denied."""
     tenants = Tenants()
     tenants.denied.add(OLD.namespace)
@@ -520,7 +520,7 @@ async def test_user_who_may_only_read_blocks_nobody() -> None:
     assert tenants.writes == writes + 5, "the other resource was disturbed"
 
 
-async def test_editing_again_and_again_blocks_nobody() -> None:
+async def test_editing_again_and_again_blocks_no_other() -> None:
     tenants = Tenants()
     tenants.failures[OLD.namespace] = DOWN
     tenants.apply(OLD, "Reject")
@@ -533,7 +533,7 @@ async def test_editing_again_and_again_blocks_nobody() -> None:
     assert tenants.reason(NEW) == "Accepted"
 
 
-async def test_token_of_another_project_blocks_nobody() -> None:
+async def test_token_of_another_project_blocks_no_other() -> None:
     """IMS reports for it that no image is shared, as for an image that is not."""
     tenants = Tenants()
     tenants.foreign.add(OLD.namespace)
@@ -559,7 +559,7 @@ async def test_resource_that_loses_its_credentials_loses_the_image() -> None:
     assert tenants.reason(NEW) == "Accepted"
 
 
-async def test_conflict_at_rest_costs_two_reads_per_check() -> None:
+async def test_settled_conflict_costs_two_reads_per_check() -> None:
     tenants = await two(interval="0s")
     reads, writes = len(tenants.reads), tenants.writes
 
@@ -677,7 +677,7 @@ Move = tuple[str, int, float]
     st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 2), st.floats(0, 20)), max_size=12)
 )
 def test_oldest_valid_resource_decides_whatever_happens(moves: list[Move]) -> None:
-    """Any order of changes; then the image is as the oldest wants it, and nobody calls it drift."""
+    """Any order of changes: the image is as the oldest wants it, without an Event of drift."""
     with suppress(StopIteration):
         _play(moves).send(None)  # the fakes never wait
 

@@ -39,7 +39,7 @@ async def test_reject_holds_the_resource_before_anything_is_accepted() -> None:
     await drive.until("Accepted")
 
 
-async def test_reject_rejects_the_shares_and_then_lets_the_resource_go() -> None:
+async def test_reject_rejects_the_shares_and_then_removes_the_finalizer() -> None:
     drive = await accepted(REJECTING)
 
     drive.delete()
@@ -77,7 +77,7 @@ async def test_skipped_rejection_leaves_no_event_of_one() -> None:
     assert "Deleted" not in drive.event_reasons
 
 
-async def test_reject_lets_go_of_what_is_not_shared_any_more() -> None:
+async def test_reject_removes_the_finalizer_when_nothing_is_shared_any_more() -> None:
     drive = await accepted(REJECTING)
     del drive.cloud.shares[IMAGES[0]]
 
@@ -97,7 +97,7 @@ async def test_changing_the_policy_to_retain_takes_the_finalizer_off() -> None:
     assert "finalizers" not in drive.kube.body["metadata"]
 
 
-async def test_skip_annotation_lets_a_resource_go_whose_cloud_refuses() -> None:
+async def test_skip_annotation_removes_the_finalizer_when_the_cloud_refuses() -> None:
     drive = await accepted(REJECTING)
     drive.delete()
     denied = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
@@ -148,7 +148,7 @@ async def test_finalizer_is_removed_soon_after_it_is_allowed() -> None:
 
     drive.kube.denied = None
 
-    assert await let_go(drive, within=timedelta(minutes=5))
+    assert await is_released(drive, within=timedelta(minutes=5))
     assert len(drive.cloud.puts) == 2
 
 
@@ -178,8 +178,8 @@ async def test_nothing_is_sent_while_the_finalizer_cannot_be_added() -> None:
     await drive.until("Accepted")
 
 
-async def let_go(drive: Drive, within: timedelta = timedelta(minutes=1)) -> bool:
-    """Whether it goes although nobody touches it any more."""
+async def is_released(drive: Drive, within: timedelta = timedelta(minutes=1)) -> bool:
+    """Whether the finalizer is removed without another change by a user."""
     await drive.run_for(within)
     return drive.kube.released
 
@@ -189,7 +189,7 @@ async def test_missing_secret_holds_a_resource_while_its_namespace_stays() -> No
     drive.credentials.error = TO_SUBMIT
     drive.delete()
 
-    assert not await let_go(drive, within=timedelta(hours=2))
+    assert not await is_released(drive, within=timedelta(hours=2))
 
     assert drive.reason == "Rejecting"
     assert "Secret otc not found" in drive.ready["message"]
@@ -199,11 +199,11 @@ async def test_resource_that_lost_its_secret_first_goes_with_its_namespace() -> 
     drive = await accepted(REJECTING)
     drive.credentials.error = TO_SUBMIT
     drive.delete()
-    assert not await let_go(drive)
+    assert not await is_released(drive)
 
     drive.kube.terminating = True
 
-    assert await let_go(drive)
+    assert await is_released(drive)
 
 
 async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> None:
@@ -215,19 +215,19 @@ async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> Non
     drive.kube.terminating = True
     drive.delete()
 
-    assert await let_go(drive)
+    assert await is_released(drive)
 
 
-async def test_next_process_lets_it_go_with_its_namespace_too() -> None:
+async def test_next_process_removes_the_finalizer_with_the_namespace_too() -> None:
     drive = await accepted(REJECTING)
     drive.credentials.error = TO_SUBMIT
     drive.delete()
-    assert not await let_go(drive)
+    assert not await is_released(drive)
 
     drive.restart()
     drive.kube.terminating = True
 
-    assert await let_go(drive)
+    assert await is_released(drive)
 
 
 async def test_resource_that_the_cloud_refused_goes_when_namespace_and_secret_do() -> None:
@@ -236,11 +236,11 @@ async def test_resource_that_the_cloud_refused_goes_when_namespace_and_secret_do
     drive.cloud.fails = [TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)] * 99
     drive.kube.terminating = True
     drive.delete()
-    assert not await let_go(drive)
+    assert not await is_released(drive)
 
     drive.credentials.error = TO_SUBMIT
 
-    assert await let_go(drive)
+    assert await is_released(drive)
 
 
 async def test_suspended_resource_is_held_and_sends_nothing() -> None:
@@ -249,12 +249,12 @@ async def test_suspended_resource_is_held_and_sends_nothing() -> None:
     await drive.step()
 
     drive.delete()
-    assert not await let_go(drive, within=timedelta(hours=1))
+    assert not await is_released(drive, within=timedelta(hours=1))
 
     assert "Suspended" in drive.ready["message"]
     assert len(drive.cloud.puts) == 1
     drive.edit(suspend=False)
-    assert await let_go(drive)
+    assert await is_released(drive)
     assert drive.cloud.shares[IMAGES[0]] is REJECTED
 
 
@@ -263,11 +263,11 @@ async def test_suspended_resource_goes_when_namespace_and_secret_do() -> None:
     drive.edit(suspend=True)
     drive.delete()
     drive.kube.terminating = True
-    assert not await let_go(drive), "while there is a Secret, somebody may go on"
+    assert not await is_released(drive), "while there is a Secret, a user may resume it"
 
     drive.credentials.error = TO_SUBMIT
 
-    assert await let_go(drive)
+    assert await is_released(drive)
     assert len(drive.cloud.puts) == 1
 
 
@@ -276,14 +276,14 @@ async def test_resource_that_can_not_be_served_goes_with_its_namespace() -> None
     insecure = {"iam": "http://iam.example.com", "ims": "http://ims.example.com"}
     drive.edit(region=None, endpoints=insecure)
     drive.delete()
-    assert not await let_go(drive, within=timedelta(hours=1))
+    assert not await is_released(drive, within=timedelta(hours=1))
 
     drive.kube.terminating = True
 
-    assert await let_go(drive)
+    assert await is_released(drive)
 
 
-async def test_namespace_is_looked_at_rarely_while_it_stays() -> None:
+async def test_namespace_is_read_rarely_while_it_stays() -> None:
     drive = await accepted(REJECTING)
     drive.credentials.error = TO_SUBMIT
     drive.delete()
@@ -297,11 +297,11 @@ async def test_resource_that_goes_in_good_order_asks_nothing_about_its_namespace
     drive = await accepted(REJECTING)
     drive.delete()
 
-    assert await let_go(drive)
+    assert await is_released(drive)
     assert drive.kube.namespace_looks == 0
 
 
-async def test_reconcile_at_looks_at_once_and_says_that_it_did() -> None:
+async def test_reconcile_at_checks_at_once_and_is_confirmed() -> None:
     drive = await accepted()
     drive.cloud.shares[IMAGES[0]] = REJECTED
 
@@ -364,7 +364,7 @@ async def test_withdrawn_share_turns_ready_false() -> None:
     assert (drive.reason, drive.ready["status"]) == ("NotShared", "False")
 
 
-async def test_drift_is_told_also_when_someone_asked_to_look() -> None:
+async def test_drift_has_an_event_also_after_reconcile_at() -> None:
     drive = await accepted()
     drive.cloud.shares[IMAGES[0]] = REJECTED
 

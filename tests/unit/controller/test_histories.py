@@ -127,7 +127,7 @@ class Peaceful(RuleBasedStateMachine):
         calls, puts = self.world.cloud.calls, len(self.world.cloud.puts)
         passes = self.world.advance(HOUR)
         # Measured over 200 histories: at most 220 passes, 172 calls. A Secret that is to blame is
-        # looked at every 20 s: 180 passes. The worst for PUTs: each image is refused, which takes
+        # read every 20 s: 180 passes. The worst for PUTs: each image is refused, which takes
         # 2n - 1 of them to find out, and there are three rounds: now, after 27 min, after 54. Jobs
         # that fail in a way that may pass have six quick retries before that. Where each answer is
         # lost, it is a try of 1 s, 2 s … 5 min later, half of that by jitter: 31 at most.
@@ -145,7 +145,7 @@ class Peaceful(RuleBasedStateMachine):
         world.calm()
         world.advance(HEALED)
         if world.now_asked.desired.interval == timedelta():
-            # Nobody looks at what is settled then, unless asked.
+            # A settled resource is not read then, unless a user asks for it.
             world.annotate("look")
             world.advance(HEALED)
         world.check_truth()

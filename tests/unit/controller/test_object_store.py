@@ -71,7 +71,7 @@ def test_store_keeps_what_it_knows_of_the_status_when_an_older_one_comes() -> No
     assert (new.known, new.unsaved, new.generation) == (known, True, 2)
 
 
-def test_store_starts_anew_when_the_object_was_replaced() -> None:
+def test_store_starts_again_when_the_object_was_replaced() -> None:
     store = ObjectStore()
     store.observe(body(5))
     entry = store.get(KEY)

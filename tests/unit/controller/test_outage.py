@@ -88,7 +88,7 @@ Outage = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 @dataclass
 class Clouds:
-    """Two clouds behind one transport. Lists are refused, so each image is looked at alone.
+    """Two clouds behind one transport. Lists are refused, so each image is read alone.
 
     Attributes:
         down: by host, how it fails now.

@@ -14,7 +14,7 @@ REFUSED = KubeInvalidError("patch imageshareacceptances/status: HTTP 422")
 
 
 def overwrite(drive: Drive, **changes: Any) -> None:
-    """Write the status by hand, as `kubectl edit --subresource=status` does."""
+    """Write the status as another client, as `kubectl edit --subresource=status` does."""
     drive.kube.changed(status={**drive.status, **changes})
     if drive.store.observe(drive.kube.body) == KEY:
         drive.requeue_after = timedelta()
@@ -29,7 +29,7 @@ async def in_vain(drive: Drive, passes: int) -> None:
 
 
 @pytest.mark.parametrize("interval", ["1h", "0s"])
-async def test_status_changed_by_hand_is_put_right_at_once(interval: str) -> None:
+async def test_status_changed_by_another_client_is_restored_at_once(interval: str) -> None:
     drive = await accepted(spec(interval=interval))
     right, looks = drive.status, drive.cloud.looks
 
@@ -129,7 +129,7 @@ async def test_refused_status_of_the_same_spec_sends_nothing_twice() -> None:
     assert len(drive.cloud.puts) == 1, "the next process knows of no job, and looks first"
 
 
-async def test_status_that_is_refused_as_it_is_is_said_anew() -> None:
+async def test_status_that_is_refused_is_written_again() -> None:
     """Whatever is wrong with it, the next may be right."""
     drive = Drive()
     drive.kube.fails = [REFUSED, REFUSED, None]

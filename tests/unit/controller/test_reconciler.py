@@ -148,7 +148,7 @@ async def test_reconciler_never_says_ready_for_an_older_spec() -> None:
     assert drive.ready["status"] == "False"
 
 
-async def test_reconciler_accepts_again_what_someone_rejected_by_hand() -> None:
+async def test_reconciler_accepts_again_what_another_client_rejected() -> None:
     drive = await accepted()
     drive.cloud.shares[IMAGES[0]] = REJECTED
 
@@ -196,7 +196,7 @@ async def test_reconciler_writes_nothing_while_a_share_is_waited_for() -> None:
 
 
 async def test_reconciler_looks_ever_more_rarely_for_a_share_while_another_image_fails() -> None:
-    """Found by the long profile: each failure that may pass began the waiting anew."""
+    """Found by the long profile: each transient error restarted the backoff."""
     drive = Drive(spec(IMAGES[:2]))
     del drive.cloud.shares[IMAGES[0]]
     drive.cloud.spoiled = {IMAGES[1]: ("IMG.0113", False)}
@@ -206,7 +206,7 @@ async def test_reconciler_looks_ever_more_rarely_for_a_share_while_another_image
     assert drive.cloud.looks < 60
 
 
-async def test_reconciler_splits_a_failed_batch_until_the_culprit_stands_alone() -> None:
+async def test_reconciler_splits_a_failed_batch_until_the_failing_image_is_alone() -> None:
     drive = Drive(spec(IMAGES[:20]))
     drive.cloud.spoiled = {IMAGES[7]: (None, False)}
 
@@ -220,7 +220,7 @@ async def test_reconciler_splits_a_failed_batch_until_the_culprit_stands_alone()
     assert drive.condition("Stalled") is not None
 
 
-async def test_reconciler_sends_two_culprits_of_different_batches_no_more() -> None:
+async def test_reconciler_stops_sending_two_failing_images_of_two_batches() -> None:
     drive = Drive(spec(IMAGES[:16]))
     drive.cloud.spoiled = {IMAGES[1]: (None, False), IMAGES[14]: (None, False)}
     await drive.until("PartiallyFailed", passes=200)
@@ -362,7 +362,7 @@ async def test_reconciler_takes_a_refused_change_of_the_decision_for_an_answer()
     assert drive.reason == "InvalidRequest"
 
 
-async def test_reconciler_sends_as_many_as_it_is_told_the_cloud_takes() -> None:
+async def test_reconciler_sends_as_many_images_as_the_cloud_accepts() -> None:
     drive = Drive(spec(IMAGES[:40]))
     drive.cloud.fails = [None, BatchTooLargeError("HTTP 413", most=10)]
 
@@ -417,7 +417,7 @@ async def test_reconciler_sends_a_new_job_when_the_spec_changes_after_a_timeout(
     assert len(drive.cloud.puts) == 2
 
 
-async def test_reconciler_looks_at_members_when_the_job_record_is_gone() -> None:
+async def test_reconciler_reads_members_when_the_job_record_is_gone() -> None:
     drive = Drive()
     await drive.step()
     drive.cloud.shares[IMAGES[0]] = ACCEPTED

@@ -64,7 +64,7 @@ async def test_refused_secret_is_tried_again_in_the_end_although_the_job_is_not_
     assert drive.reason == "Accepted"
 
 
-async def test_overdue_job_is_looked_at_at_once_by_the_next_process() -> None:
+async def test_overdue_job_is_polled_at_once_by_the_next_process() -> None:
     drive = Drive(spec(timeout="1m"))
     drive.cloud.job_takes = timedelta(days=2)
     await drive.until("JobTimeout")

@@ -1,4 +1,4 @@
-"""Many objects share batches: culprits fail alone, and the innocent get through.
+"""Many objects share batches: failing images fail alone, all others are accepted.
 
 The real store, queue, workers, reconciler and batcher around a cloud and a cluster in memory, in
 virtual time.
@@ -84,12 +84,12 @@ class Story:
         return tuple(f"{number:08x}-0000-4000-8000-{one:012x}" for one in range(self.sizes[number]))
 
     @property
-    def culprits(self) -> frozenset[str]:
+    def failing(self) -> frozenset[str]:
         return frozenset(self.images(number)[0] for number in self.guilty)
 
     @property
     def passing(self) -> bool:
-        """Whether the cloud says of the culprits that trying again may help."""
+        """Whether the cloud reports a transient error for the failing images."""
         return self.code in PASSING and not self.way.startswith("succeeds")
 
 
@@ -118,7 +118,7 @@ class Cloud(FakeIms):
     def result(self, images: tuple[str, ...]) -> tuple[JobReport, tuple[str, ...]]:
         story = self.story
         assert len(set(images)) == len(images) <= story.most
-        bad = story.culprits & set(images)
+        bad = story.failing & set(images)
         if len(images) > story.takes:
             raise refusal(413, None)
         if bad and story.way == "refused":
@@ -208,7 +208,7 @@ def live(story: Story) -> tuple[FakeKube, Cloud]:
 
 
 @given(story=stories())
-def test_culprits_fail_alone_and_the_innocent_get_through(story: Story) -> None:
+def test_failing_images_fail_alone_and_all_others_are_accepted(story: Story) -> None:
     cluster, cloud = live(story)
 
     for number, size in enumerate(story.sizes):
@@ -219,12 +219,12 @@ def test_culprits_fail_alone_and_the_innocent_get_through(story: Story) -> None:
         assert blamed(body) <= ({story.images(number)[0]} if guilty else set())
         assert body["status"]["summary"] == f"{size - guilty}/{size}"
         if guilty:
-            # What may pass is nobody's fault yet, where nothing else is left to compare it with.
+            # A transient error names no image yet, where no other image is left to compare it with.
             assert blamed(body) or (story.passing and story.way == "refused")
             named = "naming" in story.way
             assert named or story.code is None or story.code in said["message"]
     accepted = {image for image, one in cloud.members.items() if one is Membership.ACCEPTED}
-    assert accepted == set(cloud.members) - story.culprits
+    assert accepted == set(cloud.members) - story.failing
     _, unspoiled = live(replace(story, guilty=frozenset(), killed_s=None))
     assert len(cloud.puts) - len(unspoiled.puts) <= most_extra(story)
 
@@ -244,12 +244,12 @@ async def test_what_fails_for_now_is_not_blamed_because_more_was_sent_since() ->
     body = await lived_alone(story)
 
     assert body["status"]["summary"] == "2/3"
-    assert blamed(body) == story.culprits
+    assert blamed(body) == story.failing
 
 
 @pytest.mark.parametrize("way", ["refused", "fails"])
 @pytest.mark.parametrize("code", ["IMG.0046", "IMG.0184", None])
-def test_three_culprits_among_two_hundred_cost_few_puts(way: str, code: str | None) -> None:
+def test_three_failing_images_among_two_hundred_cost_few_puts(way: str, code: str | None) -> None:
     story = Story(
         sizes=(1,) * 200, arrivals=(0.0,) * 200, guilty=frozenset({3, 77, 120}), way=way, code=code
     )
@@ -271,7 +271,7 @@ def blamed(body: Json) -> set[str]:
 
 
 def most_extra(story: Story) -> int:
-    """PUTs to find the culprits: each is halved out, first its object, then its image.
+    """PUTs to find the failing images: each is halved out, first its object, then its image.
 
     Who dies forgets which batch was whose, and how many images the cloud takes.
     """

@@ -23,7 +23,7 @@ def orders(drive: Drive) -> list[Decision]:
     return [job.decision for job in drive.cloud.jobs.values()]
 
 
-async def test_lost_answer_is_told_in_the_status() -> None:
+async def test_lost_response_is_in_the_status() -> None:
     drive = Drive(spec(IMAGES[:2]))
     drive.cloud.lost = 1
 
@@ -241,7 +241,7 @@ async def test_time_that_is_out_of_all_bounds_holds_nothing_up() -> None:
 async def test_batch_is_put_on_record_although_the_first_write_of_it_fails(
     failure: Exception,
 ) -> None:
-    """At the end of the process nobody comes back to it."""
+    """At the end of the process there is no other reconcile."""
     drive = Drive()
     drive.cloud.lost = 1
     drive.kube.fails = [failure, failure]

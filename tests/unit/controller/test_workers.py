@@ -126,7 +126,7 @@ async def test_no_pass_begins_after_the_word_to_stop() -> None:
 
 
 async def test_end_of_the_dispatcher_is_the_end_of_all() -> None:
-    """Nothing would be served any more, and nobody would know."""
+    """Nothing would be served any more, without a signal."""
     stage = Stage()
     queue = BrokenQueue()
     queue.add(KEYS[0])
