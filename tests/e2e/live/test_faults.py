@@ -18,18 +18,11 @@ def failed(world: World) -> dict[str, str]:
 @pytest.mark.parametrize(
     "shape",
     [
-        {"partial": "A"},
-        {"partial": "B"},
-        {"partial": "C"},
-        {"partial": "C-empty"},
-        {"partial": "A", "row_failure": "FAIL"},
-    ],
-    ids=[
-        "SUCCESS with a failed row",
-        "FAIL with mixed rows",
-        "FAIL with a code only",
-        "FAIL with nothing",
-        "a failed row in capitals",
+        pytest.param({"partial": "A"}, id="SUCCESS with a failed row"),
+        pytest.param({"partial": "B"}, id="FAIL with mixed rows"),
+        pytest.param({"partial": "C"}, id="FAIL with a code only"),
+        pytest.param({"partial": "C-empty"}, id="FAIL with nothing"),
+        pytest.param({"partial": "A", "row_failure": "FAIL"}, id="a failed row in capitals"),
     ],
 )
 def test_one_image_that_fails_is_named_and_the_others_are_done(

@@ -21,22 +21,13 @@ def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.mark.parametrize(
     "fault",
     [
-        {"status": 503, "handle": True},
-        {"reset": True, "handle": True},
-        {"truncate": "body"},
-        {"truncate": "connection"},
-        {"status": 200, "body": "html", "handle": True},
-        {"drop": ["job_id"]},
-        {"patch": {"job_id": None}},
-    ],
-    ids=[
-        "503 afterwards",
-        "reset afterwards",
-        "half the JSON",
-        "half the JSON and gone",
-        "HTML instead of JSON",
-        "no job id",
-        "job id null",
+        pytest.param({"status": 503, "handle": True}, id="503 afterwards"),
+        pytest.param({"reset": True, "handle": True}, id="reset afterwards"),
+        pytest.param({"truncate": "body"}, id="half the JSON"),
+        pytest.param({"truncate": "connection"}, id="half the JSON and gone"),
+        pytest.param({"status": 200, "body": "html", "handle": True}, id="HTML instead of JSON"),
+        pytest.param({"drop": ["job_id"]}, id="no job id"),
+        pytest.param({"patch": {"job_id": None}}, id="job id null"),
     ],
 )
 def test_put_whose_answer_is_lost_is_looked_for_and_not_repeated(
@@ -55,26 +46,19 @@ def test_put_whose_answer_is_lost_is_looked_for_and_not_repeated(
 @pytest.mark.parametrize(
     "fault",
     [
-        {"status": 429, "code": "APIGW.0308"},
-        {"status": 429, "code": "APIGW.0308", "retry_after": 2},
-        {"status": 429, "code": "APIGW.0308", "retry_after_date": 2},
-        {"status": 400, "code": "IMG.0060"},
-        {"status": 409, "code": "IMG.0035"},
-        {"status": 500, "body": "empty"},
-        {"status": 502, "code": "APIGW.0201"},
-        {"reset": True},
-        {"status": 503, "body": "xml"},
-    ],
-    ids=[
-        "429",
-        "429 with seconds",
-        "429 with a date",
-        "flow control",
-        "conflict",
-        "500 without a body",
-        "502 of the gateway",
-        "reset",
-        "503 in XML",
+        pytest.param({"status": 429, "code": "APIGW.0308"}, id="429"),
+        pytest.param(
+            {"status": 429, "code": "APIGW.0308", "retry_after": 2}, id="429 with seconds"
+        ),
+        pytest.param(
+            {"status": 429, "code": "APIGW.0308", "retry_after_date": 2}, id="429 with a date"
+        ),
+        pytest.param({"status": 400, "code": "IMG.0060"}, id="flow control"),
+        pytest.param({"status": 409, "code": "IMG.0035"}, id="conflict"),
+        pytest.param({"status": 500, "body": "empty"}, id="500 without a body"),
+        pytest.param({"status": 502, "code": "APIGW.0201"}, id="502 of the gateway"),
+        pytest.param({"reset": True}, id="reset"),
+        pytest.param({"status": 503, "body": "xml"}, id="503 in XML"),
     ],
 )
 def test_passing_trouble_heals_by_itself(world: World, fault: dict[str, Any]) -> None:

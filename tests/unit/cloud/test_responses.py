@@ -174,36 +174,28 @@ def test_one_line_cuts_long_words_lines_and_control_characters() -> None:
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
-        ({"Retry_After": "7"}, 7),
-        ({}, None),
-        ({"Retry_After": "99999999999999"}, 3600),
-        ({"Retry_After": "-5"}, None),
-        ({"Retry_After": "soon"}, None),
-        (
+        pytest.param({"Retry_After": "7"}, 7, id="seconds"),
+        pytest.param({}, None, id="missing"),
+        pytest.param({"Retry_After": "99999999999999"}, 3600, id="too long"),
+        pytest.param({"Retry_After": "-5"}, None, id="negative"),
+        pytest.param({"Retry_After": "soon"}, None, id="text"),
+        pytest.param(
             {
                 "Date": "Sat, 31 Jan 2026 12:00:00 GMT",
                 "Retry_After": "Sat, 31 Jan 2026 12:00:30 GMT",
             },
             30,
+            id="date",
         ),
-        (
+        pytest.param(
             {
                 "Date": "Sat, 31 Jan 2026 12:00:00 GMT",
                 "Retry_After": "Sat, 31 Jan 2026 11:00:00 GMT",
             },
             0,
+            id="past date",
         ),
-        ({"Retry_After": "Sat, 31 Jan 2026 12:00:30 GMT"}, None),
-    ],
-    ids=[
-        "seconds",
-        "missing",
-        "too long",
-        "negative",
-        "text",
-        "date",
-        "past date",
-        "no Date header",
+        pytest.param({"Retry_After": "Sat, 31 Jan 2026 12:00:30 GMT"}, None, id="no Date header"),
     ],
 )
 def test_retry_after_reads_seconds_and_dates(

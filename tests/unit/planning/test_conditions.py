@@ -80,24 +80,14 @@ def test_statuses_share_what_they_say_alike() -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        None,
-        {},
-        {"conditions": "no list"},
-        {"conditions": [{"type": "Ready"}]},
-        {"job": {"id": "1", "status": "DANCING"}},
-        {"images": [{"id": 1}]},
-        {"unanswered": {"decision": "Accept"}},
-        {"observedGeneration": "many"},
-    ],
-    ids=[
-        "absent",
-        "empty",
-        "text",
-        "half a condition",
-        "odd job",
-        "odd image",
-        "half a batch",
-        "odd number",
+        pytest.param(None, id="absent"),
+        pytest.param({}, id="empty"),
+        pytest.param({"conditions": "no list"}, id="text"),
+        pytest.param({"conditions": [{"type": "Ready"}]}, id="half a condition"),
+        pytest.param({"job": {"id": "1", "status": "DANCING"}}, id="odd job"),
+        pytest.param({"images": [{"id": 1}]}, id="odd image"),
+        pytest.param({"unanswered": {"decision": "Accept"}}, id="half a batch"),
+        pytest.param({"observedGeneration": "many"}, id="odd number"),
     ],
 )
 def test_status_that_can_not_be_read_counts_as_never_written(raw: dict[str, Any] | None) -> None:

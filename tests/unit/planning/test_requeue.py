@@ -33,20 +33,12 @@ def test_backoff_never_undercuts_what_the_cloud_asked_for(jitter: float) -> None
 @pytest.mark.parametrize(
     ("age", "typical_duration", "expected"),
     [
-        (0, 1, 1),
-        (0.9, 1, 0.2),
-        (10, 1, 1.5),
-        (600, 1, 15),
-        (0, 60, 2),
-        (2, 60, 0.3),
-    ],
-    ids=[
-        "first when an answer is likely",
-        "then soon",
-        "then as the job ages",
-        "never rarer than 15 s",
-        "soon also where jobs are long",
-        "then as the job ages there too",
+        pytest.param(0, 1, 1, id="first when an answer is likely"),
+        pytest.param(0.9, 1, 0.2, id="then soon"),
+        pytest.param(10, 1, 1.5, id="then as the job ages"),
+        pytest.param(600, 1, 15, id="never rarer than 15 s"),
+        pytest.param(0, 60, 2, id="soon also where jobs are long"),
+        pytest.param(2, 60, 0.3, id="then as the job ages there too"),
     ],
 )
 def test_poll_after_follows_the_age_of_the_job(

@@ -11,30 +11,21 @@ from envtest.proxy import Cut, Effect, FaultyProxy, Hang, Lose
 @pytest.mark.parametrize(
     ("effect", "count"),
     [
-        (CONFLICT, 1),
-        (CONFLICT, 3),
-        (proxy.refusal(403, "Forbidden", "a policy denied the request"), 3),
-        (proxy.refusal(422, "Invalid", "is invalid: status.job", causes=[INVALID]), 3),
-        (proxy.refusal(401, "Unauthorized", "Unauthorized"), 2),
-        (proxy.refusal(500, "InternalError", "etcd is away"), 3),
-        (proxy.refusal(503, "ServiceUnavailable", "apiserver is shutting down"), 3),
-        (proxy.refusal(504, "Timeout", "the request took too long"), 3),
-        (Cut(), 3),
-        (Lose(), 1),
-        (Hang(), 1),
-    ],
-    ids=[
-        "one conflict",
-        "three conflicts",
-        "403",
-        "422",
-        "401",
-        "500",
-        "503",
-        "504",
-        "cut",
-        "answer lost",
-        "no answer",
+        pytest.param(CONFLICT, 1, id="one conflict"),
+        pytest.param(CONFLICT, 3, id="three conflicts"),
+        pytest.param(proxy.refusal(403, "Forbidden", "a policy denied the request"), 3, id="403"),
+        pytest.param(
+            proxy.refusal(422, "Invalid", "is invalid: status.job", causes=[INVALID]), 3, id="422"
+        ),
+        pytest.param(proxy.refusal(401, "Unauthorized", "Unauthorized"), 2, id="401"),
+        pytest.param(proxy.refusal(500, "InternalError", "etcd is away"), 3, id="500"),
+        pytest.param(
+            proxy.refusal(503, "ServiceUnavailable", "apiserver is shutting down"), 3, id="503"
+        ),
+        pytest.param(proxy.refusal(504, "Timeout", "the request took too long"), 3, id="504"),
+        pytest.param(Cut(), 3, id="cut"),
+        pytest.param(Lose(), 1, id="answer lost"),
+        pytest.param(Hang(), 1, id="no answer"),
     ],
 )
 def test_status_write_that_fails_after_the_put_sends_nothing_twice(
