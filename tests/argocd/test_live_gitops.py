@@ -34,6 +34,14 @@ def application(world: World, image: str, **spec: object) -> Application:
     )
 
 
+def accepted(world: World, **spec: object) -> Application:
+    """An application whose resource is accepted."""
+    app = application(world, world.image(), **spec)
+    app.sync()
+    world.wait_for("Accepted")
+    return app
+
+
 def run(app: Application, name: str) -> Json:
     """Click an action."""
     return app.run_action(sandbox.act(action(name), app.live()))
@@ -72,9 +80,7 @@ def test_diff_is_empty_while_the_object_fails(world: World) -> None:
 
 
 def test_sync_of_the_same_manifest_changes_nothing_and_sends_nothing(world: World) -> None:
-    app = application(world, world.image(), deletionPolicy="Reject")
-    app.sync()
-    world.wait_for("Accepted")
+    app = accepted(world, deletionPolicy="Reject")
     before = app.live()["metadata"]["resourceVersion"]
 
     synced = app.sync()
@@ -86,9 +92,7 @@ def test_sync_of_the_same_manifest_changes_nothing_and_sends_nothing(world: Worl
 
 def test_edit_by_hand_of_what_git_holds_shows(world: World) -> None:
     """The diff above is empty because nothing differs, not because it sees nothing."""
-    app = application(world, world.image(), interval="5m")
-    app.sync()
-    world.wait_for("Accepted")
+    app = accepted(world, interval="5m")
 
     world.edit(interval="10m")
 
@@ -97,9 +101,7 @@ def test_edit_by_hand_of_what_git_holds_shows(world: World) -> None:
 
 
 def test_deletion_policy_taken_out_of_git_takes_the_finalizer_off(world: World) -> None:
-    app = application(world, world.image(), deletionPolicy="Reject")
-    app.sync()
-    world.wait_for("Accepted")
+    app = accepted(world, deletionPolicy="Reject")
 
     del app.manifest["spec"]["deletionPolicy"]
     app.sync()
@@ -109,9 +111,7 @@ def test_deletion_policy_taken_out_of_git_takes_the_finalizer_off(world: World) 
 
 
 def test_reconcile_is_answered_and_shows_no_diff(world: World) -> None:
-    app = application(world, world.image())
-    app.sync()
-    world.wait_for("Accepted")
+    app = accepted(world)
 
     asked = run(app, "reconcile")["metadata"]["annotations"]["ims.otc.dev/reconcile-at"]
     eventually(lambda: world.status().get("lastHandledReconcileAt") == asked or None)
@@ -122,9 +122,7 @@ def test_reconcile_is_answered_and_shows_no_diff(world: World) -> None:
 
 
 def test_suspend_outlives_a_sync_while_git_says_nothing_of_it(world: World) -> None:
-    app = application(world, world.image())
-    app.sync()
-    world.wait_for("Accepted")
+    app = accepted(world)
 
     run(app, "suspend")
     app.sync()
@@ -137,9 +135,7 @@ def test_suspend_outlives_a_sync_while_git_says_nothing_of_it(world: World) -> N
 
 
 def test_suspend_is_undone_by_a_sync_where_git_says_otherwise(world: World) -> None:
-    app = application(world, world.image(), suspend=False)
-    app.sync()
-    world.wait_for("Accepted")
+    app = accepted(world, suspend=False)
 
     run(app, "suspend")
     assert app.diff() == {"spec": {"suspend": False}}

@@ -65,8 +65,7 @@ def test_added_image_makes_it_progress_again(world: World, samples: Samples) -> 
 
 def test_changed_decision_makes_it_progress_again(world: World, samples: Samples) -> None:
     history = History(world)
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     world.edit(decision="Reject")
     world.wait_for("Rejected")
@@ -154,14 +153,6 @@ def test_wrong_password_degrades_it_until_the_secret_is_right(
     assert verdicts.count("Healthy") == 1
 
 
-def test_absent_secret_degrades_it(world: World) -> None:
-    history = History(world)
-    world.apply([world.image()], credentialsSecretRef={"name": "never"})
-    world.wait_for("SecretNotFound")
-
-    assert history.verdicts() == ["Progressing", "Degraded"]
-
-
 def test_cloud_that_is_down_is_no_fault_of_the_object(world: World, samples: Samples) -> None:
     world.sim.fault(MEMBER, status=503)
     history = History(world)
@@ -179,8 +170,7 @@ def test_suspended_object_is_suspended_and_then_healthy_again(
     world: World, samples: Samples
 ) -> None:
     history = History(world)
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     world.edit(suspend=True)
     eventually(lambda: verdict(world.get()) == "Suspended" or None)
@@ -264,8 +254,7 @@ def test_deletion_that_can_not_go_on_progresses_and_says_what_is_in_the_way(
 @pytest.mark.parametrize("policy", ["Retain", "Reject"])
 def test_object_that_others_hold_progresses_until_they_let_it_go(world: World, policy: str) -> None:
     history = History(world)
-    world.apply([world.image()], deletionPolicy=policy, finalizers=["example.com/theirs"])
-    world.wait_for("Accepted")
+    world.accept(deletionPolicy=policy, finalizers=["example.com/theirs"])
 
     world.delete()
     eventually(lambda: world.get()["metadata"]["finalizers"] == ["example.com/theirs"] or None)

@@ -146,36 +146,41 @@ def test_wrong_password_is_told_and_tried_twice_for_many_projects(
     assert sim.calls(LOGIN) == 2
 
 
-def test_token_of_another_project_is_told(
-    sim: Simulator, run: Run, write: Write, secret: Json
-) -> None:
-    image = sim.add_image(shared_with=[sim.project_id])
-    secret["stringData"] = {"token": "MIIgone"}
-
-    ended = check(run, write(image, with_secret=secret))
-
-    assert ended.code == 1
-    assert ended.json["resources"][0]["login"] is False
-
-
-def test_secret_of_another_name_is_told(
-    sim: Simulator, run: Run, write: Write, secret: Json
-) -> None:
+def other_name(secret: Json) -> None:
     secret["metadata"]["name"] = "otc"
 
-    ended = check(run, write(sim.add_image(), with_secret=secret))
 
-    assert ended.code == 1
-    assert "Secrets in the files: otc" in ended.json["resources"][0]["trouble"]
-
-
-def test_missing_key_is_named(sim: Simulator, run: Run, write: Write, secret: Json) -> None:
+def missing_key(secret: Json) -> None:
     del secret["stringData"]["domainName"]
 
-    ended = check(run, write(sim.add_image(), with_secret=secret))
+
+def refused_token(secret: Json) -> None:
+    secret["stringData"] = {"token": "MIIgone"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (other_name, "Secrets in the files: otc"),
+        (missing_key, "key domainName is missing"),
+        (refused_token, "HTTP 401"),
+    ],
+)
+def test_unusable_secret_is_reported(
+    sim: Simulator,
+    run: Run,
+    write: Write,
+    secret: Json,
+    change: Callable[[Json], None],
+    message: str,
+) -> None:
+    change(secret)
+
+    ended = check(run, write(sim.add_image(shared_with=[sim.project_id]), with_secret=secret))
 
     assert ended.code == 1
-    assert "key domainName is missing" in ended.json["resources"][0]["trouble"]
+    assert ended.json["resources"][0]["login"] in (False, None)
+    assert message in ended.json["resources"][0]["trouble"]
 
 
 def test_cloud_that_is_down_ends_with_three(sim: Simulator, run: Run, write: Write) -> None:

@@ -1,12 +1,8 @@
 """A download is the pinned archive, or an error that says why not."""
 
 import hashlib
-import socket
 import ssl
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,31 +107,6 @@ def test_download_that_fails_ends_and_leaves_nothing(
 
     assert time.monotonic() - began < PATIENT.connect_s / 3
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def full_queue() -> Iterator[int]:
-    """A port that drops what asks to connect, as a firewall does."""
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            client = stack.enter_context(socket.socket())
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other kernels refuse when the queue is full")
-def test_host_that_drops_packets_is_given_up(full_queue: int, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match=r"cannot be reached: no connection within 0\.3 s"):
-        fetch(
-            ARCHIVE,
-            f"http://127.0.0.1:{full_queue}/widgets.tar.gz",
-            directory=tmp_path,
-            limits=SOON_CONNECTED,
-        )
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,7 @@ def test_policy_of_the_samples_lets_specs_name_known_regions_only(world: World) 
 
 
 def test_policy_of_the_samples_allows_changes_of_metadata_only(world: World) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     with applied(world, sample()):
         annotated = patched(world, {"metadata": {"annotations": {"example.com/a": "b"}}})
@@ -94,9 +93,7 @@ def test_policy_of_the_samples_allows_changes_of_metadata_only(world: World) -> 
 
 
 def test_deletion_finishes_under_the_policy_of_the_samples(world: World) -> None:
-    image = world.image()
-    world.apply([image], deletionPolicy="Reject")
-    world.wait_for("Accepted")
+    image = world.accept(deletionPolicy="Reject")
 
     with applied(world, sample()):
         world.delete()
@@ -110,9 +107,7 @@ def test_status_and_log_name_the_policy_that_blocks_a_deletion(world: World, rea
     documents = strict()
     for validation in documents[0]["spec"]["validations"]:
         validation["reason"] = reason
-    image = world.image()
-    world.apply([image], deletionPolicy="Reject")
-    world.wait_for("Accepted")
+    image = world.accept(deletionPolicy="Reject")
 
     with applied(world, documents):
         world.delete()

@@ -75,8 +75,7 @@ def test_missing_right_is_told_by_verb_and_resource(world: World) -> None:
         told(world, "cannot list imageshareacceptances.ims.otc.dev in all namespaces")
         told(world, "cannot get secrets in all namespaces")
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
     assert "Traceback" not in world.operator.log
 
 

@@ -18,9 +18,7 @@ def suspended(world: World) -> bool | None:
 
 
 def test_reconcile_corrects_drift_and_waits_until_ready(world: World, command: Command) -> None:
-    image = world.image()
-    world.apply([image])
-    world.wait_for("Accepted")
+    image = world.accept()
     world.sim.seed(shares=[(image, world.project, "rejected")])
 
     ended = command("reconcile", "web", *where(world))
@@ -57,9 +55,7 @@ def test_wait_ends_with_three_when_an_image_is_not_shared(world: World, command:
 
 
 def test_suspend_stops_and_resume_continues(world: World, command: Command) -> None:
-    image = world.image()
-    world.apply([image])
-    world.wait_for("Accepted")
+    image = world.accept()
     assert command("suspend", "web", *where(world)[:-2]).code == 0
     eventually(lambda: suspended(world))
     assert "\nweb: Suspended: " in command("status", *where(world)[:-2]).out

@@ -80,8 +80,7 @@ def test_clouds_yaml_with_a_named_cloud_logs_in(world: World, ca: str) -> None:
     clouds = {"clouds": {"otc": {"auth": auth}, "other": {"auth": {}}}}
     world.secret(**{"clouds.yaml": json.dumps(clouds), "cloud": "otc", "ca.crt": ca})
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     assert world.calls(PUT) == 1
 

@@ -12,9 +12,7 @@ def is_gone(world: World, name: str = "web") -> bool | None:
 
 
 def test_what_someone_rejected_by_hand_is_accepted_again(world: World) -> None:
-    image = world.image()
-    world.apply([image])
-    world.wait_for("Accepted")
+    image = world.accept()
     world.sim.set_membership(image, world.project, "rejected")
 
     world.annotate(**{RECONCILE_AT: "1"})
@@ -27,8 +25,7 @@ def test_what_someone_rejected_by_hand_is_accepted_again(world: World) -> None:
 
 
 def test_status_changed_by_hand_is_put_right_without_an_interval(world: World) -> None:
-    world.apply([world.image()], interval="0s")
-    world.wait_for("Accepted")
+    world.accept(interval="0s")
     right = world.status()
 
     lie: Json = {"summary": "0/1", "conditions": [], "job": None}
@@ -44,9 +41,7 @@ def test_status_changed_by_hand_is_put_right_without_an_interval(world: World) -
 
 
 def test_reject_rejects_the_share_before_the_resource_goes(world: World) -> None:
-    image = world.image()
-    world.apply([image], deletionPolicy="Reject")
-    world.wait_for("Accepted")
+    image = world.accept(deletionPolicy="Reject")
     assert world.get()["metadata"]["finalizers"] == ["ims.otc.dev/reject"]
 
     world.delete()
@@ -57,9 +52,7 @@ def test_reject_rejects_the_share_before_the_resource_goes(world: World) -> None
 
 
 def test_reject_leaves_the_finalizers_of_others_alone(world: World) -> None:
-    image = world.image()
-    world.apply([image], deletionPolicy="Reject", finalizers=["example.com/theirs"])
-    world.wait_for("Accepted")
+    image = world.accept(deletionPolicy="Reject", finalizers=["example.com/theirs"])
 
     world.delete()
     eventually(lambda: world.membership(image) == "rejected" or None)
@@ -102,8 +95,7 @@ def test_namespace_deleted_after_a_resource_that_lost_its_secret_is_not_held_up(
 
 def test_server_side_apply_of_the_same_manifest_changes_nothing(world: World) -> None:
     """As Argo CD does: what the operator writes is none of the applied fields."""
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
     before = world.get()["metadata"]
 
     body = world.manifest
@@ -127,8 +119,7 @@ def test_server_side_apply_of_the_same_manifest_changes_nothing(world: World) ->
 
 
 def test_changed_interval_sends_nothing(world: World) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     world.edit(interval="5m")
     world.wait_for("Accepted")

@@ -37,8 +37,7 @@ def healthy(port: int) -> bool | None:
 
 
 def test_probe_gets_no_answer_from_a_loop_that_is_blocked(world: World, port: int) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
     eventually(lambda: healthy(port))
 
     os.kill(world.operator.pid, signal.SIGUSR1)
@@ -49,8 +48,7 @@ def test_probe_gets_no_answer_from_a_loop_that_is_blocked(world: World, port: in
 
 def test_probe_is_told_of_a_watch_whose_loop_is_blocked(world: World, port: int) -> None:
     """Work goes on, and nothing new comes in: nobody else would notice."""
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
     eventually(lambda: probes.ask(port, "/readyz") == Told(200, "ok\n") or None)
     http, namespace = world.control_plane.http, world.control_plane.create_namespace(BLOCKS)
     path = RESOURCES.format(namespace=namespace)

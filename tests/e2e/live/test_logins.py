@@ -95,9 +95,7 @@ def look_again_after_a_change_by_hand(world: World, image: str) -> None:
 
 
 def test_rotated_password_serves_a_ready_object_without_a_restart(world: World) -> None:
-    image = world.image()
-    world.apply([image])
-    world.wait_for("Accepted")
+    image = world.accept()
     pid = world.operator.pid
 
     world.sim.set_password(NEXT, user_id=world.user_id)
@@ -112,9 +110,7 @@ def test_rotated_password_serves_a_ready_object_without_a_restart(world: World) 
 def test_rotated_token_serves_a_ready_object_without_a_restart(world: World) -> None:
     first = login(world, world.password).headers["X-Subject-Token"]
     world.secret(token=first)
-    image = world.image()
-    world.apply([image])
-    world.wait_for("Accepted")
+    image = world.accept()
 
     world.sim.expire_tokens()
     world.secret(token=login(world, world.password).headers["X-Subject-Token"])

@@ -166,8 +166,7 @@ def test_answer_that_can_not_be_read_is_asked_for_again(
 ) -> None:
     world.sim.fault(route, count=2, **fault)
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     assert world.calls(PUT) == 1
     assert "Traceback" not in world.operator.log

@@ -107,8 +107,7 @@ def test_token_that_the_kubelet_renewed_is_read_anew(world: World, account: Path
     """By both clients: the watch notices the new object, the other writes its status."""
     first = renew(world.control_plane, account, pinned=True)
     world.operator.start()
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     renew(world.control_plane, account)
     end_pinned_token(world.control_plane, first)

@@ -85,8 +85,7 @@ def empty(prometheus: Prometheus) -> set[str]:
 
 
 def test_scrape_passes_promtool(world: World, port: int, promtool: Promtool) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     scrape = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
 

@@ -85,8 +85,7 @@ def test_a_given_token_is_used_as_it_is(world: World) -> None:
     world.secret(token=token)
     logins = world.calls(LOGIN)
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     assert world.calls(LOGIN) == logins
 
@@ -109,8 +108,7 @@ def issue_token(world: World) -> str:
 
 
 def test_events_tell_what_was_done(world: World) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     events = eventually(lambda: found if len(found := world.events()) > 1 else None)
 
@@ -118,8 +116,7 @@ def test_events_tell_what_was_done(world: World) -> None:
 
 
 def test_kubectl_get_shows_what_matters(world: World) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     header, row = world.control_plane.kubectl("get", "isa", "-n", world.namespace).splitlines()
 

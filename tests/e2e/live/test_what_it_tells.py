@@ -80,8 +80,7 @@ def lines(operator: Operator) -> list[dict[str, object]]:
 
 
 def test_each_line_is_json_and_that_of_a_change_names_all(world: World) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
     job = world.status()["job"]["id"]
 
     def both_changes() -> list[dict[str, object]] | None:
@@ -104,8 +103,7 @@ def test_each_line_is_json_and_that_of_a_change_names_all(world: World) -> None:
 def test_exchanges_are_told_with_the_id_that_the_cloud_gave_them(world: World) -> None:
     world.sim.fault(PUT, count=1, status=503)
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     told = [row for row in lines(world.operator) if str(row["msg"]).startswith("PUT /v1/")]
     failed = [row for row in told if "HTTP 503" in str(row["msg"])]
@@ -116,8 +114,7 @@ def test_exchanges_are_told_with_the_id_that_the_cloud_gave_them(world: World) -
 
 
 def test_pass_is_a_trace_with_its_exchanges(world: World, collector: Collector) -> None:
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     def ended() -> list[Span] | None:
         passes = [span for span in collector.spans if _about(span, world.namespace)]

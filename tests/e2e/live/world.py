@@ -102,6 +102,13 @@ class World:
         self.manifest = body
         return name
 
+    def accept(self, **changes: Any) -> str:
+        """Apply a resource with a new image; return the image when it is accepted."""
+        image = self.image()
+        self.apply([image], **changes)
+        self.wait_for("Accepted")
+        return image
+
     def annotate(self, name: str = "web", **annotations: str) -> None:
         """Set annotations, as `kubectl annotate --overwrite` does."""
         self._merge(name, {"metadata": {"annotations": annotations}})

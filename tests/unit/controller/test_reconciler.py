@@ -60,14 +60,6 @@ async def test_reconciler_sends_nothing_for_what_is_accepted_already() -> None:
     assert len(drive.kube.writes) == 1
 
 
-async def test_reconciler_rejects() -> None:
-    drive = Drive(spec(decision="Reject"))
-
-    await drive.until("Rejected")
-
-    assert drive.cloud.shares[IMAGES[0]] is REJECTED
-
-
 async def test_reconciler_goes_on_with_the_known_job_after_a_restart() -> None:
     drive = Drive()
     await drive.step()

@@ -38,9 +38,7 @@ def test_finalizer_that_does_not_come_off_at_once_comes_off_later(
     world: World, faulty: FaultyProxy, effect: Effect
 ) -> None:
     start(world, faulty)
-    image = world.image()
-    world.apply([image], deletionPolicy="Reject")
-    world.wait_for("Accepted")
+    image = world.accept(deletionPolicy="Reject")
     faulty.fault("patch", OBJECT, effect, count=1)
 
     world.delete()

@@ -87,8 +87,7 @@ def test_429_on_secret_reads_is_waited_out(world: World, faulty: FaultyProxy) ->
     start(world, faulty)
     faulty.fault("get", SECRET, proxy.too_many_requests(3), count=2)
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     reads = faulty.calls("get", SECRET)
     assert len(reads) == 3

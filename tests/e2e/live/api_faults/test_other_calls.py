@@ -24,8 +24,7 @@ def test_secret_that_can_not_be_read_for_a_while_is_read_later(
     start(world, faulty)
     faulty.fault("get", SECRET, effect, count=2)
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     assert world.calls(PUT) == 1
     assert "Traceback" not in world.operator.log
@@ -36,8 +35,7 @@ def test_events_that_hang_delay_nothing(world: World, faulty: FaultyProxy) -> No
     start(world, faulty)
     faulty.fault("create", "*/events", Hang())
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     assert faulty.calls("create", "*/events") != []
     assert world.calls(PUT) == 1

@@ -47,8 +47,7 @@ def test_status_write_that_fails_first_loses_no_event(world: World, faulty: Faul
     start(world, faulty)
     faulty.fault("patch", STATUS, proxy.refusal(500, "InternalError", "etcd is away"), count=1)
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     eventually(lambda: "Accepted" in world.events() or None)
     assert world.events().count("Submitted") == 1
@@ -60,8 +59,7 @@ def test_refused_status_write_is_told_by_verb_and_resource(
     start(world, faulty)
     faulty.fault("patch", STATUS, proxy.refusal(403, "Forbidden", "no"), count=1)
 
-    world.apply([world.image()])
-    world.wait_for("Accepted")
+    world.accept()
 
     told = f"patch imageshareacceptances/status in namespace {world.namespace}"
     assert told in world.operator.log

@@ -89,6 +89,11 @@ class Cloud:
         )
 
 
+def with_lookup(count: int) -> tuple[Cloud, MembershipLookup]:
+    cloud = Cloud(count)
+    return cloud, MembershipLookup(cloud)
+
+
 def clock() -> float:
     return asyncio.get_running_loop().time()
 
@@ -102,8 +107,7 @@ async def test_one_image_is_read_singly_and_concurrent() -> None:
 
 
 async def test_concurrent_calls_share_one_read_of_an_image() -> None:
-    cloud = Cloud(1)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(1)
 
     await asyncio.gather(*(lookup.read(cloud.images) for _ in range(50)))
 
@@ -127,8 +131,7 @@ async def test_lists_are_read_until_all_images_are_found() -> None:
 
 
 async def test_many_calls_are_served_by_one_list_per_second() -> None:
-    cloud = Cloud(2000)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(2000)
 
     async def read_one(number: int) -> None:
         await asyncio.sleep(number * 0.005)
@@ -145,8 +148,7 @@ async def test_many_calls_are_served_by_one_list_per_second() -> None:
 @pytest.mark.parametrize(("pages", "lists"), [(3, 10), (6, 5), (9, 4), (24, 4)])
 async def test_lists_with_many_pages_are_read_less_often(pages: int, lists: int) -> None:
     """For ten seconds, calls for the last images arrive ten times a second."""
-    cloud = Cloud(pages * PAGE_SIZE - 1)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(pages * PAGE_SIZE - 1)
     await lookup.read(cloud.images)  # so that it knows the number of pages
     before, began = cloud.pages, clock()
 
@@ -161,8 +163,7 @@ async def test_lists_with_many_pages_are_read_less_often(pages: int, lists: int)
 async def test_long_lists_are_read_sooner_when_many_images_wait() -> None:
     """A longer wait would save little: one page costs little for each of many images."""
     pages = 24
-    cloud = Cloud(pages * PAGE_SIZE - 1)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(pages * PAGE_SIZE - 1)
     await lookup.read(cloud.images)
     many = cloud.images[-1 :: -(PAGE_SIZE // IMAGES_PER_PAGE)]
     before, began = cloud.pages, clock()
@@ -176,8 +177,7 @@ async def test_long_lists_are_read_sooner_when_many_images_wait() -> None:
 
 
 async def test_list_is_read_early_when_no_other_call_arrives() -> None:
-    cloud = Cloud(8 * PAGE_SIZE)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(8 * PAGE_SIZE)
     await lookup.read(cloud.images)
     began = clock()
 
@@ -187,8 +187,7 @@ async def test_list_is_read_early_when_no_other_call_arrives() -> None:
 
 
 async def test_calls_in_step_do_not_cause_a_list_for_each_step() -> None:
-    cloud = Cloud(8 * PAGE_SIZE)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(8 * PAGE_SIZE)
     await lookup.read(cloud.images)
     before, began = cloud.pages, clock()
 
@@ -361,8 +360,7 @@ async def test_error_of_a_cancelled_call_is_not_reported_to_the_loop() -> None:
 
 
 async def test_result_is_never_older_than_the_call() -> None:
-    cloud = Cloud(30)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(30)
     await lookup.read(cloud.images, CACHED)
     await asyncio.sleep(5)
     cloud.memberships = dict.fromkeys(cloud.images, ACCEPTED)
@@ -371,8 +369,7 @@ async def test_result_is_never_older_than_the_call() -> None:
 
 
 async def test_cached_list_serves_calls_that_accept_its_age() -> None:
-    cloud = Cloud(2000)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(2000)
     await lookup.read(cloud.images[:1000], CACHED)
     pages = cloud.pages
 
@@ -389,8 +386,7 @@ async def test_cached_list_serves_calls_that_accept_its_age() -> None:
 
 async def test_ten_thousand_drift_checks_cost_few_requests() -> None:
     """Each of ten thousand resources reads once within a minute."""
-    cloud = Cloud(10_000)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(10_000)
 
     async def read_one(number: int) -> None:
         await asyncio.sleep(60 * number / 10_000)
@@ -425,8 +421,7 @@ async def test_lists_are_read_to_their_end_from_a_server_with_short_pages() -> N
 
 
 async def test_end_of_a_list_costs_no_request_after_a_longer_page() -> None:
-    cloud = Cloud(PAGE_SIZE + 100)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(PAGE_SIZE + 100)
     await lookup.read(cloud.images, CACHED)
     first = cloud.pages
     await asyncio.sleep(CACHED.total_seconds())
@@ -437,8 +432,7 @@ async def test_end_of_a_list_costs_no_request_after_a_longer_page() -> None:
 
 
 async def test_cancelled_call_does_not_cancel_others() -> None:
-    cloud = Cloud(1)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(1)
     cancelled = asyncio.create_task(lookup.read(cloud.images))
     waiting = asyncio.create_task(lookup.read(cloud.images))
     await asyncio.sleep(0.025)
@@ -449,8 +443,7 @@ async def test_cancelled_call_does_not_cancel_others() -> None:
 
 
 async def test_cached_list_is_limited_and_the_rest_read_singly() -> None:
-    cloud = Cloud(MAX_ROWS + 3 * PAGE_SIZE)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(MAX_ROWS + 3 * PAGE_SIZE)
     images = (*cloud.images[: int(READ_BURST)], cloud.images[-1])
 
     found = await lookup.read(images, CACHED)
@@ -461,8 +454,7 @@ async def test_cached_list_is_limited_and_the_rest_read_singly() -> None:
 
 
 async def test_lists_give_names_of_requested_images_without_more_calls() -> None:
-    cloud = Cloud(3 * PAGE_SIZE)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(3 * PAGE_SIZE)
     requested, other = cloud.images[: 2 * PAGE_SIZE], cloud.images[-1]
     assert lookup.details(requested) == {}
 

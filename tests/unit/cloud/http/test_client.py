@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import gzip
 import ssl
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -12,11 +14,7 @@ import trustme
 from served import raw_server
 
 from fakes import PROJECT, FakeHttpCloud
-from image_share_operator.api.credentials import (
-    Credentials,
-    PasswordCredentials,
-    TokenCredentials,
-)
+from image_share_operator.api.credentials import Credentials, PasswordCredentials, TokenCredentials
 from image_share_operator.api.errors import (
     JobUnknownError,
     OutcomeUnknownError,
@@ -27,21 +25,17 @@ from image_share_operator.api.errors import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.http import routes
-from image_share_operator.cloud.http.circuit_breaker import (
-    THRESHOLD,
-    CircuitOpenError,
-)
+from image_share_operator.cloud.http.circuit_breaker import THRESHOLD, CircuitOpenError
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.http.size_limit import MAX_BODY_BYTES
 from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
-from image_share_operator.cloud.sessions import BatchSettings, CloudSession
+from image_share_operator.cloud.sessions import CloudSession
 
 pytestmark = pytest.mark.looptime
 PASSWORD = PasswordCredentials(user_name="u", password="hunter2-marked", domain_name="d")
 FRESH = timedelta()
-BATCHING = BatchSettings(window=timedelta(), images=50)
 MEMBER = {"status": "pending"}
 
 
@@ -77,32 +71,27 @@ async def test_concurrent_requests_share_one_login() -> None:
     assert len(cloud.logins) == 1
 
 
-async def test_token_is_renewed_shortly_before_it_expires() -> None:
+@pytest.mark.parametrize(
+    ("life", "used", "more"),
+    [
+        pytest.param({}, {"hours": 23, "minutes": 40}, {"minutes": 6}, id="shortly before its end"),
+        pytest.param(
+            {"minutes": 1}, {"seconds": 44}, {"seconds": 2}, id="after 3/4 of a short life"
+        ),
+    ],
+)
+async def test_token_is_renewed_before_it_expires(
+    life: dict[str, int], used: dict[str, int], more: dict[str, int]
+) -> None:
     cloud = Cloud(pending)
-    clock = cloud.clock
+    cloud.life = timedelta(**life) or cloud.life
     session = cloud.session()
     await session.members(("i",), FRESH)
 
-    clock.pass_by(timedelta(hours=23, minutes=40))
+    cloud.clock.pass_by(timedelta(**used))
     await session.members(("i",), FRESH)
     assert len(cloud.logins) == 1
-    clock.pass_by(timedelta(minutes=6))
-    await session.members(("i",), FRESH)
-
-    assert len(cloud.logins) == 2
-
-
-async def test_short_lived_token_is_used_for_three_quarters_of_its_time() -> None:
-    cloud = Cloud(pending)
-    cloud.life = timedelta(minutes=1)
-    clock = cloud.clock
-    session = cloud.session()
-    await session.members(("i",), FRESH)
-
-    clock.pass_by(timedelta(seconds=44))
-    await session.members(("i",), FRESH)
-    assert len(cloud.logins) == 1
-    clock.pass_by(timedelta(seconds=2))
+    cloud.clock.pass_by(timedelta(**more))
     await session.members(("i",), FRESH)
 
     assert len(cloud.logins) == 2
@@ -324,18 +313,26 @@ async def test_identities_with_different_passwords_share_no_token() -> None:
     assert len(cloud.logins) == 2
 
 
-def http_client_of(client: httpx.AsyncClient) -> CloudHttpClient:
-    return CloudHttpClient(client=client, timeout=timedelta(seconds=1))
+@contextlib.asynccontextmanager
+async def serving(
+    response: bytes, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[str, list[bytes], CloudHttpClient]]:
+    """A server with one response: its URL, the requests that it received, and a client."""
+    second = timedelta(seconds=5)
+    clients = HttpClients.with_timeouts(connect=second, read=second)
+    async with raw_server(response, tls) as (url, seen), clients:
+        yield url, seen, CloudHttpClient(client=clients.get(), timeout=second, clients=clients.get)
+
+
+async def fetch(client: CloudHttpClient, url: str, method: str = "GET", **more: Any) -> object:
+    return await client.send(client.client.build_request(method, url, **more))
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 async def test_request_is_sent_once_when_the_connection_is_lost(method: str) -> None:
-    second = timedelta(seconds=1)
-    clients = HttpClients.with_timeouts(connect=second, read=second)
-    client = clients.get()
-    async with raw_server(b"") as (url, seen), clients:
+    async with serving(b"") as (url, seen, client):
         with pytest.raises(RetryableError, match="connection lost"):
-            await http_client_of(client).send(client.build_request(method, url, json={"a": 1}))
+            await fetch(client, url, method, json={"a": 1})
 
     assert len(seen) == 1
 
@@ -345,54 +342,31 @@ async def test_request_is_sent_once_when_the_connection_is_lost(method: str) -> 
     [*((route, MAX_BODY_BYTES) for route in ("other", *routes.ALL[:-1])), (routes.LIST, 4 << 20)],
 )
 async def test_body_larger_than_the_limit_of_its_route_is_refused(route: str, most: int) -> None:
-    second = timedelta(seconds=5)
-    clients = HttpClients.with_timeouts(connect=second, read=second)
-    client = clients.get()
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-    async with clients:
-        http_client = CloudHttpClient(client=client, timeout=second)
-        async with raw_server(head + b"x" * most) as (url, _):
-            request = client.build_request("GET", url, extensions={"route": route})
-            response = await http_client.send(request)
-            assert isinstance(response, httpx.Response)
-            assert len(response.content) == most
-        async with raw_server(head + b"x" * (most + 1)) as (url, _):
-            request = client.build_request("GET", url, extensions={"route": route})
-            with pytest.raises(RetryableError, match="the response is larger than"):
-                await http_client.send(request)
+    route_of: dict[str, Any] = {"extensions": {"route": route}}
+    async with serving(head + b"x" * most) as (url, _, client):
+        response = await fetch(client, url, **route_of)
+    async with serving(head + b"x" * (most + 1)) as (url, _, client):
+        with pytest.raises(RetryableError, match="the response is larger than"):
+            await fetch(client, url, **route_of)
+
+    assert isinstance(response, httpx.Response)
+    assert len(response.content) == most
 
 
 async def test_compressed_body_is_refused() -> None:
     """The request does not accept it: ten megabytes can expand to ten gigabytes."""
-    second = timedelta(seconds=5)
-    clients = HttpClients.with_timeouts(connect=second, read=second)
-    client = clients.get()
     body = gzip.compress(b'{"status": "pending"}')
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(body)}\r\n\r\n"
-    async with raw_server(head.encode() + body) as (url, _), clients:
+    async with serving(head.encode() + body) as (url, _, client):
         with pytest.raises(RetryableError):
-            await http_client_of(client).send(client.build_request("GET", url))
-
-
-async def test_refused_connection_is_not_an_unknown_outcome() -> None:
-    second = timedelta(seconds=1)
-    clients = HttpClients.with_timeouts(connect=second, read=second)
-    client = clients.get()
-    async with clients:
-        with pytest.raises(RetryableError, match="no connection") as caught:
-            await http_client_of(client).send(client.build_request("PUT", "http://127.0.0.1:1/"))
-
-    assert not isinstance(caught.value, OutcomeUnknownError)
+            await fetch(client, url)
 
 
 async def test_redirect_is_not_followed_and_no_cookie_is_stored() -> None:
-    second = timedelta(seconds=1)
-    clients = HttpClients.with_timeouts(connect=second, read=second)
-    client = clients.get()
     answer = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nSet-Cookie: a=b\r\nConnection: close\r\n\r\n"
-    async with raw_server(answer) as (url, seen), clients:
-        http_client = http_client_of(client)
-        responses = [await http_client.send(client.build_request("GET", url)) for _ in range(2)]
+    async with serving(answer) as (url, seen, client):
+        responses = [await fetch(client, url) for _ in range(2)]
 
     assert [isinstance(one, Refusal) and one.status for one in responses] == [302, 302]
     assert len(seen) == 2
@@ -403,18 +377,13 @@ async def test_untrusted_certificate_opens_no_circuit_of_other_tenants() -> None
     authority = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
-    second = timedelta(seconds=1)
-    clients = HttpClients.with_timeouts(connect=second, read=second)
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    async with raw_server(answer, tls) as (url, _), clients:
-        untrusting = CloudHttpClient(client=clients.get(), timeout=second, clients=clients.get)
+    async with serving(answer, tls) as (url, _, untrusting):
         trusting = untrusting.with_ca(authority.cert_pem.bytes().decode())
         for _ in range(THRESHOLD):
             with pytest.raises(RetryableError, match=r"ca\.crt"):
-                await untrusting.send(untrusting.client.build_request("GET", url))
+                await fetch(untrusting, url)
         with pytest.raises(CircuitOpenError):
-            await untrusting.send(untrusting.client.build_request("GET", url))
+            await fetch(untrusting, url)
 
-        response = await trusting.send(trusting.client.build_request("GET", url))
-
-    assert isinstance(response, httpx.Response)
+        assert isinstance(await fetch(trusting, url), httpx.Response)
