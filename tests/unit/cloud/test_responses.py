@@ -340,13 +340,15 @@ def test_batch_refused_by_another_server_is_not_about_its_images(
 
 
 WRONG = "user, password, domain or spec.projectID is wrong"
+MFA = "HTTP 401: the user needs multi-factor authentication (MFA); use a technical user without MFA"
+LOCKED = "the account is locked after failed logins"
 
 
 @pytest.mark.parametrize(
     ("status", "text", "reason", "hint"),
     [
-        (401, "mfa totp code verify fail", Reason.CREDENTIALS_INVALID, "(MFA)"),
-        (401, "Multi-factor authentication is required.", Reason.CREDENTIALS_INVALID, "(MFA)"),
+        (401, "mfa totp code verify fail", Reason.CREDENTIALS_INVALID, MFA),
+        (401, "Multi-factor authentication is required.", Reason.CREDENTIALS_INVALID, MFA),
         (
             401,
             "The password is expired and needs to be changed for user: hunter2.",
@@ -357,7 +359,7 @@ WRONG = "user, password, domain or spec.projectID is wrong"
         (401, "The account is disabled for user: hunter2", Reason.CREDENTIALS_INVALID, "disabled"),
         (403, "The user is disabled.", Reason.PERMISSION_DENIED, "disabled; enable it in IAM"),
         (403, "Programmatic access is disabled.", Reason.PERMISSION_DENIED, "programmatic access"),
-        (401, "The account is locked for user: hunter2", Reason.ACCOUNT_LOCKED, "is locked"),
+        (401, "The account is locked for user: hunter2", Reason.ACCOUNT_LOCKED, LOCKED),
         (
             401,
             "User hunter2 has no access to project 0123",
@@ -388,7 +390,7 @@ def test_login_with_a_receipt_of_keystone_needs_another_factor() -> None:
 
     found = login_error(make_refusal(401, body, Openstack_Auth_Receipt="secret"), "demo")
 
-    assert "(MFA)" in str(found)
+    assert MFA in str(found)
 
 
 def test_login_refused_by_another_server_names_the_endpoint() -> None:
