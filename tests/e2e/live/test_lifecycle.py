@@ -16,10 +16,10 @@ def test_what_someone_rejected_by_hand_is_accepted_again(world: World) -> None:
     world.sim.set_membership(image, world.project, "rejected")
 
     world.annotate(**{RECONCILE_AT: "1"})
-    eventually(lambda: world.calls(PUT) == 2 or None)
+    eventually(lambda: world.membership(image) == "accepted" or None)
     world.wait_for("Accepted")
 
-    assert world.membership(image) == "accepted"
+    assert world.calls(PUT) == 2
     assert world.status()["lastHandledReconcileAt"] == "1"
     eventually(lambda: "DriftDetected" in world.events() or None)
 
