@@ -46,8 +46,8 @@ while it was in conflict.
 counts accepts it.
 
 **Limits.** A shard sees only its namespaces: conflicts between shards are not detected. Latest
-decisions are lost in a restart, so the change of a resource that is deleted before the restart may
-be reported as drift.
+decisions are lost in a restart, so the change of a resource that is suspended or deleted at about
+the same time may be reported as drift.
 
 **Cost.** A lookup per reconcile where no resource of the project has the opposite decision, else a
 lookup per image. Memory is bounded by the images of all specs that are stored, and `MAX_ORDERS`.
