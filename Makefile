@@ -54,10 +54,10 @@ dependencies: $(INSTALLED) ## Find imports that are not declared, and declaratio
 	@$(BIN)/deptry operator tests hack tests/unit tests/perf --non-dev-dependency-groups dev
 
 # Prints the table also when a test failed. The tests of `make test` run as they do there.
-coverage: $(INSTALLED) ## Measure the branch coverage per package: unit and contract tests, or all tests (FULL=1)
+coverage: $(INSTALLED) ## Measure the branch coverage per package: unit, contract and CLI tests, or all (FULL=1)
 	@rm -rf .tmp/coverage && mkdir -p .tmp/coverage
 	@PYTEST_ADDOPTS="--cov --cov-append --cov-report= --cov-fail-under=0" $(if $(FULL),$(MAKE) --no-print-directory test, \
-	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/contract); \
+	$(BIN)/python -m pytest --numprocesses auto tests/unit tests/contract tests/cli --ignore tests/cli/test_yaml_codec.py); \
 	tests=$$?; $(BIN)/python hack/package_coverage.py && exit $$tests
 
 mutants: $(INSTALLED) ## Mutation tests of P=planning for up to MINUTES=30, by its unit tests or by TESTS=tests/unit
