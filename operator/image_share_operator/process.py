@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -35,6 +36,14 @@ def serve(settings: Settings) -> int:
         return 2
     except KubeError as exc:
         log.error("%s", exc)  # noqa: TRY400 - users need no traceback
+        return 1
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE:
+            raise
+        log.error(  # noqa: TRY400 - users need no traceback
+            "port %d of metrics and probes is in use; set ISA_METRICS_PORT to a free port",
+            settings.metrics_port,
+        )
         return 1
     except LostLeadError as exc:
         log.error("lost leadership: %s; exiting", exc)  # noqa: TRY400 - users need no traceback

@@ -60,7 +60,11 @@ def installed(cluster: Helm, control_plane: ControlPlane, log: Path) -> Operator
     )
     manifest = yaml.safe_load_all(cluster("get", "manifest", RELEASE, *WHERE))
     kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, RELEASE)
-    told = {**environment(list(manifest)), "ISA_LEASE_NAMESPACE": NAMESPACE}
+    told = {
+        **environment(list(manifest)),
+        "ISA_LEASE_NAMESPACE": NAMESPACE,
+        "ISA_METRICS_PORT": "0",
+    }
     operator = Operator(kubeconfig, log, **told)
     operator.start()
     collection = f"/apis/ims.otc.dev/v1alpha1/namespaces/{NAMESPACE}/imageshareacceptances"

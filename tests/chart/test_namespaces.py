@@ -33,7 +33,7 @@ def operator(
     documents: list[Json], control_plane: ControlPlane, tmp_path: Path
 ) -> Iterator[Operator]:
     kubeconfig = control_plane.service_account_kubeconfig(SYSTEM, RELEASE)
-    told = {**environment(documents), "ISA_LEASE_NAMESPACE": SYSTEM}
+    told = {**environment(documents), "ISA_LEASE_NAMESPACE": SYSTEM, "ISA_METRICS_PORT": "0"}
     process = Operator(kubeconfig, tmp_path / "log", **told)
     process.start()
     yield process

@@ -40,7 +40,7 @@ class Installed:
 def operator_of(cluster: Helm, kubeconfig: Path, log: Path) -> Operator:
     """The operator as the release that is installed now tells it."""
     manifest = cluster("get", "manifest", RELEASE, "--namespace", NAMESPACE)
-    told = environment(list(yaml.safe_load_all(manifest)))
+    told = {**environment(list(yaml.safe_load_all(manifest))), "ISA_METRICS_PORT": "0"}
     return Operator(kubeconfig, log, **{**told, "ISA_LEASE_NAMESPACE": NAMESPACE})
 
 
