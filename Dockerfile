@@ -39,7 +39,7 @@ COPY --from=build /opt/image-share-operator /opt/image-share-operator
 # does not use them.
 RUN /opt/image-share-operator/bin/python -m compileall -q \
        /opt/image-share-operator/lib/python3*/site-packages/image_share_operator \
-    && /opt/image-share-operator/bin/python -c "import image_share_operator.process, \
+    && /opt/image-share-operator/bin/python -c "import encodings.utf_8_sig, image_share_operator.process, \
 image_share_operator.cli.commands, opentelemetry.sdk.trace.export, \
 opentelemetry.exporter.otlp.proto.http.trace_exporter" \
     && rm -rf /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
