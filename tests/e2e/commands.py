@@ -18,7 +18,7 @@ def command(capfd: pytest.CaptureFixture[str]) -> Command:
         capfd.readouterr()
         try:
             code = main([str(word) for word in words])
-        except SystemExit as exc:  # argparse exits by itself
+        except SystemExit as exc:  # argparse exits the process
             code = int(exc.code or 0)
         out, err = capfd.readouterr()
         return Ended(code=code, out=out, err=err)

@@ -89,7 +89,7 @@ class Operator:
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended by itself; ``None`` while it runs."""
+        """The exit code; ``None`` while it runs."""
         assert self._server is not None, "the operator was not started"
         return self._server.exit_code
 

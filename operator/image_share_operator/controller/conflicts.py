@@ -33,8 +33,8 @@ again before each submission, not only at the start of a reconcile.
 - After a start, the older one may be in a later part of the list. So new resources, and those
   which were in conflict, wait until the first list is complete (`Reconciler.is_synced`).
 - Both are new, and the younger one reads its memberships first. So a resource waits while an older
-  claim is undecided, up to `UNDECIDED_S` after the older one was first seen. Each object gets this
-  time once in a process: no tenant can block others by editing an object again and again.
+  claim is undecided, up to `UNDECIDED_WAIT` after the older one was first seen. Each object gets
+  this time once in a process: no tenant can block others by editing an object again and again.
 
 **Own changes are no drift.** `Conflicts` keeps the latest decision that was submitted for an image.
 When a membership differs because another resource of this operator submitted it, the planner
@@ -66,7 +66,7 @@ from image_share_operator.planning.conflicts import Claim, winner_over
 
 REFUSED = frozenset({Reason.CREDENTIALS_INVALID, Reason.SECRET_NOT_FOUND, Reason.PERMISSION_DENIED})
 """Reasons after which a claim no longer counts."""
-UNDECIDED_S = timedelta(seconds=30)
+UNDECIDED_WAIT = timedelta(seconds=30)
 """How long younger claims wait for the first membership read of an older one. It takes about a
 second; one request may take 30 s."""
 MAX_ORDERS = 10_000
@@ -161,7 +161,7 @@ class Conflicts:
         self._order_count = 0
 
     def replace(self, old: ClaimSet | None, new: ClaimSet | None) -> None:
-        """Replace the claim_set of one resource; wake those that a change of charge concerns."""
+        """Replace the claims of one resource; wake all claims on an image with a new winner."""
         if old == new:
             return
         contested = {*self._contested(old), *self._contested(new)}
@@ -241,7 +241,7 @@ class Conflicts:
         """Record that the decision of a resource was submitted for images."""
         project, decision = claim_set.project, claim_set.decision
         if self._order_count >= MAX_ORDERS:
-            self._orders.clear()  # simpler than an order
+            self._orders.clear()  # simpler than an LRU list
             self._order_count = 0
         same = self._orders.setdefault((project, decision), set())
         other = self._orders.get((project, decision.opposite), set())

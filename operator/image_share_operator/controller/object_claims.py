@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ConditionType, Desired, Membership
-from image_share_operator.controller.conflicts import UNDECIDED_S, ClaimSet, ClaimState
+from image_share_operator.controller.conflicts import UNDECIDED_WAIT, ClaimSet, ClaimState
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.planning.conflicts import Claim, row_message
 
@@ -24,7 +24,7 @@ class ObjectClaims:
     _claim_set: ClaimSet = field(init=False)
 
     def __post_init__(self) -> None:
-        """Build the claim_set once: it is used in each step."""
+        """Build the claims once: each step uses them."""
         self._claim_set = self.entry.claim_set_of(self.desired, ClaimState.COUNTS)
 
     def conflicts(self) -> Mapping[str, str]:
@@ -91,7 +91,7 @@ class ObjectClaims:
         waiting = False
         for claim in self.store.conflicts.undecided(self._claim_set):
             older = self.store.get(claim.key)
-            if older is not None and now < older.first_seen_at + UNDECIDED_S:
+            if older is not None and now < older.first_seen_at + UNDECIDED_WAIT:
                 waiting = True
                 if not older.check_requested:
                     self.store.request_check(older.key)

@@ -1,4 +1,4 @@
-"""Two tenants with opposite decisions for one image: one is in charge, and nobody else blocks."""
+"""Two tenants with opposite decisions for one image: one is in charge, and no other one blocks."""
 
 import time
 from collections.abc import Iterator
