@@ -18,25 +18,25 @@ reconcile with what is known from before. The first rule that matches decides:
      1  its membership can't be read          UNREADABLE; IN_DOUBT as long as a batch with unknown
                                               outcome that carried it may take effect
      2  the image is not shared               NOT_SHARED (DONE while the resource is being deleted)
-        another resource is in charge of it   CONFLICT (DONE while the resource is being deleted)
-     3  a batch with unknown outcome carried  IN_DOUBT until ``InDoubtBatch.until``
+     3  another resource is in charge of it   CONFLICT (DONE while the resource is being deleted)
+     4  a batch with unknown outcome carried  IN_DOUBT until ``InDoubtBatch.until``
         it, and its effect is not visible
-     4  the membership is as wanted           DONE, unless an earlier order of the opposite
+     5  the membership is as wanted           DONE, unless an earlier order of the opposite
                                               decision may still take effect: of this resource, or
                                               the latest order of another one
-     5  its PUT was refused just now          FAILED
-     6  it is new, or was in conflict, or an  TO_SUBMIT
-        order of rule 4 may take effect
-     7  it was as wanted at the last check    DRIFTED
-     8  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
-     9  the retry time has come               TO_SUBMIT
-    10  it failed before, for this spec       FAILED
-    11  the cloud no longer knows its job     FAILED
-    12  the latest job did not carry it       TO_SUBMIT
-    13  the job succeeded, without effect     FAILED
-    14  the job failed and named the image    FAILED
-    15  the job failed and named others       TO_SUBMIT
-    16  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
+     6  its PUT was refused just now          FAILED
+     7  it is new, or was in conflict, or an  TO_SUBMIT
+        order of rule 5 may take effect
+     8  it was as wanted at the last check    DRIFTED
+     9  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
+    10  the retry time has come               TO_SUBMIT
+    11  it failed before, for this spec       FAILED
+    12  the cloud no longer knows its job     FAILED
+    13  the latest job did not carry it       TO_SUBMIT
+    14  the job succeeded, without effect     FAILED
+    15  the job failed and named the image    FAILED
+    16  the job failed and named others       TO_SUBMIT
+    17  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
                                               when no other image can be it, or division can't help
 
 **States of one resource.** The images decide together; the first line that matches wins:
