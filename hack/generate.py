@@ -12,7 +12,7 @@ from prometheus_client.metrics import MetricWrapperBase
 import dashboard
 import fields
 from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
-from image_share_operator.api.jobs import NO_PEERS, BatchPeers
+from image_share_operator.api.jobs import BatchPeers
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     Decision,
@@ -196,7 +196,7 @@ def _table(
 def _jobs() -> Iterator[tuple[str, Job | None, RuntimeState, dict[str, Any]]]:
     older = replace(JOB, generation=1)
     late = timedelta(minutes=11)
-    alone = RuntimeState(batch_peers=NO_PEERS)
+    alone = RuntimeState(batch_peers=BatchPeers(shared=False))
     yield "No job", None, alone, {}
     yield "Running", JOB, alone, {}
     yield "Running, timeout exceeded", replace(JOB, submitted_at=NOW - late), alone, {}

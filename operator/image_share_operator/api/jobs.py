@@ -41,7 +41,6 @@ class BatchPeers:
     named: bool = False
 
 
-NO_PEERS = BatchPeers(shared=False)
 UNKNOWN_PEERS = BatchPeers()
 """As after a restart: not known."""
 

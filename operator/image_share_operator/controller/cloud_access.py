@@ -1,10 +1,11 @@
 """The session of one reconcile: opened when a step needs it, with the object's credentials."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
-from image_share_operator.api.types import Desired, Key
+from image_share_operator.api.types import Desired, Key, Membership
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.login_history import LoginHistory
 from image_share_operator.controller.plan_executor import Session
@@ -36,7 +37,6 @@ class CloudAccess:
 
     Attributes:
         version: of the Secret that was read; ``None`` before it was.
-        has_given_token: whether the Secret has a token instead of a user.
     """
 
     credentials: CredentialSource
@@ -45,15 +45,15 @@ class CloudAccess:
     key: Key
     desired: Desired
     version: str | None = None
-    has_given_token: bool = False
     _tenant: Session | None = None
+    _has_given_token: bool = False
 
     async def session(self) -> Session:
         """Return the session with the credentials of the object's own namespace."""
         if self._tenant is None:
             held = await self.credentials.get(self.key.namespace, self.desired.secret_name)
             self.version = held.version
-            self.has_given_token = isinstance(held.credentials, TokenCredentials)
+            self._has_given_token = isinstance(held.credentials, TokenCredentials)
             identity = Identity(
                 credentials=held.credentials,
                 project_id=self.desired.project_id,
@@ -66,3 +66,12 @@ class CloudAccess:
                 self.cloud.note_refused_login(identity, refused_login)
             self._tenant = self.cloud.session(identity)
         return self._tenant
+
+    def proves_project(self, members: Mapping[str, Membership]) -> bool:
+        """Whether memberships that this session read prove that its token is for the project.
+
+        With a token for another project, IMS reports all images as not shared. A login has no
+        other project, but IAM may not let the operator check a token that a Secret contains.
+        """
+        found = set(members.values())
+        return bool(found - {Membership.NOT_SHARED} if self._has_given_token else found)

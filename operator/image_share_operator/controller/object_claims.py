@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import ConditionType, Desired, Membership
+from image_share_operator.api.types import ConditionType, Desired
 from image_share_operator.controller.conflicts import UNDECIDED_WAIT, ClaimSet, ClaimState
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.planning.conflicts import Claim, row_message
@@ -65,18 +65,8 @@ class ObjectClaims:
         """Record what is submitted now."""
         self.store.conflicts.note_order(self._claim_set, images)
 
-    def accepted(self, members: Mapping[str, Membership], now: datetime, *, login: bool) -> None:
-        """Record that IMS returned memberships.
-
-        A given token of another project gets the same response as for an image that is not shared.
-
-        Args:
-            login: whether IAM issued the token for the project.
-        """
-        if not members:
-            return  # no image could be read
-        if not login and all(one is Membership.NOT_SHARED for one in members.values()):
-            return
+    def accepted(self, now: datetime) -> None:
+        """Record that the cloud accepted the credentials for the project."""
         entry, endpoints = self.store.get(self.entry.key), self.desired.endpoints
         if entry is None or entry.uid != self.entry.uid or _may_not_decide(entry):
             return

@@ -261,14 +261,17 @@ class Reconciler:
         access = CloudAccess(
             self.credentials, self.cloud, self.store.login_history, entry.key, desired
         )
+
+        def note_members(members: Mapping[str, Membership]) -> None:
+            if access.proves_project(members):
+                claims.accepted(self.now())
+
         executor = PlanExecutor(
             desired=desired,
             observation=observation,
             session=access.session,
             claims=claims,
-            on_members=lambda members: claims.accepted(
-                members, self.now(), login=not access.has_given_token
-            ),
+            on_members=note_members,
             classify_failure=self.classify_failure,
             now=self.now,
             policy=self.policy,

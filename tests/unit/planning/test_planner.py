@@ -8,7 +8,7 @@ import pytest
 from drive import IMAGES, PROJECT, START
 
 from image_share_operator.api.errors import ImagesRefusedError
-from image_share_operator.api.jobs import NO_PEERS, BatchPeers, RetryGroup
+from image_share_operator.api.jobs import BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     REGIONS,
@@ -96,7 +96,7 @@ def known(
 
 def remembered(**facts: object) -> RuntimeState:
     """What the process knows; by default, the job carried no images of other resources."""
-    return replace(RuntimeState(batch_peers=NO_PEERS), **facts)  # type: ignore[arg-type]  # field names come with the table
+    return replace(RuntimeState(batch_peers=BatchPeers(shared=False)), **facts)  # type: ignore[arg-type]  # field names come with the table
 
 
 NOTHING = remembered()
