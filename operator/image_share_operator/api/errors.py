@@ -41,13 +41,18 @@ class RetryableError(CloudError):
     Args:
         message: one line for a person.
         retry_after: the shortest wait that the cloud asked for; ``None`` when it did not.
+        cause: the start of the message that all requests share in an outage: the endpoint, and
+            how it fails. The whole message when it has no other details.
     """
 
     reason = Reason.CLOUD_UNAVAILABLE
 
-    def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: timedelta | None = None, cause: str | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.cause = message if cause is None else cause
 
 
 class ThrottledError(RetryableError):
@@ -60,15 +65,19 @@ class RefusedForNowError(RetryableError):
     """The cloud refuses the batch with a transient error; nothing was changed.
 
     Args:
-        message: one line for a person.
-        retry_after: as of any `RetryableError`.
+        message, retry_after, cause: as of any `RetryableError`.
         stubborn: whether the retries are used up, so that one image may be the cause.
     """
 
     def __init__(
-        self, message: str, *, retry_after: timedelta | None = None, stubborn: bool = False
+        self,
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+        cause: str | None = None,
+        stubborn: bool = False,
     ) -> None:
-        super().__init__(message, retry_after=retry_after)
+        super().__init__(message, retry_after=retry_after, cause=cause)
         self.stubborn = stubborn
 
 
@@ -76,6 +85,7 @@ class OutcomeUnknownError(RetryableError):
     """A write was sent and may have taken effect: there was no usable response.
 
     Args:
+        message, retry_after, cause: as of any `RetryableError`.
         answered: whether there was a response, with an error that leaves the outcome open.
         stubborn: whether the retries are used up, so that one image may be the cause.
     """
@@ -85,10 +95,11 @@ class OutcomeUnknownError(RetryableError):
         message: str,
         *,
         retry_after: timedelta | None = None,
+        cause: str | None = None,
         answered: bool = False,
         stubborn: bool = False,
     ) -> None:
-        super().__init__(message, retry_after=retry_after)
+        super().__init__(message, retry_after=retry_after, cause=cause)
         self.answered = answered
         self.stubborn = stubborn
 

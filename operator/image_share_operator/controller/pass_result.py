@@ -201,12 +201,13 @@ class PassResultBuilder:
         """
         if isinstance(error, OutcomeUnknownError) and error.stubborn:
             return ready_summary
+        cause = error.cause if isinstance(error, RetryableError) else str(error)
         condition = self.entry.known.condition(ConditionType.READY)
         if (
             condition is None
             or condition.reason is not ready_summary.reason
             or condition.observed_generation != self.entry.generation
-            or messages.cause_in(condition.message) != messages.cause_in(ready_summary.message)
+            or not condition.message.startswith(cause.rstrip("."))
         ):
             return ready_summary
         return replace(ready_summary, message=condition.message)

@@ -4,7 +4,6 @@ The rows of the table in `docs/spec.md`, "Conditions". No I/O, no clock, no log.
 same while the situation does: each change of a message is a status write.
 """
 
-import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from zlib import crc32
@@ -276,18 +275,6 @@ def reconcile_failed(error: OperatorError, secret_name: str) -> ReadySummary:
     )
 
 
-def cause_in(message: str) -> str:
-    """The part of an outage's message that is the same for all requests to the endpoint."""
-    without_request = _REQUEST.sub("", message)
-    status = _STATUS.search(without_request)
-    return without_request if status is None else without_request[: status.end()]
-
-
-_REQUEST = re.compile(r"\b[A-Z]+ /\S*: ")
-"""Method and path of a request."""
-_STATUS = re.compile(r"\bHTTP \d{3}\b")
-
-
 def of_one_image(
     error: OutcomeUnknownError, images: tuple[str, ...], desired: Desired
 ) -> OutcomeUnknownError:
@@ -298,6 +285,7 @@ def of_one_image(
         f"Image {images[0]}: {error}. If this does not end, remove the image from spec.images, or "
         "report the response to the support of the cloud",
         retry_after=error.retry_after,
+        cause=f"Image {images[0]}: {error.cause}",
         answered=True,
         stubborn=error.stubborn,
     )

@@ -224,7 +224,7 @@ def test_refusal_has_error_class_and_reason_by_code(
 
     assert type(found) is error
     assert getattr(found, "reason", None) is reason
-    assert "PUT /v1/x: HTTP" in str(found)
+    assert "PUT /v1/x" in str(found)
     assert "?q" not in str(found)
 
 
@@ -257,7 +257,11 @@ def test_refusal_for_an_image_is_an_images_refused_error() -> None:
 def test_each_kind_of_refusal_has_an_error(kind: RefusalKind) -> None:
     found = to_error(replace(make_refusal(400, {"message": "why"}), kind=kind))
 
-    assert str(found).startswith("PUT /v1/x: HTTP 400 why") or kind is RefusalKind.RETRY
+    if isinstance(found, RetryableError):
+        assert str(found) == "ims.test:443: HTTP 400 why (PUT /v1/x)"
+        assert found.cause == "ims.test:443: HTTP 400"
+    else:
+        assert str(found).startswith("PUT /v1/x: HTTP 400 why")
 
 
 @pytest.mark.parametrize("echo", [TOKEN, f"token {TOKEN} is dead", TOKEN[:60] + " " + TOKEN])

@@ -533,11 +533,14 @@ async def test_editing_again_and_again_blocks_no_other() -> None:
     assert tenants.reason(NEW) == "Accepted"
 
 
-async def test_token_of_another_project_blocks_no_other() -> None:
-    """IMS reports for it that no image is shared, as for an image that is not."""
+@pytest.mark.parametrize(("given", "reason"), [(True, "Accepted"), (False, "Conflict")])
+async def test_only_a_login_is_in_charge_of_images_that_are_not_shared(
+    *, given: bool, reason: str
+) -> None:
+    """IMS reports all images as not shared to a token of another project."""
     tenants = Tenants()
     tenants.foreign.add(OLD.namespace)
-    tenants.given.add(OLD.namespace)
+    tenants.given |= {OLD.namespace} if given else set()
     tenants.apply(OLD, "Reject")
     await tenants.run()
     assert tenants.reason(OLD) == "NotShared"
@@ -545,7 +548,7 @@ async def test_token_of_another_project_blocks_no_other() -> None:
     tenants.apply(NEW)
     await tenants.run()
 
-    assert tenants.reason(NEW) == "Accepted"
+    assert tenants.reason(NEW) == reason
 
 
 async def test_resource_that_loses_its_credentials_loses_the_image() -> None:

@@ -460,9 +460,10 @@ async def test_reconciler_obeys_retry_after() -> None:
     assert drive.requeue_after >= timedelta(seconds=90)
 
 
-async def test_reconciler_does_not_write_the_same_trouble_again() -> None:
+async def test_reconciler_keeps_the_message_of_an_error_with_the_same_cause() -> None:
     drive = Drive()
-    drive.cloud.fails = [RetryableError("HTTP 500")] * 50
+    cause = "ims.test:443: HTTP 500"
+    drive.cloud.fails = [RetryableError(f"{cause} ({n})", cause=cause) for n in range(50)]
 
     await drive.run_for(timedelta(minutes=10))
 

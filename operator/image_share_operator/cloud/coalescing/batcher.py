@@ -341,7 +341,9 @@ class Batcher:
         if isinstance(error, RefusedForNowError) and not request.narrowing:
             if not self._refusals.refused(request.images):
                 return error
-            error = RefusedForNowError(str(error), retry_after=error.retry_after, stubborn=True)
+            error = RefusedForNowError(
+                str(error), retry_after=error.retry_after, cause=error.cause, stubborn=True
+            )
         if len(request.images) > 1:
             metrics.SPLITS.inc()
         return error
@@ -355,7 +357,11 @@ class Batcher:
         if not error.answered or not self._refusals.refused(request.images):
             return error
         return OutcomeUnknownError(
-            str(error), retry_after=error.retry_after, answered=True, stubborn=True
+            str(error),
+            retry_after=error.retry_after,
+            cause=error.cause,
+            answered=True,
+            stubborn=True,
         )
 
 

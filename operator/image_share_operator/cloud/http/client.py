@@ -62,7 +62,6 @@ from image_share_operator.cloud.http.no_response import (
     NEVER_SENT,
     Cause,
     NoResponseError,
-    endpoint_of,
 )
 from image_share_operator.cloud.http.payload import request_line
 from image_share_operator.cloud.http.refusal import Refusal, parse_refusal
@@ -165,8 +164,8 @@ class CloudHttpClient:
                 raise
             refusal = None if response.is_success else parse_refusal(response)
             exchange.record_response(response, refusal, span)
-        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            circuit.failed(f"{endpoint_of(request.url)}: HTTP {response.status_code}")
+        if refusal and refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            circuit.failed(refusal.cause)
         else:
             circuit.succeeded()
         return refusal or response

@@ -41,10 +41,24 @@ class Refusal:
         """Whether it has a JSON error body. Those of firewalls and proxies have an HTML page."""
         return self.code is not None or self.text is not None
 
+    @property
+    def cause(self) -> str:
+        """Endpoint and status: in an outage, they are the same for all requests."""
+        return f"{self.endpoint}: HTTP {self.status}"
+
+    @property
+    def cause_and_details(self) -> str:
+        """The cause first, then code, text and request, in one line."""
+        return f"{self.cause}{self._code_and_text} ({self.request})"
+
     def __str__(self) -> str:
         """Request, status, code and text in one line."""
+        return f"{self.request}: HTTP {self.status}{self._code_and_text}"
+
+    @property
+    def _code_and_text(self) -> str:
         shown = " ".join(filter(None, (self.code, self.text))).rstrip(".")
-        return f"{self.request}: HTTP {self.status}" + (f" {shown}" if shown else "")
+        return f" {shown}" if shown else ""
 
 
 def parse_refusal(response: httpx.Response) -> Refusal:

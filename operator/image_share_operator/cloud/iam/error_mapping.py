@@ -49,14 +49,18 @@ def login_error(refusal: Refusal, user: str) -> CloudError:
     Args:
         user: the name or ID of the user.
     """
+    request = f"IAM login of user {one_line(user)}"
     code = f" {refusal.code}" if refusal.code else ""
-    what = f"IAM login of user {one_line(user)}: HTTP {refusal.status}{code}"
+    what = f"{request}: HTTP {refusal.status}{code}"
     if refusal.status < HTTPStatus.BAD_REQUEST:
         return RetryableError(f"{what}: not a login response of IAM; check spec.endpoints.iam")
-    if refusal.kind is RefusalKind.THROTTLED:
-        return ThrottledError(what, retry_after=refusal.retry_after)
-    if refusal.kind is RefusalKind.RETRY:
-        return RetryableError(f"{refusal.endpoint}: {what}", retry_after=refusal.retry_after)
+    if refusal.kind in (RefusalKind.THROTTLED, RefusalKind.RETRY):
+        error = ThrottledError if refusal.kind is RefusalKind.THROTTLED else RetryableError
+        return error(
+            f"{refusal.cause}{code} ({request})",
+            retry_after=refusal.retry_after,
+            cause=refusal.cause,
+        )
     reason, remedy = _permanent(refusal)
     return TerminalError(f"{what}: {remedy}", reason=reason)
 

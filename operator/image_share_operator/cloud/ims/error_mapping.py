@@ -29,14 +29,18 @@ def to_error(refusal: Refusal) -> CloudError:
 def batch_error(refusal: Refusal) -> CloudError:
     """The error for a batch. One of its images may be the cause only if IMS itself refused it."""
     if refusal.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        message = f"{refusal.endpoint}: {refusal}"
-        return OutcomeUnknownError(message, retry_after=refusal.retry_after, answered=True)
+        return OutcomeUnknownError(
+            refusal.cause_and_details,
+            retry_after=refusal.retry_after,
+            cause=refusal.cause,
+            answered=True,
+        )
     if not refusal.is_from_api:
         is_image = refusal.kind is RefusalKind.IMAGES
         return _error(refusal, RefusalKind.INVALID if is_image else refusal.kind)
     kind = kind_of_batch(refusal.status, refusal.code)
     if kind is RefusalKind.RETRY:
-        return RefusedForNowError(str(refusal), retry_after=refusal.retry_after)
+        return _retryable(RefusedForNowError, refusal)
     return _error(refusal, kind)
 
 
@@ -71,10 +75,9 @@ def is_unknown_job(refusal: Refusal) -> bool:
 def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
     match kind:
         case RefusalKind.THROTTLED:
-            return ThrottledError(str(refusal), retry_after=refusal.retry_after)
+            return _retryable(ThrottledError, refusal)
         case RefusalKind.RETRY:
-            message = f"{refusal.endpoint}: {refusal}"
-            return RetryableError(message, retry_after=refusal.retry_after)
+            return _retryable(RetryableError, refusal)
         case RefusalKind.IMAGES:
             return ImagesRefusedError(str(refusal))
         case RefusalKind.TOO_LARGE:
@@ -84,6 +87,10 @@ def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
             if not refusal.is_from_api:
                 remedy = remedy_of_other_server
             return TerminalError(f"{refusal}: {remedy}", reason=reason)
+
+
+def _retryable(error: type[RetryableError], refusal: Refusal) -> RetryableError:
+    return error(refusal.cause_and_details, retry_after=refusal.retry_after, cause=refusal.cause)
 
 
 _NO_MEMBERSHIP = (
