@@ -15,6 +15,7 @@ a directory of its own.
     python3 hack/tools/install.py kubectl             # only this one
     python3 hack/tools/install.py helm kubeconform    # what the tests of the chart need
     python3 hack/tools/install.py promtool prometheus # what the tests of metrics and alerts need
+    python3 hack/tools/install.py kube-scheduler      # for the test of the spread; always built
 
 TOOLS_MIRROR=https://mirror.example/tools downloads https://get.helm.sh/FILE from
 https://mirror.example/tools/get.helm.sh/FILE, and the same for the other hosts. HTTPS_PROXY and

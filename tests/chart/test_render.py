@@ -167,26 +167,54 @@ def test_object_is_left_out(values: dict[str, Any], kind: str, helm: Helm) -> No
     assert of_kind(helm.render({**LEAST, **values}), kind) == []
 
 
-def test_replicas_are_spread_over_nodes_and_zones(helm: Helm) -> None:
-    pod = pod_of(helm.render(LEAST))
+def terms_of(documents: list[Json]) -> list[Json]:
+    """The preferred terms of the anti-affinity."""
+    spec = pod_of(documents)["spec"]["affinity"]["podAntiAffinity"]
+    terms: list[Json] = spec["preferredDuringSchedulingIgnoredDuringExecution"]
+    return [row["podAffinityTerm"] for row in terms]
 
-    rows = pod["spec"]["topologySpreadConstraints"]
+
+def test_replicas_prefer_other_nodes_and_zones(helm: Helm) -> None:
+    documents = helm.render(LEAST)
+
+    rows = terms_of(documents)
     assert [row["topologyKey"] for row in rows] == [
         "kubernetes.io/hostname",
         "topology.kubernetes.io/zone",
     ]
+    labels = pod_of(documents)["metadata"]["labels"]
     for row in rows:
-        assert row["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        assert row["labelSelector"]["matchLabels"].items() <= labels.items()
 
 
-def test_own_spread_constraints_replace_those_of_the_chart(helm: Helm) -> None:
+@pytest.mark.parametrize(("kubernetes", "known"), [("1.30.0", False), ("1.31.0", True)])
+def test_anti_affinity_counts_one_replica_set_where_kubernetes_can(
+    helm: Helm, kubernetes: str, *, known: bool
+) -> None:
+    rows = terms_of(helm.render(LEAST, "--kube-version", kubernetes))
+
+    assert all(("matchLabelKeys" in row) is known for row in rows)
+
+
+def test_node_affinity_is_kept_beside_the_anti_affinity_of_the_chart(helm: Helm) -> None:
+    node: Json = {"preferredDuringSchedulingIgnoredDuringExecution": []}
+
+    documents = helm.render({**LEAST, "affinity": {"nodeAffinity": node}})
+
+    affinity = pod_of(documents)["spec"]["affinity"]
+
+    assert affinity["nodeAffinity"] == node
+    assert "podAntiAffinity" in affinity
+
+
+def test_spread_constraints_replace_the_anti_affinity_of_the_chart(helm: Helm) -> None:
     row = {"topologyKey": "rack", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}
 
-    rows = pod_of(helm.render({**LEAST, "topologySpreadConstraints": [row]}))["spec"][
-        "topologySpreadConstraints"
-    ]
+    spec = pod_of(helm.render({**LEAST, "topologySpreadConstraints": [row]}))["spec"]
 
+    rows = spec["topologySpreadConstraints"]
     assert len(rows) == 1
+    assert "affinity" not in spec
     assert rows[0].items() >= row.items()
     assert rows[0]["labelSelector"]["matchLabels"]["app.kubernetes.io/instance"]
 

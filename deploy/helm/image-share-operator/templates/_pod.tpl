@@ -20,12 +20,14 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.affinity }}
+{{- with include "image-share-operator.affinity" . | fromYaml }}
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .Values.topologySpreadConstraints }}
 topologySpreadConstraints:
-  {{- include "image-share-operator.spread" . | trim | nindent 2 }}
+  {{- include "image-share-operator.spread" $ | trim | nindent 2 }}
+{{- end }}
 {{- with .Values.hostAliases }}
 hostAliases:
   {{- toYaml . | nindent 2 }}
@@ -114,23 +116,34 @@ volumes:
   {{- end }}
 {{- end -}}
 
-{{/* Topology spread constraints; matchLabelKeys counts only the pods of one ReplicaSet. */}}
+{{/* Topology spread constraints, each with the selector of the release if it has none. */}}
 {{- define "image-share-operator.spread" -}}
 {{- $selector := dict "matchLabels" (include "image-share-operator.selectorLabels" . | fromYaml) -}}
-{{- if .Values.topologySpreadConstraints -}}
 {{- range .Values.topologySpreadConstraints }}
 - {{ toYaml (merge (deepCopy .) (dict "labelSelector" $selector)) | nindent 2 | trim }}
 {{- end }}
-{{- else -}}
-{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-- topologyKey: {{ . }}
-  maxSkew: 1
-  whenUnsatisfiable: ScheduleAnyway
-  labelSelector:
-    {{- toYaml $selector | nindent 4 }}
-  matchLabelKeys: [pod-template-hash]
-{{- end }}
-{{- end }}
+{{- end -}}
+
+{{/*
+Affinity. By default the replicas prefer other nodes and other zones, one term per key: a term whose
+label a node lacks does not apply, and the other term still does. Topology spread constraints ignore
+a node that lacks the label of one of them, such as the zone on bare metal.
+*/}}
+{{- define "image-share-operator.affinity" -}}
+{{- $affinity := deepCopy .Values.affinity -}}
+{{- if not (or (hasKey $affinity "podAntiAffinity") .Values.topologySpreadConstraints) -}}
+{{- $selector := dict "matchLabels" (include "image-share-operator.selectorLabels" . | fromYaml) -}}
+{{- $terms := list -}}
+{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" -}}
+{{- $term := dict "topologyKey" $key "labelSelector" $selector -}}
+{{- if semverCompare ">=1.31.0-0" $.Capabilities.KubeVersion.Version -}}
+{{- $_ := set $term "matchLabelKeys" (list "pod-template-hash") -}}{{/* only pods of one ReplicaSet */}}
+{{- end -}}
+{{- $terms = append $terms (dict "weight" 100 "podAffinityTerm" $term) -}}
+{{- end -}}
+{{- $_ := set $affinity "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" $terms) -}}
+{{- end -}}
+{{- toYaml $affinity -}}
 {{- end -}}
 
 {{/* A security context; without the IDs on OpenShift, which sets those of the namespace. */}}
