@@ -10,6 +10,7 @@ from chart.programs import CHART, RELEASE, Helm, Json
 from image_share_operator.cli import arguments
 
 LEAST: dict[str, Any] = {"image": {"repository": "registry.example.com/isa"}}
+LABELS = {"release": "prometheus"}
 EVERYTHING: dict[str, Any] = yaml.safe_load((CHART / "ci/everything.yaml").read_text())
 
 
@@ -28,6 +29,35 @@ def test_old_name_of_the_replica_count_works_and_is_reported(helm: Helm) -> None
 
     assert the(helm.render(old), "Deployment")["spec"]["replicas"] == 3
     assert "WARNING: `replicas` is the old name of `replicaCount`" in notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("ServiceMonitor", "serviceMonitor"), ("PrometheusRule", "prometheusRule")],
+)
+def test_old_name_of_additional_labels_works_and_is_reported(
+    kind: str, name: str, helm: Helm
+) -> None:
+    labels = {"labels": {"a": "old", "b": "old"}, "additionalLabels": {"b": "new"}}
+    old = {**LEAST, "metrics": {name: {"enabled": True, **labels}}}
+
+    notes = helm(
+        *("install", RELEASE, str(CHART), "--dry-run=client", "--values", "-"),
+        stdin=yaml.safe_dump(old),
+    )
+
+    found = the(helm.render(old), kind)["metadata"]["labels"]
+    assert (found["a"], found["b"]) == ("old", "new")
+    assert f"WARNING: `metrics.{name}.labels` is the old name of" in notes
+
+
+def test_notes_do_not_warn_without_old_names(helm: Helm) -> None:
+    notes = helm(
+        *("install", RELEASE, str(CHART), "--dry-run=client", "--values", "-"),
+        stdin=yaml.safe_dump(EVERYTHING),
+    )
+
+    assert "WARNING" not in notes
 
 
 @pytest.mark.parametrize("name", ["replicas", "replicaCount"])
@@ -57,7 +87,7 @@ def test_own_label_of_an_object_wins_over_the_common_one(helm: Helm) -> None:
         **LEAST,
         "commonLabels": {"release": "platform"},
         "podLabels": {"release": "shares"},
-        "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+        "metrics": {"serviceMonitor": {"enabled": True, "additionalLabels": LABELS}},
     }
 
     documents = helm.render(values)
@@ -99,6 +129,29 @@ def test_extra_volumes_stand_beside_those_of_the_chart(helm: Helm) -> None:
     assert alone["containers"][0]["volumeMounts"] == [mount]
     assert [row["name"] for row in spec["volumes"]] == ["scratch", "ca"]
     assert [row["name"] for row in spec["containers"][0]["volumeMounts"]] == ["scratch", "ca"]
+
+
+def test_extra_containers_run_beside_and_before_the_operator(helm: Helm) -> None:
+    first = {"name": "wait", "image": "busybox", "command": ["true"]}
+    beside = {"name": "proxy", "image": "proxy"}
+
+    spec = spec_of(helm, initContainers=[first], extraContainers=[beside])
+
+    assert spec["initContainers"] == [first]
+    assert [row["name"] for row in spec["containers"]] == ["operator", "proxy"]
+    assert spec["containers"][1] == beside
+    assert "initContainers" not in spec_of(helm)
+
+
+def test_pull_secrets_of_the_parent_chart_are_added(helm: Helm) -> None:
+    shared = {"imagePullSecrets": ["by-name", {"name": "shared"}]}
+
+    spec = spec_of(
+        helm, **{"global": shared}, imagePullSecrets=[{"name": "own"}, {"name": "shared"}]
+    )
+
+    assert spec["imagePullSecrets"] == [{"name": "by-name"}, {"name": "shared"}, {"name": "own"}]
+    assert "imagePullSecrets" not in spec_of(helm)
 
 
 def test_extra_objects_are_templates(helm: Helm) -> None:

@@ -87,6 +87,13 @@ WRONG = {
     "metrics: {serviceMonitor: {labels: {helm.sh/chart: x}}}": (
         "metrics.serviceMonitor.labels: the chart sets helm.sh/chart"
     ),
+    "metrics: {prometheusRule: {additionalLabels: {helm.sh/chart: x}}}": (
+        "metrics.prometheusRule.additionalLabels: the chart sets helm.sh/chart"
+    ),
+    "extraContainers: [{name: operator, image: x}]": (
+        "extraContainers: the chart uses the name operator"
+    ),
+    "initContainers: [{name: wait}]": "at '/initContainers/0': missing property 'image'",
     "resources: {requests: {memory: lots}}": (
         "at '/resources/requests/memory': 'lots' does not match pattern"
     ),

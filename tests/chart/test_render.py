@@ -202,7 +202,6 @@ def test_node_affinity_is_kept_beside_the_anti_affinity_of_the_chart(helm: Helm)
     documents = helm.render({**LEAST, "affinity": {"nodeAffinity": node}})
 
     affinity = pod_of(documents)["spec"]["affinity"]
-
     assert affinity["nodeAffinity"] == node
     assert "podAntiAffinity" in affinity
 

@@ -59,6 +59,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- .Values.namespaceOverride | default .Release.Namespace -}}
 {{- end -}}
 
+{{/* Labels by which Prometheus selects an object; `labels` is the old name of additionalLabels. */}}
+{{- define "image-share-operator.monitoringLabels" -}}
+{{- $own := merge (deepCopy (last .).additionalLabels) (default dict (last .).labels) -}}
+{{- include "image-share-operator.labelsWith" (list (first .) $own) -}}
+{{- end -}}
+
 {{/* `replicas` is the old name of replicaCount. */}}
 {{- define "image-share-operator.replicas" -}}
 {{- $old := .Values.replicas -}}

@@ -1,7 +1,7 @@
 {{- define "image-share-operator.podSpec" -}}
 serviceAccountName: {{ include "image-share-operator.serviceAccount" . }}
 enableServiceLinks: false
-{{- with .Values.imagePullSecrets }}
+{{- with include "image-share-operator.pullSecrets" . | fromYamlArray }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -10,8 +10,15 @@ priorityClassName: {{ . }}
 {{- end }}
 securityContext:
   {{- include "image-share-operator.securityContext" (list . .Values.podSecurityContext) | nindent 2 }}
+{{- with .Values.initContainers }}
+initContainers:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 containers:
   {{- include "image-share-operator.container" . | nindent 2 }}
+  {{- with .Values.extraContainers }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -114,6 +121,15 @@ volumes:
       readOnly: true
     {{- end }}
   {{- end }}
+{{- end -}}
+
+{{/* Pull Secrets of the parent chart, as objects or, for charts of another kind, as names; then those of this chart. */}}
+{{- define "image-share-operator.pullSecrets" -}}
+{{- $secrets := list -}}
+{{- range concat .Values.global.imagePullSecrets .Values.imagePullSecrets -}}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- $secrets | uniq | toYaml -}}
 {{- end -}}
 
 {{/* Topology spread constraints, each with the selector of the release if it has none. */}}
