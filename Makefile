@@ -87,6 +87,7 @@ lock: $(INSTALLED) ## Write the lock files anew from pyproject.toml
 	@$(COMPILE) --extra image --extra otel -o requirements.lock pyproject.toml
 	@$(COMPILE) --group dev -o $(LOCK) pyproject.toml
 	@echo 'hatchling >=1.27' | $(COMPILE) -o hack/image/requirements-build.lock -
+	@cd tests/openstack_cloud && ../../$(COMPILE) -o requirements.lock requirements.txt
 COMPILE = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
   --no-header --no-annotate
 

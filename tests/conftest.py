@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from _pytest.capture import CaptureManager
 from hypothesis import HealthCheck, settings
 
 from envtest import binaries
+from openstack_cloud import OpenStackCloud
 
 pytest_plugins = ["limits", "pytester"]
 
@@ -50,3 +51,17 @@ def install(request: pytest.FixtureRequest) -> Callable[..., Path]:
             return binaries.directory(*names)
 
     return install
+
+
+@pytest.fixture(scope="session")
+def openstack(request: pytest.FixtureRequest) -> Iterator[OpenStackCloud]:
+    """A real Keystone and Glance; they are installed if missing, which is shown.
+
+    Tests that stop a server or replace its keys start it again: others of the same process follow.
+    """
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert isinstance(capture, CaptureManager)
+    with capture.global_and_fixture_disabled():
+        cloud = OpenStackCloud()
+    with cloud:
+        yield cloud

@@ -1,0 +1,110 @@
+"""A cloud of one Keystone and one Glance, each a process of its own, with data of its own."""
+
+import base64
+import secrets
+import shutil
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from string import Template
+
+from envtest.processes import Running
+from openstack_cloud import installation
+from openstack_cloud.glance import Glance
+from openstack_cloud.installation import ADMIN_PASSWORD, CONFIG, REGION, UNSET_URL
+from openstack_cloud.keystone import Keystone
+from openstack_cloud.service import Service
+
+OWNER = "owner"
+OWNER_PASSWORD = "owner-password"
+TOKEN_CACHE_S = 2
+"""How long Glance uses a token without asking Keystone. The default is 300 s."""
+
+
+class OpenStackCloud(Running):
+    """A cloud with an owner of images; used as a context manager.
+
+    Args:
+        default_page: images of a page without a limit.
+        largest_page: images of a page with any limit: `api_limit_max` of Glance.
+    """
+
+    region = REGION
+
+    def __init__(self, *, default_page: int = 25, largest_page: int = 1000) -> None:
+        self._pages = {"default_page": default_page, "largest_page": largest_page}
+        self._installation = installation.ensure()
+        self.directory = Path(tempfile.mkdtemp(prefix="openstack-"))
+        self.identity = self._service("keystone.wsgi.api", "/identity", "OS_KEYSTONE_CONFIG_DIR")
+        self.image = self._service("glance.wsgi.api", "/image", "OS_GLANCE_CONFIG_DIR")
+        self.keystone = Keystone(self.identity.url)
+
+    def _service(self, module: str, prefix: str, config: str) -> Service:
+        return Service(self._installation, module, prefix, directory=self.directory, config=config)
+
+    @property
+    def auth_url(self) -> str:
+        """The base URL of Keystone, which has a path."""
+        return self.identity.url
+
+    @property
+    def image_url(self) -> str:
+        """The base URL of Glance, which has a path."""
+        return self.image.url
+
+    def start(self) -> None:
+        """Start both from the template; create the owner and the catalog."""
+        shutil.copytree(self._installation.template, self.directory, dirs_exist_ok=True)
+        self._set_identity_url()
+        self._write_glance_config()
+        for service in (self.identity, self.image):
+            service.start()
+        self.identity.wait()
+        self.keystone.log_in()
+        self.image_service_id = self.keystone.image_service(self.image.url)
+        project = self.keystone.project(OWNER)
+        self._owner_id = self.keystone.user(OWNER, OWNER_PASSWORD, project)
+        self.glance = Glance(self.image.url, project, self.directory / "glance.db")
+        self._log_in_owner()
+        self.image.wait()
+
+    def stop(self) -> None:
+        self.identity.close()
+        self.image.close()
+        self.keystone.close()
+        self.glance.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def rotate_keys(self) -> None:
+        """Replace all keys of Keystone: no token of before is valid."""
+        for key in (self.directory / "fernet").iterdir():
+            key.write_bytes(base64.urlsafe_b64encode(secrets.token_bytes(32)))
+        self.keystone.log_in()
+        self._log_in_owner()
+
+    def _log_in_owner(self) -> None:
+        user = {"id": self._owner_id, "password": OWNER_PASSWORD}
+        self.glance.http.headers["X-Auth-Token"] = self.keystone.token(user, self.glance.owner)
+
+    def command(self, name: str) -> Path:
+        """A program of the environment of the servers, such as ``openstack``."""
+        return self._installation.bin / name
+
+    def _set_identity_url(self) -> None:
+        """Put our port into the catalog: Glance reads it there before anything else is served."""
+        with closing(sqlite3.connect(self.directory / "keystone.db")) as database, database:
+            database.execute(
+                "update endpoint set url = ? where url = ?", (self.identity.url, UNSET_URL)
+            )
+
+    def _write_glance_config(self) -> None:
+        template = Template((CONFIG / "glance-api.conf").read_text())
+        values: dict[str, object] = {
+            **self._pages,
+            "auth_url": self.identity.url,
+            "admin_password": ADMIN_PASSWORD,
+            "token_cache_s": TOKEN_CACHE_S,
+            "paste_file": self._installation.paste_file,
+        }
+        (self.directory / "glance-api.conf").write_text(template.substitute(values))
