@@ -1,8 +1,15 @@
 """Credentials and what they are used for. No ``repr`` shows a secret."""
 
+import re
 from dataclasses import dataclass, field
 
 from image_share_operator.api.types import Endpoints
+
+ACCESS_KEY = re.compile(r"[!-+\-.0-~]{1,128}")
+"""An access key ID: ASCII without spaces, and without the comma and the slash that separate values
+in the header of a signed request. IAM creates 20 letters and digits."""
+SECRET_KEY = re.compile(r"[!-~]{1,128}")
+"""A secret access key: ASCII without spaces. IAM creates 40 letters and digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,19 @@ class TokenCredentials:
     token: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKeyCredentials:
+    """An access key (AK/SK): each request is signed with it, and needs no token.
+
+    Attributes:
+        security_token: of a temporary access key; ``None`` for a permanent one.
+    """
+
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+
+
 def token_credentials(token: str, name: str) -> TokenCredentials:
     """Check that a token can be sent in a header.
 
@@ -40,12 +60,42 @@ def token_credentials(token: str, name: str) -> TokenCredentials:
     Raises:
         ValueError: it has other characters; the message has no part of it.
     """
-    if not (token.isascii() and token.isprintable()):
-        raise ValueError(f"{name} has characters that are not allowed in a token")
+    _check_header_value(token, name)
     return TokenCredentials(token=token)
 
 
-Credentials = PasswordCredentials | TokenCredentials
+def access_key_credentials(
+    access_key: str, secret_key: str, security_token: str | None, *, names: tuple[str, str, str]
+) -> AccessKeyCredentials:
+    """Check that a request can be signed with an access key.
+
+    Args:
+        names: of the three values, for the message.
+
+    Raises:
+        ValueError: one has other characters; the message has no part of it.
+    """
+    for value, allowed, name in zip(
+        (access_key, secret_key), (ACCESS_KEY, SECRET_KEY), names[:2], strict=True
+    ):
+        if not allowed.fullmatch(value):
+            raise ValueError(
+                f"{name} has characters that are not allowed in an access key; copy it again, "
+                "without spaces"
+            )
+    if security_token is not None:
+        _check_header_value(security_token, names[2])
+    return AccessKeyCredentials(
+        access_key=access_key, secret_key=secret_key, security_token=security_token
+    )
+
+
+def _check_header_value(value: str, name: str) -> None:
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError(f"{name} has characters that are not allowed in a token")
+
+
+Credentials = PasswordCredentials | TokenCredentials | AccessKeyCredentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

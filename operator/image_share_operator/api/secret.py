@@ -11,8 +11,10 @@ from typing import Final
 from image_share_operator.api import bounded_yaml, clouds_yaml, placeholders
 from image_share_operator.api.clouds_yaml import MAX_TOKEN_CHARS, MAX_VALUE_CHARS
 from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
     Credentials,
     PasswordCredentials,
+    access_key_credentials,
     token_credentials,
 )
 
@@ -26,8 +28,15 @@ _FAMILIES: Final = {
     "clouds.yaml": "clouds.yaml",
     "userID": "userID and password",
     "username": "username, password and domainName or domainID",
+    "accessKey": "accessKey and secretKey",
 }
 """What a Secret logs in with: the key that tells it, and all of its keys."""
+_PARTS: Final = {
+    "password": {"userID", "username"},
+    "secretKey": {"accessKey"},
+    "securityToken": {"accessKey", "secretKey"},
+}
+"""Keys that need one of these others. Without it, they count as a family of their own."""
 _NEEDED: Final = "needs the keys of one of these: " + "; ".join(_FAMILIES.values())
 
 _SIMILAR: Final = {
@@ -38,6 +47,9 @@ _SIMILAR: Final = {
     "userID": {"osuserid"},
     "token": {"authtoken", "ostoken"},
     "clouds.yaml": {"cloudsyml", "clouds", "cloudsyaml"},
+    "accessKey": {"ak", "accesskeyid", "awsaccesskeyid", "osaccesskey"},
+    "secretKey": {"sk", "secretaccesskey", "awssecretaccesskey", "ossecretkey"},
+    "securityToken": {"sessiontoken", "awssessiontoken", "ossecuritytoken"},
 }
 """Keys that people write instead, in lower case without separators. A key of the Secret is shown
 only when it is one of them."""
@@ -61,8 +73,9 @@ def parse(data: Mapping[str, bytes]) -> Credentials:
             in. The message names the key, never a value.
     """
     found = [key for key in _FAMILIES if key in data]
-    if "password" in data and not {"userID", "username"} & set(found):
-        found.append("password")
+    for part, others in _PARTS.items():
+        if part in data and others.isdisjoint(found):
+            found.append(part)
     if len(found) > 1:
         raise ValueError(f"has several credentials, keys {_listed(found)}; keep those of one")
     match found:
@@ -77,6 +90,8 @@ def parse(data: Mapping[str, bytes]) -> Credentials:
             )
         case ["username" | "password"]:
             return _named_user(data)
+        case ["accessKey" | "secretKey" | "securityToken"]:
+            return _access_key(data)
         case _:
             raise ValueError(f"{_NEEDED}{_similar(data)}")
 
@@ -89,6 +104,20 @@ def _named_user(data: Mapping[str, bytes]) -> PasswordCredentials:
         )
     return PasswordCredentials(
         user_name=user_name, password=password, domain_id=_text(data, "domainID")
+    )
+
+
+def _access_key(data: Mapping[str, bytes]) -> AccessKeyCredentials:
+    access_key, secret_key = _text(data, "accessKey"), _text(data, "secretKey")
+    token = None
+    # A permanent access key has no token. A temporary one is not accepted without it.
+    if "securityToken" in data or _similar(data, "securityToken"):
+        token = _text(data, "securityToken", MAX_TOKEN_CHARS)
+    return access_key_credentials(
+        access_key,
+        secret_key,
+        token,
+        names=("key accessKey", "key secretKey", "key securityToken"),
     )
 
 

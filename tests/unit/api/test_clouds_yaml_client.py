@@ -62,3 +62,5 @@ def test_credentials_are_those_of_the_client(lines: str, tmp_path: Path) -> None
                 domain_id=domain_id,
                 domain_name=None if domain_id else auth.get("user_domain_name"),
             )
+        case other:
+            raise AssertionError(other)

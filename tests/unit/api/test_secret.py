@@ -8,12 +8,17 @@ import pytest
 import trustme
 
 from image_share_operator.api import secret
-from image_share_operator.api.credentials import PasswordCredentials, TokenCredentials
+from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
+    PasswordCredentials,
+    TokenCredentials,
+)
 
 PASSWORD = "hunter2-of-the-user"
 NAMED = {"username": "op", "password": PASSWORD, "domainName": "OTC-1"}
 SOPS = "ENC[AES256_GCM,data:d29ybGQ=,iv:MTIzNDU2Nzg5MDEy,tag:MTIzNDU2Nzg5MDEyMzQ1Ng==,type:str]"
 TOKEN = "MII" + "A" * 100
+KEYS = {"accessKey": "AKHUNTER2", "secretKey": "sk-hunter2"}
 
 
 def encoded(data: Mapping[str, str | bytes]) -> dict[str, bytes]:
@@ -59,6 +64,16 @@ def encoded(data: Mapping[str, str | bytes]) -> dict[str, bytes]:
             {**NAMED, "password": "$a{b}<c>%d{{"},
             PasswordCredentials(user_name="op", password="$a{b}<c>%d{{", domain_name="OTC-1"),
         ),
+        (
+            {"accessKey": "AKHUNTER2\n", "secretKey": "sk+hunter2"},
+            AccessKeyCredentials(access_key="AKHUNTER2", secret_key="sk+hunter2"),
+        ),
+        (
+            {**KEYS, "securityToken": TOKEN},
+            AccessKeyCredentials(
+                access_key="AKHUNTER2", secret_key="sk-hunter2", security_token=TOKEN
+            ),
+        ),
     ],
     ids=[
         "token",
@@ -70,6 +85,8 @@ def encoded(data: Mapping[str, str | bytes]) -> dict[str, bytes]:
         "line end and byte order mark",
         "password that looks like base64",
         "password with special characters",
+        "permanent access key",
+        "temporary access key",
     ],
 )
 def test_secret_is_read_as_credentials(data: Mapping[str, str | bytes], expected: object) -> None:
@@ -88,6 +105,23 @@ ERRORS: list[tuple[Mapping[str, str | bytes], str]] = [
     ({"token": TOKEN, "password": PASSWORD}, "keys token and password"),
     ({**NAMED, "userID": "u1"}, "keys userID and username"),
     ({**NAMED, "clouds.yaml": "x", "token": "y"}, "keys token, clouds.yaml and username"),
+    ({**NAMED, **KEYS}, "keys username and accessKey; keep those of one"),
+    ({"token": TOKEN, "secretKey": "sk"}, "keys token and secretKey"),
+    ({**KEYS, "password": PASSWORD}, "keys accessKey and password"),
+    ({"accessKey": "AK"}, "key secretKey is missing"),
+    ({"secretKey": "sk", "securityToken": "t"}, "key accessKey is missing"),
+    ({"securityToken": "t"}, "key accessKey is missing"),
+    ({"AK": "a", "secret_access_key": "s"}, "rename the key AK to accessKey, secret_access_key to"),
+    ({**KEYS, "sessionToken": "t"}, "rename the key sessionToken to securityToken"),
+    ({**KEYS, "accessKey": ""}, "key accessKey is empty"),
+    ({**KEYS, "accessKey": "AK HUNTER2"}, "key accessKey has characters that are not allowed in"),
+    ({**KEYS, "secretKey": " sk-hunter2"}, "key secretKey has characters that are not allowed in"),
+    ({**KEYS, "accessKey": "AK/hunter2"}, "key accessKey has characters"),
+    ({**KEYS, "secretKey": "sk-hunter2ü"}, "key secretKey has characters"),
+    ({**KEYS, "accessKey": "A" * 129}, "key accessKey has characters"),
+    ({**KEYS, "securityToken": "hunter2\nx"}, "key securityToken has characters"),
+    ({**KEYS, "securityToken": "x" * 40_000}, "key securityToken is longer than 32768 characters"),
+    ({**KEYS, "secretKey": SOPS}, r"key secretKey is still encrypted \(SOPS\)"),
     ({**NAMED, "password": ""}, "key password is empty"),
     ({**NAMED, "password": "\r\n"}, "key password is empty"),
     ({**NAMED, "password": b"\xff"}, "key password is not UTF-8 text"),
@@ -132,6 +166,12 @@ def test_secret_error_names_the_key_and_never_a_value(
     assert "hunter2" not in shown
     assert "AES256" not in shown
     assert caught.value.__cause__ is None
+
+
+def test_access_key_is_not_in_the_repr() -> None:
+    found = secret.parse(encoded({**KEYS, "securityToken": TOKEN}))
+
+    assert repr(found) == "AccessKeyCredentials()"
 
 
 @pytest.fixture(scope="module")

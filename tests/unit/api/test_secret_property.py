@@ -172,7 +172,9 @@ def test_any_clouds_yaml_is_credentials_or_one_clear_error(data: bytes) -> None:
     assert MARK not in repr(found) or isinstance(found, PasswordCredentials)
 
 
-KEYS = ("token", "cloud", "userID", "username", "password", "domainName", "domainID", "ca.crt")
+USER_KEYS = ("userID", "username", "password", "domainName", "domainID")
+ACCESS_KEYS = ("accessKey", "secretKey", "securityToken")
+KEYS = ("token", "cloud", "ca.crt", *USER_KEYS, *ACCESS_KEYS)
 
 
 @given(

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from image_share_operator.api.credentials import Identity, TokenCredentials
+from image_share_operator.api.credentials import (
+    Identity,
+    PasswordCredentials,
+    TokenCredentials,
+)
 from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.cloud.http import routes
@@ -180,8 +184,8 @@ class TokenSource:
 
     async def _send_login(self) -> codec.Token:
         credentials = self._identity.credentials
-        if isinstance(credentials, TokenCredentials):
-            raise TypeError("there is no login with a token from a Secret")
+        if not isinstance(credentials, PasswordCredentials):
+            raise TypeError("only a user with a password logs in")
         # A POST that changes nothing: the outcome does not matter when the response is lost.
         request = self._http_client.client.build_request(
             "POST",
