@@ -352,7 +352,7 @@ class FakeIms:
     now_s: Callable[[], float]
     members: dict[str, Membership]
     job_s: float = 1.0
-    tokens: Any = None
+    authorization: Any = None
     puts: list[tuple[str, ...]] = field(default_factory=list)
     jobs: dict[str, tuple[float, JobReport, tuple[str, ...]]] = field(default_factory=dict)
 

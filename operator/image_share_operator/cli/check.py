@@ -152,7 +152,7 @@ async def look(
     )
     ims = reach.ims(identity)
     try:
-        await ims.tokens.current()
+        await ims.authorization.log_in()
     except CloudError as exc:
         login_state = LoginState.FAILED if isinstance(exc, TerminalError) else LoginState.UNKNOWN
         found = Finding(resource=resource, code=code_of(exc), login=login_state, rights=UNKNOWN)

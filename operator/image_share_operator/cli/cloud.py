@@ -12,8 +12,8 @@ from image_share_operator.cli.exit_codes import Exit
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.http.transport import HttpClients
+from image_share_operator.cloud.iam.authorization import authorization_of
 from image_share_operator.cloud.iam.login_guard import LoginGuards
-from image_share_operator.cloud.iam.tokens import TokenSource
 from image_share_operator.cloud.ims.client import ImsClient
 from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.cloud.ims.pagination import (
@@ -50,7 +50,7 @@ class CloudConnection:
             self.known[identity] = ImsClient(
                 identity=identity,
                 http_client=caller,
-                tokens=TokenSource(identity, caller, now, self.guards),
+                authorization=authorization_of(identity, caller, now, self.guards),
                 throttle=Throttle(now),
             )
         return self.known[identity]

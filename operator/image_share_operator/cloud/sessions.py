@@ -1,6 +1,6 @@
 """The sessions with the cloud: one for each identity, shared by all of its resources.
 
-A session has the token, batches, job polls and membership lists of its identity.
+A session has the authorization, batches, job polls and membership lists of its identity.
 """
 
 from collections import OrderedDict
@@ -19,8 +19,8 @@ from image_share_operator.cloud.coalescing.membership_lookup import MembershipLo
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of_batch
 from image_share_operator.cloud.http.throttle import Throttle
+from image_share_operator.cloud.iam.authorization import authorization_of
 from image_share_operator.cloud.iam.login_guard import LoginGuards
-from image_share_operator.cloud.iam.tokens import TokenSource
 from image_share_operator.cloud.ims.client import ImsClient
 
 MAX_IDENTITIES = 5_000
@@ -62,17 +62,20 @@ class Sessions:
     def oldest_token_s(self) -> float:
         """Age of the oldest token in use, in seconds."""
         now = self._now()
-        return max((session.tokens.age_s(now) for session in self._known.values()), default=0.0)
+        return max(
+            (session.authorization.age_s(now) for session in self._known.values()), default=0.0
+        )
 
     def session(self, identity: Identity) -> "CloudSession":
         """Return the session of this identity; create it when there is none."""
         session = self._known.get(identity)
         if session is None:
             http_client = replace(self._http_client.with_ca(identity.ca), flow=identity.namespace)
-            tokens = TokenSource(identity, http_client, self._now, self._guards)
-            throttle = Throttle(self._now)
             ims = ImsClient(
-                identity=identity, http_client=http_client, tokens=tokens, throttle=throttle
+                identity=identity,
+                http_client=http_client,
+                authorization=authorization_of(identity, http_client, self._now, self._guards),
+                throttle=Throttle(self._now),
             )
             session = CloudSession(ims, self._batching)
             self._known[identity] = session
@@ -90,7 +93,7 @@ class CloudSession:
     """The requests of one identity: many reconciles share one request."""
 
     def __init__(self, ims: ImsClient, batching: BatchSettings) -> None:
-        self.tokens = ims.tokens
+        self.authorization = ims.authorization
         self._batches = Batcher(
             ims.update_members, window=batching.window, max_images=batching.images
         )

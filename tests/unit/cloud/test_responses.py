@@ -21,9 +21,9 @@ from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of, ki
 from image_share_operator.cloud.http.payload import MAX_VALUES, error_of, one_line, parse_body
 from image_share_operator.cloud.http.refusal import Refusal, parse_refusal
 from image_share_operator.cloud.iam import codec as iam_codec
+from image_share_operator.cloud.iam.authorization import TOKEN_REFUSED
 from image_share_operator.cloud.iam.error_mapping import login_error
 from image_share_operator.cloud.ims import codec
-from image_share_operator.cloud.ims.client import TOKEN_REFUSED
 from image_share_operator.cloud.ims.error_mapping import batch_error, member_error, to_error
 
 BROWSER = (

@@ -210,3 +210,26 @@ async def test_requests_fail_at_once_while_the_circuit_is_open() -> None:
         assert asyncio.get_running_loop().time() == began
         for task in hanging:
             task.cancel()
+
+
+async def test_request_is_signed_after_its_wait_and_a_refused_one_does_not_count() -> None:
+    """A signature has the time of the request; a key may be refused during the wait."""
+    signed_at: list[float] = []
+
+    def sign(request: httpx.Request) -> None:
+        signed_at.append(asyncio.get_running_loop().time())
+        if request.url.path == "/blocked":
+            raise CloudError("the key was refused")
+
+    async def send_signed(limited: CloudHttpClient, path: str) -> None:
+        with contextlib.suppress(CloudError):
+            await limited.send(client.build_request("GET", f"{IMS}{path}"), sign)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(cloud)) as client:
+        limited = http_client(client, at_once=1, per_second=1)
+        paths = ["/a", "/b", *["/blocked"] * 50, "/c"]
+
+        await asyncio.gather(*(send_signed(limited, path) for path in paths))
+
+    assert [signed_at[0], signed_at[1], signed_at[-1]] == pytest.approx([0, 1, 2], abs=0.01)
+    assert len(signed_at) == len(paths)

@@ -8,15 +8,18 @@ Theory of operation
     1  circuit breaker, check   an open circuit fails at once: no request waits for a seat of an
                                 endpoint that is down
     2  limiter                  waits for a seat of the endpoint; namespaces take turns
-    3  circuit breaker, admit   the circuit may have opened during the wait; the seat then counts
-                                as unused
-    4  leadership               a write is refused when this replica may no longer write
-    5  in-flight writes         a write is refused during the shutdown; a PUT or DELETE is tracked,
+    3  signature                signs a request with an access key; after the wait, because the
+                                signature has the time, and the key may have been refused meanwhile
+    4  circuit breaker, admit   the circuit may have opened during the wait
+    5  leadership               a write is refused when this replica may no longer write
+    6  in-flight writes         a write is refused during the shutdown; a PUT or DELETE is tracked,
                                 so that the end of the shutdown can abort it
-    6  transport                one attempt, under ``timeout``, until the last byte of the body
+    7  transport                one attempt, under ``timeout``, until the last byte of the body
 
-`ImsClient` and `TokenSource` do two steps before: the throttle of the identity, which obeys
-``Retry-After``, and the token. The timeout covers step 6 only: a wait for a seat does not count.
+When step 3 or 4 refuses the request, the seat counts as unused.
+
+`ImsClient` and `Authorization` do two steps before: the throttle of the identity, which obeys
+``Retry-After``, and the token. The timeout covers step 7 only: a wait for a seat does not count.
 
 A response with any status but 2xx is returned as a `Refusal`. It is parsed once, here; the caller
 converts it to an error. A status of 5xx counts as a failure for the circuit, any other status
@@ -48,13 +51,12 @@ from http import HTTPStatus
 import httpx
 from opentelemetry.trace import Span
 
-from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
+from image_share_operator.api.errors import CloudError, OutcomeUnknownError, RetryableError
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.ca_bundle import read_bundle
 from image_share_operator.cloud.http.circuit_breaker import (
     CircuitBreaker,
     CircuitBreakers,
-    CircuitOpenError,
 )
 from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.inflight_writes import InflightWrites
@@ -118,8 +120,14 @@ class CloudHttpClient:
             return self
         return replace(self, client=self.clients(ca), ca_key=read_bundle(ca).key)
 
-    async def send(self, request: httpx.Request) -> httpx.Response | Refusal:
+    async def send(
+        self, request: httpx.Request, sign: Callable[[httpx.Request], None] | None = None
+    ) -> httpx.Response | Refusal:
         """Send a request once and read the whole response; only one with status 2xx is returned.
+
+        Args:
+            sign: adds the signature just before the request is sent; raises `CloudError` when the
+                request must not be sent. ``None`` for a request without a signature.
 
         Raises:
             OutcomeUnknownError: a write may have taken effect: there was no response.
@@ -132,15 +140,17 @@ class CloudHttpClient:
         circuit.check()
         async with self.limiters.of(origin, self.flow) as seat:
             try:
-                return await self._exchange(request, circuit)
-            except CircuitOpenError:
+                if sign is not None:
+                    sign(request)
+                circuit.admit()
+            except CloudError:
                 seat.unused()
                 raise
+            return await self._exchange(request, circuit)
 
     async def _exchange(
         self, request: httpx.Request, circuit: CircuitBreaker
     ) -> httpx.Response | Refusal:
-        circuit.admit()
         if request.method in WRITES:
             self.may_write()
             self.writes.admit()

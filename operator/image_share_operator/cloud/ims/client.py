@@ -14,11 +14,8 @@ from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.payload import Json
 from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.http.throttle import Throttle
-from image_share_operator.cloud.iam.tokens import TokenSource
+from image_share_operator.cloud.iam.authorization import Authorization
 from image_share_operator.cloud.ims import codec, error_mapping, listing
-
-TOKEN_REFUSED = (RefusalKind.TOKEN, RefusalKind.MISMATCH)
-"""Kinds after which a new token may help: the cloud has many codes for an expired one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +27,7 @@ class ImsClient:
 
     identity: Identity
     http_client: CloudHttpClient
-    tokens: TokenSource
+    authorization: Authorization
     throttle: Throttle
 
     async def update_members(
@@ -115,32 +112,19 @@ class ImsClient:
     async def _send(
         self, method: str, path: str, body: Json | None = None, *, route: str
     ) -> httpx.Response | Refusal:
-        """Send a request; send it again with a new token if IMS refuses the first one."""
         self.throttle.admit()
-        token = await self.tokens.current()
-        response = await self.http_client.send(self._request(token, method, path, body, route))
-        if isinstance(response, Refusal) and response.kind in TOKEN_REFUSED:
-            renewed = await self.tokens.renew(token, error_mapping.to_error(response))
-            if renewed is None:
-                return response
-            token = renewed
-            response = await self.http_client.send(self._request(token, method, path, body, route))
-        kind = response.kind if isinstance(response, Refusal) else None
-        if kind not in TOKEN_REFUSED:
-            self.tokens.accepted(token)
-        if isinstance(response, Refusal) and kind is RefusalKind.THROTTLED:
+
+        def build() -> httpx.Request:
+            return self.http_client.client.build_request(
+                method,
+                f"{self.identity.endpoints.ims}{path}",
+                json=body,
+                extensions={"route": route},
+            )
+
+        response = await self.authorization.send(build, error_mapping.to_error)
+        if isinstance(response, Refusal) and response.kind is RefusalKind.THROTTLED:
             self.throttle.throttled(response.retry_after)
         else:
             self.throttle.accepted()
         return response
-
-    def _request(
-        self, token: str, method: str, path: str, body: Json | None, route: str
-    ) -> httpx.Request:
-        return self.http_client.client.build_request(
-            method,
-            f"{self.identity.endpoints.ims}{path}",
-            headers={"X-Auth-Token": token},
-            json=body,
-            extensions={"route": route},
-        )

@@ -1,0 +1,95 @@
+"""How the requests of one identity are authorized: each has a token, or a signature."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+import httpx
+
+from image_share_operator.api.credentials import Identity
+from image_share_operator.api.errors import CloudError
+from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.error_codes import RefusalKind
+from image_share_operator.cloud.http.refusal import Refusal
+from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.tokens import TokenSource
+
+TOKEN_REFUSED = (RefusalKind.TOKEN, RefusalKind.MISMATCH)
+"""Kinds after which a new token may help: the cloud has many codes for an expired one."""
+TOKEN_HEADER = "X-Auth-Token"  # noqa: S105 - the name of a header
+
+
+class Authorization(Protocol):
+    """Authorizes and sends the requests of one identity."""
+
+    async def log_in(self) -> None:
+        """Check the credentials with the cloud, unless they were checked.
+
+        Raises:
+            CloudError: they are refused or blocked, or there was no response.
+        """
+        ...
+
+    async def send(
+        self, build: Callable[[], httpx.Request], to_error: Callable[[Refusal], CloudError]
+    ) -> httpx.Response | Refusal:
+        """Send a request; send it again, once, if the token or the signature was refused.
+
+        Args:
+            build: returns the request, without authorization; called for each attempt.
+            to_error: converts a refusal to the error that says what to do about it.
+
+        Raises:
+            CloudError: as `CloudHttpClient.send`; or the credentials are refused or blocked.
+        """
+        ...
+
+    def age_s(self, now: datetime) -> float:
+        """Seconds since the login of the current token; 0 when there is none."""
+        ...
+
+
+def authorization_of(
+    identity: Identity,
+    http_client: CloudHttpClient,
+    now: Callable[[], datetime],
+    guards: LoginGuards,
+) -> Authorization:
+    """Return how requests with these credentials are authorized."""
+    return TokenAuthorization(http_client, TokenSource(identity, http_client, now, guards))
+
+
+class TokenAuthorization:
+    """Sends each request with a token of IAM."""
+
+    def __init__(self, http_client: CloudHttpClient, tokens: TokenSource) -> None:
+        self._http_client = http_client
+        self._tokens = tokens
+
+    async def log_in(self) -> None:
+        """Log in unless there is a token."""
+        await self._tokens.current()
+
+    async def send(
+        self, build: Callable[[], httpx.Request], to_error: Callable[[Refusal], CloudError]
+    ) -> httpx.Response | Refusal:
+        """Send a request; send it again with a new token if the first one is refused."""
+        token = await self._tokens.current()
+        response = await self._send(build(), token)
+        if isinstance(response, Refusal) and response.kind in TOKEN_REFUSED:
+            renewed = await self._tokens.renew(token, to_error(response))
+            if renewed is None:
+                return response
+            token = renewed
+            response = await self._send(build(), token)
+        if not isinstance(response, Refusal) or response.kind not in TOKEN_REFUSED:
+            self._tokens.accepted(token)
+        return response
+
+    async def _send(self, request: httpx.Request, token: str) -> httpx.Response | Refusal:
+        request.headers[TOKEN_HEADER] = token
+        return await self._http_client.send(request)
+
+    def age_s(self, now: datetime) -> float:
+        """Seconds since the login of the current token; 0 when there is none."""
+        return self._tokens.age_s(now)
