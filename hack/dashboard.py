@@ -155,6 +155,26 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
+        "Selectors",
+        2,
+        8,
+        (
+            lines(
+                "Images of selectors",
+                "Images that match a selector, by what the selector decided.",
+                "none",
+                ("{{selection}}", "sum by (selection) ($selector_images{%})"),
+                stacked=True,
+            ),
+            lines(
+                "Longest empty selection",
+                "Time for which a selector has selected no image; the longest of all resources.",
+                "s",
+                ("longest", "max($selector_empty_seconds{%})"),
+            ),
+        ),
+    ),
+    (
         "Cloud API",
         3,
         8,

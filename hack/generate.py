@@ -27,6 +27,7 @@ from image_share_operator.api.types import (
 )
 from image_share_operator.planning import planner
 from image_share_operator.planning.model import (
+    ListShares,
     Observation,
     PollJob,
     Progress,
@@ -151,6 +152,8 @@ def _metrics() -> Iterator[tuple[str, ...]]:
         busy=lambda: 0,
         circuits=lambda: 0,
         tokens=lambda: 0.0,
+        selections=dict,
+        selects_nothing_s=lambda: 0.0,
     )
     kept = {id(one): one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)}
     labels = {
@@ -276,6 +279,8 @@ def _step(step: Step) -> tuple[str, str, str]:
             return "query the job", "", ""
         case ReadMemberships():
             return "read the memberships", "", ""
+        case ListShares():
+            return "list the shares", "", ""
         case Submit(images=images):
             sent = " and ".join(image.removeprefix("image-").upper() for image in images)
             return f"**send {sent}**", "Ready False `JobRunning`, Reconciling", "1 s"

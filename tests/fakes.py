@@ -40,6 +40,7 @@ from image_share_operator.api.types import (
     JobState,
     Key,
     Membership,
+    Share,
 )
 from image_share_operator.cloud.coalescing.membership_lookup import raise_common_error
 from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
@@ -49,6 +50,7 @@ from image_share_operator.cloud.sessions import BatchSettings, CloudSession, Ses
 from image_share_operator.controller.credential_cache import LoadedCredentials
 
 START = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
+OWNER = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb10"
 PROJECT = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 IMAGES = tuple(f"{number:08x}-1111-4222-8333-444455556666" for number in range(1, 200))
 KEY = Key("demo", "web")
@@ -160,6 +162,9 @@ class FakeCloud:
         inert: whether jobs change nothing.
         unreadable: why the membership of an image can't be read.
         refusals: why a batch with this image is refused; the first image of the batch counts.
+        offers: the images of ``shares`` that lists have, with their details.
+        unlisted: images that are left out of lists, and are shared.
+        lists: number of lists that were read.
         lost: answers of the next batches that are lost after the batch was taken.
         down: raised by each call while it is set.
         await_point: called before and after each effect.
@@ -190,6 +195,9 @@ class FakeCloud:
     typical_duration: timedelta = SECOND
     lost: int = 0
     named: dict[str, ImageDetails] = field(default_factory=dict)
+    offers: dict[str, Share] = field(default_factory=dict)
+    unlisted: set[str] = field(default_factory=set)
+    lists: int = 0
     down: Exception | None = None
     await_point: Callable[[], None] = lambda: None
     on_put: Callable[[str | None, Decision, tuple[str, ...]], None] = lambda *_: None
@@ -286,6 +294,31 @@ class FakeCloud:
         results = {image: self.unreadable.get(image, seen[image]) for image in images}
         raise_common_error(results.values())
         return results
+
+    async def list_shares(self, owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
+        del owners, max_age  # rows of any owner, as a server may return them
+        self._meet()
+        self._settle()
+        self.lists += 1
+        shown = self.shares | self.stale
+        return tuple(
+            replace(offer, membership=shown[image])
+            for image, offer in self.offers.items()
+            if image in shown and image not in self.unlisted
+        )
+
+    def publish(self, image: str, name: str, **details: Any) -> None:
+        """Share a new image, or change the details of one."""
+        new = Share(
+            id=image,
+            name=name,
+            membership=Membership.PENDING,
+            owner=OWNER,
+            created_at=self.clock.at,
+            status="active",
+        )
+        self.offers[image] = replace(self.offers.get(image, new), name=name, **details)
+        self.shares.setdefault(image, Membership.PENDING)
 
     def set_by_hand(self, image: str, membership: Membership | None) -> None:
         """Change a share behind the operator's back; ``None`` takes it away."""
@@ -484,6 +517,9 @@ class FakeKube:
     Attributes:
         body: the object of most tests, also after it is gone.
         others: further objects.
+        offers: the images of ``shares`` that lists have, with their details.
+        unlisted: images that are left out of lists, and are shared.
+        lists: number of lists that were read.
         lost: answers of the next writes that are lost after the write was taken.
         unanswered: whether the answer to the latest write was lost.
         denied: what each change of the finalizer raises; ``None`` when it is allowed.

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from image_share_operator import handlers
 from image_share_operator.allocator import HeapTrimmer
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import ConditionType
+from image_share_operator.api.types import ConditionType, SelectionVerdict
 from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
 from image_share_operator.cloud.http.client import CloudHttpClient, init_error_counters
 from image_share_operator.cloud.http.inflight_writes import InflightWrites
@@ -196,6 +196,8 @@ class Operator:
             busy=lambda: self._queue.busy,
             circuits=lambda: self._circuits.open,
             tokens=self._sessions.oldest_token_s,
+            selections=self._selections,
+            selects_nothing_s=self._selects_nothing_s,
         )
 
     def _objects(self) -> Mapping[tuple[str, str], int]:
@@ -208,6 +210,25 @@ class Operator:
             )
             found[known] += 1
         return found
+
+    def _selections(self) -> Mapping[str, int]:
+        """Count the images of all selectors by verdict."""
+        found = Counter(dict.fromkeys(SelectionVerdict, 0))
+        for entry in self._store:
+            if entry.known.selected is not None:
+                found.update(row.selection for row in entry.known.images if row.selection)
+        return {verdict.value: count for verdict, count in found.items()}
+
+    def _selects_nothing_s(self) -> float:
+        """For how long a selector has selected no image: the longest time, in seconds."""
+        since = (
+            waits.last_transition_time
+            for entry in self._store
+            if (waits := entry.known.condition(ConditionType.RECONCILING)) is not None
+            and waits.reason is Reason.NOTHING_SELECTED
+        )
+        oldest = min(since, default=None)
+        return 0.0 if oldest is None else (_now() - oldest).total_seconds()
 
 
 def _now() -> datetime:

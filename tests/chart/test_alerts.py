@@ -40,6 +40,7 @@ FIRES: dict[str, tuple[dict[str, str], str]] = {
         {metric("objects", ready="False", reason="NotShared"): "2x120"},
         "61m",
     ),
+    "ImageSelectorEmpty": ({metric("selector_empty_seconds"): "86340+60x5"}, "3m"),
 }
 """By alert: series that make it fire, and the time by which it does."""
 
@@ -50,6 +51,7 @@ WELL: dict[str, str] = {
     metric("faults_total"): "3x120",
     metric("queue_oldest_due_seconds"): "1x120",
     metric("circuits_open"): "0x120",
+    metric("selector_empty_seconds"): "0x120",
     metric("objects", ready="True", reason="Accepted"): "9x120",
     metric("objects", ready="False", reason="JobRunning"): "1x5 0x115",
 }
@@ -101,6 +103,7 @@ def _filled(alert: str) -> dict[str, str]:
     words = {
         "ImageShareOperatorLeaderMismatch": "2 replicas are leader instead of one.",
         "ImageShareOperatorQueueLatencyHigh": "A resource has waited in the work queue for 1m 1s.",
+        "ImageSelectorEmpty": "A selector has selected no image for 1d 0h 2m 0s.",
         "ImageSharesNotReady": "2 resources have not been Ready for an hour: NotShared.",
     }
     return {"summary": words[alert]} if alert in words else {}

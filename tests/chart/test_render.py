@@ -238,7 +238,15 @@ def test_service_and_probes_reach_the_port_of_the_operator(helm: Helm) -> None:
 
 
 def test_alerts_ask_for_metrics_that_the_operator_has(helm: Helm) -> None:
-    views = Views(objects=dict, waiting=lambda: (0, 0.0), busy=int, circuits=int, tokens=float)
+    views = Views(
+        objects=dict,
+        waiting=lambda: (0, 0.0),
+        busy=int,
+        circuits=int,
+        tokens=float,
+        selections=dict,
+        selects_nothing_s=float,
+    )
     families = [*REGISTRY.collect(), *StateCollector(views).collect()]
     known = {sample.name for family in families for sample in family.samples}
     known |= {family.name for family in families}

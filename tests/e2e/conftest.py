@@ -19,7 +19,9 @@ from image_share_operator.api.types import (
     InDoubtBatch,
     Job,
     JobState,
+    LatestImage,
     Membership,
+    SelectionVerdict,
     Status,
 )
 
@@ -30,6 +32,7 @@ SECRETS = "/api/v1/namespaces/{namespace}/secrets"
 IMAGE = "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90"
 PROJECT = "5dd3c0b24cdc4d31952c49589182a89d"
 OTHER_PROJECT = "0b24cdc4d31952c49589182a89d5dd3c"
+OWNER = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb10"
 IAM = "https://iam.example.com"
 IMS = "https://ims.example.com"
 IMAGES = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(501)]
@@ -96,6 +99,16 @@ def endpoints(iam: object = IAM, ims: object = IMS) -> Json:
     }
 
 
+def selecting(*terms: Json, policy: object = ABSENT, **changes: object) -> Json:
+    """Changes of a spec that selects its images; without terms, all images of `OWNER`."""
+    return {
+        "images": ABSENT,
+        "imageSelectorTerms": list(terms) or [{"owner": OWNER}],
+        "imageSelectionPolicy": policy,
+        **changes,
+    }
+
+
 def create(control_plane: ControlPlane, namespace: str, **changes: object) -> Json:
     """Create a resource and return it as it is stored."""
     collection = RESOURCES.format(namespace=namespace)
@@ -152,8 +165,22 @@ def full_status() -> Status:
                 message="Not shared.",
                 name="ubuntu-24.04",
                 owner=OTHER_PROJECT,
+                created_at=NOW,
+                selection=SelectionVerdict.SELECTED,
             ),
         ),
+        latest=(
+            LatestImage(
+                group="ubuntu",
+                id=IMAGE,
+                name="ubuntu-24.04",
+                owner=OTHER_PROJECT,
+                created_at=NOW,
+                since=NOW,
+                previous_id=IMAGES[0],
+            ),
+        ),
+        selected=1,
         summary="0/1",
         credentials_accepted_by=Endpoints(iam=IAM, ims=IMS),
     )

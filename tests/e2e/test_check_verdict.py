@@ -2,7 +2,7 @@
 
 import pytest
 
-from e2e.conftest import IAM, IMS, RESOURCES, Json, document
+from e2e.conftest import ABSENT, IAM, IMAGE, IMS, OWNER, RESOURCES, Json, document, selecting
 from envtest import ControlPlane
 from image_share_operator.api.types import Desired
 from image_share_operator.cli import spec_validation
@@ -24,11 +24,109 @@ NULLS = {
     f"{field} is null": spec(**{field: None})
     for field in (
         *("decision", "timeout", "interval", "deletionPolicy", "suspend", "vaultID"),
+        *("removalPolicy", "dryRun", "imageSelectorTerms", "imageSelectionPolicy"),
         *("region", "endpoints", "images", "projectID", "credentialsSecretRef"),
     )
 }
+TERM = {"owner": OWNER}
+
+
+def selector(**changes: object) -> Json:
+    """A manifest that selects its images, after these changes of its only term."""
+    return document(**selecting({**TERM, **changes}))
+
+
+def policy(**fields: object) -> Json:
+    return document(**selecting(policy=fields))
+
+
+COUNTS: tuple[object, ...] = (0, 1, 500, 501, -1, 1.0, 1.5, 1e40, True, "3", None, [], {})
+SELECTORS: dict[str, Json] = {
+    "selector": selector(),
+    "selector is null beside images": spec(imageSelectorTerms=None, imageSelectionPolicy=None),
+    "images are null beside a selector": document(**{**selecting(), "images": None}),
+    "selector beside images": spec(imageSelectorTerms=[TERM]),
+    "policy beside images": spec(imageSelectionPolicy={}),
+    "no images": document(images=ABSENT),
+    "no terms": document(**{**selecting(), "imageSelectorTerms": []}),
+    "16 terms": document(**selecting(*[TERM] * 16)),
+    "17 terms": document(**selecting(*[TERM] * 17)),
+    "terms are an object": document(**{**selecting(), "imageSelectorTerms": TERM}),
+    "a term is null": document(**{**selecting(), "imageSelectorTerms": [None]}),
+    "a term is a text": document(**{**selecting(), "imageSelectorTerms": [OWNER]}),
+    "unknown field in a term": selector(tag="a"),
+    "all fields of a term are null": selector(name=None, osType=None, fullServer=None),
+    "owner is null": selector(owner=None),
+    "owner is a number": selector(owner=5),
+    "owner is a UUID": selector(owner=IMAGE),
+    "owner is a UUID in upper case": selector(owner=IMAGE.upper()),
+    "owner is a project name": selector(owner="eu-de_images"),
+    "owner is a pattern": selector(owner="*"),
+    "owner is the recipient": selector(owner=document()["spec"]["projectID"]),
+    "name is a pattern": selector(name="ubuntu-24.04-?-*"),
+    "name with brackets": selector(name="ubuntu-[0-9]"),
+    "name with a closing bracket": selector(name="ubuntu]"),
+    "name with a backslash": selector(name="ubuntu-\\*"),
+    "name is empty": selector(name=""),
+    "name with two lines": selector(name="a\nb"),
+    "name of 128 characters": selector(name="é" * 128),
+    "name of 129 characters": selector(name="é" * 129),
+    "osType": selector(osType="Windows"),
+    "osType in lower case": selector(osType="linux"),
+    "osType is empty": selector(osType=""),
+    "fullServer without a vault": selector(fullServer=True),
+    "fullServer is false": selector(fullServer=False),
+    "fullServer is a text": selector(fullServer="true"),
+    "fullServer with a vault": document(**selecting({**TERM, "fullServer": True}, vaultID="v")),
+    "fullServer with Reject": document(
+        **selecting({**TERM, "fullServer": True}, decision="Reject")
+    ),
+    "policy is empty": policy(),
+    "policy is a list": document(**selecting(policy=[])),
+    "policy is null": document(**selecting(policy=None)),
+    "unknown field in the policy": policy(oldest=3),
+    "all fields of the policy are null": policy(
+        groupBy=None, newest=None, minAge=None, exclude=None, limit=None
+    ),
+    **{f"newest is {count!r}": policy(newest=count) for count in COUNTS},
+    **{f"limit is {count!r}": policy(limit=count) for count in COUNTS},
+    **{
+        f"minAge is {age!r}": policy(minAge=age)
+        for age in ("0s", "0h", "0.5s", "24h", "8760h", "8760h1s", "1d", "", "24", 24, "-1s")
+    },
+    "minAge overflows": policy(minAge="999999h" * 3),
+    **{
+        f"groupBy is {pattern!r}": policy(groupBy=pattern)
+        for pattern in (
+            *("", "ubuntu", "^(.+)-[0-9]{8}$", "(?:a)(b)", "(a)??(?:b)?", "(?P<os>a)", "(?i:a)(b)"),
+            *("[(](a)", "([)(])", r"\((a)\(", "[^](](a)", "(a)[](](?:b)", r"[\](](a)", "(a)|b"),
+            *("(a)(b)", "((a)b)", "()()", "^([a-z]+)-([0-9]+)$", "(?P<os>a)(b)", "(?<x>a)(?<y>b)"),
+            *("(", "((", "a)", "[a", "a{1001}", "(a{100}){100}", "*a", "(?=a)", r"(a)\1", r"(a)\C"),
+            *(r"(\()(b)", "([(])(b)", "a(b)?(c)", "a" * 128, "a" * 129, "é" * 128),
+        )
+    },
+    "groupBy is a number": policy(groupBy=5),
+    "exclude is empty": policy(exclude=[]),
+    "exclude": policy(exclude=[IMAGE]),
+    "exclude has an image twice": policy(exclude=[IMAGE, IMAGE]),
+    "exclude has a name": policy(exclude=["ubuntu"]),
+    "exclude has null": policy(exclude=[None]),
+    "exclude is a text": policy(exclude=IMAGE),
+    **{
+        f"exclude has {count}": policy(
+            exclude=[f"{number:08x}{IMAGE[8:]}" for number in range(count)]
+        )
+        for count in (500, 501)
+    },
+    "removalPolicy": spec(removalPolicy="Reject"),
+    "removalPolicy in lower case": spec(removalPolicy="reject"),
+    "removalPolicy is a switch": spec(removalPolicy=True),
+    "dryRun": spec(dryRun=True),
+    "dryRun is a text": spec(dryRun="true"),
+}
 CASES: dict[str, Json] = {
     **NULLS,
+    **SELECTORS,
     "region is null beside endpoints": spec(region=None, endpoints=BOTH),
     "endpoints.iam is null": spec(region=None, endpoints={**BOTH, "iam": None}),
     "vaultID is null beside Reject": spec(vaultID=None, decision="Reject"),
@@ -88,6 +186,21 @@ CASES: dict[str, Json] = {
 }
 
 
+@pytest.mark.parametrize("pattern", [r"(\Q(\E)(\Q(\E)", "[[:alpha:]](a)(b)", r"\pL{40}"])
+def test_check_finds_what_cel_cannot_find_in_a_regular_expression(
+    control_plane: ControlPlane, pattern: str
+) -> None:
+    manifest = policy(groupBy=pattern)
+    answer = control_plane.http.post(
+        RESOURCES.format(namespace="default"), params={"dryRun": "All"}, json=manifest
+    )
+
+    (fault,) = spec_validation.manifest_faults(manifest)
+
+    assert answer.status_code == 201, answer.json()
+    assert fault.startswith("spec.imageSelectionPolicy.groupBy: Invalid value: ")
+
+
 @pytest.mark.parametrize("manifest", CASES.values(), ids=CASES)
 def test_check_has_the_verdict_of_the_api_server(
     control_plane: ControlPlane, manifest: Json
@@ -104,7 +217,10 @@ def test_check_has_the_verdict_of_the_api_server(
     ), answer.json()
 
 
-OPTIONAL = ("decision", "timeout", "interval", "deletionPolicy", "suspend", "vaultID", "endpoints")
+OPTIONAL = (
+    *("decision", "timeout", "interval", "deletionPolicy", "suspend", "vaultID", "endpoints"),
+    *("removalPolicy", "dryRun", "imageSelectorTerms", "imageSelectionPolicy"),
+)
 
 
 @pytest.mark.parametrize("field", OPTIONAL)
@@ -115,3 +231,14 @@ def test_optional_field_that_is_null_is_parsed(field: str) -> None:
 
     assert isinstance(stored, dict)
     assert Desired.parse(stored, 1) == Desired.parse(document()["spec"], 1)
+
+
+def test_selector_with_null_fields_is_parsed() -> None:
+    manifest = selector(name=None, osType=None, fullServer=None)
+    manifest["spec"]["imageSelectionPolicy"] = {"newest": None, "exclude": None}
+
+    stored = spec_validation.without_nulls(manifest["spec"])
+
+    assert isinstance(stored, dict)
+    assert stored["imageSelectorTerms"] == [TERM]
+    assert Desired.parse(stored, 1) == Desired.parse(selector()["spec"], 1)

@@ -25,8 +25,8 @@ def test_get_shows_the_columns(control_plane: ControlPlane, shown: str) -> None:
 def test_get_wide_shows_more_columns(control_plane: ControlPlane, shown: str) -> None:
     header, row = control_plane.kubectl("get", "otc", "-n", shown, "-o", "wide").splitlines()
 
-    assert header.split()[-3:] == ["PROJECT", "MESSAGE", "JOB-ID"]
-    assert row.split()[6:] == [PROJECT, "Look", "at", "the", "images.", JOB_ID]
+    assert header.split()[-4:] == ["SELECTED", "PROJECT", "MESSAGE", "JOB-ID"]
+    assert row.split()[6:] == ["1", PROJECT, "Look", "at", "the", "images.", JOB_ID]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,11 @@ def test_wait_takes_the_ready_condition(control_plane: ControlPlane, shown: str)
 
 @pytest.mark.parametrize(
     "field",
-    ["", ".spec", ".spec.endpoints", ".status", ".status.job", ".status.images"],
+    [
+        *("", ".spec", ".spec.endpoints", ".spec.imageSelectorTerms"),
+        *(".spec.imageSelectionPolicy", ".status", ".status.job", ".status.images"),
+        ".status.latest",
+    ],
     ids=lambda field: f"isa{field}",
 )
 def test_explain_leaves_no_field_without_words(control_plane: ControlPlane, field: str) -> None:
@@ -75,3 +79,26 @@ def test_explain_names_units_and_bounds(control_plane: ControlPlane) -> None:
     said = " ".join(control_plane.kubectl("explain", "isa.spec.timeout").split())
 
     assert "from 30s to 24h, such as 10m or 1h30m" in said
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("spec.imageSelectorTerms", "Set 1 to 16 terms."),
+        ("spec.imageSelectorTerms.owner", "There is no wildcard"),
+        ("spec.imageSelectorTerms.name", "If it is not set, all names match."),
+        ("spec.imageSelectionPolicy.groupBy", "It has up to one capture group."),
+        ("spec.imageSelectionPolicy.newest", "from 1 to 500"),
+        ("spec.imageSelectionPolicy.minAge", "from 0s to 8760h, such as 24h"),
+        ("spec.imageSelectionPolicy.exclude", "up to 500 IDs"),
+        ("spec.imageSelectionPolicy.limit", "Stalled with reason LimitExceeded"),
+        ("spec.removalPolicy", "Retain keeps its membership"),
+        ("spec.dryRun", "The operator submits nothing."),
+    ],
+)
+def test_explain_says_how_to_select_images(
+    control_plane: ControlPlane, field: str, words: str
+) -> None:
+    said = " ".join(control_plane.kubectl("explain", f"isa.{field}").split())
+
+    assert words in said

@@ -5,6 +5,7 @@ import pytest
 from e2e.conftest import (
     IMAGE,
     JOB_ID,
+    OWNER,
     RESOURCES,
     Json,
     apply_status,
@@ -89,6 +90,7 @@ READY: Json = {
     "lastTransitionTime": "2026-05-04T03:02:01Z",
 }
 JOB: Json = {"id": JOB_ID, "generation": 1, "status": "INIT", "submittedAt": "2026-05-04T03:02:01Z"}
+LATEST: Json = {"group": "", "id": IMAGE, "owner": OWNER, "since": "2026-05-04T03:02:01Z"}
 
 REFUSED: dict[str, tuple[Json, str]] = {
     "a membership that the contract does not know": (
@@ -111,6 +113,19 @@ REFUSED: dict[str, tuple[Json, str]] = {
         {"job": JOB | {"submittedAt": "yesterday"}},
         "job.submittedAt in body must be of type date-time",
     ),
+    "a result of the selection that the contract does not know": (
+        {"images": [{"id": IMAGE, "membership": "pending", "selection": "selected"}]},
+        'status.images[0].selection: Unsupported value: "selected"',
+    ),
+    "an image that was created at no time": (
+        {"images": [{"id": IMAGE, "membership": "pending", "createdAt": "yesterday"}]},
+        "images[0].createdAt in body must be of type date-time",
+    ),
+    "501 latest images": (
+        {"latest": [LATEST] * 501},
+        "status.latest: Too many: 501: must have at most 500 items",
+    ),
+    "fewer images than none": ({"selected": -1}, "should be greater than or equal to 0"),
     "two conditions of one type": ({"conditions": [READY, READY]}, "duplicate entries for key"),
     "a condition that is a sentence": (
         {"conditions": [READY | {"reason": "All is well"}]},
@@ -156,6 +171,7 @@ COMPLETE: dict[str, tuple[str, Json, str]] = {
     "conditions": ("conditions[0]", READY, "status reason message lastTransitionTime"),
     "job": ("job", JOB, "id generation status submittedAt"),
     "images": ("images[0]", {"id": IMAGE, "membership": "pending"}, "membership"),
+    "latest": ("latest[0]", LATEST, "group id owner since"),
 }
 NEEDED = [(part, field) for part, (_, _, fields) in COMPLETE.items() for field in fields.split()]
 

@@ -2,14 +2,17 @@
 
 import httpx
 import pytest
+import yaml
 
 from e2e.conftest import (
     ABSENT,
+    DEPLOY,
     IAM,
     IMAGE,
     IMAGES,
     IMS,
     OTHER_PROJECT,
+    OWNER,
     PROJECT,
     RESOURCES,
     Json,
@@ -17,6 +20,8 @@ from e2e.conftest import (
     document,
     endpoints,
     patch_spec,
+    read,
+    selecting,
 )
 from envtest import ControlPlane
 
@@ -25,6 +30,9 @@ NOT_A_PROJECT = "must be a project ID, which is 32 lower-case hexadecimal digits
 NOT_A_SECRET = "must be the name of a Secret in the same namespace; use lower-case letters, "
 NOT_A_URL = "must have the form https://HOST or https://HOST:PORT with a valid host and port; "
 NOT_A_TIMEOUT = "must be a duration from 30s to 24h with the units h, m and s, such as 45s, "
+NOT_AN_OWNER = "must be the ID of the project that shares the images, which is 32 lower-case "
+NOT_A_PATTERN = "must be a pattern in which * matches any text and ? matches one character; "
+NOT_AN_AGE = "must be a duration from 0s to 8760h with the units h, m and s, such as 24h or 1h30m"
 NOT_AN_INTERVAL = "must be a duration from 1m to 24h with the units h, m and s, such as 5m "
 NO_ENDPOINTS = "region or endpoints is required; set region to eu-de or eu-nl, or set both "
 
@@ -54,7 +62,99 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "a number as image ID": ({"images": [7]}, "spec.images[0] in body must be of type string"),
     "one image that is not in a list": ({"images": IMAGE}, "must be of type array"),
     "an empty list of images": ({"images": []}, "spec.images in body should have at least 1 items"),
-    "no list of images": ({"images": ABSENT}, "spec.images: Required value"),
+    "neither a list of images nor a selector": (
+        {"images": ABSENT},
+        "spec.images: Required value: images or imageSelectorTerms is required; set images to a ",
+    ),
+    "a list of images and a selector": (
+        {"imageSelectorTerms": [{"owner": OWNER}]},
+        (
+            "spec.imageSelectorTerms: Forbidden: images and imageSelectorTerms are mutually "
+            "exclusive; remove one of them"
+        ),
+    ),
+    "a selection policy for a list of images": (
+        {"imageSelectionPolicy": {"newest": 3}},
+        (
+            "spec.imageSelectionPolicy: Forbidden: imageSelectionPolicy is allowed only with "
+            "imageSelectorTerms; remove imageSelectionPolicy"
+        ),
+    ),
+    "no terms": ({"images": ABSENT, "imageSelectorTerms": []}, "should have at least 1 items"),
+    "17 terms": (selecting(*[{"owner": OWNER}] * 17), "Too many: 17: must have at most 16 items"),
+    "a term without an owner": (
+        selecting({"name": "ubuntu-*"}),
+        "spec.imageSelectorTerms[0].owner: Required value",
+    ),
+    "a term whose owner is a name": (
+        selecting({"owner": "eu-de_images"}),
+        f'spec.imageSelectorTerms[0].owner: Invalid value: "eu-de_images": {NOT_AN_OWNER}',
+    ),
+    "a term whose owner is a pattern": (selecting({"owner": "*"}), NOT_AN_OWNER),
+    "a term whose owner is the recipient": (
+        selecting({"owner": PROJECT}),
+        "owner must be the project that shares the images, and it is the recipient project; set ",
+    ),
+    "a name with brackets": (
+        selecting({"owner": OWNER, "name": "ubuntu-[0-9]"}),
+        f'spec.imageSelectorTerms[0].name: Invalid value: "ubuntu-[0-9]": {NOT_A_PATTERN}',
+    ),
+    "a name with a backslash": (selecting({"owner": OWNER, "name": "a\\*"}), NOT_A_PATTERN),
+    "an empty name": (selecting({"owner": OWNER, "name": ""}), "should be at least 1 chars long"),
+    "a name of 129 characters": (
+        selecting({"owner": OWNER, "name": "n" * 129}),
+        "spec.imageSelectorTerms[0].name: Too long: may not be more than 128 bytes",
+    ),
+    "an operating system in lower case": (
+        selecting({"owner": OWNER, "osType": "linux"}),
+        'Unsupported value: "linux": supported values: "Linux", "Windows", "Other"',
+    ),
+    "full-server images without a vault": (
+        selecting({"owner": OWNER}, {"owner": OWNER, "fullServer": True}),
+        (
+            "spec.vaultID: Required value: vaultID is required to accept full-server images; set "
+            "vaultID, or remove fullServer from imageSelectorTerms"
+        ),
+    ),
+    "a regular expression that does not compile": (
+        selecting(policy={"groupBy": "^(.+-[0-9]{8}$"}),
+        "must be a regular expression in RE2 syntax",
+    ),
+    "a regular expression of another syntax": (
+        selecting(policy={"groupBy": "(?=a)"}),
+        "must be a regular expression in RE2 syntax",
+    ),
+    "a regular expression with two capture groups": (
+        selecting(policy={"groupBy": "^([a-z]+)-([0-9]+)$"}),
+        "must have up to one capture group; use (?:...) for the other groups",
+    ),
+    "a regular expression of 129 characters": (
+        selecting(policy={"groupBy": "a" * 129}),
+        "spec.imageSelectionPolicy.groupBy: Too long: may not be more than 128 bytes",
+    ),
+    "no newest image": (
+        selecting(policy={"newest": 0}),
+        "spec.imageSelectionPolicy.newest in body should be greater than or equal to 1",
+    ),
+    "a limit of 501 images": (
+        selecting(policy={"limit": 501}),
+        "spec.imageSelectionPolicy.limit in body should be less than or equal to 500",
+    ),
+    "an age in days": (
+        selecting(policy={"minAge": "7d"}),
+        f'spec.imageSelectionPolicy.minAge: Invalid value: "7d": {NOT_AN_AGE}',
+    ),
+    "an age above the most": (selecting(policy={"minAge": "8761h"}), NOT_AN_AGE),
+    "a name to exclude": (
+        selecting(policy={"exclude": ["ubuntu-24.04"]}),
+        f'spec.imageSelectionPolicy.exclude[0]: Invalid value: "ubuntu-24.04": {NOT_AN_IMAGE}',
+    ),
+    "501 images to exclude": (
+        selecting(policy={"exclude": IMAGES}),
+        "spec.imageSelectionPolicy.exclude: Too many: 501: must have at most 500 items",
+    ),
+    "another removal policy": ({"removalPolicy": "Delete"}, 'supported values: "Retain", "Reject"'),
+    "a word instead of a dry run": ({"dryRun": "yes"}, "spec.dryRun in body must be of type bool"),
     "501 images": ({"images": IMAGES}, "spec.images: Too many: 501: must have at most 500 items"),
     "the same image twice": ({"images": [IMAGE, IMAGE]}, f'Duplicate value: "{IMAGE}"'),
     "a project name": (
@@ -214,6 +314,31 @@ ACCEPTED: dict[str, Json] = {
     "the shortest interval": {"interval": "1m"},
     "rejection at the end": {"deletionPolicy": "Reject"},
     "500 images": {"images": IMAGES[:500]},
+    "the least of a selector": selecting(),
+    "all fields of a selector": selecting(
+        {"owner": OWNER, "name": "ubuntu-24.04-*", "osType": "Linux", "fullServer": True},
+        {"owner": IMAGE},
+        vaultID="vault-1",
+        policy={
+            "groupBy": "^(.+)-[0-9]{8}$",
+            "newest": 3,
+            "minAge": "24h",
+            "exclude": [IMAGE],
+            "limit": 500,
+        },
+        removalPolicy="Reject",
+        dryRun=True,
+    ),
+    "16 terms": selecting(*[{"owner": OWNER}] * 16),
+    "500 images to exclude": selecting(policy={"exclude": IMAGES[:500]}),
+    "a name of 128 characters": selecting({"owner": OWNER, "name": "é" * 128}),
+    "full-server images to reject": selecting(
+        {"owner": OWNER, "fullServer": True}, decision="Reject"
+    ),
+    "brackets and escapes that are no groups": selecting(
+        policy={"groupBy": r"^\((?:[(]|[^](]){2}(?i:a)(b)??$"}
+    ),
+    "a named capture group": selecting(policy={"groupBy": "^(?P<os>.+)-[0-9]{8}$"}),
     "a vault ID that is no UUID, as the documents show": {"vaultID": "vault-quota_1"},
     "a vault ID of 64 characters": {"vaultID": "v" * 64},
     "a Secret name with dots": secret("otc.eu-de.team-1"),
@@ -244,6 +369,19 @@ def test_spec_is_accepted(control_plane: ControlPlane, changes: Json) -> None:
     assert answer.status_code == 201, answer.json()["message"]
 
 
+def test_invalid_regular_expression_is_refused_with_the_cause(
+    control_plane: ControlPlane,
+) -> None:
+    answer = ask(control_plane, document(**selecting(policy={"groupBy": "^(.+-[0-9]{8}$"})))
+
+    assert answer.status_code == 422
+    assert (
+        'spec.imageSelectionPolicy.groupBy: Invalid value: "string": error parsing regexp: missing '
+        "closing ): `^(.+-[0-9]{8}$` evaluating rule: must be a regular expression in RE2 syntax"
+        in answer.json()["message"]
+    )
+
+
 def test_spec_is_required(control_plane: ControlPlane) -> None:
     body = document()
     del body["spec"]
@@ -266,7 +404,61 @@ def test_spec_gets_its_defaults(control_plane: ControlPlane) -> None:
         "interval": "1h",
         "deletionPolicy": "Retain",
         "suspend": False,
+        "removalPolicy": "Retain",
+        "dryRun": False,
     }
+
+
+def test_selector_gets_defaults_outside_of_its_terms(control_plane: ControlPlane) -> None:
+    """Tools that compare lists as a whole would report a default inside them as a difference."""
+    answer = ask(control_plane, document(**selecting(policy={})))
+
+    spec = answer.json()["spec"]
+    assert spec["imageSelectorTerms"] == [{"owner": OWNER}]
+    assert spec["imageSelectionPolicy"] == {"minAge": "0s", "limit": 100}
+
+
+def test_list_can_become_a_selector_and_a_list_again(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    made = create(control_plane, namespace)
+    terms, policy = [{"owner": OWNER}], {"newest": 1}
+
+    to_selector = patch_spec(
+        control_plane, made, images=None, imageSelectorTerms=terms, imageSelectionPolicy=policy
+    )
+    to_list = patch_spec(
+        control_plane, made, images=[IMAGE], imageSelectorTerms=None, imageSelectionPolicy=None
+    )
+
+    assert to_selector.json()["metadata"]["generation"] == 2
+    assert to_list.json()["metadata"]["generation"] == 3
+
+
+def test_applied_list_can_become_an_applied_selector(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    metadata = {"name": "one", "namespace": namespace}
+    control_plane.apply(document() | {"metadata": metadata})
+
+    control_plane.apply(document(**selecting()) | {"metadata": metadata})
+
+    spec = read(control_plane, {"metadata": metadata})["spec"]
+    assert "images" not in spec
+    assert spec["imageSelectorTerms"] == [{"owner": OWNER}]
+
+
+@pytest.mark.parametrize("name", ["accept", "reject", "golden-images"])
+def test_sample_is_accepted_without_its_placeholders(
+    control_plane: ControlPlane, name: str
+) -> None:
+    text = (DEPLOY / f"samples/{name}.yaml").read_text()
+    filled = text.replace('"PROJECT-ID"', PROJECT).replace('"OWNER-ID"', OWNER)
+    for number in (1, 2):
+        filled = filled.replace(f'"IMAGE-ID-{number}"', IMAGES[number])
+
+    assert ask(control_plane, yaml.safe_load(text)).status_code == 422
+    assert ask(control_plane, yaml.safe_load(filled)).status_code == 201
 
 
 def test_project_is_immutable(control_plane: ControlPlane, namespace: str) -> None:
@@ -288,6 +480,8 @@ CHANGES: dict[str, Json] = {
     "the place": {"region": None, "endpoints": {"iam": IAM, "ims": IMS}},
     "the timeout": {"timeout": "1h"},
     "the switch": {"suspend": True},
+    "the removal policy": {"removalPolicy": "Reject"},
+    "the dry run": {"dryRun": True},
 }
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,44 @@ class Simulator(Running):
         self.seed(shares=[(image, project, status) for image in images for project in shared_with])
         return [str(image) for image in images]
 
+    def publish(
+        self,
+        name: str,
+        *,
+        shared_with: Sequence[str],
+        owner: str = owner_project_id,
+        created_at: datetime | None = None,
+        **image: Any,
+    ) -> str:
+        """Let an owner build an image and share it, pending.
+
+        Further keys: id, status (of the image, such as ``queued``), os_type, whole, extra, hidden.
+        ``hidden=["created_at"]`` leaves that key out of the image's row.
+        """
+        at = created_at.isoformat() if created_at else None
+        row = {"owner": owner, "name": name, "created_at": at, **image}
+        image_id = str(self.seed(images=[row])["images"][0])
+        self.share(image_id, *shared_with)
+        return image_id
+
+    def share(self, image: str, *projects: str) -> None:
+        """Let the owner share an image: pending, also after a withdrawal."""
+        self._call("POST", "shares", {"image": image, "projects": projects})
+
+    def change_image(self, image: str, **changes: Any) -> None:
+        """Let the owner change an image: name, status, os_type, whole, created_at (ISO), extra."""
+        self._call("POST", "images", {"image": image, **changes})
+
+    def rename(self, image: str, name: str) -> None:
+        self.change_image(image, name=name)
+
+    def deactivate(self, image: str) -> None:
+        """Let the owner deactivate an image: it stays shared and listed, but can't be used."""
+        self.change_image(image, status="deactivated")
+
+    def reactivate(self, image: str) -> None:
+        self.change_image(image, status="active")
+
     def add_vault(self, project_id: str, **vault: Any) -> str:
         """Add a vault; further keys: kind (default server_backup), capacity_gb."""
         return str(self.seed(vaults=[{"project": project_id, **vault}])["vaults"][0])
@@ -153,11 +192,12 @@ class Simulator(Running):
         count: int | None = None,
         images: Sequence[str] = (),
         projects: Sequence[str] = (),
+        query: Mapping[str, str | None] | None = None,
         **do: Any,
     ) -> None:
         """Add a fault rule; ``do`` as ``otc_simulator.faults.Effect``, e.g. ``status=503``."""
         rule = {"route": route, "images": list(images), "projects": list(projects), "do": do}
-        self._call("POST", "faults", rule | {"when": when, "count": count})
+        self._call("POST", "faults", rule | {"when": when, "count": count, "query": query or {}})
 
     def clear_faults(self) -> None:
         self._call("DELETE", "faults")

@@ -11,7 +11,14 @@ from aiohttp import web
 
 from otc_simulator import settings as simulated_settings
 from otc_simulator.faults import FaultError, read_rule
-from otc_simulator.seeds import SeedError, plant, put_member, read_rights
+from otc_simulator.seeds import (
+    SeedError,
+    change_image,
+    plant,
+    put_member,
+    read_rights,
+    share_image,
+)
 from otc_simulator.settings import SettingsError
 from otc_simulator.world import World, world_of
 
@@ -32,7 +39,9 @@ def add_routes(router: web.UrlDispatcher) -> None:
         ("GET", "members", list_members),
         ("POST", "members", set_member),
         ("DELETE", "members", withdraw_member),
+        ("POST", "images", edit_image),
         ("DELETE", "images", delete_image),
+        ("POST", "shares", share),
         ("POST", "users", change_user),
         ("DELETE", "tokens", kill_tokens),
         ("POST", "clock", advance_clock),
@@ -112,6 +121,17 @@ def set_member(world: World, body: Mapping[str, Any]) -> None:
 
 def withdraw_member(world: World, body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"withdrawn": world.cloud.registry.withdraw(body["image"], body["project"])}
+
+
+def edit_image(world: World, body: Mapping[str, Any]) -> None:
+    """Change an image (``image``): name, status, os_type, whole, created_at, extra, hidden."""
+    changes = {name: value for name, value in body.items() if name != "image"}
+    change_image(world.cloud, body["image"], changes)
+
+
+def share(world: World, body: Mapping[str, Any]) -> None:
+    """Share an image (``image``) with ``projects``; lags count, unlike with ``seed``."""
+    share_image(world.cloud, body["image"], body["projects"])
 
 
 def delete_image(world: World, body: Mapping[str, Any]) -> Mapping[str, Any]:

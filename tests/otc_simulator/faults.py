@@ -10,6 +10,8 @@ from otc_simulator.jobs import JOB_FAULT_CHOICES, JobFault
 
 T = TypeVar("T")
 
+NO_QUERY: Mapping[str, str] = {}
+
 
 class FaultError(ValueError):
     """A rule that cannot be read; the text names the part."""
@@ -68,6 +70,9 @@ class Effect:
     """The same for each row of ``images``."""
     drop_row_keys: tuple[str, ...] = ()
     max_rows: int | None = None
+    withdraw: tuple[str, ...] = ()
+    """Images that their owner stops sharing with the call's project once the handler is done,
+    e.g. between the pages of a list."""
     truncate: str | None = None
     """body: half the JSON, well framed. connection: half of it, then the connection closes."""
     drip_seconds: float | None = None
@@ -95,11 +100,13 @@ class Rule:
     """Only calls that name one of these."""
     projects: frozenset[str] = frozenset()
     """Only calls with a token of one of these."""
+    query: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
+    """Only calls whose query has these values; ``None``: any. ``{"marker": None}``: later pages."""
 
 
 def read_rule(raw: Mapping[str, Any]) -> Rule:
     """Read a posted rule; raises FaultError on anything it does not know."""
-    known = {"route", "when", "count", "images", "projects", "do"}
+    known = {"route", "when", "count", "images", "projects", "query", "do"}
     if unknown := set(raw) - known:
         raise FaultError(f"unknown keys in rule: {sorted(unknown)}")
     effect = dict(raw["do"])
@@ -112,6 +119,7 @@ def read_rule(raw: Mapping[str, Any]) -> Rule:
         count=raw.get("count"),
         images=frozenset(raw.get("images") or ()),
         projects=frozenset(raw.get("projects") or ()),
+        query=dict(raw.get("query") or {}),
     )
 
 
@@ -151,9 +159,15 @@ class _Posted:
             and (when.probability is None or self._dice.random() < when.probability)
         )
 
-    def speaks_about(self, images: Collection[str], project_id: str | None) -> bool:
+    def speaks_about(
+        self, images: Collection[str], project_id: str | None, query: Mapping[str, str]
+    ) -> bool:
         rule = self.rule
         if rule.images and rule.images.isdisjoint(images):
+            return False
+        if not all(
+            name in query and value in (None, query[name]) for name, value in rule.query.items()
+        ):
             return False
         return not rule.projects or project_id in rule.projects
 
@@ -177,12 +191,18 @@ class FaultBook:
         return bool(self._by_route) and (route in self._by_route or "*" in self._by_route)
 
     def meet(
-        self, route: str, *, images: Sequence[str], project_id: str | None, now: datetime
+        self,
+        route: str,
+        *,
+        images: Sequence[str],
+        project_id: str | None,
+        now: datetime,
+        query: Mapping[str, str] = NO_QUERY,
     ) -> Effect | None:
         met: _Posted | None = None
         for posted in (*self._by_route.get(route, ()), *self._by_route.get("*", ())):
             # Every rule counts every call it speaks about, also those that another rule wins.
-            fires = posted.speaks_about(images, project_id) and posted.fires(now)
+            fires = posted.speaks_about(images, project_id, query) and posted.fires(now)
             if fires and met is None:
                 met = posted
         if met is None:

@@ -95,6 +95,7 @@ async def _effect(request: web.Request, route: str, world: World) -> Effect | No
         images=await _images_named(request),
         project_id=token.project_id if token else None,
         now=world.now(),
+        query=request.query,
     )
 
 
@@ -128,7 +129,10 @@ async def _faulty(
         raise ResetError
     if effect.status is not None:
         raise _injected(effect, effect.status, world)
-    return await handler(request)
+    response = await handler(request)
+    for image_id in effect.withdraw:
+        world.cloud.registry.withdraw(image_id, request[NOTE].project or "")
+    return response
 
 
 def _injected(effect: Effect, status: int, world: World) -> answers.RefusalError:

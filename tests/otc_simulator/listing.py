@@ -1,8 +1,9 @@
 """Which images a list shows, in which order, as which rows (reference, 5). No I/O, no clock."""
 
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -10,9 +11,18 @@ from otc_simulator import answers
 from otc_simulator.membership import STATUSES, Image, Registry
 from otc_simulator.settings import Settings
 
-# Filters that compare a row's key with the text of the query. All others that are documented
-# narrow nothing here, as unknown ones do.
+# Filters that compare a row's key with the text of the query. With those of `_matches`, these are
+# the filters of this list; all others that are documented narrow nothing here, as unknown ones do.
 EQUALITY = ("id", "name", "owner", "status", "disk_format", "container_format", "__os_type")
+TIMES = ("created_at", "updated_at")
+COMPARISONS: Mapping[str, Callable[[datetime, datetime], bool]] = {
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
+    "eq": operator.eq,
+    "neq": operator.ne,
+}
 SORT_KEYS = ("created_at", "name", "status", "id", "disk_format", "container_format", "size")
 VISIBILITIES = ("public", "private", "shared")
 
@@ -30,7 +40,7 @@ class Viewer:
 def row(image: Image, registry: Registry) -> dict[str, Any]:
     """Return an image as the lists and ``GET /v2/images/{id}`` show it."""
     kind = image_type(image, registry)
-    return {
+    told = {
         "id": image.id,
         "name": image.name,
         "owner": image.owner,
@@ -39,7 +49,7 @@ def row(image: Image, registry: Registry) -> dict[str, Any]:
         "__imagetype": kind,
         "virtual_env_type": "FusionCompute",
         "__isregistered": "true",
-        "__os_type": "Linux",
+        "__os_type": image.os_type,
         "__image_size": str(image.size_gb << 30),
         "min_disk": image.size_gb,
         "min_ram": 0,
@@ -57,6 +67,9 @@ def row(image: Image, registry: Registry) -> dict[str, Any]:
         **({"__whole_image": "true"} if image.whole else {}),
         **image.extra,
     }
+    for name in image.hidden:
+        told.pop(name, None)
+    return told
 
 
 @lru_cache(1 << 15)
@@ -75,11 +88,16 @@ def page(viewer: Viewer, query: Mapping[str, str], *, default_limit: int) -> lis
     """Return one page of what the viewer's project sees; raises RefusalError."""
     limit = min(_limit(query.get("limit"), default_limit), viewer.settings.max_limit)
     asked = tuple(name for name in EQUALITY if name in query)
+    times = [(name, *_time_filter(name, query[name])) for name in TIMES if name in query]
     images = sorted(
         (
             image
             for image in _visible(viewer, query)
             if _matches(image, viewer.registry, query, asked)
+            and all(
+                compare(getattr(image, name).replace(microsecond=0), at)
+                for name, compare, at in times
+            )
         ),
         key=lambda image: _sort_key(image, query.get("sort_key", "created_at")),
         reverse=query.get("sort_dir", "desc") == "desc",
@@ -125,8 +143,29 @@ def _matches(
         return False
     if not asked:
         return True
-    told = row(image, registry)
-    return all(str(told.get(name)) == query[name] for name in asked)
+    # Not from the row where it can be known without: a list of thousands is filtered per page.
+    own = {
+        "id": image.id,
+        "name": image.name,
+        "owner": image.owner,
+        "status": image.status,
+        "__os_type": image.os_type,
+    }
+    if image.extra or not own.keys() >= set(asked):
+        own |= row(image, registry)
+    return all(str(own.get(name)) == query[name] for name in asked)
+
+
+def _time_filter(name: str, raw: str) -> tuple[Callable[[datetime, datetime], bool], datetime]:
+    """Read ``gte:2026-01-31T00:00:00Z``; a time alone is ``eq``."""
+    word, _, text = raw.partition(":")
+    if word not in COMPARISONS:
+        word, text = "eq", raw
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise answers.glance(400, f"Invalid {name} filter: {raw}") from exc
+    return COMPARISONS[word], at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _sort_key(image: Image, name: str) -> tuple[Any, str]:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from otc_simulator.settings import Settings
 
@@ -27,8 +28,11 @@ class Image:
     whole: bool = False
     """A full-ECS image: accepting it needs a vault."""
     size_gb: int = 40
-    extra: Mapping[str, object] = field(default_factory=dict)
-    """Further keys of the image's row, as given by the seed."""
+    os_type: str = "Linux"
+    extra: Mapping[str, object] = field(default_factory=dict[str, object])
+    """Further keys of the image's row, as given by the seed; they replace its own."""
+    hidden: tuple[str, ...] = ()
+    """Keys that the image's row does not have, e.g. ``created_at``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,10 @@ class Registry:
         self._owned.setdefault(image.owner, {})[image.id] = None
         if image.public:
             self._public[image.id] = None
+
+    def change_image(self, image_id: str, changes: Mapping[str, Any], *, now: datetime) -> None:
+        """Change parts of an image, as its owner does; raises KeyError for an unknown one."""
+        self.put_image(replace(self.images[image_id], updated_at=now, **changes))
 
     def delete_image(self, image_id: str) -> bool:
         image = self.images.pop(image_id, None)

@@ -1,7 +1,7 @@
 """From a seed (plain JSON data) into the cloud. No I/O; repeated names merge."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from otc_simulator.identity import RIGHTS, Account, Project, User, new_hex_id
@@ -24,7 +24,7 @@ def plant(cloud: Cloud, seed: Mapping[str, Any], settings: Settings) -> dict[str
         raise SeedError(f"unknown keys in seed: {sorted(unknown)}")
     try:
         accounts = [_account(cloud, raw, settings) for raw in seed.get("accounts", ())]
-        images = [_image(cloud, raw) for raw in seed.get("images", ())]
+        images = [_image(cloud, raw, settings) for raw in seed.get("images", ())]
         for image_id, project_id, status in seed.get("shares", ()):
             put_member(cloud, image_id, project_id, status)
         vaults = [_vault(cloud, raw) for raw in seed.get("vaults", ())]
@@ -92,28 +92,58 @@ def read_rights(raw: Mapping[str, Any] | None) -> dict[str, frozenset[str]] | No
     return rights
 
 
-def _image(cloud: Cloud, raw: Mapping[str, Any]) -> str:
-    now = cloud.now()
+def _image(cloud: Cloud, raw: Mapping[str, Any], settings: Settings) -> str:
+    now = cloud.now() + timedelta(seconds=settings.clock_skew_seconds)
     image_id = raw.get("id") or new_image_id()
     image = Image(
         id=image_id,
         name=raw.get("name", f"image-{image_id[:8]}"),
         owner=raw["owner"],
-        created_at=_time(raw.get("created_at"), now),
+        created_at=read_time(raw.get("created_at"), now),
         updated_at=now,
         status=raw.get("status", "active"),
         public=raw.get("public", False),
         encrypted=raw.get("encrypted", False),
         whole=raw.get("whole", False),
         size_gb=raw.get("size_gb", 40),
+        os_type=raw.get("os_type", "Linux"),
         extra=raw.get("extra", {}),
+        hidden=tuple(raw.get("hidden", ())),
     )
     cloud.registry.put_image(image)
     return image_id
 
 
-def _time(raw: str | None, default: datetime) -> datetime:
-    return datetime.fromisoformat(raw) if raw else default
+CHANGEABLE = frozenset({"name", "status", "os_type", "whole", "created_at", "extra", "hidden"})
+"""What an owner changes of an image: all but its ID, and what this simulator does not need."""
+
+
+def change_image(cloud: Cloud, image_id: str, raw: Mapping[str, Any]) -> None:
+    """Change an image as its owner does: its shares stay."""
+    if unknown := set(raw) - CHANGEABLE:
+        raise SeedError(f"unknown keys in image: {sorted(unknown)}; known: {sorted(CHANGEABLE)}")
+    if image_id not in cloud.registry.images:
+        raise SeedError(f"no image {image_id}")
+    changes = dict(raw)
+    if "created_at" in raw:
+        changes["created_at"] = read_time(raw["created_at"], cloud.now())
+    if "hidden" in raw:
+        changes["hidden"] = tuple(raw["hidden"])
+    cloud.registry.change_image(image_id, changes, now=cloud.now())
+
+
+def share_image(cloud: Cloud, image_id: str, projects: Sequence[str]) -> None:
+    """Share an image as its owner does: pending, and a share that exists stays as it is."""
+    if image_id not in cloud.registry.images:
+        raise SeedError(f"no image {image_id}")
+    for project_id in projects:
+        cloud.registry.share(image_id, project_id, now=cloud.now())
+
+
+def read_time(raw: str | None, default: datetime) -> datetime:
+    """Read a time in ISO format; one without a zone is UTC, so that all times compare."""
+    at = datetime.fromisoformat(raw) if raw else default
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _vault(cloud: Cloud, raw: Mapping[str, Any]) -> str:

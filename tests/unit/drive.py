@@ -97,8 +97,9 @@ class Drive:
         self.requeue_after = timedelta()
 
     def edit(self, **changes: Any) -> None:
-        """Change the spec, as a user would."""
+        """Change the spec, as a user would; ``None`` removes a field."""
         merged = {**self.kube.body["spec"], **changes}
+        merged = {name: value for name, value in merged.items() if value is not None}
         self.store.observe(self.kube.changed(spec=merged))
         self.requeue_after = timedelta()
 

@@ -80,7 +80,7 @@ def duration(spec: Mapping[str, Any], field: str, default: timedelta) -> timedel
         return default
     try:
         return parse_duration(text)
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:
         raise InvalidSpecError(f"spec.{field}: {exc}") from None
 
 

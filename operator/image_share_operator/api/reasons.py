@@ -24,6 +24,15 @@ class Reason(StrEnum):
     NOT_SHARED = "NotShared"
     """An image is not shared with the project: its owner must share it."""
 
+    NOTHING_SELECTED = "NothingSelected"
+    """The selector selects no image. The operator checks again."""
+
+    LIMIT_EXCEEDED = "LimitExceeded"
+    """The selector selects more images than its limit. Nothing new is submitted."""
+
+    DRY_RUN = "DryRun"
+    """Something would be submitted if `spec.dryRun` were false."""
+
     WAITING_FOR_SHARE = "WaitingForShare"
     """Reconciling only: the operator checks again until the owner shares the image."""
 

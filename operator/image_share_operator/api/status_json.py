@@ -16,7 +16,9 @@ from image_share_operator.api.types import (
     InDoubtBatch,
     Job,
     JobState,
+    LatestImage,
     Membership,
+    SelectionVerdict,
     Status,
 )
 from image_share_operator.timestamps import zulu
@@ -33,6 +35,8 @@ def write(status: Status) -> Json:
             "job": None if status.job is None else _job_out(status.job),
             "unanswered": None if status.unanswered is None else _unanswered_out(status.unanswered),
             "images": [_image_out(row) for row in status.images],
+            "latest": [_latest_out(row) for row in status.latest] or None,
+            "selected": status.selected,
             "summary": status.summary,
             "lastHandledReconcileAt": status.handled_reconcile_at,
             "secretVersion": status.secret_version,
@@ -61,6 +65,8 @@ def _status_in(raw: Mapping[str, Any]) -> Status:
         job=None if job is None else _job_in(job),
         unanswered=None if unanswered is None else _unanswered_in(unanswered),
         images=tuple(_image_in(row) for row in raw.get("images", ())),
+        latest=tuple(_latest_in(row) for row in raw.get("latest", ())),
+        selected=raw.get("selected"),
         summary=_shared(raw.get("summary")),
         handled_reconcile_at=raw.get("lastHandledReconcileAt"),
         secret_version=raw.get("secretVersion"),
@@ -149,11 +155,14 @@ def _image_out(image: ImageStatus) -> Json:
             "message": image.message,
             "name": image.name,
             "owner": image.owner,
+            "createdAt": None if image.created_at is None else _time_out(image.created_at),
+            "selection": None if image.selection is None else image.selection.value,
         }
     )
 
 
 def _image_in(raw: Mapping[str, Any]) -> ImageStatus:
+    created_at, selection = raw.get("createdAt"), raw.get("selection")
     return ImageStatus(
         id=raw["id"],
         membership=Membership(raw["membership"]),
@@ -161,6 +170,35 @@ def _image_in(raw: Mapping[str, Any]) -> ImageStatus:
         message=_shared(raw.get("message")),
         name=_shared(raw.get("name")),
         owner=_shared(raw.get("owner")),
+        created_at=None if created_at is None else _time_in(created_at),
+        selection=None if selection is None else SelectionVerdict(selection),
+    )
+
+
+def _latest_out(image: LatestImage) -> Json:
+    return _present(
+        {
+            "group": image.group,
+            "id": image.id,
+            "name": image.name,
+            "owner": image.owner,
+            "createdAt": None if image.created_at is None else _time_out(image.created_at),
+            "since": _time_out(image.since),
+            "previousID": image.previous_id,
+        }
+    )
+
+
+def _latest_in(raw: Mapping[str, Any]) -> LatestImage:
+    created_at = raw.get("createdAt")
+    return LatestImage(
+        group=intern(raw["group"]),
+        id=intern(raw["id"]),
+        name=_shared(raw.get("name")),
+        owner=intern(raw["owner"]),
+        created_at=None if created_at is None else _time_in(created_at),
+        since=_time_in(raw["since"]),
+        previous_id=raw.get("previousID"),
     )
 
 

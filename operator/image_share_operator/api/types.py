@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from image_share_operator.api import fields
 from image_share_operator.api.errors import InvalidSpecError
 from image_share_operator.api.reasons import Reason
+from image_share_operator.api.selector import ImageSelector
 
 GROUP = "ims.otc.dev"
 VERSION = "v1alpha1"
@@ -65,6 +66,32 @@ class DeletionPolicy(StrEnum):
     """They stay as they are."""
     REJECT = "Reject"
     """They are rejected first; a finalizer keeps the resource until then."""
+
+
+class RemovalPolicy(StrEnum):
+    """What happens to an image that this resource accepted and that it no longer selects."""
+
+    RETAIN = "Retain"
+    """It stays accepted."""
+    REJECT = "Reject"
+    """It is rejected."""
+
+
+class SelectionVerdict(StrEnum):
+    """What a selector decided about an image that it matches, as in `status.images`."""
+
+    SELECTED = "Selected"
+    SUPERSEDED = "Superseded"
+    """Newer images of its group are selected instead."""
+    TOO_YOUNG = "TooYoung"
+    """It is younger than `minAge`, or has no time of creation."""
+    EXCLUDED = "Excluded"
+    OVER_LIMIT = "OverLimit"
+    """More images match than `limit` allows; nothing new is submitted."""
+    INACTIVE = "Inactive"
+    """The image can't be used now: its owner deactivated it, for example."""
+    REMOVED = "Removed"
+    """It was in `spec.images` before, and is rejected."""
 
 
 class JobState(StrEnum):
@@ -124,7 +151,10 @@ class Desired:
     """The desired state: one spec, parsed.
 
     Attributes:
-        images: canonical lower-case UUIDs, without duplicates, in the order of the spec.
+        images: canonical lower-case UUIDs, without duplicates, in the order of the spec; none for a
+            spec with a selector.
+        selector: which images are selected; ``None`` for a spec that lists them.
+        dry_run: whether the status reports what would be submitted, and nothing is submitted.
         interval: between two drift checks; zero turns them off.
         timeout: the longest wait for one job.
         being_deleted: whether the resource is being deleted and its shares are rejected first.
@@ -141,6 +171,9 @@ class Desired:
     interval: timedelta = DEFAULT_INTERVAL
     suspend: bool = False
     deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    selector: ImageSelector | None = None
+    removal_policy: RemovalPolicy = RemovalPolicy.RETAIN
+    dry_run: bool = False
     being_deleted: bool = False
 
     @classmethod
@@ -150,9 +183,10 @@ class Desired:
         Raises:
             InvalidSpecError: a field is missing or can't be served; the message names it.
         """
+        selector = _selector(spec)
         return cls(
             generation=generation,
-            images=tuple(dict.fromkeys(fields.texts(spec, "images"))),
+            images=() if selector else tuple(dict.fromkeys(fields.texts(spec, "images"))),
             project_id=fields.text(spec, "projectID"),
             decision=_decision(spec),
             vault_id=fields.optional_text(spec, "vaultID"),
@@ -161,7 +195,10 @@ class Desired:
             timeout=fields.duration(spec, "timeout", DEFAULT_TIMEOUT),
             interval=fields.duration(spec, "interval", DEFAULT_INTERVAL),
             suspend=spec.get("suspend") is True,
-            deletion_policy=_deletion_policy(spec),
+            deletion_policy=_policy(spec, "deletionPolicy", DeletionPolicy.RETAIN),
+            selector=selector,
+            removal_policy=_policy(spec, "removalPolicy", RemovalPolicy.RETAIN),
+            dry_run=spec.get("dryRun") is True,
         )
 
 
@@ -216,6 +253,48 @@ class ImageDetails:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """An image that another project shares with the project, from a list of shares.
+
+    Attributes:
+        owner: ID of the project that shares it.
+        name: one line that is safe to print; ``None`` when the cloud returned none.
+        created_at: of the image, aware UTC; ``None`` when the cloud returned none.
+        status: of the image, such as ``active``; ``None`` when the cloud returned none.
+        os_type: as IMS has it; ``None`` when the cloud returned none.
+        full_server: whether the cloud reports a full-server image, which needs a vault.
+    """
+
+    id: str
+    membership: Membership
+    owner: str
+    name: str | None = None
+    created_at: datetime | None = None
+    status: str | None = None
+    os_type: str | None = None
+    full_server: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatestImage:
+    """One row of `status.latest`: the newest image of a group that was seen accepted and active.
+
+    Attributes:
+        group: the text that `groupBy` captured; empty without `groupBy`.
+        since: when it became the latest one.
+        previous_id: the latest one before; ``None`` for the first one.
+    """
+
+    group: str
+    id: str
+    name: str | None
+    owner: str
+    created_at: datetime | None
+    since: datetime
+    previous_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStatus:
     """One row of `status.images`.
 
@@ -224,6 +303,8 @@ class ImageStatus:
         owner: ID of the project that shares the image; ``None`` when no list was read.
         job_id: the latest job that carried this image.
         message: why the image failed or what it waits for; ``None`` for nothing to report.
+        created_at: of the image; ``None`` when no list was read.
+        selection: what the selector decided; ``None`` for a resource that lists images.
     """
 
     id: str
@@ -232,6 +313,8 @@ class ImageStatus:
     message: str | None = None
     name: str | None = None
     owner: str | None = None
+    created_at: datetime | None = None
+    selection: SelectionVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +335,8 @@ class Status:
 
     Attributes:
         unanswered: the batch with unknown outcome; ``None`` in most cases.
+        latest: by group; none for a resource that lists images.
+        selected: number of selected images; ``None`` for a resource that lists images.
         handled_reconcile_at: the last value of the reconcile-at annotation that was handled.
         secret_version: resourceVersion of the Secret that can't be used; empty when there is no
             Secret; ``None`` when the Secret is not the problem.
@@ -264,6 +349,8 @@ class Status:
     job: Job | None = None
     unanswered: InDoubtBatch | None = None
     images: tuple[ImageStatus, ...] = ()
+    latest: tuple[LatestImage, ...] = ()
+    selected: int | None = None
     summary: str | None = None
     handled_reconcile_at: str | None = None
     secret_version: str | None = None
@@ -309,11 +396,23 @@ def _url(endpoints: Mapping[str, Any], field: str) -> str:
     return url.removesuffix(":443") if url.startswith("https:") else url
 
 
-def _deletion_policy(spec: Mapping[str, Any]) -> DeletionPolicy:
-    word = spec.get("deletionPolicy", DeletionPolicy.RETAIN)
-    try:
-        return DeletionPolicy(word)
-    except ValueError:
+def _selector(spec: Mapping[str, Any]) -> ImageSelector | None:
+    listed, selected = "images" in spec, "imageSelectorTerms" in spec
+    if listed and selected:
         raise InvalidSpecError(
-            f"spec.deletionPolicy {word!r} is neither Retain nor Reject"
-        ) from None
+            "spec.images and spec.imageSelectorTerms are mutually exclusive. Remove one of them."
+        )
+    if not listed and not selected:
+        raise InvalidSpecError("Set spec.images or spec.imageSelectorTerms.")
+    return ImageSelector.parse(spec)
+
+
+_Policy = TypeVar("_Policy", DeletionPolicy, RemovalPolicy)
+
+
+def _policy(spec: Mapping[str, Any], field: str, default: _Policy) -> _Policy:
+    word = spec.get(field, default)
+    try:
+        return type(default)(word)
+    except ValueError:
+        raise InvalidSpecError(f"spec.{field} {word!r} is neither Retain nor Reject") from None

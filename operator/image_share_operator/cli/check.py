@@ -22,6 +22,7 @@ from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.planning import planner
 from image_share_operator.planning.model import (
     ImageState,
+    ListShares,
     Observation,
     PollJob,
     ReadMemberships,
@@ -231,7 +232,7 @@ def _judged(
         case Report():
             said = step.ready_summary.message
             images = tuple(_image(verdict, None) for verdict in verdicts)
-        case ReadMemberships() | PollJob():
+        case ListShares() | ReadMemberships() | PollJob():
             raise TypeError("unexpected step: the memberships are known, and there is no job")
         case _:
             assert_never(step)

@@ -9,15 +9,29 @@ A field that is null counts as absent, as in the API server; an item of a list m
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, cast
 
+from image_share_operator.api import patterns
 from image_share_operator.api.fields import is_base_url, parse_duration
-from image_share_operator.api.types import API_VERSION, REGIONS, Decision, DeletionPolicy
+from image_share_operator.api.selector import OsType
+from image_share_operator.api.types import (
+    API_VERSION,
+    REGIONS,
+    Decision,
+    DeletionPolicy,
+    RemovalPolicy,
+)
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PROJECT = re.compile(r"[0-9a-f]{32}")
+_OWNER = re.compile(rf"{_PROJECT.pattern}|{_UUID.pattern}")
+_GLOB = re.compile(r"[^\[\]\\]*")
+_TWO_GROUPS = re.compile(
+    r"((([^\\[(?]|\\[^Q]|\[\^?([^\]\\[^]|\\.)([^\]\\[]|\\.)*\]|[(][?][^P<])[?]*)*[(]([?]P?<)?){2}[^?]"
+)
+"""As in the CRD, which explains it."""
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 SUBDOMAIN = re.compile(rf"{_LABEL}([.]{_LABEL})*")
 """Names of objects (RFC 1123)."""
@@ -25,7 +39,9 @@ NAMESPACE = re.compile(_LABEL)
 _VAULT = re.compile(r"[!-~]*")
 _DURATION = re.compile(r"([0-9]{1,6}([.][0-9]{1,3})?[hms])+")
 _DAY = timedelta(hours=24)
+_YEAR = timedelta(days=365)
 MAX_IMAGES = 500
+MAX_TERMS = 16
 
 NOT_AN_IMAGE = (
     "must be an image ID, which is a UUID in lower case such as "
@@ -35,6 +51,16 @@ NOT_A_PROJECT = (
     "must be a project ID, which is 32 lower-case hexadecimal digits; use the ID of the project, "
     "not its name"
 )
+NOT_AN_OWNER = (
+    "must be the ID of the project that shares the images, which is 32 lower-case hexadecimal "
+    "digits or a UUID with dashes; use the ID of the project, not its name"
+)
+NOT_A_GLOB = (
+    "must be a pattern in which * matches any text and ? matches one character; remove brackets "
+    "and backslashes"
+)
+NOT_A_REGEX = "must be a regular expression in RE2 syntax"
+TWO_GROUPS = "must have up to one capture group; use (?:...) for the other groups"
 NOT_A_SECRET = (
     "must be the name of a Secret in the same namespace; use lower-case letters, digits, '-' "  # noqa: S105 - a message
     "and '.', and start and end with a letter or digit"
@@ -58,6 +84,7 @@ NOT_AN_INTERVAL = (
     "must be a duration from 1m to 24h with the units h, m and s, such as 5m or 1h30m; use 0s to "
     "disable drift checks"
 )
+NOT_AN_AGE = "must be a duration from 0s to 8760h with the units h, m and s, such as 24h or 1h30m"
 
 NOT_A_NAME = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
@@ -96,13 +123,15 @@ def faults(spec: object) -> list[str]:
     """Return all errors that the API server would report, in the order of the fields."""
     if spec is None:
         return ["spec: Required value"]
-    return list(
-        _object(_FIELDS, ("images", "projectID", "credentialsSecretRef"))("spec", spec)
-    ) or (list(_across(cast("Mapping[str, Any]", without_nulls(spec)))))
+    return list(_object(_FIELDS, ("projectID", "credentialsSecretRef"))("spec", spec)) or (
+        list(_across(cast("Mapping[str, Any]", without_nulls(spec))))
+    )
 
 
 def without_nulls(value: object) -> object:
     """Return the value without the fields that are null, as the API server stores it."""
+    if isinstance(value, list):
+        return [without_nulls(inner) for inner in cast("list[object]", value)]
     if not isinstance(value, dict):
         return value
     fields = cast("dict[str, object]", value)
@@ -175,6 +204,38 @@ def _across(spec: Mapping[str, Any]) -> Faults:
             "spec.vaultID: Forbidden: vaultID is allowed only when decision is Accept; remove "
             "vaultID, or set decision to Accept"
         )
+    yield from _across_images(spec)
+
+
+def _across_images(spec: Mapping[str, Any]) -> Faults:
+    terms: list[dict[str, object]] | None = spec.get("imageSelectorTerms")
+    if "images" not in spec and terms is None:
+        yield (
+            "spec.images: Required value: images or imageSelectorTerms is required; set images to "
+            "a list of image IDs, or set imageSelectorTerms to select images by owner and name"
+        )
+    if "images" in spec and terms is not None:
+        yield (
+            "spec.imageSelectorTerms: Forbidden: images and imageSelectorTerms are mutually "
+            "exclusive; remove one of them"
+        )
+    if "imageSelectionPolicy" in spec and terms is None:
+        yield (
+            "spec.imageSelectionPolicy: Forbidden: imageSelectionPolicy is allowed only with "
+            "imageSelectorTerms; remove imageSelectionPolicy"
+        )
+    accepts = spec.get("decision", Decision.ACCEPT) == Decision.ACCEPT
+    if accepts and "vaultID" not in spec and any(term.get("fullServer") for term in terms or ()):
+        yield (
+            "spec.vaultID: Required value: vaultID is required to accept full-server images; set "
+            "vaultID, or remove fullServer from imageSelectorTerms"
+        )
+    if any(term["owner"] == spec["projectID"] for term in terms or ()):
+        yield (
+            'spec.imageSelectorTerms: Invalid value: "array": owner must be the project that '
+            "shares the images, and it is the recipient project; set owner to the ID of the other "
+            "project"
+        )
 
 
 def _object(rules: Mapping[str, Rule], required: tuple[str, ...]) -> Rule:
@@ -196,12 +257,13 @@ def _object(rules: Mapping[str, Rule], required: tuple[str, ...]) -> Rule:
 
 
 def _text(fits: Callable[[str], object], message: str, *, most: int, least: int = 0) -> Rule:
-    """Return a rule for a text with a length from ``least`` to ``most`` bytes that fits."""
+    """Return a rule for a text with a length from ``least`` to ``most`` characters that fits."""
 
     def check(path: str, value: object) -> Faults:
         if not isinstance(value, str):
             yield _mistyped(path, value, "string")
-        elif len(value.encode()) > most:
+        elif len(value) > most:
+            # The API server counts characters, and its message says bytes.
             yield f"{path}: Too long: may not be more than {most} bytes"
         elif len(value) < least:
             yield (
@@ -238,29 +300,74 @@ def _flag(path: str, value: object) -> Faults:
         yield _mistyped(path, value, "boolean")
 
 
-def _images(path: str, value: object) -> Faults:
-    if not isinstance(value, list):
-        yield _mistyped(path, value, "array")
-        return
-    images = cast("list[object]", value)
-    if not images:
-        yield f"{path}: Invalid value: 0: {path} in body should have at least 1 items"
-    if len(images) > MAX_IMAGES:
-        yield f"{path}: Too many: {len(images)}: must have at most {MAX_IMAGES} items"
-        return
-    image = _text(_UUID.fullmatch, NOT_AN_IMAGE, most=64)
+def _whole(least: int, most: int) -> Rule:
+    """Return a rule for a whole number."""
+
+    def check(path: str, value: object) -> Faults:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value % 1:
+            yield _mistyped(path, value, "integer")
+        elif value < least:
+            yield _out_of_range(path, value, f"greater than or equal to {least}")
+        elif value > most:
+            yield _out_of_range(path, value, f"less than or equal to {most}")
+
+    return check
+
+
+def _out_of_range(path: str, value: float, wanted: str) -> str:
+    return f"{path}: Invalid value: {json.dumps(value)}: {path} in body should be {wanted}"
+
+
+def _list(item: Rule, *, most: int, least: int = 0, is_set: bool = False) -> Rule:
+    """Return a rule for a list of items; a set has each of them once."""
+
+    def check(path: str, value: object) -> Faults:
+        if not isinstance(value, list):
+            yield _mistyped(path, value, "array")
+            return
+        rows = cast("list[object]", value)
+        if len(rows) < least:
+            yield (
+                f"{path}: Invalid value: {len(rows)}: {path} in body should have at least "
+                f"{least} items"
+            )
+        if len(rows) > most:
+            yield f"{path}: Too many: {len(rows)}: must have at most {most} items"
+            return
+        for index, row in enumerate(rows):
+            yield from item(f"{path}[{index}]", row)
+        if is_set:
+            yield from _duplicates(path, rows)
+
+    return check
+
+
+def _group_by(path: str, value: object) -> Faults:
+    """Yield what is wrong with a regular expression, also what CEL can't find."""
+    found = list(_group_by_text(path, value))
+    yield from found
+    if isinstance(value, str) and not found:
+        if r"\C" in value.replace(r"\\", ""):  # RE2 has it, and the API server has not
+            yield f"{path}: Invalid value: {_shown(value)}: {NOT_A_REGEX} without \\C"
+            return
+        try:
+            patterns.check_regex(value)
+        except ValueError as exc:
+            yield f"{path}: Invalid value: {_shown(value)}: {NOT_A_REGEX}: it {exc}"
+
+
+def _duplicates(path: str, rows: Iterable[object]) -> Faults:
     seen: set[str] = set()
-    for index, row in enumerate(images):
-        yield from image(f"{path}[{index}]", row)
+    for index, row in enumerate(rows):
         if isinstance(row, str) and row in seen:
             yield f"{path}[{index}]: Duplicate value: {_shown(row)}"
         elif isinstance(row, str):
             seen.add(row)
 
 
-def _span(least: timedelta) -> Callable[[str], bool]:
+def _span(least: timedelta, most: timedelta = _DAY) -> Callable[[str], bool]:
     def fits(text: str) -> bool:
-        return bool(_DURATION.fullmatch(text)) and least <= parse_duration(text) <= _DAY
+        return bool(_DURATION.fullmatch(text)) and least <= parse_duration(text) <= most
 
     return fits
 
@@ -286,8 +393,27 @@ def _shown(value: str) -> str:
 
 _endpoint = _text(is_base_url, NOT_A_URL, most=512)
 _SECRET_REF: dict[str, Rule] = {"name": _text(SUBDOMAIN.fullmatch, NOT_A_SECRET, most=253, least=1)}
+_image = _text(_UUID.fullmatch, NOT_AN_IMAGE, most=64)
+_group_by_text = _text(lambda text: not _TWO_GROUPS.match(text), TWO_GROUPS, most=128, least=1)
+_TERM: dict[str, Rule] = {
+    "owner": _text(_OWNER.fullmatch, NOT_AN_OWNER, most=64),
+    "name": _text(_GLOB.fullmatch, NOT_A_GLOB, most=128, least=1),
+    "osType": _one_of(*OsType),
+    "fullServer": _flag,
+}
+_POLICY: dict[str, Rule] = {
+    "groupBy": _group_by,
+    "newest": _whole(1, MAX_IMAGES),
+    "minAge": _text(_span(timedelta(), _YEAR), NOT_AN_AGE, most=32),
+    "exclude": _list(_image, most=MAX_IMAGES, is_set=True),
+    "limit": _whole(1, MAX_IMAGES),
+}
 _FIELDS: dict[str, Rule] = {
-    "images": _images,
+    "images": _list(_image, most=MAX_IMAGES, least=1, is_set=True),
+    "imageSelectorTerms": _list(_object(_TERM, ("owner",)), most=MAX_TERMS, least=1),
+    "imageSelectionPolicy": _object(_POLICY, ()),
+    "removalPolicy": _one_of(*RemovalPolicy),
+    "dryRun": _flag,
     "projectID": _text(_PROJECT.fullmatch, NOT_A_PROJECT, most=64),
     "decision": _one_of(*Decision),
     "vaultID": _text(_VAULT.fullmatch, NOT_A_VAULT, most=64, least=1),

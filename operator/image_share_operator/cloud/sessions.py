@@ -3,19 +3,22 @@
 A session has the authorization, batches, job polls and membership lists of its identity.
 """
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from itertools import chain
 
 from image_share_operator.api.credentials import Identity, RefusedLogin
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup
-from image_share_operator.api.types import Decision, ImageDetails, Membership
+from image_share_operator.api.types import Decision, ImageDetails, Membership, Share
 from image_share_operator.cloud.coalescing.batcher import Batcher
 from image_share_operator.cloud.coalescing.job_poller import JobPoller
 from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
+from image_share_operator.cloud.coalescing.share_lists import ShareLists
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of_batch
 from image_share_operator.cloud.http.throttle import Throttle
@@ -99,6 +102,7 @@ class CloudSession:
         )
         self._jobs = JobPoller(ims.job)
         self._memberships = MembershipLookup(ims)
+        self._share_lists = ShareLists(ims)
 
     @property
     def typical_duration(self) -> timedelta:
@@ -127,6 +131,15 @@ class CloudSession:
         An image that could not be read has its error; an error that all share is raised.
         """
         return await self._memberships.read(images, max_age)
+
+    async def list_shares(self, owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
+        """List all images that the ``owners`` share, not older than ``max_age``.
+
+        Raises:
+            CloudError: a list could not be read to its end.
+        """
+        lists = await asyncio.gather(*(self._share_lists.read(one, max_age) for one in owners))
+        return tuple(chain.from_iterable(lists))
 
     def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
         """Names and owners of images, where the lists of this process had them."""

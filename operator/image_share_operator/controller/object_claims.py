@@ -1,11 +1,11 @@
 """The claims of one resource during a reconcile, as the plan executor needs them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import ConditionType, Desired
+from image_share_operator.api.types import ConditionType, Decision, Desired
 from image_share_operator.controller.conflicts import UNDECIDED_WAIT, ClaimSet, ClaimState
 from image_share_operator.controller.object_store import CachedObject, ObjectStore
 from image_share_operator.planning.conflicts import Claim, row_message
@@ -22,25 +22,41 @@ class ObjectClaims:
     entry: CachedObject
     desired: Desired
     _claim_set: ClaimSet = field(init=False)
+    _removal: ClaimSet | None = None
 
     def __post_init__(self) -> None:
         """Build the claims once: each step uses them."""
         self._claim_set = self.entry.claim_set_of(self.desired, ClaimState.COUNTS)
 
+    def select(self, images: tuple[str, ...], removed: tuple[str, ...]) -> None:
+        """Claim these images from now on, and reject the removed ones."""
+        if self.desired.selector is not None:
+            self.desired = replace(self.desired, images=images)
+            self._claim_set = self.entry.claim_set_of(self.desired, ClaimState.COUNTS)
+            self.store.select(self.entry, images)
+        self._removal = None
+        if removed:
+            self._removal = replace(self._claim_set, decision=Decision.REJECT, images=removed)
+
     def conflicts(self) -> Mapping[str, str]:
-        """The images that another resource is in charge of, with the message of each row."""
-        winners = self._winners()
-        if not winners:
-            return {}
-        namespace, decision = self.entry.key.namespace, self._claim_set.decision
+        """The images that another resource is in charge of, with the message of each row.
+
+        A removed image is left as it is if any claim that counts accepts it, as at a deletion.
+        """
+        namespace = self.entry.key.namespace
         return {
-            image: row_message(winner, namespace, decision.opposite)
-            for image, winner in winners.items()
+            image: row_message(winner, namespace, claim_set.decision.opposite)
+            for claim_set in self._claim_sets()
+            for image, winner in self._winners(claim_set).items()
         }
 
     def opposite_orders(self) -> frozenset[str]:
         """The images for which another resource submitted the opposite decision latest."""
-        return self.store.conflicts.opposite_orders(self._claim_set)
+        opposite_orders = self.store.conflicts.opposite_orders
+        return frozenset().union(*(opposite_orders(one) for one in self._claim_sets()))
+
+    def _claim_sets(self) -> tuple[ClaimSet, ...]:
+        return (self._claim_set,) if self._removal is None else (self._claim_set, self._removal)
 
     def changed_by_others(self, images: tuple[str, ...]) -> frozenset[str]:
         """The images whose membership the status of another resource reports as set by its job."""
@@ -61,9 +77,9 @@ class ObjectClaims:
             for row in other.known.images
         )
 
-    def submitting(self, images: tuple[str, ...]) -> None:
+    def submitting(self, decision: Decision, images: tuple[str, ...]) -> None:
         """Record what is submitted now."""
-        self.store.conflicts.note_order(self._claim_set, images)
+        self.store.conflicts.note_order(replace(self._claim_set, decision=decision), images)
 
     def accepted(self, now: datetime) -> None:
         """Record that the cloud accepted the credentials for the project."""
@@ -89,16 +105,17 @@ class ObjectClaims:
 
     def confirm_winners(self, now: datetime, max_age: timedelta) -> None:
         """Ask the resources in charge for a membership read where their last one is too old."""
-        for claim in set(self._winners().values()):
+        for claim in set(self._winners(self._claim_set).values()):
             winner = self.store.get(claim.key)
             if winner is not None and (
                 winner.accepted_at is None or now >= winner.accepted_at + max_age
             ):
                 self.store.request_check(winner.key)
 
-    def _winners(self) -> Mapping[str, Claim]:
+    def _winners(self, claim_set: ClaimSet) -> Mapping[str, Claim]:
+        removes = claim_set is self._removal
         return self.store.conflicts.winners(
-            self._claim_set, being_deleted=self.desired.being_deleted
+            claim_set, being_deleted=removes or self.desired.being_deleted
         )
 
 

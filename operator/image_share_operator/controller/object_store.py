@@ -20,7 +20,7 @@ from image_share_operator.api.types import (
 )
 from image_share_operator.controller.conflicts import REFUSED, ClaimSet, ClaimState, Conflicts
 from image_share_operator.controller.login_history import LoginHistory
-from image_share_operator.planning import conditions
+from image_share_operator.planning import conditions, image_rows
 from image_share_operator.planning.conflicts import Claim
 from image_share_operator.planning.model import RuntimeState
 
@@ -47,6 +47,7 @@ class CachedObject:
         accepted_by: the endpoints that accepted its credentials for its project; ``None`` for none.
         accepted_at: when they did so last, in this process.
         is_decided: whether it is known if its credentials are accepted.
+        selected: the images that its selector selects; empty for a spec that lists its images.
         check_requested: whether memberships must be read again, also before the next check is due.
         deleting: whether it has a deletion timestamp.
         has_finalizer: whether it has our finalizer.
@@ -74,6 +75,7 @@ class CachedObject:
     accepted_by: Endpoints | None = None
     accepted_at: datetime | None = None
     is_decided: bool = False
+    selected: tuple[str, ...] = ()
     check_requested: bool = False
     runtime: RuntimeState = field(default_factory=RuntimeState)
 
@@ -112,6 +114,8 @@ class CachedObject:
         desired = self.desired
         if isinstance(desired, InvalidSpecError) or desired.suspend or self.deleting:
             return None
+        if desired.selector is not None:
+            desired = replace(desired, images=self.selected)
         if self.accepted_by == desired.endpoints:
             return self.claim_set_of(desired, ClaimState.COUNTS)
         return None if self.is_decided else self.claim_set_of(desired, ClaimState.UNDECIDED)
@@ -134,6 +138,7 @@ class CachedObject:
             and self.accepted_by == other.accepted_by
             and self.is_decided is other.is_decided
             and self.deleting is other.deleting
+            and self.selected == other.selected
         )
 
 
@@ -253,6 +258,11 @@ class ObjectStore:
         """Record that the credentials were refused just now."""
         self._update(entry, accepted_by=None, is_decided=True)
 
+    def select(self, entry: CachedObject, images: tuple[str, ...]) -> None:
+        """Record which images the selector of the object selects."""
+        if entry.selected != images:
+            self._update(entry, selected=images)
+
     def request_check(self, key: Key) -> None:
         """Let the object be reconciled now, with a new membership read."""
         entry = self._entries.get(key)
@@ -305,6 +315,9 @@ def _taken_over(old: CachedObject, seen: CachedObject) -> CachedObject:
         accepted_by=old.accepted_by,
         accepted_at=old.accepted_at,
         is_decided=old.is_decided,
+        selected=old.selected
+        if seen.generation == old.generation
+        else _selected_in(seen.desired, old.known),
         check_requested=old.check_requested,
         runtime=old.runtime,
     )
@@ -336,9 +349,16 @@ def _parse(body: Mapping[str, Any], now: datetime) -> CachedObject:
         seen_at=now,
         first_seen_at=now,
         accepted_by=accepted_by,
+        selected=_selected_in(desired, written),
         is_decided=accepted_by is not None or (ready is not None and ready.reason in REFUSED),
         **_of_metadata(metadata),
     )
+
+
+def _selected_in(desired: Desired | InvalidSpecError, status: Status) -> tuple[str, ...]:
+    if isinstance(desired, InvalidSpecError) or desired.selector is None:
+        return ()
+    return image_rows.resolved(desired, status, deleting=False).images
 
 
 def _of_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from image_share_operator.api.types import (
     Desired,
     ImageDetails,
     ImageStatus,
-    Membership,
     Status,
 )
 from image_share_operator.controller.credential_cache import UnusableSecretError
@@ -27,16 +26,18 @@ from image_share_operator.controller.object_store import CachedObject
 from image_share_operator.controller.plan_executor import PlanExecutor
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning import events as kube_events
-from image_share_operator.planning import messages
+from image_share_operator.planning import image_rows, messages, status_size
 from image_share_operator.planning.model import (
-    Observation,
     Progress,
     ReadySummary,
     Report,
     RuntimeState,
 )
 from image_share_operator.planning.requeue import Policy
+from image_share_operator.planning.selection import latest_images
 
+NOT_OF_SECRET = {Reason.JOB_TIMEOUT, Reason.CONFLICT, Reason.LIMIT_EXCEEDED}
+"""Reasons of Stalled that do not depend on the Secret; they are checked again anyway."""
 QUIET_FAILURES = 2
 """Failed reconciles in a row from which the status reports the error: most errors occur once."""
 QUIET_WAIT = timedelta(seconds=5)
@@ -126,13 +127,13 @@ class PassResultBuilder:
         """The result of a plan that ended with a report."""
         before, status = executor.observation.runtime, executor.observation.status
         job = None if executor.observation.job_unknown else status.job
-        images = self._rows(executor.observation) if report.images is None else report.images
+        images = image_rows.status_images(
+            executor.desired, executor.observation, report.images or ()
+        )
         images = _named(images, executor.details, status.images)
-        # These do not depend on the Secret, and they are checked again anyway.
-        overdue = report.ready_summary.reason in (Reason.JOB_TIMEOUT, Reason.CONFLICT)
         stalled = (
             report.ready_summary.progress is Progress.STALLED
-            and not overdue
+            and report.ready_summary.reason not in NOT_OF_SECRET
             and version is not None
         )
         tries = before.tries + before.retry_is_due(now)
@@ -147,7 +148,7 @@ class PassResultBuilder:
         )
         return PassResult(
             ready_summary=report.ready_summary,
-            known=replace(status, job=job, images=images),
+            known=_selected(executor, replace(status, job=job, images=images), now),
             runtime=runtime,
             requeue_after=self._sooner(report.requeue_after) if stalled else report.requeue_after,
             events=self._events(executor, images),
@@ -156,10 +157,12 @@ class PassResultBuilder:
         )
 
     def of_error(
-        self, observation: Observation, error: OperatorError, *, now: datetime, version: str | None
+        self, executor: PlanExecutor, error: OperatorError, *, now: datetime, version: str | None
     ) -> PassResult:
         """The result of a plan that ended in an error: a requeue soon, later or after a change."""
-        known = replace(observation.status, images=self._rows(observation))
+        observation = executor.observation
+        images = image_rows.status_images(executor.desired, observation)
+        known = _selected(executor, replace(observation.status, images=images), now)
         runtime = replace(
             observation.runtime,
             errors=observation.runtime.errors + 1,
@@ -228,26 +231,17 @@ class PassResultBuilder:
             return (sent,)
         return kube_events.drifted(key, uid, self.entry.generation, executor.drifted), sent
 
-    def _rows(self, observation: Observation) -> tuple[ImageStatus, ...]:
-        """The known rows for the images of this spec, with the memberships that were read.
 
-        A message belongs to one generation: a changed spec sends again what failed before.
-        """
-        known = {row.id: row for row in observation.status.images}
-        seen = observation.members or {}
-        same = observation.status.observed_generation == self.entry.generation
-        wanted = self.desired.decision.wanted
-
-        def row(image: str) -> ImageStatus:
-            old = known.get(image, ImageStatus(id=image, membership=Membership.UNKNOWN))
-            membership = seen.get(image, old.membership)
-            message = old.message if same else None
-            if membership is not old.membership and old.membership is wanted:
-                # Done before and changed by another client: that is no failure of the job.
-                return ImageStatus(id=image, membership=membership, message=message)
-            return replace(old, membership=membership, message=message)
-
-        return tuple(row(image) for image in self.desired.images)
+def _selected(executor: PlanExecutor, status: Status, now: datetime) -> Status:
+    """The status with what the selector selects, within the size that a status may have."""
+    desired, selection = executor.desired, executor.observation.selection
+    if desired.selector is None:
+        return replace(status, latest=(), selected=None)
+    if selection is None:
+        return status
+    members = {row.id: row.membership for row in status.images}
+    latest = latest_images(selection, members, status.latest, now.replace(microsecond=0))
+    return status_size.fit(replace(status, latest=latest, selected=len(selection.selected)))
 
 
 def _errors(before: int, executor: PlanExecutor) -> int:

@@ -3,7 +3,7 @@
 Knows the cloud only as the protocol below. The cloud accepts one batch at most per execution.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol, assert_never
@@ -29,9 +29,12 @@ from image_share_operator.api.types import (
     Job,
     JobState,
     Membership,
+    SelectionVerdict,
+    Share,
 )
-from image_share_operator.planning import messages, planner, requeue
+from image_share_operator.planning import image_rows, messages, planner, requeue
 from image_share_operator.planning.model import (
+    ListShares,
     Observation,
     PollJob,
     ReadMemberships,
@@ -39,6 +42,10 @@ from image_share_operator.planning.model import (
     Submit,
 )
 from image_share_operator.planning.requeue import Policy
+from image_share_operator.planning.selection import release_renamed, select, superseded
+
+LIST_AGE = timedelta(minutes=1)
+"""How old a list may be from which images are selected again after their job."""
 
 
 class Session(Protocol):
@@ -72,6 +79,10 @@ class Session(Protocol):
         """
         ...
 
+    async def list_shares(self, owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
+        """List all images that the ``owners`` share, not older than ``max_age``."""
+        ...
+
     def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
         """Names and owners of images, where they are known without a request."""
         ...
@@ -79,6 +90,14 @@ class Session(Protocol):
 
 class Claims(Protocol):
     """What other resources of this operator claim and submitted."""
+
+    def select(self, images: tuple[str, ...], removed: tuple[str, ...]) -> None:
+        """Claim these images from now on.
+
+        Args:
+            removed: images that are rejected because they are no longer claimed.
+        """
+        ...
 
     def conflicts(self) -> Mapping[str, str]:
         """The images that another resource is in charge of, with a message for each."""
@@ -92,7 +111,7 @@ class Claims(Protocol):
         """The images whose membership another resource set, also before the last restart."""
         ...
 
-    def submitting(self, images: tuple[str, ...]) -> None:
+    def submitting(self, decision: Decision, images: tuple[str, ...]) -> None:
         """Record what is submitted now."""
         ...
 
@@ -102,6 +121,7 @@ class PlanExecutor:
     """The part of one reconcile that talks to the cloud.
 
     Attributes:
+        desired: its images change when a list of shares is read.
         observation: what is known so far; valid also when `run` raises.
         session: opens the session with the cloud; called only when a step needs it.
         claims: asked before each step, because other resources change meanwhile.
@@ -146,12 +166,12 @@ class PlanExecutor:
             match step:
                 case PollJob(job=job):
                     await self._poll(job)
+                case ListShares(owners=owners):
+                    await self._list_shares(owners)
                 case ReadMemberships(images=images):
-                    results = await self._read(images)
-                    self.details = (await self.session()).details(images)
-                    self.observation = self.observation.with_results(results)
-                    self.on_members(self.observation.members or {})
-                    self._check_in_doubt()
+                    results = await self._read(images) if images else {}
+                    self.details = (await self.session()).details(images) if images else {}
+                    self._observe_members(results)
                 case Submit():
                     sent = await self._submit(step)
                     if sent is not None:
@@ -162,6 +182,70 @@ class PlanExecutor:
                     return step
                 case _:
                     assert_never(step)
+
+    def _observe_members(self, results: Mapping[str, Membership | CloudError]) -> None:
+        self.observation = self.observation.with_results(results)
+        self.on_members(self.observation.members or {})
+        self._check_in_doubt()
+
+    async def _list_shares(self, owners: tuple[str, ...]) -> None:
+        """List shares, select images, and read memberships that may have changed since the list."""
+        selector, status = self.desired.selector, self.observation.status
+        if selector is None:
+            return
+        # After a job, only the memberships of its images are news.
+        max_age = max(self.max_age, LIST_AGE if self.observation.job_asked else timedelta())
+        session = await self.session()
+        shares = await session.list_shares(owners, max_age)
+        listed = {share.id: share.membership for share in shares}
+        hidden = [row for row in self._selected_rows(owners) if row.id not in listed]
+        results: dict[str, Membership | CloudError] = {}
+        if hidden:  # withdrawn, or moved from one list to another during the read
+            results |= await session.members(tuple(row.id for row in hidden), timedelta())
+        still_shared = tuple(
+            _as_share(row) for row in hidden if results[row.id] is not Membership.NOT_SHARED
+        )
+        selection = select(selector, (*shares, *still_shared), status.images, self.now())
+        removed = image_rows.removed_by_selection(
+            self.desired,
+            superseded(selection, status.images, is_settled=self.desired.dry_run),
+        )
+        self.desired = replace(self.desired, images=selection.selected)
+        self.claims.select(selection.selected, removed)
+        if max_age:
+            changing = self._may_have_changed(listed, removed)
+            results |= await session.members(changing, timedelta()) if changing else {}
+        wanted = (*selection.selected, *removed)
+        rows = release_renamed(selection, status.images)
+        self.observation = replace(
+            self.observation,
+            status=replace(status, images=rows),
+            selection=selection,
+            removed=removed,
+            conflicts=self.claims.conflicts(),
+            opposite_orders=self.claims.opposite_orders(),
+        )
+        self._observe_members({image: results.get(image) or listed[image] for image in wanted})
+
+    def _selected_rows(self, owners: tuple[str, ...]) -> Iterator[ImageStatus]:
+        """Yield the rows that the last list of these owners selected."""
+        for row in self.observation.status.images:
+            if row.selection is SelectionVerdict.SELECTED and row.owner in owners:
+                yield row
+
+    def _may_have_changed(
+        self, listed: Mapping[str, Membership], removed: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """The images whose membership in a cached list shows work to do, or may be outdated."""
+        job = self.observation.job
+        carried = {row.id for row in self.observation.status.images if job and row.job_id == job.id}
+        wanted = self.desired.decision.wanted
+        changing = [
+            image
+            for image in self.desired.images
+            if image in listed and (listed[image] is not wanted or image in carried)
+        ]
+        return (*changing, *removed)
 
     async def _read(self, images: tuple[str, ...]) -> Mapping[str, Membership | CloudError]:
         """Read memberships; a cached answer is used only when it shows no change."""
@@ -232,9 +316,9 @@ class PlanExecutor:
     async def _submit(self, step: Submit) -> Report | None:
         """Send the batch; ``None`` when the cloud refused it because of an image."""
         session = await self.session()
-        desired = self.desired
+        desired = step.desired
         others = self.claims.changed_by_others(step.drifted)
-        self.claims.submitting(step.images)
+        self.claims.submitting(desired.decision, step.images)
         try:
             job_id = await session.submit(
                 desired.decision,
@@ -243,14 +327,14 @@ class PlanExecutor:
                 REFUSED if self.refused else step.retry_group,
             )
         except OutcomeUnknownError as exc:
-            self._note_unknown_outcome(step.images, exc)
+            self._note_unknown_outcome(desired.decision, step.images, exc)
             raise messages.of_one_image(exc, step.images, desired) from None
         except CloudError as exc:
             if not self._may_be_about_an_image(exc):
                 raise
             self._narrow(step.images, exc)
             return None
-        job = self._started(job_id, step.images)
+        job = self._started(job_id, desired.decision, step.images)
         self.drifted = tuple(image for image in step.drifted if image not in others)
         return Report(
             ready_summary=messages.submitted(desired, len(step.images)),
@@ -272,12 +356,12 @@ class PlanExecutor:
             case _:
                 return False
 
-    def _started(self, job_id: str, images: tuple[str, ...]) -> Job:
+    def _started(self, job_id: str, decision: Decision, images: tuple[str, ...]) -> Job:
         """Add the new job to the observation."""
         job = Job(
             id=job_id,
             generation=self.desired.generation,
-            decision=self.desired.decision,
+            decision=decision,
             state=JobState.INIT,
             submitted_at=_in_millis(self.now()),
         )
@@ -293,21 +377,23 @@ class PlanExecutor:
         self.sent = job
         return job
 
-    def _note_unknown_outcome(self, images: tuple[str, ...], why: OutcomeUnknownError) -> None:
+    def _note_unknown_outcome(
+        self, decision: Decision, images: tuple[str, ...], why: OutcomeUnknownError
+    ) -> None:
         """Add the batch with unknown outcome to the observation."""
         before = self.observation
         self.observation = replace(
             before,
-            status=replace(before.status, unanswered=self._in_doubt(images, why)),
+            status=replace(before.status, unanswered=self._in_doubt(decision, images, why)),
             runtime=replace(before.runtime, one_by_one=why.stubborn),
         )
 
-    def _in_doubt(self, images: tuple[str, ...], why: OutcomeUnknownError) -> InDoubtBatch:
+    def _in_doubt(
+        self, decision: Decision, images: tuple[str, ...], why: OutcomeUnknownError
+    ) -> InDoubtBatch:
         now = _in_millis(self.now())
         span = self.policy.taken_after_all if why.answered else self.policy.lag
-        return InDoubtBatch(
-            decision=self.desired.decision, images=images, since=now, until=now + span
-        )
+        return InDoubtBatch(decision=decision, images=images, since=now, until=now + span)
 
     def _check_in_doubt(self) -> None:
         """Remove images whose state is known now from the batch with unknown outcome.
@@ -361,6 +447,17 @@ class PlanExecutor:
         common = {type(error) for error in errors} in ({RefusedForNowError}, {TerminalError})
         if common and self.desired.decision.wanted not in members.values():
             raise errors[-1]
+
+
+def _as_share(row: ImageStatus) -> Share:
+    """The share of an image that was selected and is in no list any more."""
+    return Share(
+        id=row.id,
+        membership=row.membership,
+        owner=row.owner or "",
+        name=row.name,
+        created_at=row.created_at,
+    )
 
 
 def _in_millis(time: datetime) -> datetime:

@@ -36,7 +36,7 @@ from image_share_operator.controller.pass_result import PassResult
 from image_share_operator.controller.plan_executor import PlanExecutor
 from image_share_operator.controller.schedule import NOW, Schedule
 from image_share_operator.controller.status_writer import ResourceWriter, StatusWriter
-from image_share_operator.planning import events, requeue
+from image_share_operator.planning import events, image_rows, requeue
 from image_share_operator.planning.model import Observation
 from image_share_operator.planning.requeue import Policy
 from image_share_operator.telemetry import context
@@ -157,9 +157,7 @@ class Reconciler:
             return await self.status_writer.finish(
                 entry, None, pass_result.of_invalid_spec(entry, desired)
             )
-        return await self._reconcile_when_due(
-            entry, finalizer.while_deleting(desired) if entry.deleting else desired
-        )
+        return await self._reconcile_when_due(entry, _now_desired(entry, desired))
 
     async def _reconcile_when_due(self, entry: CachedObject, desired: Desired) -> timedelta | None:
         due = await self.schedule.after(entry, desired)
@@ -252,9 +250,12 @@ class Reconciler:
         runtime, job = pass_result.runtime_for(entry), entry.known.job
         if runtime.settled_at is None and job is not None and job.state.settled:
             runtime = replace(runtime, settled_at=self.now())
+        removed = image_rows.removed_from_list(desired, entry.known)
+        claims.select(desired.images, removed)
         observation = Observation(
             status=entry.known,
             runtime=runtime,
+            removed=removed,
             batch_limit=self.policy.batch_images,
             jitter=self.rng.random(),
         )
@@ -283,10 +284,14 @@ class Reconciler:
         try:
             report = await executor.run()
         except OperatorError as exc:
-            return builder.of_error(
-                executor.observation, exc, now=self.now(), version=access.version
-            )
+            return builder.of_error(executor, exc, now=self.now(), version=access.version)
         return builder.of_execution(executor, report, now=self.now(), version=access.version)
+
+
+def _now_desired(entry: CachedObject, desired: Desired) -> Desired:
+    """The desired state with the images that are selected so far."""
+    resolved = image_rows.resolved(desired, entry.known, deleting=entry.deleting)
+    return finalizer.while_deleting(resolved) if entry.deleting else resolved
 
 
 def _summarized(entry: CachedObject) -> Desired | None:
@@ -294,7 +299,8 @@ def _summarized(entry: CachedObject) -> Desired | None:
     if isinstance(entry.desired, InvalidSpecError):
         return None
     decision = Decision.REJECT if entry.deleting else entry.desired.decision
-    return replace(entry.desired, decision=decision)
+    resolved = image_rows.resolved(entry.desired, entry.known, deleting=entry.deleting)
+    return replace(resolved, decision=decision)
 
 
 def _is_drift_check(entry: CachedObject) -> bool:

@@ -12,6 +12,7 @@ from image_share_operator.controller.object_store import CachedObject, ObjectSto
 from image_share_operator.planning import requeue
 from image_share_operator.planning.model import RuntimeState
 from image_share_operator.planning.requeue import Policy
+from image_share_operator.planning.selection import wakes_at
 
 NOW = timedelta()
 
@@ -71,6 +72,9 @@ class Schedule:
         if known.unanswered is not None:
             return None
         next_check_at = self._spread(desired, settled=ready.status == "True")
+        wake_at = wakes_at(desired.selector, known.images)
+        if wake_at is not None and (next_check_at is None or wake_at < next_check_at):
+            next_check_at = wake_at
         if known.secret_version is not None:
             next_check_at = max(self.now(), ready.last_transition_time) + self.policy.slow_retry
         return RuntimeState(

@@ -147,6 +147,8 @@ class StatusWriter:
         return replace(
             new,
             unanswered=done.known.unanswered,
+            latest=done.known.latest,
+            selected=done.known.selected,
             handled_reconcile_at=entry.reconcile_at or entry.known.handled_reconcile_at,
             secret_version=done.runtime.secret_version,
         )

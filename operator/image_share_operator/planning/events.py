@@ -1,10 +1,19 @@
 """Which Kubernetes Events a change is worth. No I/O."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import ConditionType, Job, Key, Status
+from image_share_operator.api.types import (
+    ConditionType,
+    ImageStatus,
+    Job,
+    Key,
+    LatestImage,
+    SelectionVerdict,
+    Status,
+)
 
 
 class EventType(StrEnum):
@@ -45,12 +54,59 @@ _BAD = frozenset(
         Reason.JOB_TIMEOUT,
         Reason.NOT_SHARED,
         Reason.CONFLICT,
+        Reason.NOTHING_SELECTED,
+        Reason.LIMIT_EXCEEDED,
     }
 )
 
 
 def of_change(key: Key, uid: str, *, old: Status, new: Status) -> tuple[Event, ...]:
-    """The Events for a change from one written status to the next; zero or one."""
+    """The Events for a change from one written status to the next."""
+    return (*_of_selection(key, uid, old, new), *_of_conditions(key, uid, old, new))
+
+
+def _of_selection(key: Key, uid: str, old: Status, new: Status) -> Iterator[Event]:
+    """Yield an Event for each kind of change of what a selector selects."""
+    if new.selected is None:
+        return
+    before, after = _selected(old), _selected(new)
+    verdicts = {row.id: row.selection for row in new.images}
+    gone = [row for row in before.values() if row.id not in after]
+    superseded = [row for row in gone if verdicts.get(row.id) is SelectionVerdict.SUPERSEDED]
+    same_spec = old.observed_generation == new.observed_generation
+    withdrawn = [row for row in gone if same_spec and row.id not in verdicts]
+    changed = [row for row in new.latest if row.id not in {one.id for one in old.latest}]
+    for reason, rows, what in (
+        ("ImageSelected", [row for row in after.values() if row.id not in before], "selected"),
+        ("ImageSuperseded", superseded, "superseded by newer images"),
+        ("ImageWithdrawn", withdrawn, "no longer shared, or renamed so that no term matches"),
+        ("LatestChanged", changed, "the latest of its group"),
+    ):
+        if rows:
+            yield Event(
+                key=key,
+                uid=uid,
+                generation=new.observed_generation,
+                type=EventType.NORMAL,
+                reason=reason,
+                action="Select",
+                note=_note_of_rows(rows, what),
+            )
+
+
+def _selected(status: Status) -> Mapping[str, ImageStatus]:
+    return {row.id: row for row in status.images if row.selection is SelectionVerdict.SELECTED}
+
+
+def _note_of_rows(rows: Sequence[ImageStatus | LatestImage], what: str) -> str:
+    first, *rest = rows
+    more = f" and {len(rest)} more" if rest else ""
+    name = "" if first.name is None else f" ({first.name})"
+    return f"Image {first.id}{name}{more}: {what}."
+
+
+def _of_conditions(key: Key, uid: str, old: Status, new: Status) -> tuple[Event, ...]:
+    """The Event for a change of the Ready condition; zero or one."""
     ready = new.condition(ConditionType.READY)
     before = old.condition(ConditionType.READY)
     stalled_now = _deletion_is_stalled(new) and not _deletion_is_stalled(old)

@@ -4,6 +4,7 @@ The rows of the table in `docs/spec.md`, "Conditions". No I/O, no clock, no log.
 same while the situation does: each change of a message is a status write.
 """
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 from zlib import crc32
@@ -28,6 +29,7 @@ from image_share_operator.api.types import (
     JobState,
     Key,
     Membership,
+    SelectionVerdict,
     Status,
 )
 from image_share_operator.flowcontrol import backoff
@@ -41,14 +43,18 @@ from image_share_operator.planning.model import (
     Verdict,
 )
 from image_share_operator.planning.requeue import Policy
+from image_share_operator.planning.selection import Selection
 
 RETRIES = "The operator retries automatically."
+DRY_RUN_PREFIX = "dry run: "
+"""How the message of an image begins that would be sent: it is no result of a batch."""
 NO_VAULT = "IMG.0184"
 """The code of IMS for a full-server image that is accepted without a vault."""
 MAX_ROW_RETRIES = 3
 """Quick retries of an image that a successful job reports as failed. There is no code that tells
 whether a retry may help, and a person is not needed for what one retry repairs."""
 _FAILING = {ImageState.FAILED, ImageState.UNREADABLE}
+_SENT = {ImageState.TO_SUBMIT, ImageState.DRIFTED, ImageState.CANDIDATE}
 
 
 def suspended(desired: Desired, observation: Observation) -> Report:
@@ -73,7 +79,7 @@ def _all_known(desired: Desired, observation: Observation) -> bool:
     job, batch = observation.job, observation.status.unanswered
     if batch is not None and batch.decision is not desired.decision:
         return False
-    return all(
+    return bool(desired.images) and all(
         (row := known.get(image)) is not None
         and row.membership is desired.decision.wanted
         and (job is None or row.job_id != job.id or job.decision is desired.decision)
@@ -106,7 +112,8 @@ def job_timeout(desired: Desired, job: Job, observation: Observation, policy: Po
     images = tuple(
         _row(image, members.get(image, Membership.UNKNOWN), observation) for image in desired.images
     )
-    if all(_as_wanted(row.membership, desired) for row in images):
+    is_empty = not images and not desired.being_deleted
+    if not is_empty and all(_as_wanted(row.membership, desired) for row in images):
         return Report(
             ready_summary=_done(desired),
             requeue_after=policy.overdue_poll,
@@ -152,9 +159,7 @@ def from_verdicts(
         return _in_doubt(desired, observation, images, now)
     if ImageState.CONFLICT in found:
         return _conflict(desired, observation, verdicts, now, policy)
-    share_again = requeue.share_after(
-        _waited(observation.status, now), first=policy.share_poll, most=desired.interval
-    )
+    share_again = _share_again(desired, observation, now, policy)
     if _FAILING & found:
         retry_at = _retry_at(observation, now, policy)
         waiting = ImageState.NOT_SHARED in found
@@ -169,16 +174,109 @@ def from_verdicts(
         return Report(
             ready_summary=_not_shared(desired, verdicts), requeue_after=share_again, images=images
         )
-    drift_check = (
-        requeue.next_drift_check(now, desired.interval, desired.project_id, observation.jitter)
-        if desired.interval
-        else None
-    )
+    selection = observation.selection
+    if selection is not None and selection.over_limit and not desired.being_deleted:
+        return Report(
+            ready_summary=_limit_exceeded(desired, selection),
+            requeue_after=_drift_check(desired, observation, now),
+            images=images,
+        )
+    if selection is not None and not verdicts:
+        return Report(
+            ready_summary=_nothing_selected(desired, selection),
+            requeue_after=share_again,
+            images=images,
+        )
     return Report(
-        ready_summary=_done(desired),
-        requeue_after=drift_check,
+        ready_summary=_done(desired, selection),
+        requeue_after=_drift_check(desired, observation, now),
         images=images,
         finished=desired.being_deleted,
+    )
+
+
+def _drift_check(desired: Desired, observation: Observation, now: datetime) -> timedelta | None:
+    if not desired.interval:
+        return None
+    return requeue.next_drift_check(now, desired.interval, desired.project_id, observation.jitter)
+
+
+def _share_again(
+    desired: Desired, observation: Observation, now: datetime, policy: Policy
+) -> timedelta:
+    """How long until the next check for a share that is missing."""
+    return requeue.share_after(
+        _waited(observation.status, now), first=policy.share_poll, most=desired.interval
+    )
+
+
+def is_done(report: Report) -> bool:
+    """Whether nothing is left to do for the selected images."""
+    summary = report.ready_summary
+    return summary.ready == "True" or summary.reason is Reason.NOTHING_SELECTED
+
+
+def is_dry_run(row_message: str | None) -> bool:
+    """Whether the message of an image says what would be sent."""
+    return row_message is not None and row_message.startswith(DRY_RUN_PREFIX)
+
+
+def dry_run(
+    desired: Desired, observation: Observation, verdicts: tuple[Verdict, ...], now: datetime
+) -> Report:
+    """Report what would be sent.
+
+    Args:
+        verdicts: of the selected images, and then of those that would be removed.
+    """
+    selected = len(desired.images)
+    words = [desired.decision.wanted.value] * selected
+    words += [Membership.REJECTED.value] * (len(verdicts) - selected)
+    counts = Counter[str]()
+    images = list(rows(desired, verdicts, observation.status))
+    for place, (verdict, word) in enumerate(zip(verdicts, words, strict=True)):
+        if verdict.state in _SENT:
+            counts[word] += 1
+            images[place] = replace(images[place], message=f"{DRY_RUN_PREFIX}would be {word}")
+    would = " and ".join(f"{_count(number)} would be {word}" for word, number in counts.items())
+    ready_summary = ReadySummary(
+        ready="False",
+        reason=Reason.DRY_RUN,
+        message=f"Dry run: {would} in project {desired.project_id}. Nothing is sent while "
+        "spec.dryRun is true.",
+        progress=Progress.SETTLED,
+    )
+    return Report(
+        ready_summary=ready_summary,
+        requeue_after=_drift_check(desired, observation, now),
+        images=tuple(images),
+    )
+
+
+def _limit_exceeded(desired: Desired, selection: Selection) -> ReadySummary:
+    limit = 0 if desired.selector is None else desired.selector.policy.limit
+    wanted = len(desired.images) + selection.count(SelectionVerdict.OVER_LIMIT)
+    return ReadySummary(
+        ready="False",
+        reason=Reason.LIMIT_EXCEEDED,
+        message=(
+            f"The selector selects {wanted} images, and the limit is {limit}. Nothing new is sent. "
+            "Narrow spec.imageSelectorTerms, set imageSelectionPolicy.newest, or raise "
+            "imageSelectionPolicy.limit (500 at most)."
+        ),
+        progress=Progress.STALLED,
+    )
+
+
+def _nothing_selected(desired: Desired, selection: Selection) -> ReadySummary:
+    return ReadySummary(
+        ready="False",
+        reason=Reason.NOTHING_SELECTED,
+        message=(
+            f"No image is selected for project {desired.project_id}: {selection.why_nothing}. "
+            "The operator checks again automatically."
+        ),
+        progress=Progress.RECONCILING,
     )
 
 
@@ -403,7 +501,7 @@ def _row_may_pass(observation: Observation) -> bool:
 def _waited(status: Status, now: datetime) -> timedelta:
     """How long the resource has been waiting for a share."""
     before = status.condition(ConditionType.RECONCILING)
-    if before is None or before.reason is not Reason.WAITING_FOR_SHARE:
+    if before is None or before.reason not in (Reason.WAITING_FOR_SHARE, Reason.NOTHING_SELECTED):
         return timedelta()
     return now - before.last_transition_time
 
@@ -460,15 +558,13 @@ def _not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> ReadySummary
     )
 
 
-def _done(desired: Desired) -> ReadySummary:
+def _done(desired: Desired, selection: Selection | None = None) -> ReadySummary:
     reason = _reason_of(desired.decision)
     images = _count(len(desired.images))
-    return ReadySummary(
-        ready="True",
-        reason=reason,
-        message=f"{images} {reason.lower()} in project {desired.project_id}.",
-        progress=Progress.SETTLED,
-    )
+    message = f"{images} {reason.lower()} in project {desired.project_id}."
+    if selection is not None and selection.wake_at is not None:
+        message += f" The next one is old enough at {selection.wake_at:%Y-%m-%dT%H:%M:%SZ}."
+    return ReadySummary(ready="True", reason=reason, message=message, progress=Progress.SETTLED)
 
 
 def _reason_of(decision: Decision) -> Reason:

@@ -8,7 +8,8 @@ from enum import Enum, auto
 from image_share_operator.api.errors import CloudError, RetryableError
 from image_share_operator.api.jobs import UNKNOWN_PEERS, BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import ImageStatus, Job, Membership, Status
+from image_share_operator.api.types import Desired, ImageStatus, Job, Membership, Status
+from image_share_operator.planning.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +63,13 @@ class Observation:
         job_unknown: whether the cloud answered that it does not know this job.
         retryable: whether the failure of the job is transient.
         divisible: whether a smaller batch may succeed where the failed job did not.
-        members: memberships of the images of the spec; ``None`` before they were read.
-        unreadable: why a membership could not be read, for each such image of the spec.
+        selection: what the selector of the spec selects; ``None`` before the list was read, and for
+            a spec that lists its images.
+        removed: images that are rejected because the resource accepted them and no longer selects
+            them.
+        members: memberships of the images that are selected or removed; ``None`` before they were
+            read.
+        unreadable: why a membership could not be read, for each such image.
         refused: why the cloud refused a PUT in this reconcile, for each image that was sent alone.
         conflicts: images that another resource is in charge of, with the message of each.
         opposite_orders: images for which another resource of this operator submitted the opposite
@@ -79,6 +85,8 @@ class Observation:
     job_unknown: bool = False
     retryable: bool = False
     divisible: bool = True
+    selection: Selection | None = None
+    removed: tuple[str, ...] = ()
     members: Mapping[str, Membership] | None = None
     unreadable: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
     refused: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
@@ -183,6 +191,13 @@ class PollJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ListShares:
+    """List the images that these projects share, and select some of them."""
+
+    owners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReadMemberships:
     """Read the memberships of these images."""
 
@@ -191,13 +206,15 @@ class ReadMemberships:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
-    """Send one batch: up to `Observation.batch_limit` images of the spec.
+    """Send one batch: up to `Observation.batch_limit` images.
 
     Attributes:
-        verdicts: of all images of the spec, in its order.
+        desired: what is sent for them: the desired state of the resource, or that of `removal`.
+        verdicts: of all images of ``desired``, in its order.
         retry_group: set for images of a failed batch, which are not mixed with others.
     """
 
+    desired: Desired
     images: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
     retry_group: RetryGroup | None = None
@@ -226,4 +243,4 @@ class Report:
     finished: bool = False
 
 
-Step = PollJob | ReadMemberships | Submit | Report
+Step = PollJob | ListShares | ReadMemberships | Submit | Report

@@ -12,6 +12,12 @@ One reconcile calls `next_step` until the step is a `Report`:
     PollJob (if a job runs)  ->  ReadMemberships  ->  Submit (if there is something to send)
                                                   ->  Report: conditions, rows, requeue time
 
+A resource with a selector has ListShares instead of ReadMemberships: `selection.py` finds the
+images, which are decided as if the spec listed them. With ``removalPolicy: Reject``, images that
+the resource accepted and no longer selects are *removed*: when all selected images are done, the
+removed ones are decided by the same rules, with the decision Reject. With ``dryRun``, a report says
+what would be sent.
+
 **States of one image.** `image_verdicts` compares the membership that the cloud returned in this
 reconcile with what is known from before. The first rule that matches decides:
 
@@ -28,15 +34,17 @@ reconcile with what is known from before. The first rule that matches decides:
      7  it is new, or was in conflict, or an  TO_SUBMIT
         order of rule 5 may take effect
      8  it was as wanted at the last check    DRIFTED
-     9  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
-    10  the retry time has come               TO_SUBMIT
-    11  it failed before, for this spec       FAILED
-    12  the cloud no longer knows its job     FAILED
-    13  the latest job did not carry it       TO_SUBMIT
-    14  the job succeeded, without effect     FAILED
-    15  the job failed and named the image    FAILED
-    16  the job failed and named others       TO_SUBMIT
-    17  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
+     9  the latest job carried it with the    TO_SUBMIT
+        opposite decision
+    10  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
+    11  the retry time has come               TO_SUBMIT
+    12  it failed before, for this spec       FAILED
+    13  the cloud no longer knows its job     FAILED
+    14  the latest job did not carry it       TO_SUBMIT
+    15  the job succeeded, without effect     FAILED
+    16  the job failed and named the image    FAILED
+    17  the job failed and named others       TO_SUBMIT
+    18  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
                                               when no other image can be it, or division can't help
 
 **States of one resource.** The images decide together; the first line that matches wins:
@@ -53,12 +61,14 @@ reconcile with what is known from before. The first rule that matches decides:
                               retry time: quick retries for transient errors, up to three for
                               images that a successful job names, else a slow retry
     any NOT_SHARED            Report NotShared: a quarter of the time waited until the next check
+    no image is selected      Report NothingSelected; the next check as for NotShared
+    over the limit            Report LimitExceeded
     all DONE                  Report Accepted or Rejected; the next drift check by ``spec.interval``
 
 `docs/state-machine.md` is generated from this module.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -66,20 +76,24 @@ from typing import assert_never
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import REFUSED, RetryGroup
 from image_share_operator.api.types import (
+    Decision,
     Desired,
     ImageStatus,
     InDoubtBatch,
     Job,
     JobState,
     Membership,
+    SelectionVerdict,
 )
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.planning import conflicts, messages
 from image_share_operator.planning.model import (
     ImageState,
+    ListShares,
     Observation,
     PollJob,
     ReadMemberships,
+    Report,
     Step,
     Submit,
     Verdict,
@@ -102,16 +116,75 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
         if now < job.submitted_at + desired.timeout:
             return messages.job_running(desired, job, observation, now)
         if observation.members is None:
-            return ReadMemberships(desired.images)
+            return _read_step(desired, observation)
         if job.generation == desired.generation:
             return messages.job_timeout(desired, job, observation, policy)
         # The spec changed after the job got stuck: only the memberships count.
     if observation.members is None:
-        return ReadMemberships(desired.images)
-    verdicts = image_verdicts(desired, observation, now, policy)
-    return _next_batch(verdicts, observation, now) or messages.from_verdicts(
-        desired, observation, verdicts, now, policy
+        return _read_step(desired, observation)
+    step = _batch_or_report(desired, observation, now, policy)
+    if isinstance(step, Report):
+        return _when_selection_changes(step, observation, now)
+    return _dry_run(desired, observation, now, policy) if desired.dry_run else step
+
+
+def removal(desired: Desired, images: tuple[str, ...]) -> Desired:
+    """The desired state of the images that are removed: as when the resource is deleted."""
+    return replace(
+        desired, images=images, decision=Decision.REJECT, vault_id=None, being_deleted=True
     )
+
+
+def _read_step(desired: Desired, observation: Observation) -> Step:
+    """What to read before the images are decided; a deletion needs no new list."""
+    if desired.selector is not None and not desired.being_deleted:
+        return ListShares(desired.selector.owners)
+    return ReadMemberships((*desired.images, *observation.removed))
+
+
+def _batch_or_report(
+    desired: Desired, observation: Observation, now: datetime, policy: Policy
+) -> Submit | Report:
+    """Send the next batch: of the selected images first, of the removed ones when these are done.
+
+    So an image is rejected only when its successor is accepted.
+    """
+    verdicts = image_verdicts(desired, observation, now, policy)
+    batch = _next_batch(desired, verdicts, observation, now)
+    if batch is not None:
+        return batch
+    report = messages.from_verdicts(desired, observation, verdicts, now, policy)
+    if not observation.removed or not messages.is_done(report):
+        return report
+    removed = removal(desired, observation.removed)
+    verdicts = image_verdicts(removed, observation, now, policy)
+    batch = _next_batch(removed, verdicts, observation, now)
+    if batch is not None:
+        return batch
+    if all(verdict.state is ImageState.DONE for verdict in verdicts):
+        return report
+    return messages.from_verdicts(removed, observation, verdicts, now, policy)
+
+
+def _dry_run(desired: Desired, observation: Observation, now: datetime, policy: Policy) -> Report:
+    """Report what would be sent."""
+    removed = removal(desired, observation.removed)
+    verdicts = (
+        *image_verdicts(desired, observation, now, policy),
+        *image_verdicts(removed, observation, now, policy),
+    )
+    return messages.dry_run(desired, observation, verdicts, now)
+
+
+def _when_selection_changes(report: Report, observation: Observation, now: datetime) -> Report:
+    """The report; the next reconcile is not later than the next image is old enough."""
+    wake_at = None if observation.selection is None else observation.selection.wake_at
+    if wake_at is None:
+        return report
+    wait = max(wake_at - now, timedelta(seconds=1))
+    if report.requeue_after is not None:
+        wait = min(wait, report.requeue_after)
+    return replace(report, requeue_after=wait)
 
 
 def image_verdicts(
@@ -119,11 +192,7 @@ def image_verdicts(
 ) -> tuple[Verdict, ...]:
     """Return the state of each image of the spec, in the order of the spec."""
     evaluator = _ImageEvaluator(desired, observation, now, policy)
-    known = {
-        row.id: row
-        for row in observation.status.images
-        if not conflicts.is_conflict(row.message)  # read while another resource was in charge
-    }
+    known = {row.id: row for row in _known_rows(observation)}
     members: Mapping[str, Membership] = observation.members or {}
     verdicts = tuple(
         evaluator.unread(image, observation.unreadable[image])
@@ -140,6 +209,22 @@ def image_verdicts(
     )
 
 
+def _known_rows(observation: Observation) -> Iterator[ImageStatus]:
+    """Yield the rows that tell what this resource did for an image.
+
+    Not those that were read while another resource was in charge, or in a dry run. Of an image that
+    was not selected, only the job counts.
+    """
+    for row in observation.status.images:
+        if conflicts.is_conflict(row.message) or messages.is_dry_run(row.message):
+            continue
+        managed = row.selection in (None, SelectionVerdict.SELECTED)
+        if managed or row.id in observation.removed:
+            yield row
+        else:
+            yield replace(row, membership=Membership.UNKNOWN, message=None)
+
+
 def still_in_doubt(
     desired: Desired, observation: Observation, now: datetime, policy: Policy
 ) -> InDoubtBatch | None:
@@ -147,6 +232,8 @@ def still_in_doubt(
     batch = observation.status.unanswered
     if batch is None or observation.members is None:
         return batch
+    if any(image in observation.removed for image in batch.images):
+        desired = removal(desired, observation.removed)
     evaluator = _ImageEvaluator(desired, observation, now, policy)
     known = {row.id: row for row in observation.status.images}
     left = tuple(
@@ -254,6 +341,8 @@ class _ImageEvaluator:
         """Return the state of an image that is not as wanted and has a row in the status."""
         if known.membership is self.desired.decision.wanted:
             return ImageState.DRIFTED, None
+        if job is not None and job.decision is not self.desired.decision:
+            return ImageState.TO_SUBMIT, None
         unread = known.membership is Membership.UNKNOWN
         if (
             job is not None
@@ -389,7 +478,7 @@ class _ImageEvaluator:
 
 
 def _next_batch(
-    verdicts: tuple[Verdict, ...], observation: Observation, now: datetime
+    desired: Desired, verdicts: tuple[Verdict, ...], observation: Observation, now: datetime
 ) -> Submit | None:
     """Choose the images of the next PUT; ``None`` when there is nothing to send.
 
@@ -406,6 +495,7 @@ def _next_batch(
         shared = observation.runtime.batch_peers.shared
         size = len(candidates) if shared else max(1, len(candidates) // 2)
         return Submit(
+            desired=desired,
             images=candidates[: min(observation.batch_limit, size)],
             verdicts=verdicts,
             retry_group=RetryGroup(job_id=observation.job.id, candidate=True),
@@ -416,12 +506,13 @@ def _next_batch(
     if observation.runtime.one_by_one:
         # Another image each time, so that the failing one does not keep the others back.
         image = wanted[observation.runtime.errors % len(wanted)].image
-        return Submit(images=(image,), verdicts=verdicts, retry_group=REFUSED)
+        return Submit(desired=desired, images=(image,), verdicts=verdicts, retry_group=REFUSED)
     origins = [v.failed_job_id for v in wanted]
     latest = None if observation.status.job is None else observation.status.job.id
     origin = latest if latest in origins else origins[0]
     retry = observation.runtime.retry_is_due(now)
     return Submit(
+        desired=desired,
         images=tuple(v.image for v in wanted if v.failed_job_id == origin)[
             : observation.batch_limit
         ],

@@ -156,6 +156,8 @@ class Views:
         busy: number of reconciles in progress.
         circuits: number of open circuit breakers.
         tokens: age of the oldest token in use, in seconds.
+        selections: number of images that match a selector, by verdict.
+        selects_nothing_s: for how many seconds a selector has selected no image, the longest one.
     """
 
     objects: Callable[[], Mapping[tuple[str, str], int]]
@@ -163,6 +165,8 @@ class Views:
     busy: Callable[[], int]
     circuits: Callable[[], int]
     tokens: Callable[[], float]
+    selections: Callable[[], Mapping[str, int]]
+    selects_nothing_s: Callable[[], float]
 
 
 class StateCollector(Collector):
@@ -181,6 +185,14 @@ class StateCollector(Collector):
         for (ready, reason), count in self._views.objects().items():
             objects.add_metric((ready, reason), count)
         yield objects
+        images = GaugeMetricFamily(
+            f"{PREFIX}_selector_images",
+            "Images that match a selector, by what the selector decided.",
+            labels=("selection",),
+        )
+        for verdict, count in self._views.selections().items():
+            images.add_metric((verdict,), count)
+        yield images
         depth, oldest = self._views.waiting()
         for name, text, value in (
             ("queue_depth", "Resources that are due and wait for a reconcile.", depth),
@@ -199,6 +211,11 @@ class StateCollector(Collector):
                 "token_age_seconds",
                 "Age of the oldest IAM token in use.",
                 self._views.tokens(),
+            ),
+            (
+                "selector_empty_seconds",
+                "Time for which a selector has selected no image; the longest of all resources.",
+                self._views.selects_nothing_s(),
             ),
         ):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)

@@ -26,7 +26,7 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.jobs import RetryGroup
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Decision, Endpoints, ImageDetails, Key, Membership
+from image_share_operator.api.types import Decision, Endpoints, ImageDetails, Key, Membership, Share
 from image_share_operator.cloud.sessions import classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import ObjectStore
@@ -66,6 +66,10 @@ class TenantSession:
     async def job(self, job_id: str) -> Any:
         self._check()
         return await self.tenants.cloud.job(job_id)
+
+    async def list_shares(self, owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
+        self._check()
+        return await self.tenants.cloud.list_shares(owners, max_age)
 
     def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
         return self.tenants.cloud.details(images)

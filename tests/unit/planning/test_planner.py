@@ -314,7 +314,7 @@ class Next:
 SEEN: Facts = {"members": {A: PENDING}}
 SEEN_ACCEPTED: Facts = {"members": {A: ACCEPTED}}
 ASKED: Facts = {"job_asked": True}
-READ, SUBMIT = ReadMemberships((A,)), Submit(images=(A,), verdicts=())
+READ, SUBMIT = ReadMemberships((A,)), Submit(desired=desired(), images=(A,), verdicts=())
 RUNS, RUNS_OLD = known(RUNNING, row()), known(OLD_RUNNING, row(), generation=OLD)
 SUCCEEDED, HAS_JOB_FAILED = known(SUCCESS, row()), known(FAIL, row())
 BOTH_PENDING: Facts = {"members": {A: PENDING, B: PENDING}}

@@ -19,7 +19,13 @@ NAME = re.compile(r"\b(?:image_share_operator|process)_\w+")
 def families() -> dict[str, set[str]]:
     """Each metric, and the names of its series."""
     views = metrics.Views(
-        objects=dict, waiting=lambda: (0, 0.0), busy=int, circuits=int, tokens=float
+        objects=dict,
+        waiting=lambda: (0, 0.0),
+        busy=int,
+        circuits=int,
+        tokens=float,
+        selections=dict,
+        selects_nothing_s=float,
     )
     found: dict[str, set[str]] = {}
     for family in [*metrics.REGISTRY.collect(), *metrics.StateCollector(views).collect()]:

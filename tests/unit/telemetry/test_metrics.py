@@ -25,6 +25,8 @@ def everything() -> Iterator[Metric]:
         busy=lambda: 1,
         circuits=lambda: 0,
         tokens=lambda: 60.0,
+        selections=dict,
+        selects_nothing_s=lambda: 0.0,
     )
     yield from metrics.REGISTRY.collect()
     yield from metrics.StateCollector(views).collect()

@@ -6,13 +6,15 @@ Only this module knows the fields of IMS.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from sys import intern
 from typing import cast
 
 import httpx
 
 from image_share_operator.api.errors import OutcomeUnknownError, RetryableError
 from image_share_operator.api.jobs import JobReport
-from image_share_operator.api.types import Decision, ImageDetails, JobState, Membership
+from image_share_operator.api.types import Decision, ImageDetails, JobState, Membership, Share
 from image_share_operator.cloud.http.payload import (
     MAX_WORD_CHARS,
     Json,
@@ -159,6 +161,43 @@ def read_details(row: object) -> ImageDetails:
     return ImageDetails(
         name=None if name is None else name_line(name), owner=dig_line(row, "owner")
     )
+
+
+def read_share(row: object, image: str, membership: Membership) -> Share:
+    """Read an image from a row of a list with this membership; unknown values are ``None``.
+
+    Args:
+        image: its canonical ID, from `SharePage.images`.
+    """
+    name = dig_text(row, "name")
+    return Share(
+        id=image,
+        membership=membership,
+        owner=intern(dig_line(row, "owner") or ""),
+        name=None if name is None else name_line(name),
+        created_at=_time_of(dig_text(row, "created_at")),
+        status=_word_of(row, "status"),
+        os_type=_word_of(row, "__os_type"),
+        full_server=(dig_text(row, "__whole_image") or "").lower() == "true",
+    )
+
+
+def _word_of(row: object, key: str) -> str | None:
+    """A word that many rows share."""
+    word = dig_line(row, key)
+    return None if word is None else intern(word)
+
+
+def _time_of(text: str | None) -> datetime | None:
+    """A time such as ``2026-01-31T12:00:00Z``; ``None`` for anything else."""
+    if text is None or len(text) > MAX_WORD_CHARS:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+        return aware.astimezone(UTC).replace(microsecond=0)  # the precision of the status
+    except (ValueError, OverflowError):
+        return None
 
 
 def read_member(response: httpx.Response, image: str, project_id: str) -> Membership:

@@ -28,7 +28,7 @@ class MarkerGoneError(Exception):
 
 
 class TooManyPagesError(Exception):
-    """The list has more than `MAX_PAGES` pages."""
+    """The list has more than `MAX_PAGES` pages, or a page of it came again."""
 
 
 class Page(Protocol):
@@ -82,7 +82,7 @@ async def pages(
     Raises:
         MarkerGoneError: the image of the marker left the list, because its membership changed. IMS
             refuses the next page then, not the list.
-        TooManyPagesError: there are more than `MAX_PAGES`.
+        TooManyPagesError: there are more than `MAX_PAGES`, or the server ignores the marker.
     """
     marker: str | None = None
     seen: set[str] = set()
@@ -94,7 +94,7 @@ async def pages(
                 raise
             raise MarkerGoneError from exc
         if page.marker in seen:
-            return  # the server ignores the marker
+            break  # the server ignores the marker
         yield page
         if page.marker is None or lengths.is_last(page):
             return

@@ -1,0 +1,86 @@
+"""Globs and regular expressions of users, matched in bounded time. No I/O.
+
+Both the pattern and the name may come from an attacker. A glob becomes a regular expression in
+which nothing is tried twice: after each ``*``, the first place where the next part fits is kept
+(`fnmatch.translate`). A regular expression runs on RE2, whose time grows with the length of the
+text, and never with a power of it.
+"""
+
+import fnmatch
+import re
+from functools import lru_cache
+
+import re2
+
+MAX_PATTERN_CHARS = 128
+"""As many as a name has: IMS allows 128, and `cloud/http/payload.py` cuts longer ones."""
+MAX_PROGRAM = 500
+"""Instructions of a compiled expression: `^(.+)-[0-9]{8}$` has 22. RE2 may need this many steps for
+each character, so a name of 128 characters takes up to half a millisecond."""
+MAX_MEMORY_BYTES = 256 * 1024
+"""Of one compiled expression. The package `re2` caches 128 of them: 32 MiB."""
+MAX_GROUPS_CACHED = 8192
+"""Pairs of expression and name. One takes about 300 bytes; calling RE2 costs 6 µs."""
+
+
+@lru_cache(maxsize=1024)
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """A glob for whole names: ``*`` is any text, ``?`` any one character.
+
+    Raises:
+        ValueError: the pattern can't be used; the message tells what to do.
+    """
+    _check_length(pattern)
+    if "[" in pattern or "]" in pattern:
+        raise ValueError("has brackets: use * and ? only, or several terms")
+    return re.compile(fnmatch.translate(pattern))
+
+
+def check_regex(pattern: str) -> None:
+    """Check a regular expression for `captured`.
+
+    Raises:
+        ValueError: the pattern can't be used; the message tells what to do.
+    """
+    _check_length(pattern)
+    try:
+        compiled = re2.compile(pattern, _options())
+    except (re2.error, UnicodeEncodeError) as exc:
+        cause = exc.args[0] if isinstance(exc, re2.error) else exc
+        text = cause.decode(errors="replace") if isinstance(cause, bytes) else str(cause)
+        raise ValueError(
+            f"does not compile: {text}. Use the syntax of RE2, without lookahead and backreferences"
+        ) from None
+    if compiled.groups > 1:
+        raise ValueError(f"has {compiled.groups} capture groups: keep one, write others as (?:…)")
+    if compiled.programsize > MAX_PROGRAM:
+        raise ValueError(
+            f"compiles to {compiled.programsize} instructions, and {MAX_PROGRAM} are allowed: use "
+            r"smaller counts in {…}, and [A-Za-z] instead of \pL"
+        )
+
+
+@lru_cache(maxsize=MAX_GROUPS_CACHED)
+def captured(pattern: str, text: str) -> str:
+    """What a checked regular expression captures.
+
+    The text of its capture group; of the whole match without a capture group; all of ``text`` when
+    it does not match or the group has no part in the match.
+    """
+    compiled = re2.compile(pattern, _options())
+    # As bytes: for a str the package converts all offsets, which takes twice the time.
+    found = compiled.search(text.encode())
+    inner: bytes | None = None if found is None else found.group(compiled.groups)
+    return text if inner is None else inner.decode(errors="replace")  # \C matches half a character
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.max_mem = MAX_MEMORY_BYTES
+    options.log_errors = False  # it writes to stderr
+    return options
+
+
+def _check_length(pattern: str) -> None:
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise ValueError(f"has {len(pattern)} characters, and {MAX_PATTERN_CHARS} are allowed")

@@ -1,0 +1,142 @@
+"""The rows of `status.images` after a reconcile. No I/O, no clock."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from image_share_operator.api.types import (
+    Decision,
+    Desired,
+    ImageStatus,
+    Membership,
+    RemovalPolicy,
+    SelectionVerdict,
+    Status,
+)
+from image_share_operator.planning.model import Observation
+from image_share_operator.planning.selection import Selection
+
+SHOWN_REASONS = {
+    SelectionVerdict.TOO_YOUNG,
+    SelectionVerdict.INACTIVE,
+    SelectionVerdict.OVER_LIMIT,
+}
+"""Verdicts whose reason is the message of the row. The others need no more words."""
+
+
+def resolved(desired: Desired, status: Status, *, deleting: bool) -> Desired:
+    """The desired state with the images that were selected last, before a new list is read.
+
+    Args:
+        deleting: whether all images that this resource accepted are decided, also superseded ones.
+    """
+    if desired.selector is None:
+        return desired
+    images = tuple(
+        row.id
+        for row in status.images
+        if row.selection is SelectionVerdict.SELECTED or (deleting and is_accepted_by_us(row))
+    )
+    return replace(desired, images=images)
+
+
+def is_accepted_by_us(row: ImageStatus) -> bool:
+    """Whether a job of this resource accepted the image."""
+    return row.membership is Membership.ACCEPTED and row.job_id is not None
+
+
+def removed_from_list(desired: Desired, status: Status) -> tuple[str, ...]:
+    """The images to reject that this resource accepted, and that its spec no longer lists."""
+    if not _removes(desired) or desired.selector is not None:
+        return ()
+    listed = frozenset(desired.images)
+    return tuple(
+        row.id
+        for row in status.images
+        if row.id not in listed
+        and (row.selection is SelectionVerdict.REMOVED or is_accepted_by_us(row))
+    )
+
+
+def _removes(desired: Desired) -> bool:
+    return (
+        desired.removal_policy is RemovalPolicy.REJECT
+        and desired.decision is Decision.ACCEPT
+        and not desired.being_deleted
+    )
+
+
+def status_images(
+    desired: Desired, observation: Observation, reported: Iterable[ImageStatus] = ()
+) -> tuple[ImageStatus, ...]:
+    """All rows: those of the report, and what else is known.
+
+    Args:
+        desired: with the images that are selected.
+        reported: rows that replace what was observed.
+    """
+    rows = {row.id: row for row in _observed(desired, observation)}
+    rows |= {row.id: row for row in reported}
+    if observation.selection is not None:
+        return _of_selection(observation.selection, observation, rows)
+    known = tuple(row.id for row in observation.status.images)
+    if desired.selector is not None:
+        unchanged = {row.id: row for row in observation.status.images}
+        return tuple((unchanged | rows)[image] for image in known)
+    listed = tuple(rows[image] for image in desired.images)
+    removed = (rows[image] for image in observation.removed)
+    return listed + tuple(
+        replace(row, selection=SelectionVerdict.REMOVED)
+        for row in removed
+        if row.membership not in (Membership.REJECTED, Membership.NOT_SHARED)
+    )
+
+
+def _observed(desired: Desired, observation: Observation) -> Iterator[ImageStatus]:
+    """Yield the known rows of the images that are decided, with the memberships that were read.
+
+    A message belongs to one generation: a changed spec sends again what failed before.
+    """
+    known = {row.id: row for row in observation.status.images}
+    seen = observation.members or {}
+    same = observation.status.observed_generation == desired.generation
+    wanted = desired.decision.wanted
+    for image in (*desired.images, *observation.removed):
+        old = known.get(image, ImageStatus(id=image, membership=Membership.UNKNOWN))
+        membership = seen.get(image, old.membership)
+        message = old.message if same else None
+        if membership is not old.membership and old.membership is wanted:
+            # Done before and changed by another client: that is no failure of the job.
+            yield replace(old, membership=membership, message=message, job_id=None)
+        else:
+            yield replace(old, membership=membership, message=message)
+
+
+def _of_selection(
+    selection: Selection, observation: Observation, rows: Mapping[str, ImageStatus]
+) -> tuple[ImageStatus, ...]:
+    known = {row.id: row for row in observation.status.images}
+    found: list[ImageStatus] = []
+    for match in selection.matches:
+        share = match.share
+        row = rows.get(share.id)
+        if row is None:
+            job_id = known[share.id].job_id if share.id in known else None
+            message = match.reason if match.verdict in SHOWN_REASONS else None
+            row = ImageStatus(
+                id=share.id, membership=share.membership, job_id=job_id, message=message
+            )
+        found.append(
+            replace(
+                row,
+                name=share.name,
+                owner=share.owner,
+                created_at=share.created_at,
+                selection=match.verdict,
+            )
+        )
+    return tuple(found)
+
+
+def removed_by_selection(desired: Desired, superseded: tuple[str, ...]) -> tuple[str, ...]:
+    """The images to reject that the selector superseded or excludes."""
+    return superseded if _removes(desired) else ()

@@ -1,0 +1,389 @@
+"""A resource with a selector: what it accepts, supersedes, rejects and reports."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from drive import IMAGES, PROJECT, Drive, spec
+
+from fakes import OWNER
+from image_share_operator.api.errors import RetryableError
+from image_share_operator.api.types import Membership
+
+A, B, C, D = IMAGES[:4]
+ACCEPTED, PENDING, REJECTED = Membership.ACCEPTED, Membership.PENDING, Membership.REJECTED
+OTHER = "cccccccccccccccccccccccccccccc20"
+DAY = timedelta(days=1)
+
+
+def selecting(policy: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """A spec that selects images of one owner."""
+    return {
+        "imageSelectorTerms": [{"owner": OWNER, "name": "ubuntu-*"}],
+        **({} if policy is None else {"imageSelectionPolicy": policy}),
+        "projectID": PROJECT,
+        "decision": "Accept",
+        "credentialsSecretRef": {"name": "otc"},
+        "region": "eu-de",
+        "interval": "5m",
+        **changes,
+    }
+
+
+def started(policy: dict[str, Any] | None = None, **changes: Any) -> Drive:
+    drive = Drive(selecting(policy, **changes))
+    drive.cloud.shares.clear()
+    return drive
+
+
+def rows(drive: Drive) -> dict[str, dict[str, Any]]:
+    return {row["id"]: row for row in drive.status["images"]}
+
+
+def reasons(drive: Drive) -> list[str]:
+    return [event.reason for event in drive.events if event.action == "Select"]
+
+
+async def test_matching_image_is_accepted_and_is_the_latest() -> None:
+    drive = started()
+    drive.cloud.publish(A, "ubuntu-20260101")
+    drive.cloud.publish(B, "debian-20260101")
+    drive.cloud.publish(C, "ubuntu-20260101", owner=OTHER)
+
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == [(A,)]
+    assert drive.status["selected"] == 1
+    assert drive.status["summary"] == "1/1"
+    assert rows(drive)[A] == {
+        "id": A,
+        "membership": "accepted",
+        "jobID": drive.status["job"]["id"],
+        "name": "ubuntu-20260101",
+        "owner": OWNER,
+        "createdAt": "2026-01-31T12:00:00Z",
+        "selection": "Selected",
+    }
+    (latest,) = drive.status["latest"]
+    assert (latest["group"], latest["id"], latest["name"]) == ("", A, "ubuntu-20260101")
+    assert reasons(drive) == ["ImageSelected", "LatestChanged"]
+
+
+async def test_new_build_is_accepted_within_the_interval_and_supersedes() -> None:
+    drive = started({"newest": 1})
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+    await drive.run_for(timedelta(minutes=6))
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+    assert rows(drive)[A]["selection"] == "Superseded"
+    (latest,) = drive.status["latest"]
+    assert (latest["id"], latest["previousID"]) == (B, A)
+    assert "ImageSuperseded" in reasons(drive)
+
+
+async def test_superseded_image_is_rejected_only_after_its_successor_is_accepted() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    sent: list[tuple[object, ...]] = []
+    drive.cloud.on_put = lambda _, decision, images: sent.append(
+        (decision, images, drive.cloud.shares[B])
+    )
+
+    await drive.run_for(timedelta(minutes=6))
+
+    assert sent == [("Accept", (B,), PENDING), ("Reject", (A,), ACCEPTED)]
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+    assert drive.reason == "Accepted"
+    assert (rows(drive)[A]["selection"], rows(drive)[A]["membership"]) == ("Superseded", "rejected")
+
+
+async def test_image_that_was_accepted_by_others_is_not_rejected() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+    await drive.until("Accepted")
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+async def test_image_that_is_selected_again_is_accepted_again() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=6))
+    assert drive.cloud.shares[A] is REJECTED
+
+    drive.cloud.set_by_hand(B, None)
+    await drive.run_for(timedelta(minutes=6))
+
+    assert drive.cloud.shares == {A: ACCEPTED}
+    assert drive.reason == "Accepted"
+    assert "ImageWithdrawn" in reasons(drive)
+    assert "DriftDetected" not in [event.reason for event in drive.events]
+
+
+async def test_nothing_is_rejected_or_superseded_when_the_list_fails() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    drive.cloud.down = RetryableError("HTTP 500 on the second page")
+
+    await drive.run_for(timedelta(minutes=30))
+
+    assert drive.cloud.puts == [(A,)]
+    assert rows(drive)[A]["selection"] == "Selected"
+    assert drive.reason == "CloudUnavailable"
+
+
+async def test_image_that_is_in_no_list_but_shared_stays_selected() -> None:
+    drive = started()
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+
+    drive.cloud.unlisted.add(A)
+    await drive.run_for(timedelta(minutes=6))
+
+    assert drive.reason == "Accepted"
+    assert rows(drive)[A]["selection"] == "Selected"
+    assert reasons(drive) == ["ImageSelected", "LatestChanged"]
+
+
+async def test_withdrawn_image_leaves_the_selection() -> None:
+    drive = started()
+    drive.cloud.publish(A, "ubuntu-20260101")
+    drive.cloud.publish(B, "ubuntu-20260102")
+    await drive.until("Accepted")
+
+    drive.cloud.set_by_hand(A, None)
+    await drive.run_for(timedelta(minutes=6))
+
+    assert drive.reason == "Accepted"
+    assert list(rows(drive)) == [B]
+    assert "ImageWithdrawn" in reasons(drive)
+
+
+async def test_renamed_image_is_not_rejected() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+
+    drive.cloud.publish(A, "deprecated-ubuntu")
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares[A] is ACCEPTED
+    assert drive.reason == "NothingSelected"
+    assert drive.status["selected"] == 0
+
+
+async def test_nothing_selected_waits_and_then_accepts() -> None:
+    drive = started()
+
+    await drive.until("NothingSelected")
+    assert drive.condition("Reconciling") is not None
+    assert drive.status["summary"] == "-/0"
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.run_for(timedelta(minutes=5))
+
+    assert drive.reason == "Accepted"
+
+
+async def test_young_image_is_accepted_when_it_is_old_enough() -> None:
+    drive = started({"minAge": "24h"}, interval="0s")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("NothingSelected")
+    assert rows(drive)[A]["selection"] == "TooYoung"
+
+    await drive.run_for(DAY - timedelta(minutes=1))
+    assert drive.cloud.puts == []
+    await drive.run_for(timedelta(minutes=2))
+
+    assert drive.cloud.shares[A] is ACCEPTED
+
+
+async def test_restart_does_not_delay_a_young_image() -> None:
+    drive = started({"minAge": "24h"}, interval="24h")
+    drive.cloud.publish(A, "ubuntu-20260101", created_at=drive.clock.at - 2 * DAY)
+    drive.cloud.publish(B, "ubuntu-20260102")
+    await drive.until("Accepted")
+    await drive.run_for(timedelta(hours=23))
+
+    drive.restart()
+    await drive.run_for(timedelta(hours=1, minutes=2))
+
+    assert drive.cloud.shares[B] is ACCEPTED
+
+
+async def test_more_images_than_the_limit_submit_nothing_new() -> None:
+    drive = started({"limit": 1})
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+
+    drive.cloud.publish(B, "ubuntu-20260102")
+    await drive.until("LimitExceeded", passes=5)
+
+    assert drive.cloud.puts == [(A,)]
+    assert drive.condition("Stalled") is not None
+    assert rows(drive)[B]["selection"] == "OverLimit"
+    assert "2 images" in drive.ready["message"]
+
+
+async def test_dry_run_reports_and_submits_nothing() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+    drive.edit(dryRun=True)
+    await drive.until("DryRun")
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.puts == [(A,)]
+    assert "1 image would be accepted and 1 image would be rejected" in drive.ready["message"]
+    assert rows(drive)[B]["message"] == "dry run: would be accepted"
+    drive.edit(dryRun=False)
+    await drive.until("Accepted")
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+
+async def test_image_that_is_removed_from_a_list_is_rejected() -> None:
+    drive = Drive(spec((A, B), removalPolicy="Reject"))
+    await drive.until("Accepted")
+
+    drive.edit(images=[A])
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.cloud.shares[B] is REJECTED
+    assert list(rows(drive)) == [A]
+    assert drive.reason == "Accepted"
+
+
+async def test_image_that_is_removed_from_a_list_stays_by_default() -> None:
+    drive = Drive(spec((A, B)))
+    await drive.until("Accepted")
+
+    drive.edit(images=[A])
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares[B] is ACCEPTED
+
+
+async def test_migration_from_a_list_rejects_nothing() -> None:
+    drive = Drive(spec((A,), removalPolicy="Reject", interval="5m"))
+    drive.cloud.shares = {A: ACCEPTED}
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+    drive.edit(images=None, imageSelectorTerms=selecting()["imageSelectorTerms"])
+    await drive.until("Accepted")
+    await drive.run_for(timedelta(hours=1))
+
+    assert (drive.cloud.shares[A], drive.cloud.shares[B]) == (ACCEPTED, ACCEPTED)
+
+
+async def test_deletion_rejects_all_images_that_it_accepted() -> None:
+    drive = started({"newest": 1}, deletionPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=6))
+
+    drive.delete()
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.cloud.shares == {A: REJECTED, B: REJECTED}
+    assert drive.kube.released
+
+
+async def test_restart_before_anything_is_known_of_a_deleted_one_ends() -> None:
+    drive = started(deletionPolicy="Reject")
+    await drive.until("NothingSelected")
+
+    drive.delete()
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.kube.released
+
+
+async def test_lost_response_to_a_rejection_is_settled_by_a_read() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    drive.cloud.on_put = lambda *_: setattr(drive.cloud, "lost", len(drive.cloud.puts) == 3)
+
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+    assert drive.cloud.puts == [(A,), (B,), (A,)]
+    assert drive.reason == "Accepted"
+
+
+async def test_failed_rejection_is_reported_and_retried() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    drive.cloud.spoiled[A] = ("IMG.0001", True)
+
+    await drive.run_for(timedelta(minutes=6))
+
+    assert drive.reason in ("PartiallyFailed", "InvalidRequest", "CloudUnavailable")
+    assert A in drive.ready["message"]
+    assert rows(drive)[B]["membership"] == "accepted"
+    drive.cloud.spoiled.clear()
+    await drive.run_for(timedelta(hours=1))
+    assert drive.cloud.shares[A] is REJECTED
+    assert drive.reason == "Accepted"
+
+
+async def test_settled_resource_writes_nothing() -> None:
+    drive = started({"newest": 2})
+    for place, image in enumerate((A, B, C)):
+        drive.cloud.publish(image, f"ubuntu-{place}")
+    await drive.until("Accepted")
+    writes = len(drive.kube.writes)
+
+    await drive.run_for(timedelta(hours=3))
+
+    assert drive.cloud.lists > 30
+    assert len(drive.kube.writes) == writes
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_crash_at_any_moment_ends_in_the_same_state(*, lost: bool) -> None:
+    """The status is all that a new process has."""
+    for steps in range(14):
+        drive = started({"newest": 1}, removalPolicy="Reject")
+        drive.cloud.publish(A, "ubuntu-20260101")
+        await drive.until("Accepted")
+        drive.clock.pass_by(DAY)
+        drive.cloud.publish(B, "ubuntu-20260108")
+        drive.cloud.lost = int(lost)
+        for _ in range(steps):
+            await drive.step()
+        drive.restart()
+
+        await drive.run_for(timedelta(minutes=20))
+
+        assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}, steps
+        assert drive.reason == "Accepted", steps
