@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 import growth
+import selecting
 import stages
 from cluster import Cluster
 from figures import Figure, keep, provenance, show
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         figures = asyncio.run(_measure(console, stage, arguments))
     if costs is not None:
         figures += stages.growth(SIZES, costs, growth.MOST_GROWTH)
+    figures += selecting.figures()
     show(console, figures)
     facts = {**provenance(ROOT), "objects": arguments.objects, "kubernetes": version}
     keep(ROOT / ".tmp/bench.json", figures, facts)

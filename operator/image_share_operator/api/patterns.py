@@ -9,6 +9,7 @@ text, and never with a power of it.
 import fnmatch
 import re
 from functools import lru_cache
+from typing import Any
 
 import re2
 
@@ -18,7 +19,9 @@ MAX_PROGRAM = 500
 """Instructions of a compiled expression: `^(.+)-[0-9]{8}$` has 22. RE2 may need this many steps for
 each character, so a name of 128 characters takes up to half a millisecond."""
 MAX_MEMORY_BYTES = 256 * 1024
-"""Of one compiled expression. The package `re2` caches 128 of them: 32 MiB."""
+"""Of one compiled expression."""
+MAX_COMPILED = 128
+"""Expressions that are kept, as many as the package `re2` keeps itself: 32 MiB."""
 MAX_GROUPS_CACHED = 8192
 """Pairs of expression and name. One takes about 300 bytes; calling RE2 costs 6 µs."""
 
@@ -44,7 +47,7 @@ def check_regex(pattern: str) -> None:
     """
     _check_length(pattern)
     try:
-        compiled = re2.compile(pattern, _options())
+        compiled = _compile(pattern)
     except (re2.error, UnicodeEncodeError) as exc:
         cause = exc.args[0] if isinstance(exc, re2.error) else exc
         text = cause.decode(errors="replace") if isinstance(cause, bytes) else str(cause)
@@ -67,18 +70,19 @@ def captured(pattern: str, text: str) -> str:
     The text of its capture group; of the whole match without a capture group; all of ``text`` when
     it does not match or the group has no part in the match.
     """
-    compiled = re2.compile(pattern, _options())
+    compiled = _compile(pattern)
     # As bytes: for a str the package converts all offsets, which takes twice the time.
     found = compiled.search(text.encode())
     inner: bytes | None = None if found is None else found.group(compiled.groups)
     return text if inner is None else inner.decode(errors="replace")  # \C matches half a character
 
 
-def _options() -> re2.Options:
+@lru_cache(maxsize=MAX_COMPILED)
+def _compile(pattern: str) -> Any:
     options = re2.Options()
     options.max_mem = MAX_MEMORY_BYTES
     options.log_errors = False  # it writes to stderr
-    return options
+    return re2.compile(pattern, options)
 
 
 def _check_length(pattern: str) -> None:

@@ -70,12 +70,15 @@ def matches(selector: ImageSelector, shares: Iterable[Share]) -> list[Share]:
         shares: from `of_owners`.
     """
     by_owner = _by_owner(selector)
-    matching = {
-        share.id: share
-        for share in shares
-        if any(failing_field(term, share) is None for term in by_owner[share.owner])
-    }
+    matching = {share.id: share for share in shares if _any_matches(by_owner[share.owner], share)}
     return list(matching.values())
+
+
+def _any_matches(terms: Sequence[SelectorTerm], share: Share) -> bool:
+    for term in terms:  # noqa: SIM110 - a generator takes 0.3 µs more, for each share
+        if failing_field(term, share) is None:
+            return True
+    return False
 
 
 def newest_first(shares: Iterable[Share]) -> list[Share]:
