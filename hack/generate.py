@@ -11,6 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import dashboard
 import fields
+import selection_page
 from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
 from image_share_operator.api.jobs import BatchPeers
 from image_share_operator.api.reasons import Reason
@@ -115,6 +116,7 @@ def main() -> int:
         DOCS / "state-machine.md": HEAD + "".join(_tables()),
         DOCS / "metrics.md": METRICS_HEAD + _rows(_metrics()),
         DOCS / "fields.md": fields.render(),
+        DOCS / "selection.md": selection_page.render(),
         DOCS / "operations.md": _with_settings((DOCS / "operations.md").read_text()),
         CHART / "files/dashboard.json": dashboard.render(),
     }

@@ -27,6 +27,7 @@ ELSEWHERE = {
 GENERATED = {
     "fields.md": "deploy/crds/imageshareacceptances.ims.otc.dev.yaml",
     "metrics.md": "operator/image_share_operator/telemetry/metrics.py",
+    "selection.md": "operator/image_share_operator/planning/selection.py",
     "state-machine.md": "operator/image_share_operator/planning/planner.py",
 }
 """Pages that `hack/generate.py` writes, and the file to edit instead."""

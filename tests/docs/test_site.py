@@ -77,6 +77,7 @@ def test_menu_has_the_usual_sections(site: Path) -> None:
         ("adr/0001-own-queue", "docs/adr/0001-own-queue.md"),
         ("changelog", "CHANGELOG.md"),
         ("chart", "deploy/helm/image-share-operator/README.md"),
+        ("selection", "operator/image_share_operator/planning/selection.py"),
         ("state-machine", "operator/image_share_operator/planning/planner.py"),
     ],
 )
@@ -110,7 +111,7 @@ def test_cells_have_the_titles_of_their_columns(site: Path) -> None:
         assert [text for attributes, text in cells if text and "data-label" not in attributes] == []
 
 
-@pytest.mark.parametrize("name", ["failure-modes", "state-machine"])
+@pytest.mark.parametrize("name", ["failure-modes", "selection", "state-machine"])
 def test_tables_of_a_phone_have_no_long_word(name: str) -> None:
     """A card on a screen of 390 px has about 48 characters; names of tests are longer."""
     rows = [line for line in (DOCS / f"{name}.md").read_text().splitlines() if line[:2] == "| "]

@@ -41,7 +41,9 @@ So nothing new is submitted above the limit, and nothing changes at random.
   from the rows of superseded images in the group that a renamed image is in now. They stay
   accepted, also after the status has the new name. A row without a name counts as renamed.
 
-An image that matches nothing is never rejected: it was renamed, changed or withdrawn by its owner.
+An image that no term matches is never rejected: its owner renamed, changed or withdrew it. An image
+that matches for the first time is a new image, also if its owner only renamed it: it supersedes
+older ones as any new build does.
 
 **Latest** (`latest_images`). For each group, the newest selected image that is accepted and
 `active`. Until there is one, the latest image before stays, if it is superseded and still accepted
