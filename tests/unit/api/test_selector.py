@@ -70,6 +70,11 @@ def test_spec_that_lists_images_has_no_selector() -> None:
             "spec.imageSelectorTerms[1].name has brackets: use * and ? only, or several terms",
         ),
         (
+            {"name": "ubuntu-["},
+            {},
+            "spec.imageSelectorTerms[1].name has brackets: use * and ? only, or several terms",
+        ),
+        (
             {"name": "a" * 129},
             {},
             "spec.imageSelectorTerms[1].name has 129 characters, and 128 are allowed",

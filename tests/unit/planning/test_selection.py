@@ -238,6 +238,28 @@ def test_nothing_new_is_selected_over_the_limit() -> None:
     ]
 
 
+def test_images_up_to_the_limit_are_selected() -> None:
+    assert verdicts([share(1), share(2)], limit=2) == {"image-1": SELECTED, "image-2": SELECTED}
+
+
+def test_image_that_was_superseded_before_does_not_stay_over_the_limit() -> None:
+    known = rows(select(selector(newest=1), [share(1), share(2)], (), NOW))
+
+    found = verdicts([share(1), share(2)], known=known, limit=1)
+
+    assert found == {"image-1": SELECTED, "image-2": SelectionVerdict.OVER_LIMIT}
+    assert verdicts([share(0), share(2)], known=known, limit=1) == {
+        "image-0": SelectionVerdict.OVER_LIMIT,
+        "image-2": SelectionVerdict.OVER_LIMIT,
+    }
+
+
+def test_images_that_are_not_selected_are_ordered_by_age() -> None:
+    shares = [share(1), share(2, status="deactivated"), share(3)]
+
+    assert list(verdicts(shares, limit=1)) == ["image-1", "image-2", "image-3"]
+
+
 def test_newest_ones_stay_when_the_limit_is_lowered() -> None:
     shares = [share(number) for number in range(1, 4)]
     before = select(selector(), shares, (), NOW)
@@ -318,26 +340,35 @@ def status_after(selection: Selection, known: Sequence[ImageStatus]) -> tuple[Im
 
 
 @pytest.mark.parametrize(
-    "renamed",
+    "before",
     [
-        [replace(OLD, name="ubuntu-b-2"), replace(NEW, name="ubuntu-b-1")],
-        [replace(OLD, name="ubuntu-b-2"), NEW],
         [OLD, replace(NEW, name="ubuntu-b-1")],
+        [replace(OLD, name="ubuntu-b-2"), NEW],
+        [replace(OLD, name="ubuntu-b-2"), replace(NEW, name="ubuntu-c-1")],
     ],
-    ids=["both", "the older one", "the newer one"],
+    ids=["the newer one", "the older one", "both"],
 )
-def test_rename_removes_nothing_now_and_later(renamed: list[Share]) -> None:
-    """Before, each image was alone in its group; after it, one group has both."""
-    after = [replace(one, name=f"ubuntu-b-{number}") for number, one in enumerate(renamed)]
-    apart = [OLD, replace(NEW, name="ubuntu-c-1")]
-    before = rows(step(apart))
+def test_rename_into_one_group_removes_nothing_now_and_later(before: list[Share]) -> None:
+    known = rows(step(before))
+    after = step([OLD, NEW])
 
-    first = step(after)
-    known = status_after(first, before)
+    for _ in range(3):
+        assert superseded(after, known) == ()
+        known = status_after(after, known)
+    assert [one.verdict for one in after.matches] == [SELECTED, SUPERSEDED]
 
-    assert superseded(first, before) == ()
-    assert superseded(step(after), known) == ()
-    assert [one.verdict for one in first.matches] == [SELECTED, SUPERSEDED]
+
+def test_renamed_image_is_not_removed_when_a_newer_one_follows() -> None:
+    known = rows(step([replace(OLD, name="ubuntu-b-2")]))
+    renamed = status_after(step([OLD]), known)
+
+    assert superseded(step([OLD, NEW]), renamed) == ()
+
+
+def test_dry_run_shows_what_is_removed_when_the_successor_is_accepted() -> None:
+    after = step([OLD, replace(NEW, membership=Membership.PENDING)])
+
+    assert superseded(after, rows(step([OLD])), is_settled=True) == ("image-2",)
 
 
 def test_row_without_a_name_counts_as_renamed() -> None:
@@ -408,6 +439,23 @@ def test_latest_image_stays_until_its_successor_is_accepted_and_active(successor
     before = latest([OLD])
 
     assert latest([OLD, successor], before, now=NOW + DAY) == before
+
+
+def test_only_the_latest_image_before_stays() -> None:
+    pending = replace(NEW, membership=Membership.PENDING)
+    shares = [share(3, name="ubuntu-a-3"), OLD, pending]
+
+    assert latest(shares, latest(shares[:1]), now=NOW + DAY) == latest(shares[:1])
+    assert latest(shares) == ()
+
+
+def test_latest_images_are_ordered_by_group_also_where_one_stays() -> None:
+    pending = replace(NEW, membership=Membership.PENDING)
+    other = share(1, id="b", name="ubuntu-b-1")
+
+    found = latest([OLD, pending, other], latest([OLD]))
+
+    assert [one.group for one in found] == ["ubuntu-a", "ubuntu-b"]
 
 
 def test_latest_image_does_not_stay_when_it_is_no_longer_accepted() -> None:

@@ -132,6 +132,14 @@ def test_messages_and_the_last_latest_images_are_left_out_last() -> None:
     assert size(kept) <= MAX_BYTES
 
 
+def test_size_counts_quotes_as_json_does() -> None:
+    """They have two bytes there."""
+    full = status([row(number, name='"' * 128, message='"' * 200) for number in range(250)])
+    assert size(full) > MAX_BYTES
+
+    assert size(fit(full)) <= MAX_BYTES
+
+
 TEXT = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=128)
 ROWS = st.lists(
     st.builds(
