@@ -1,7 +1,7 @@
 """The fakes of all unit tests: a clock, a Kubernetes API server, Secrets and a cloud. No I/O.
 
 `FakeCloud` is the cloud behind a session, `FakeIms` the cloud behind the batches of a session; both
-have the shares and jobs of one project.
+have the shares and jobs of one project. `FakeHttpCloud` is the cloud behind httpx.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Any
 
 import httpx
@@ -28,8 +27,10 @@ from image_share_operator.api.errors import (
     KubeRetryableError,
     ObjectGoneError,
     OutcomeUnknownError,
+    TerminalError,
 )
 from image_share_operator.api.jobs import JobReport, RetryGroup
+from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     API_VERSION,
     FINALIZER,
@@ -45,7 +46,10 @@ from image_share_operator.api.types import (
 from image_share_operator.cloud.coalescing.membership_lookup import raise_common_error
 from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
 from image_share_operator.cloud.http.client import CloudHttpClient
+from image_share_operator.cloud.http.refusal import parse_refusal
 from image_share_operator.cloud.ims.codec import SharePage
+from image_share_operator.cloud.ims.error_mapping import batch_error
+from image_share_operator.cloud.ims.pagination import PAGE_SIZE
 from image_share_operator.cloud.sessions import BatchSettings, CloudSession, Sessions
 from image_share_operator.controller.credential_cache import LoadedCredentials
 
@@ -372,22 +376,53 @@ def _last(images: tuple[str, ...], count: int) -> tuple[str, ...]:
     return images[-count:] if count else ()
 
 
+def batch_refusal(status: int, code: str | None = None) -> CloudError:
+    """The error of `ImsClient` for a PUT that IMS refused."""
+    request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
+    body = {"error": {"code": code, "message": "why"}}
+    return batch_error(parse_refusal(httpx.Response(status, json=body, request=request)))
+
+
 @dataclass
 class FakeIms:
-    """`ImsClient`; the cloud of a `Reconciler`, too, for which all identities are one.
+    """`ImsClient`, with the shares of one project, on the clock of the event loop.
 
     Attributes:
         members: the shares of the project.
         job_s: how long a job takes.
-        now_s: the clock, such as `time` of the event loop.
+        latency_s: how long a request takes; a page of a list takes five times as long.
+        slow_puts: how long the next PUTs take instead.
+        largest: images in the largest batch that is accepted.
+        failing: images for which a batch is refused with ``refusal``.
+        error: raised by each PUT and each poll while it is set.
+        read_errors: why the membership of an image can't be read.
+        list_error: raised by each list while it is set.
+        hides_pending: whether a typed list of pending shares is empty.
+        after_page: by the number of the page, an image that changes after it was read.
     """
 
-    now_s: Callable[[], float]
-    members: dict[str, Membership]
+    members: dict[str, Membership] = field(default_factory=dict)
     job_s: float = 1.0
+    latency_s: float = 0
+    slow_puts: list[float] = field(default_factory=list)
+    largest: int = 1000
+    failing: frozenset[str] = frozenset()
+    refusal: Exception = field(default_factory=lambda: batch_refusal(400, "IMG.0027"))
+    error: Exception | None = None
+    read_errors: dict[str, CloudError] = field(default_factory=dict)
+    list_error: CloudError | None = None
+    hides_pending: bool = False
+    page_limit: int = PAGE_SIZE
+    after_page: dict[int, tuple[str, Membership]] = field(default_factory=dict)
     authorization: Any = None
     puts: list[tuple[str, ...]] = field(default_factory=list)
-    jobs: dict[str, tuple[float, JobReport, tuple[str, ...]]] = field(default_factory=dict)
+    kinds: set[tuple[Decision, str | None]] = field(default_factory=set)
+    jobs: dict[str, tuple[float, JobReport, Mapping[str, Membership]]] = field(default_factory=dict)
+    polls: int = 0
+    reads: list[str] = field(default_factory=list)
+    reading: int = 0
+    most_reading: int = 0
+    pages: int = 0
 
     def shared_session(self, batching: BatchSettings) -> CloudSession:
         return CloudSession(self, batching)  # type: ignore[arg-type]  # as an ImsClient
@@ -395,34 +430,74 @@ class FakeIms:
     async def update_members(
         self, decision: Decision, vault_id: str | None, images: tuple[str, ...]
     ) -> str:
-        assert (decision, vault_id) == (Decision.ACCEPT, None)
+        await _take(self.slow_puts.pop(0) if self.slow_puts else self.latency_s)
         self.puts.append(images)
+        self.kinds.add((decision, vault_id))
         report, applies = self.result(images)
-        job_id = f"{len(self.puts):032x}"
-        self.jobs[job_id] = self.now_s() + self.job_s, report, applies
+        job_id = f"job-{len(self.puts)}"
+        ends_s = asyncio.get_running_loop().time() + self.job_s
+        self.jobs[job_id] = ends_s, report, dict.fromkeys(applies, decision.wanted)
         return job_id
 
     def result(self, images: tuple[str, ...]) -> tuple[JobReport, tuple[str, ...]]:
         """What a batch comes to, and the images that change; raises what refuses it."""
+        if self.error is not None:
+            raise self.error
+        if len(images) > self.largest:
+            raise batch_refusal(413)
+        if self.failing & set(images):
+            raise self.refusal
         return JobReport(state=JobState.SUCCESS), images
 
     async def job(self, job_id: str) -> JobReport:
-        ends_s, report, applies = self.jobs[job_id]
-        if self.now_s() < ends_s:
+        await _take(self.latency_s)
+        self.polls += 1
+        if self.error is not None:
+            raise self.error
+        ends_s, report, changes = self.jobs[job_id]
+        if asyncio.get_running_loop().time() < ends_s:
             return JobReport(state=JobState.RUNNING)
-        self.members.update(dict.fromkeys(applies, Membership.ACCEPTED))
+        self.members.update(changes)
         return report
 
     async def member(self, image: str) -> Membership:
-        return self.members[image]
+        self.reading += 1
+        self.most_reading = max(self.most_reading, self.reading)
+        await _take(self.latency_s)
+        self.reading -= 1
+        self.reads.append(image)
+        if image in self.read_errors:
+            raise self.read_errors[image]
+        return self.members.get(image, Membership.NOT_SHARED)
 
     async def shared(
         self, membership: Membership, *, marker: str | None, limit: int, typed: bool
     ) -> SharePage:
-        del marker, typed
-        held = (image for image, one in self.members.items() if one is membership)
-        images = tuple(islice(held, limit))
-        return SharePage(images=images, rows=len(images), marker=None)
+        await _take(5 * self.latency_s)
+        self.pages += 1
+        if self.list_error is not None:
+            raise self.list_error
+        rows = sorted(image for image, one in self.members.items() if one is membership)
+        if membership is Membership.PENDING and typed and self.hides_pending:
+            rows = []
+        if marker is not None and marker not in rows:
+            raise TerminalError("HTTP 400: unknown marker", reason=Reason.INVALID_REQUEST)
+        rows = [image for image in rows if marker is None or image > marker]
+        rows = rows[: min(limit, self.page_limit)]
+        if self.pages in self.after_page:
+            image, moved = self.after_page[self.pages]
+            self.members[image] = moved
+        return SharePage(
+            images=tuple(rows),
+            rows=len(rows),
+            marker=rows[-1] if rows else None,
+            raw={image: {"name": f"name of {image}", "owner": "b"} for image in rows},
+        )
+
+
+async def _take(seconds: float) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)
 
 
 class FakeHttpCloud:
@@ -433,6 +508,7 @@ class FakeHttpCloud:
         calls: the requests to IMS.
         login: responds to a login for a project.
         ims: responds to all other requests.
+        http_client: sends the requests.
     """
 
     def __init__(
@@ -445,13 +521,13 @@ class FakeHttpCloud:
         self.logins: list[str] = []
         self.calls: list[httpx.Request] = []
         self._latency_s = latency_s
-        http_client = CloudHttpClient(
+        self.http_client = CloudHttpClient(
             client=httpx.AsyncClient(transport=httpx.MockTransport(self._serve)),
             timeout=timedelta(seconds=60),
             circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
         )
         batching = BatchSettings(window=timedelta(), images=50)
-        self.sessions = Sessions(http_client, self.clock.now, batching, **limits)
+        self.sessions = Sessions(self.http_client, self.clock.now, batching, **limits)
 
     async def _serve(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(self._latency_s)

@@ -51,7 +51,7 @@ class Projects(FakeSessions):
         batching = BatchSettings(window=timedelta(seconds=0.1), images=50)
 
         def session(project: str) -> CloudSession:
-            ims = FakeIms(asyncio.get_running_loop().time, shares[project], JOB_S)
+            ims = FakeIms(shares[project], JOB_S)
             return ims.shared_session(batching)
 
         super().__init__(session)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import looptime
 import pytest
 from hypothesis import given
@@ -25,13 +24,12 @@ from fakes import (
     FakeIms,
     FakeKube,
     FakeSessions,
+    batch_refusal,
     ready_of,
     spec,
 )
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import JobState, Key, Membership
-from image_share_operator.cloud.http.refusal import parse_refusal
-from image_share_operator.cloud.ims.error_mapping import batch_error
 from image_share_operator.cloud.sessions import BatchSettings, classify_failure
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
@@ -118,13 +116,10 @@ class Cloud(FakeIms):
     def result(self, images: tuple[str, ...]) -> tuple[JobReport, tuple[str, ...]]:
         story = self.story
         assert len(set(images)) == len(images) <= story.most
+        report, applies = super().result(images)
         bad = story.failing & set(images)
-        if len(images) > story.takes:
-            raise refusal(413, None)
-        if bad and story.way == "refused":
-            raise refusal(400, story.code)
         if not bad:
-            return super().result(images)
+            return report, applies
         failed = story.way.startswith("fails")
         report = JobReport(
             state=JobState.FAIL if failed else JobState.SUCCESS,
@@ -132,15 +127,8 @@ class Cloud(FakeIms):
             fail_reason="broken" if failed else None,
             failed_rows=dict.fromkeys(bad if "naming" in story.way else (), ROW_FAILED),
         )
-        applies = story.way.endswith(("applies", "succeeds naming"))
-        return report, tuple(image for image in images if applies and image not in bad)
-
-
-def refusal(status: int, code: str | None) -> Exception:
-    """What the client makes of a refused PUT."""
-    request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
-    body = {"error": {"code": code, "message": "why"}}
-    return batch_error(parse_refusal(httpx.Response(status, json=body, request=request)))
+        changes = story.way.endswith(("applies", "succeeds naming"))
+        return report, tuple(image for image in applies if changes and image not in bad)
 
 
 class Life:
@@ -180,7 +168,13 @@ async def lived(story: Story) -> tuple[FakeKube, Cloud]:
     """Let the story happen, and long enough go by."""
     images = [image for number in range(len(story.sizes)) for image in story.images(number)]
     loop, cluster = asyncio.get_running_loop(), FakeKube()
-    cloud = Cloud(loop.time, dict.fromkeys(images, Membership.PENDING), story=story)
+    cloud = Cloud(
+        dict.fromkeys(images, Membership.PENDING),
+        largest=story.takes,
+        failing=story.failing if story.way == "refused" else frozenset(),
+        refusal=batch_refusal(400, story.code),
+        story=story,
+    )
     life = Life(story, cluster, cloud)
     happenings: list[tuple[float, int | None]] = [
         *((at_s, number) for number, at_s in enumerate(story.arrivals)),

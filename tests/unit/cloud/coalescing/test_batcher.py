@@ -4,10 +4,11 @@ import asyncio
 import math
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
-import httpx
 import pytest
 
+from fakes import FakeIms, batch_refusal
 from image_share_operator.api.errors import (
     BatchTooLargeError,
     CloudError,
@@ -21,8 +22,6 @@ from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.types import Decision, JobState
 from image_share_operator.cloud.coalescing.batch_history import REGROWTH_S
 from image_share_operator.cloud.coalescing.batcher import BISECTION_WAIT, Batcher
-from image_share_operator.cloud.http.refusal import parse_refusal
-from image_share_operator.cloud.ims.error_mapping import batch_error
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.telemetry import metrics
 
@@ -33,48 +32,9 @@ WINDOW = timedelta(milliseconds=100)
 HALVINGS = math.ceil(math.log2(50))
 
 
-def refusal(status: int, code: str | None = None) -> CloudError:
-    """The error of the client for a refused PUT."""
-    request = httpx.Request("PUT", "https://ims.test/v1/cloudimages/members")
-    body = {"error": {"code": code, "message": "why"}}
-    return batch_error(parse_refusal(httpx.Response(status, json=body, request=request)))
-
-
-class Cloud:
-    """Accepts batches; refuses those with a failing image or with too many images.
-
-    ``takes_s`` is the duration of the next batch only.
-    """
-
-    def __init__(self) -> None:
-        self.puts: list[tuple[str, ...]] = []
-        self.kinds: list[tuple[Decision, str | None]] = []
-        self.failing: frozenset[str] = frozenset()
-        self.refusal: Exception = refusal(400, "IMG.0027")
-        self.max_accepted = 1000
-        self.takes_s = 0.01
-        self.error: Exception | None = None
-
-    async def send(self, decision: Decision, vault_id: str | None, images: tuple[str, ...]) -> str:
-        takes_s, self.takes_s = self.takes_s, 0.01
-        await asyncio.sleep(takes_s)
-        self.puts.append(images)
-        self.kinds.append((decision, vault_id))
-        if self.error is not None:
-            raise self.error
-        if len(images) > self.max_accepted:
-            raise refusal(413)
-        if self.failing & set(images):
-            raise self.refusal
-        return f"job-{len(self.puts)}"
-
-    def batcher(self, max_images: int = 50) -> Batcher:
-        return Batcher(self.send, window=WINDOW, max_images=max_images)
-
-
-def with_batcher(max_images: int = 50) -> tuple[Cloud, Batcher]:
-    cloud = Cloud()
-    return cloud, cloud.batcher(max_images)
+def with_batcher(max_images: int = 50, **facts: Any) -> tuple[FakeIms, Batcher]:
+    cloud = FakeIms(latency_s=0.01, **facts)
+    return cloud, Batcher(cloud.update_members, window=WINDOW, max_images=max_images)
 
 
 def names(count: int) -> list[str]:
@@ -94,24 +54,26 @@ def clock() -> float:
 
 
 async def test_concurrent_requests_share_one_batch() -> None:
-    cloud = Cloud()
+    cloud, batcher = with_batcher()
 
-    jobs = await submit_each(cloud.batcher(), names(20))
+    jobs = await submit_each(batcher, names(20))
 
     assert cloud.puts == [tuple(names(20))]
     assert set(jobs) == {"job-1"}
 
 
 async def test_single_request_waits_for_the_window() -> None:
-    await Cloud().batcher().submit(ACCEPT, None, ("a",), None)
+    _, batcher = with_batcher()
+
+    await batcher.submit(ACCEPT, None, ("a",), None)
 
     assert clock() == pytest.approx(0.11)
 
 
 async def test_full_batch_is_sent_at_once() -> None:
-    cloud = Cloud()
+    cloud, batcher = with_batcher(max_images=10)
 
-    await submit_each(cloud.batcher(max_images=10), names(25))
+    await submit_each(batcher, names(25))
 
     assert [len(put) for put in cloud.puts] == [10, 10, 5]
 
@@ -147,7 +109,7 @@ async def test_decisions_and_vaults_have_separate_batches() -> None:
     )
 
     assert sorted(cloud.puts) == [("a",), ("b",), ("c",)]
-    assert set(cloud.kinds) == {(ACCEPT, None), (REJECT, None), (ACCEPT, "vault")}
+    assert cloud.kinds == {(ACCEPT, None), (REJECT, None), (ACCEPT, "vault")}
 
 
 @pytest.mark.parametrize(
@@ -156,11 +118,10 @@ async def test_decisions_and_vaults_have_separate_batches() -> None:
 async def test_refused_batch_is_divided_until_the_failing_image_is_alone(
     failing: tuple[int, ...],
 ) -> None:
-    cloud = Cloud()
     images = names(50)
-    cloud.failing = frozenset(images[n] for n in failing)
+    cloud, batcher = with_batcher(failing=frozenset(images[n] for n in failing))
 
-    jobs = await submit_each(cloud.batcher(), images)
+    jobs = await submit_each(batcher, images)
 
     refused = {image for image, job in zip(images, jobs, strict=True) if isinstance(job, Exception)}
     assert refused == cloud.failing
@@ -181,11 +142,12 @@ async def test_refused_batch_is_divided_until_the_failing_image_is_alone(
 async def test_bisection_finds_the_failing_image_for_each_error_code(
     status: int, code: str | None, place: int
 ) -> None:
-    cloud = Cloud()
     images = names(50)
-    cloud.failing, cloud.refusal = frozenset({images[place]}), refusal(status, code)
+    cloud, batcher = with_batcher(
+        failing=frozenset({images[place]}), refusal=batch_refusal(status, code)
+    )
 
-    jobs = await submit_each(cloud.batcher(), images)
+    jobs = await submit_each(batcher, images)
 
     assert [n for n, job in enumerate(jobs) if isinstance(job, Exception)] == [place]
     assert jobs[place] is cloud.refusal
@@ -209,10 +171,9 @@ async def test_bisection_finds_the_failing_image_for_each_error_code(
 async def test_refusal_without_a_failing_image_fails_all_requests(
     status: int, code: str | None
 ) -> None:
-    cloud = Cloud()
-    cloud.error = refusal(status, code)
+    cloud, batcher = with_batcher(error=batch_refusal(status, code))
 
-    jobs = await submit_each(cloud.batcher(), names(50))
+    jobs = await submit_each(batcher, names(50))
 
     assert jobs == [cloud.error] * 50
     assert isinstance(cloud.error, TerminalError | RetryableError)
@@ -221,16 +182,15 @@ async def test_refusal_without_a_failing_image_fails_all_requests(
 
 async def test_bisection_stops_when_the_cloud_refuses_every_batch() -> None:
     """A transient error for each part of the batch: no image is the cause."""
-    cloud = Cloud()
-    cloud.error = refusal(400, "IMG.0061")
+    cloud, batcher = with_batcher(error=batch_refusal(400, "IMG.0061"))
 
-    jobs = await submit_each(cloud.batcher(), names(50))
+    jobs = await submit_each(batcher, names(50))
 
     assert jobs == [cloud.error] * 50
     assert isinstance(cloud.error, RefusedForNowError)
     assert len(cloud.puts) <= 1 + 2 * HALVINGS + 2
     cloud.puts.clear()
-    batcher = cloud.batcher()
+    batcher = Batcher(cloud.update_members, window=WINDOW, max_images=50)
     for _ in range(7):
         await submit_each(batcher, names(50))
     assert max(sum(image in put for put in cloud.puts) for image in names(50)) <= HALVINGS + 7
@@ -239,8 +199,8 @@ async def test_bisection_stops_when_the_cloud_refuses_every_batch() -> None:
 @pytest.mark.parametrize(
     ("error", "stubborn"),
     [
-        (refusal(400, "IMG.0046"), [6, 12]),
-        (refusal(500), [6, 12]),
+        (batch_refusal(400, "IMG.0046"), [6, 12]),
+        (batch_refusal(500), [6, 12]),
         (OutcomeUnknownError("connection lost"), []),
     ],
     ids=["transient refusal", "5xx", "lost response"],
@@ -248,9 +208,7 @@ async def test_bisection_stops_when_the_cloud_refuses_every_batch() -> None:
 async def test_error_is_stubborn_after_the_quick_retries(
     error: CloudError, stubborn: list[int]
 ) -> None:
-    cloud, batcher = with_batcher()
-    cloud.error = error
-
+    _, batcher = with_batcher(error=error)
     found: list[int] = []
     for number in range(1, 2 * backoff.MAX_QUICK_RETRIES + 1):
         with pytest.raises(type(error)) as caught:
@@ -262,8 +220,7 @@ async def test_error_is_stubborn_after_the_quick_retries(
 
 
 async def test_transient_refusal_is_stubborn_when_others_are_accepted() -> None:
-    cloud, batcher = with_batcher()
-    cloud.failing, cloud.refusal = frozenset("a"), refusal(400, "IMG.0046")
+    _, batcher = with_batcher(failing=frozenset("a"), refusal=batch_refusal(400, "IMG.0046"))
     for _ in range(backoff.MAX_QUICK_RETRIES):
         with pytest.raises(RefusedForNowError):
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
@@ -287,9 +244,7 @@ async def test_retry_of_a_refused_request_is_sent_alone_and_at_once() -> None:
 
 
 async def test_too_large_batch_limits_the_next_ones() -> None:
-    cloud = Cloud()
-    cloud.max_accepted = 10
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher(largest=10)
     await submit_each(batcher, names(40))
     cloud.puts.clear()
 
@@ -302,33 +257,29 @@ async def test_too_large_batch_limits_the_next_ones() -> None:
 
 
 async def test_concurrent_too_large_batches_lower_the_limit_once() -> None:
-    cloud = Cloud()
-    cloud.max_accepted = 10
+    cloud, batcher = with_batcher(largest=10)
 
-    jobs = await submit_each(cloud.batcher(), names(200))
+    jobs = await submit_each(batcher, names(200))
 
     assert all(isinstance(job, str) for job in jobs)
-    refused = [put for put in cloud.puts if len(put) > cloud.max_accepted]
+    refused = [put for put in cloud.puts if len(put) > cloud.largest]
     assert len(refused) <= 12  # four are in flight, and 50 is halved three times
     assert len(cloud.puts) - len(refused) == 4 * math.ceil(50 / 6)
 
 
 async def test_late_refusal_of_a_larger_batch_does_not_raise_the_limit() -> None:
-    cloud = Cloud()
-    cloud.max_accepted, cloud.takes_s = 10, 60.0
+    cloud, batcher = with_batcher(largest=10, slow_puts=[60.0])
 
-    await submit_each(cloud.batcher(), names(100))
+    await submit_each(batcher, names(100))
 
-    refused = [len(put) for put in cloud.puts if len(put) > cloud.max_accepted]
+    refused = [len(put) for put in cloud.puts if len(put) > cloud.largest]
     assert refused == [50, 25, 12, 50]
 
 
 async def test_batch_limit_doubles_each_hour_when_more_is_accepted() -> None:
-    cloud = Cloud()
-    cloud.max_accepted = 10
-    batcher = cloud.batcher()
+    cloud, batcher = with_batcher(largest=10)
     await submit_each(batcher, names(50))
-    cloud.max_accepted, largest = 1000, list[int]()
+    cloud.largest, largest = 1000, list[int]()
 
     for _ in range(5):
         cloud.puts.clear()
@@ -340,10 +291,9 @@ async def test_batch_limit_doubles_each_hour_when_more_is_accepted() -> None:
 
 
 async def test_too_large_batch_of_one_image_is_an_images_refused_error() -> None:
-    cloud = Cloud()
-    cloud.max_accepted = 0
+    _, batcher = with_batcher(largest=0)
 
-    (job, other) = await submit_each(cloud.batcher(), ["a", "b"])
+    (job, other) = await submit_each(batcher, ["a", "b"])
 
     assert isinstance(job, ImagesRefusedError)
     assert isinstance(other, ImagesRefusedError)
@@ -351,10 +301,9 @@ async def test_too_large_batch_of_one_image_is_an_images_refused_error() -> None
 
 @pytest.mark.parametrize("error", [RetryableError("HTTP 503"), OutcomeUnknownError("no answer")])
 async def test_error_of_a_batch_is_raised_in_all_its_requests(error: Exception) -> None:
-    cloud = Cloud()
-    cloud.error = error
+    cloud, batcher = with_batcher(error=error)
 
-    jobs = await submit_each(cloud.batcher(), names(5))
+    jobs = await submit_each(batcher, names(5))
 
     assert jobs == [error] * 5
     assert len(cloud.puts) == 1
@@ -480,13 +429,13 @@ async def test_images_of_a_failed_job_are_not_mixed_with_new_images() -> None:
 
 
 async def test_job_of_another_process_counts_as_shared() -> None:
-    batcher = Cloud().batcher()
+    _, batcher = with_batcher()
 
     assert batcher.add_peers("unknown", JobReport(state=JobState.FAIL)).shared
 
 
 async def test_job_of_one_request_is_not_shared_and_drops_other_rows() -> None:
-    batcher = Cloud().batcher()
+    _, batcher = with_batcher()
     job = await batcher.submit(ACCEPT, None, ("a",), None)
 
     report = batcher.add_peers(

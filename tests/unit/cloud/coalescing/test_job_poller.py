@@ -1,11 +1,13 @@
 """A job is polled once for all callers. On a virtual clock."""
 
 import asyncio
+import math
 from datetime import datetime, timedelta
 
 import pytest
 from drive import START
 
+from fakes import FakeIms
 from image_share_operator.api.errors import RetryableError
 from image_share_operator.api.jobs import JobReport
 from image_share_operator.api.types import JobState
@@ -21,24 +23,14 @@ pytestmark = pytest.mark.looptime
 RUNNING, DONE = JobReport(state=JobState.RUNNING), JobReport(state=JobState.SUCCESS)
 
 
-class Cloud:
-    def __init__(self) -> None:
-        self.polls = 0
-        self.report = RUNNING
-        self.error: Exception | None = None
-
-    async def job(self, job_id: str) -> JobReport:
-        del job_id
-        await asyncio.sleep(0.01)
-        self.polls += 1
-        if self.error is not None:
-            raise self.error
-        return self.report
+def with_poller(job_s: float = math.inf) -> tuple[FakeIms, JobPoller]:
+    """The job "j" settles after ``job_s``."""
+    cloud = FakeIms(latency_s=0.01, jobs={"j": (job_s, DONE, {})})
+    return cloud, JobPoller(cloud.job)
 
 
 async def test_concurrent_callers_share_one_poll() -> None:
-    cloud = Cloud()
-    jobs = JobPoller(cloud.job)
+    cloud, jobs = with_poller()
 
     reports = await asyncio.gather(*(jobs.report("j") for _ in range(50)))
 
@@ -47,8 +39,7 @@ async def test_concurrent_callers_share_one_poll() -> None:
 
 
 async def test_new_job_is_polled_more_often_than_an_old_one() -> None:
-    cloud = Cloud()
-    jobs = JobPoller(cloud.job)
+    cloud, jobs = with_poller()
     await jobs.report("j")
     await asyncio.sleep(MIN_CACHE_S)
     await jobs.report("j")
@@ -65,9 +56,7 @@ async def test_new_job_is_polled_more_often_than_an_old_one() -> None:
 
 
 async def test_settled_job_is_not_polled_again() -> None:
-    cloud = Cloud()
-    cloud.report = DONE
-    jobs = JobPoller(cloud.job)
+    cloud, jobs = with_poller(job_s=0)
     await jobs.report("j")
 
     await asyncio.sleep(3600)
@@ -77,9 +66,8 @@ async def test_settled_job_is_not_polled_again() -> None:
 
 
 async def test_failed_poll_is_shared_and_then_sent_again() -> None:
-    cloud = Cloud()
+    cloud, jobs = with_poller()
     cloud.error = RetryableError("HTTP 503")
-    jobs = JobPoller(cloud.job)
 
     errors = await asyncio.gather(*(jobs.report("j") for _ in range(50)), return_exceptions=True)
     assert errors == [cloud.error] * 50
@@ -96,25 +84,23 @@ def done(took_s: float, began: datetime = START) -> JobReport:
     return JobReport(state=JobState.SUCCESS, begin_time=began.isoformat(), end_time=end.isoformat())
 
 
-async def typical_s(cloud: Cloud, jobs: JobPoller, *took_s: float) -> float:
+async def typical_s(cloud: FakeIms, jobs: JobPoller, *took_s: float) -> float:
     """The typical duration in seconds after jobs with these durations."""
     for seconds in took_s:
-        cloud.report = done(seconds)
+        cloud.jobs[f"{cloud.polls}"] = 0, done(seconds), {}
         await jobs.report(f"{cloud.polls}")
     return jobs.typical_duration.total_seconds()
 
 
 async def test_typical_duration_is_one_second_without_settled_jobs() -> None:
-    cloud = Cloud()
-    jobs = JobPoller(cloud.job)
+    _, jobs = with_poller()
     await jobs.report("j")
 
     assert jobs.typical_duration == timedelta(seconds=1)
 
 
 async def test_typical_duration_is_the_lower_quartile_of_recent_jobs() -> None:
-    cloud = Cloud()
-    jobs = JobPoller(cloud.job)
+    cloud, jobs = with_poller()
 
     assert await typical_s(cloud, jobs, 0.5, *[60.0] * (DURATION_SAMPLES - 1)) == 60
     assert await typical_s(cloud, jobs, 3.0, 2.0) == 60
@@ -123,10 +109,9 @@ async def test_typical_duration_is_the_lower_quartile_of_recent_jobs() -> None:
 
 
 async def test_duration_of_a_job_counts_once_for_many_callers() -> None:
-    cloud = Cloud()
-    jobs = JobPoller(cloud.job)
+    cloud, jobs = with_poller()
     await typical_s(cloud, jobs, *[2.0] * DURATION_SAMPLES)
-    cloud.report = done(60)
+    cloud.jobs["slow"] = 0, done(60), {}
 
     await asyncio.gather(*(jobs.report("slow") for _ in range(50)))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fakes import FakeIms
 from image_share_operator.api.errors import (
     CloudError,
     RetryableError,
@@ -35,62 +36,21 @@ from image_share_operator.cloud.ims.pagination import PAGE_SIZE
 pytestmark = pytest.mark.looptime
 
 PENDING, ACCEPTED, REJECTED = Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED
-FRESH, CACHED = timedelta(), timedelta(minutes=6)
+CACHED = timedelta(minutes=6)
+DENIED = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+INVALID = TerminalError("HTTP 410", reason=Reason.INVALID_REQUEST)
 
 
-class Cloud:
-    """The shares of a project, for single reads and as lists."""
+class Cloud(FakeIms):
+    """Many pending shares."""
 
-    def __init__(self, count: int = 0) -> None:
-        self.memberships = {f"image-{n:05d}": PENDING for n in range(count)}
-        self.single_reads: list[str] = []
-        self.read_s = 0.01
-        self.concurrent = self.most_concurrent = 0
-        self.pages = 0
-        self.list_error: CloudError | None = None
-        self.errors: dict[str, CloudError] = {}
-        self.hides_pending = False
-        self.page_limit = PAGE_SIZE
-        self.after_page: dict[int, tuple[str, Membership]] = {}
-        self.images = tuple(self.memberships)
-
-    async def member(self, image: str) -> Membership:
-        self.concurrent += 1
-        self.most_concurrent = max(self.most_concurrent, self.concurrent)
-        await asyncio.sleep(self.read_s)
-        self.concurrent -= 1
-        self.single_reads.append(image)
-        if image in self.errors:
-            raise self.errors[image]
-        return self.memberships.get(image, Membership.NOT_SHARED)
-
-    async def shared(
-        self, membership: Membership, *, marker: str | None, limit: int, typed: bool
-    ) -> SharePage:
-        await asyncio.sleep(0.05)
-        self.pages += 1
-        if self.list_error is not None:
-            raise self.list_error
-        rows = sorted(image for image, one in self.memberships.items() if one is membership)
-        if membership is PENDING and typed and self.hides_pending:
-            rows = []
-        if marker is not None and marker not in rows:
-            raise TerminalError("HTTP 400: unknown marker", reason=Reason.INVALID_REQUEST)
-        rows = [image for image in rows if marker is None or image > marker]
-        rows = rows[: min(limit, self.page_limit)]
-        if self.pages in self.after_page:
-            image, moved = self.after_page[self.pages]
-            self.memberships[image] = moved
-        return SharePage(
-            images=tuple(rows),
-            rows=len(rows),
-            marker=rows[-1] if rows else None,
-            raw={image: {"name": f"name of {image}", "owner": "b"} for image in rows},
-        )
+    def __init__(self, count: int, **facts: Any) -> None:
+        self.images = tuple(f"image-{n:05d}" for n in range(count))
+        super().__init__(dict.fromkeys(self.images, PENDING), **{"latency_s": 0.01, **facts})
 
 
-def with_lookup(count: int) -> tuple[Cloud, MembershipLookup]:
-    cloud = Cloud(count)
+def with_lookup(count: int, **facts: Any) -> tuple[Cloud, MembershipLookup]:
+    cloud = Cloud(count, **facts)
     return cloud, MembershipLookup(cloud)
 
 
@@ -99,10 +59,10 @@ def clock() -> float:
 
 
 async def test_one_image_is_read_singly_and_concurrent() -> None:
-    cloud = Cloud(1)
+    cloud, lookup = with_lookup(1)
 
-    assert await MembershipLookup(cloud).read(cloud.images) == {"image-00000": PENDING}
-    assert (len(cloud.single_reads), cloud.pages) == (1, 0)
+    assert await lookup.read(cloud.images) == {"image-00000": PENDING}
+    assert (len(cloud.reads), cloud.pages) == (1, 0)
     assert clock() < 0.05
 
 
@@ -111,21 +71,21 @@ async def test_concurrent_calls_share_one_read_of_an_image() -> None:
 
     await asyncio.gather(*(lookup.read(cloud.images) for _ in range(50)))
 
-    assert len(cloud.single_reads) == 1
+    assert len(cloud.reads) == 1
 
 
 async def test_many_images_are_read_from_lists() -> None:
-    cloud = Cloud(3 * PAGE_SIZE)
-    cloud.memberships |= dict.fromkeys(cloud.images[:10], ACCEPTED) | {cloud.images[10]: REJECTED}
+    cloud, lookup = with_lookup(3 * PAGE_SIZE)
+    cloud.members |= dict.fromkeys(cloud.images[:10], ACCEPTED) | {cloud.images[10]: REJECTED}
 
-    assert await MembershipLookup(cloud).read(cloud.images) == cloud.memberships
-    assert (len(cloud.single_reads), cloud.pages) == (0, 5)
+    assert await lookup.read(cloud.images) == cloud.members
+    assert (len(cloud.reads), cloud.pages) == (0, 5)
 
 
 async def test_lists_are_read_until_all_images_are_found() -> None:
-    cloud = Cloud(10 * PAGE_SIZE)
+    cloud, lookup = with_lookup(10 * PAGE_SIZE)
 
-    await MembershipLookup(cloud).read(cloud.images[:20])
+    await lookup.read(cloud.images[:20])
 
     assert cloud.pages == 1
 
@@ -141,7 +101,7 @@ async def test_many_calls_are_served_by_one_list_per_second() -> None:
 
     seconds = clock()
     assert seconds < 10 + 2 * MIN_LIST_GAP_S
-    assert len(cloud.single_reads) <= READ_BURST + READS_PER_S * seconds + 3 * seconds
+    assert len(cloud.reads) <= READ_BURST + READS_PER_S * seconds + 3 * seconds
     assert cloud.pages <= (seconds / MIN_LIST_GAP_S + 1) * 5
 
 
@@ -200,78 +160,70 @@ async def test_calls_in_step_do_not_cause_a_list_for_each_step() -> None:
 
 
 async def test_image_that_is_in_no_list_is_read_singly() -> None:
-    cloud = Cloud(40)
+    cloud, lookup = with_lookup(40)
 
-    found = await MembershipLookup(cloud).read((*cloud.images, "stranger"))
+    found = await lookup.read((*cloud.images, "stranger"))
 
     assert found["stranger"] is Membership.NOT_SHARED
-    assert cloud.single_reads == ["stranger"]
+    assert cloud.reads == ["stranger"]
 
 
 async def test_image_that_moves_between_lists_is_found() -> None:
     """It becomes rejected after the list of rejected images was read."""
-    cloud = Cloud(30)
+    cloud, lookup = with_lookup(30)
     mover = cloud.images[0]
-    cloud.memberships[mover] = ACCEPTED
+    cloud.members[mover] = ACCEPTED
     cloud.after_page[2] = (mover, REJECTED)
 
-    found = await MembershipLookup(cloud).read(cloud.images, CACHED)
+    found = await lookup.read(cloud.images, CACHED)
 
     assert found[mover] is REJECTED
 
 
 async def test_filter_is_dropped_when_it_hides_pending_shares() -> None:
-    cloud = Cloud(30)
-    cloud.hides_pending = True
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(30, hides_pending=True)
 
-    assert await lookup.read(cloud.images) == cloud.memberships
-    cloud.single_reads.clear()
+    assert await lookup.read(cloud.images) == cloud.members
+    cloud.reads.clear()
     await asyncio.sleep(5)
 
-    assert await lookup.read(cloud.images) == cloud.memberships
-    assert cloud.single_reads == []
+    assert await lookup.read(cloud.images) == cloud.members
+    assert cloud.reads == []
 
 
 async def test_images_are_read_singly_after_a_refused_list() -> None:
-    cloud = Cloud(30)
-    cloud.list_error = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(30, list_error=DENIED)
 
-    assert await lookup.read(cloud.images) == cloud.memberships
-    assert await lookup.read(cloud.images) == cloud.memberships
+    assert await lookup.read(cloud.images) == cloud.members
+    assert await lookup.read(cloud.images) == cloud.members
     assert cloud.pages == 1
 
 
 async def test_list_is_read_again_when_its_marker_left_it() -> None:
     """The last image of the first page is accepted before the second page is read."""
-    cloud = Cloud(3 * PAGE_SIZE)
+    cloud, lookup = with_lookup(3 * PAGE_SIZE)
     cloud.after_page[1] = (cloud.images[PAGE_SIZE - 1], ACCEPTED)
 
     # It was pending when it was read.
-    assert await MembershipLookup(cloud).read(cloud.images) == dict.fromkeys(cloud.images, PENDING)
-    assert cloud.single_reads == []
+    assert await lookup.read(cloud.images) == dict.fromkeys(cloud.images, PENDING)
+    assert cloud.reads == []
 
 
 async def test_images_are_read_singly_when_the_marker_always_leaves() -> None:
-    cloud = Cloud(2 * PAGE_SIZE)
+    cloud, lookup = with_lookup(2 * PAGE_SIZE)
     cloud.after_page |= {2 * n + 1: (cloud.images[PAGE_SIZE - 1 + n], ACCEPTED) for n in range(3)}
-    lookup = MembershipLookup(cloud)
 
-    assert (await lookup.read(cloud.images)).keys() == cloud.memberships.keys()
-    singles = len(cloud.single_reads)
+    assert (await lookup.read(cloud.images)).keys() == cloud.members.keys()
+    singles = len(cloud.reads)
     assert PAGE_SIZE - 10 < singles < PAGE_SIZE
     await asyncio.sleep(60)
-    assert await lookup.read(cloud.images) == cloud.memberships
-    assert len(cloud.single_reads) == singles
+    assert await lookup.read(cloud.images) == cloud.members
+    assert len(cloud.reads) == singles
 
 
 async def test_concurrent_single_reads_of_a_project_are_limited() -> None:
     """IMS refuses lists, and each single read takes long."""
-    cloud = Cloud(300)
-    cloud.list_error = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
-    cloud.read_s = 5.0
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(300, list_error=DENIED, latency_s=5.0)
 
     async def read_one(number: int) -> None:
         await asyncio.sleep(number * 0.1)
@@ -279,22 +231,20 @@ async def test_concurrent_single_reads_of_a_project_are_limited() -> None:
 
     await asyncio.gather(*(read_one(number) for number in range(300)))
 
-    assert cloud.most_concurrent == MAX_CONCURRENT_READS
+    assert cloud.most_reading == MAX_CONCURRENT_READS
 
 
 async def test_failed_list_is_not_replaced_by_single_reads() -> None:
-    cloud = Cloud(30)
-    cloud.list_error = RetryableError("HTTP 503")
+    cloud, lookup = with_lookup(30, list_error=RetryableError("HTTP 503"))
 
     with pytest.raises(RetryableError):
-        await MembershipLookup(cloud).read(cloud.images)
-    assert cloud.single_reads == []
+        await lookup.read(cloud.images)
+    assert cloud.reads == []
 
 
 async def test_failed_image_does_not_fail_calls_for_other_images() -> None:
-    cloud = Cloud(2)
-    cloud.errors["image-00000"] = RetryableError("HTTP 500")
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(2)
+    cloud.read_errors["image-00000"] = RetryableError("HTTP 500")
 
     bad, good = await asyncio.gather(
         lookup.read(("image-00000",)), lookup.read(("image-00001",)), return_exceptions=True
@@ -305,9 +255,8 @@ async def test_failed_image_does_not_fail_calls_for_other_images() -> None:
 
 
 async def test_read_has_an_error_for_the_image_that_fails() -> None:
-    cloud = Cloud(3)
-    error = cloud.errors["image-00001"] = RetryableError("HTTP 500")
-    lookup = MembershipLookup(cloud)
+    cloud, lookup = with_lookup(3)
+    error = cloud.read_errors["image-00001"] = RetryableError("HTTP 500")
 
     some, others = await asyncio.gather(
         lookup.read(cloud.images[:2]), lookup.read(("image-00002", "image-00000"))
@@ -315,11 +264,7 @@ async def test_read_has_an_error_for_the_image_that_fails() -> None:
 
     assert some == {"image-00000": PENDING, "image-00001": error}
     assert others == {"image-00002": PENDING, "image-00000": PENDING}
-    assert sorted(cloud.single_reads) == sorted(cloud.images)
-
-
-DENIED = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
-INVALID = TerminalError("HTTP 410", reason=Reason.INVALID_REQUEST)
+    assert sorted(cloud.reads) == sorted(cloud.images)
 
 
 @pytest.mark.parametrize(
@@ -334,19 +279,19 @@ INVALID = TerminalError("HTTP 410", reason=Reason.INVALID_REQUEST)
 async def test_read_raises_the_error_that_all_images_share(
     errors: tuple[CloudError, ...], *, raised: bool
 ) -> None:
-    cloud = Cloud(len(errors))
-    cloud.errors = dict(zip(cloud.images, errors, strict=True))
+    cloud, lookup = with_lookup(len(errors))
+    cloud.read_errors = dict(zip(cloud.images, errors, strict=True))
 
     with pytest.raises(type(errors[0])) if raised else contextlib.nullcontext():
-        assert await MembershipLookup(cloud).read(cloud.images) == cloud.errors
+        assert await lookup.read(cloud.images) == cloud.read_errors
 
 
 async def test_error_of_a_cancelled_call_is_not_reported_to_the_loop() -> None:
-    cloud = Cloud(1)
-    cloud.errors["image-00000"] = RetryableError("HTTP 500")
+    cloud, lookup = with_lookup(1)
+    cloud.read_errors["image-00000"] = RetryableError("HTTP 500")
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
-    cancelled = asyncio.create_task(MembershipLookup(cloud).read(cloud.images))
+    cancelled = asyncio.create_task(lookup.read(cloud.images))
     await asyncio.sleep(0.025)
     cancelled.cancel()
     await asyncio.wait((cancelled,))
@@ -355,7 +300,7 @@ async def test_error_of_a_cancelled_call_is_not_reported_to_the_loop() -> None:
     gc.collect()
 
     assert cancelled.cancelled()
-    assert cloud.single_reads == ["image-00000"]
+    assert cloud.reads == ["image-00000"]
     assert reported == []
 
 
@@ -363,9 +308,9 @@ async def test_result_is_never_older_than_the_call() -> None:
     cloud, lookup = with_lookup(30)
     await lookup.read(cloud.images, CACHED)
     await asyncio.sleep(5)
-    cloud.memberships = dict.fromkeys(cloud.images, ACCEPTED)
+    cloud.members = dict.fromkeys(cloud.images, ACCEPTED)
 
-    assert await lookup.read(cloud.images) == cloud.memberships
+    assert await lookup.read(cloud.images) == cloud.members
 
 
 async def test_cached_list_serves_calls_that_accept_its_age() -> None:
@@ -378,10 +323,10 @@ async def test_cached_list_serves_calls_that_accept_its_age() -> None:
         await asyncio.sleep(0.1)
 
     assert cloud.pages == pages
-    assert cloud.single_reads == []
+    assert cloud.reads == []
     await asyncio.sleep(CACHED.total_seconds())
     await lookup.read(cloud.images[:1], CACHED)
-    assert cloud.single_reads == [cloud.images[0]]
+    assert cloud.reads == [cloud.images[0]]
 
 
 async def test_ten_thousand_drift_checks_cost_few_requests() -> None:
@@ -394,7 +339,7 @@ async def test_ten_thousand_drift_checks_cost_few_requests() -> None:
 
     await asyncio.gather(*(read_one(number) for number in range(10_000)))
 
-    assert len(cloud.single_reads) + cloud.pages <= 3 * 10_000 / PAGE_SIZE
+    assert len(cloud.reads) + cloud.pages <= 3 * 10_000 / PAGE_SIZE
 
 
 async def test_read_ends_when_a_page_repeats() -> None:
@@ -407,16 +352,15 @@ async def test_read_ends_when_a_page_repeats() -> None:
 
     cloud = Broken(PAGE_SIZE + 20)
 
-    assert await MembershipLookup(cloud).read(cloud.images) == cloud.memberships
+    assert await MembershipLookup(cloud).read(cloud.images) == cloud.members
     assert cloud.pages < 10
 
 
 async def test_lists_are_read_to_their_end_from_a_server_with_short_pages() -> None:
-    cloud = Cloud(81)
-    cloud.page_limit = 20
+    cloud, lookup = with_lookup(81, page_limit=20)
 
-    assert await MembershipLookup(cloud).read(cloud.images) == cloud.memberships
-    assert cloud.single_reads == []
+    assert await lookup.read(cloud.images) == cloud.members
+    assert cloud.reads == []
     assert cloud.pages == 5
 
 
@@ -438,8 +382,8 @@ async def test_cancelled_call_does_not_cancel_others() -> None:
     await asyncio.sleep(0.025)
     cancelled.cancel()
 
-    assert await waiting == cloud.memberships
-    assert len(cloud.single_reads) == 1
+    assert await waiting == cloud.members
+    assert len(cloud.reads) == 1
 
 
 async def test_cached_list_is_limited_and_the_rest_read_singly() -> None:
@@ -450,7 +394,7 @@ async def test_cached_list_is_limited_and_the_rest_read_singly() -> None:
 
     assert found == dict.fromkeys(images, PENDING)
     assert cloud.pages == MAX_ROWS / PAGE_SIZE
-    assert cloud.single_reads == [cloud.images[-1]]
+    assert cloud.reads == [cloud.images[-1]]
 
 
 async def test_lists_give_names_of_requested_images_without_more_calls() -> None:
@@ -464,4 +408,4 @@ async def test_lists_give_names_of_requested_images_without_more_calls() -> None
     assert lookup.details((requested[0], other)) == {
         requested[0]: ImageDetails(name=f"name of {requested[0]}", owner="b")
     }
-    assert (cloud.pages, cloud.single_reads) == (pages, [])
+    assert (cloud.pages, cloud.reads) == (pages, [])

@@ -1,14 +1,13 @@
 """Writes to the cloud that are in flight when the process stops."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from fakes import FakeHttpCloud
 from image_share_operator.api.errors import LostLeadError, OutcomeUnknownError
-from image_share_operator.cloud.http.client import CloudHttpClient
-from image_share_operator.cloud.http.inflight_writes import InflightWrites
 from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.flowcontrol.limiter import Limiters, Limits
 
@@ -16,24 +15,14 @@ pytestmark = pytest.mark.looptime
 URL = "https://ims.test/v1/cloudimages/members"
 
 
-class Cloud:
-    """Responds after ``takes_s``; records the requests that arrived."""
+class Cloud(FakeHttpCloud):
+    """Responds after ``takes_s``, to one request at a time."""
 
     def __init__(self, takes_s: float = 60) -> None:
-        self.takes_s = takes_s
-        self.arrived: list[str] = []
-        self.writes = InflightWrites()
-        self.http_client = CloudHttpClient(
-            client=httpx.AsyncClient(transport=httpx.MockTransport(self.respond)),
-            timeout=timedelta(seconds=30),
-            limiters=Limiters(Limits(at_once=1, per_second=1000)),
-            writes=self.writes,
-        )
-
-    async def respond(self, request: httpx.Request) -> httpx.Response:
-        self.arrived.append(request.method)
-        await asyncio.sleep(self.takes_s)
-        return httpx.Response(200, json={"job_id": "j"})
+        super().__init__(lambda _: httpx.Response(200), latency_s=takes_s)
+        limiters = Limiters(Limits(at_once=1, per_second=1000))
+        self.http_client = replace(self.http_client, limiters=limiters)
+        self.writes = self.http_client.writes
 
     async def start(self, method: str = "PUT") -> "asyncio.Task[httpx.Response | Refusal]":
         task = asyncio.create_task(self.http_client.send(httpx.Request(method, URL)))
@@ -65,7 +54,7 @@ async def test_write_that_waits_for_a_seat_is_not_sent_after_close() -> None:
     assert isinstance(await first, httpx.Response)
     with pytest.raises(LostLeadError, match="stopping"):
         await second
-    assert cloud.arrived == ["PUT"]
+    assert len(cloud.calls) == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -85,4 +74,4 @@ async def test_abort_ignores_writes_that_have_ended() -> None:
     cloud.writes.abort()
     await asyncio.sleep(0.1)
 
-    assert cloud.arrived == ["PUT"]
+    assert len(cloud.calls) == 1
