@@ -27,16 +27,7 @@ CLEAN = (
     "docs/",
     "hack/",
     "operator/",
-    "tests/chaos/",
-    "tests/docs/",
-    "tests/perf/",
-    "tests/unit/api/",
-    "tests/unit/cloud/",
-    "tests/unit/controller/",
-    "tests/unit/flowcontrol/",
-    "tests/unit/kube/",
-    "tests/unit/planning/",
-    "tests/unit/telemetry/",
+    "tests/",
 )
 """Prefixes of the paths that are checked. Add a path when its last word is replaced."""
 

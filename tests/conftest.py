@@ -15,7 +15,7 @@ from openstack_cloud import OpenStackCloud
 pytest_plugins = ["limits", "pytester"]
 
 # The plugins for async tests ask the policy for the current loop, and the policy would make one
-# that nobody closes; once a loop was set, it refuses instead.
+# that nothing closes; once a loop was set, it refuses instead.
 asyncio.set_event_loop(None)
 
 # `full` and `quick` try the same examples each time, so that no run fails for what an earlier one

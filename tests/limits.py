@@ -131,7 +131,7 @@ def _end(what: str, config: pytest.Config) -> None:
 
 
 def _tasks() -> Iterator[asyncio.Task[object]]:
-    """All tasks that are not done, of all loops: a test may run one that nobody else knows."""
+    """All tasks that are not done, of all loops: a test may run one of its own."""
     for one in gc.get_objects():
         # The type is asked, since some objects import or compute when their class is.
         if issubclass(type(one), asyncio.Task) and not one.done():

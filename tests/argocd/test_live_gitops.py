@@ -90,7 +90,7 @@ def test_sync_of_the_same_manifest_changes_nothing_and_sends_nothing(world: Worl
     assert world.calls(PUT) == 1
 
 
-def test_edit_by_hand_of_what_git_holds_shows(world: World) -> None:
+def test_manual_edit_of_a_field_in_git_is_out_of_sync(world: World) -> None:
     """The diff above is empty because nothing differs, not because it sees nothing."""
     app = accepted(world, interval="5m")
 
@@ -164,7 +164,7 @@ def test_prune_rejects_the_shares_and_leaves_the_rest_to_kubernetes(world: World
     world.release()
 
 
-def test_resource_whose_operator_went_first_can_be_let_go_by_hand(world: World) -> None:
+def test_finalizer_can_be_removed_manually_without_an_operator(world: World) -> None:
     """The command of docs/argocd.md."""
     image = world.image()
     application(world, image, deletionPolicy="Reject").sync()

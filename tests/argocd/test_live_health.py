@@ -33,7 +33,7 @@ def test_new_object_progresses_until_its_images_are_accepted(
     samples.keep("accepted", world.get(), world)
 
 
-def test_object_that_nobody_serves_is_never_healthy(world: World) -> None:
+def test_object_without_an_operator_is_never_healthy(world: World) -> None:
     history = History(world)
     world.operator.terminate()
     try:
@@ -252,7 +252,9 @@ def test_deletion_that_can_not_go_on_progresses_and_says_what_is_in_the_way(
 
 
 @pytest.mark.parametrize("policy", ["Retain", "Reject"])
-def test_object_that_others_hold_progresses_until_they_let_it_go(world: World, policy: str) -> None:
+def test_object_with_another_finalizer_progresses_until_it_is_removed(
+    world: World, policy: str
+) -> None:
     history = History(world)
     world.accept(deletionPolicy=policy, finalizers=["example.com/theirs"])
 

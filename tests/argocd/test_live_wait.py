@@ -64,7 +64,7 @@ def test_wait_after_each_edit_ends_when_that_edit_is_served(world: World) -> Non
     assert memberships(world) == {"rejected"}
 
 
-def test_wait_runs_out_while_nobody_serves_the_edit(world: World) -> None:
+def test_wait_times_out_without_an_operator(world: World) -> None:
     world.apply([world.image()])
     wait(world)
     world.operator.terminate()

@@ -24,7 +24,7 @@ def pod_of(documents: Sequence[Json]) -> Json:
 
 
 def environment(documents: Sequence[Json]) -> dict[str, str]:
-    """What the operator is told, as far as the values are in the manifest itself."""
+    """The environment of the operator, as far as the values are in the manifest itself."""
     rows = pod_of(documents)["spec"]["containers"][0]["env"]
     return {row["name"]: row["value"] for row in rows if "value" in row}
 

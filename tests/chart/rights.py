@@ -1,4 +1,4 @@
-"""What roles give, and to whom they are bound."""
+"""What roles grant, and their subjects."""
 
 from itertools import product
 
@@ -9,12 +9,12 @@ Right = tuple[str, str]
 
 
 def granted(documents: list[Json]) -> set[Right]:
-    """What all roles of these documents give that are bound to somebody."""
+    """What the roles of these documents grant that have a subject."""
     roles = {identity(row): row for row in documents if row["kind"] in ("Role", "ClusterRole")}
     bindings = [row for row in documents if row["kind"].endswith("RoleBinding")]
     bound = {identity(row["roleRef"], row["metadata"].get("namespace")) for row in bindings}
     foreign = bound - set(roles)
-    assert foreign == set(), f"whose rights nobody counts: {foreign}"
+    assert foreign == set(), f"subjects of other kinds: {foreign}"
     return {right for role in bound for right in rights(roles[role])}
 
 

@@ -167,7 +167,7 @@ async def test_hosts_of_no_proxy_are_reached_without_it(
     assert proxy.asked == []
 
 
-async def test_proxy_that_refuses_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

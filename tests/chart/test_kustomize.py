@@ -1,4 +1,4 @@
-"""`kubectl apply -k deploy`, and a kustomization of somebody else's on top of it."""
+"""`kubectl apply -k deploy`, and a kustomization of a user on top of it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -41,6 +41,6 @@ def test_image_without_digest_or_in_capitals_is_not_packaged(image: str, tmp_pat
         release.package(ROOT, image, SOURCE, tmp_path)
 
 
-def test_values_that_have_no_place_for_the_image_are_told() -> None:
+def test_values_without_a_place_for_the_image_are_reported() -> None:
     with pytest.raises(release.ReleaseError, match=r"0 empty image\.digest"):
         release.with_image('image:\n  repository: ""\n  tag: ""\n', "x", "y")

@@ -286,7 +286,7 @@ def test_dashboard_reaches_grafana_as_it_is(helm: Helm) -> None:
     assert board["metadata"]["annotations"] == {"grafana_folder": "Operators"}
 
 
-def test_network_policy_lets_nobody_in_without_metrics(helm: Helm) -> None:
+def test_network_policy_allows_no_ingress_without_metrics(helm: Helm) -> None:
     values = {"networkPolicy": {"enabled": True}, "metrics": {"enabled": False}}
 
     policy = the(helm.render({**LEAST, **values}), "NetworkPolicy")
@@ -295,7 +295,7 @@ def test_network_policy_lets_nobody_in_without_metrics(helm: Helm) -> None:
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 
 
-def test_proxy_is_told_by_the_usual_variables(helm: Helm) -> None:
+def test_proxy_is_set_by_the_usual_variables(helm: Helm) -> None:
     proxy = {"httpsProxy": "http://proxy:3128", "noProxy": [".internal", "10.0.0.1"]}
 
     told = environment(helm.render({**LEAST, "proxy": proxy}))

@@ -43,7 +43,7 @@ def test_reader_reads_and_editor_writes(user: str, verb: str, control_plane: Con
 
 
 @pytest.mark.parametrize("verb", ["update", "patch"])
-def test_nobody_but_the_operator_writes_the_status(verb: str, control_plane: ControlPlane) -> None:
+def test_only_the_operator_writes_the_status(verb: str, control_plane: ControlPlane) -> None:
     assert not allowed(control_plane, "editor", verb, subresource="status")
 
 

@@ -116,7 +116,7 @@ def test_check_names_the_right_that_is_missing(
     assert "403" in resource["trouble"]
 
 
-def test_wrong_password_is_told_and_tried_once_for_all_resources(
+def test_wrong_password_is_reported_and_sent_once_for_all_resources(
     sim: Simulator, run: Run, write: Write, secret: Json
 ) -> None:
     secret["stringData"]["password"] = "not-the-password"
@@ -130,7 +130,7 @@ def test_wrong_password_is_told_and_tried_once_for_all_resources(
     assert sim.calls(LOGIN) == 1
 
 
-def test_wrong_password_is_told_and_tried_twice_for_many_projects(
+def test_wrong_password_is_reported_and_sent_twice_for_many_projects(
     sim: Simulator, run: Run, write: Write, secret: Json, tmp_path: Path
 ) -> None:
     secret["stringData"]["password"] = "not-the-password"
@@ -193,7 +193,7 @@ def test_cloud_that_is_down_ends_with_three(sim: Simulator, run: Run, write: Wri
     assert "HTTP 503" in ended.json["resources"][0]["trouble"]
 
 
-def test_endpoint_that_nobody_serves_ends_with_three(run: Run, write: Write) -> None:
+def test_endpoint_without_a_server_exits_with_three(run: Run, write: Write) -> None:
     nowhere = "http://127.0.0.1:9"
 
     ended = check(
@@ -207,7 +207,7 @@ def test_endpoint_that_nobody_serves_ends_with_three(run: Run, write: Write) -> 
     )
 
 
-def test_all_faults_of_a_spec_are_told_and_the_cloud_is_not_asked(
+def test_all_errors_of_a_spec_are_reported_without_a_cloud_request(
     sim: Simulator, run: Run, write: Write
 ) -> None:
     ended = check(run, write("ubuntu-24.04", decision="accepted", projectID=None))
@@ -260,7 +260,7 @@ def test_check_without_credentials_says_so(sim: Simulator, run: Run, write: Writ
     assert sim.calls(LOGIN) == 0
 
 
-def test_region_that_is_not_known_is_told_with_a_remedy(run: Run, write: Write) -> None:
+def test_unknown_region_is_reported_with_a_remedy(run: Run, write: Write) -> None:
     image = "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90"
 
     ended = check(run, write(image, endpoints=None, region="eu-ch2"))
@@ -334,7 +334,7 @@ def test_option_f_reads_stdin(sim: Simulator, run: Run, write: Write, tmp_path: 
         (("-f", "absent.yaml"), "absent.yaml: No such file or directory"),
     ],
 )
-def test_missing_manifests_are_told(run: Run, words: tuple[str, ...], told: str) -> None:
+def test_missing_manifests_are_reported(run: Run, words: tuple[str, ...], told: str) -> None:
     ended = run("check", *words)
 
     assert (ended.code, ended.out) == (2, "")

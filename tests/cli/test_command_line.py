@@ -56,7 +56,7 @@ def test_variable_is_named_when_no_option_is_set(run: Run) -> None:
     assert ended.err.startswith("image-share-operator: ISA_LOG_LEVEL='loud': 'loud' is invalid")
 
 
-def test_version_is_told(run: Run, start: Run) -> None:
+def test_version_is_printed(run: Run, start: Run) -> None:
     assert start("version").out == run("version").out == run("--version").out == f"{__version__}\n"
     assert run("version", "-o", "json").json["version"] == __version__
     assert yaml.safe_load(run("version", "-o", "yaml").out)["api"] == "ims.otc.dev/v1alpha1"
@@ -124,7 +124,9 @@ BAD_FILES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "told"), BAD_FILES.values(), ids=BAD_FILES)
-def test_bad_file_is_told_in_one_line_without_its_content(run: Run, text: str, told: str) -> None:
+def test_bad_file_is_reported_in_one_line_without_its_content(
+    run: Run, text: str, told: str
+) -> None:
     ended = run("check", "-", stdin=text)
 
     assert (ended.code, ended.out) == (2, "")

@@ -96,7 +96,7 @@ def test_script_describes_each_command(script: Callable[[str], Path], shell: str
     assert "print the completion script of a shell" in text
 
 
-def test_unknown_shell_is_told_with_the_known_ones(run: Run) -> None:
+def test_unknown_shell_is_reported_with_the_known_ones(run: Run) -> None:
     ended = run("completion", "tcsh")
 
     assert ended.code == 2

@@ -142,7 +142,7 @@ def test_nothing_pending_is_fine(sim: Simulator, pending: Run) -> None:
     assert (ended.code, ended.out) == (0, f"No image is pending in project {sim.project_id}.\n")
 
 
-def test_missing_right_is_told(sim: Simulator, pending: Run) -> None:
+def test_missing_permission_is_reported(sim: Simulator, pending: Run) -> None:
     sim.change_user(policies={sim.project_id: ["get", "share"]})
 
     ended = pending()
@@ -160,7 +160,7 @@ def test_half_a_list_is_never_shown(sim: Simulator, pending: Run) -> None:
     assert (ended.code, ended.out) == (3, "")
 
 
-def test_list_that_changes_while_it_is_read_is_told(sim: Simulator, pending: Run) -> None:
+def test_list_that_changes_while_it_is_read_is_reported(sim: Simulator, pending: Run) -> None:
     """What a page goes on after has been answered by someone meanwhile."""
     sim.add_images(501, shared_with=[sim.project_id])
     sim.fault("GET /v2/cloudimages", when={"nth": 2}, status=400)
@@ -229,7 +229,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("words", "told"), WRONG.values(), ids=WRONG)
-def test_wrong_command_line_is_told_by_its_options(
+def test_wrong_command_line_is_reported_by_its_options(
     run: Run, words: tuple[str, ...], told: str
 ) -> None:
     ended = run("pending", *words)

@@ -106,7 +106,7 @@ def test_an_inactive_image_fails(recipient: Caller, sim: Simulator) -> None:
 @pytest.mark.parametrize(
     ("choice", "told"), [("IMG.0023", (400, "IMG.0023")), ("404", (404, "IMG.0023"))]
 )
-def test_an_unknown_job_is_told_as_chosen(
+def test_unknown_job_is_reported_as_configured(
     recipient: Caller, sim: Simulator, choice: str, told: tuple[int, str]
 ) -> None:
     sim.settings(unknown_job=choice)

@@ -75,7 +75,7 @@ def test_it_ends_when_its_parent_is_gone() -> None:
     )
     ready = json.loads(told.stdout)
 
-    # Nobody may be there to reap it: its port tells, its pid does not.
+    # No process may reap it: its port tells, its pid does not.
     def refuses() -> bool | None:
         try:
             httpx.get(ready["url"], timeout=1)
@@ -239,7 +239,7 @@ def test_the_journal_tells_calls_in_order_without_secrets(
     assert len(sim.journal("GET /v2/cloudimages")) == 1
 
 
-def test_memberships_can_be_set_by_hand(sim: Simulator) -> None:
+def test_memberships_can_be_set_through_the_control_api(sim: Simulator) -> None:
     image = sim.add_image()
     sim.set_membership(image, sim.project_id, "rejected")
 

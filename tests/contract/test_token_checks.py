@@ -9,7 +9,7 @@ from otc_simulator.settings import TOKEN_FLAVOURS
 LIST = "/v2/cloudimages"
 
 
-def test_no_token_is_told_so(recipient: Caller) -> None:
+def test_missing_token_is_reported(recipient: Caller) -> None:
     response = recipient.http.get(LIST)
 
     assert code_of(response) == (401, "APIGW.0301")

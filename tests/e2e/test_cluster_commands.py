@@ -134,7 +134,7 @@ def test_status_as_json_has_all_fields(
     assert (row["current"], row["suspended"], row["stalled"]) == (True, False, False)
 
 
-def test_name_that_does_not_exist_is_told(
+def test_name_that_does_not_exist_is_reported(
     namespace: str, command: Command, where: tuple[object, ...]
 ) -> None:
     ended = command("status", "absent", *where)
@@ -224,7 +224,9 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(("words", "told"), WRONG.values(), ids=WRONG)
-def test_wrong_command_line_is_told(command: Command, words: tuple[str, ...], told: str) -> None:
+def test_wrong_command_line_is_reported(
+    command: Command, words: tuple[str, ...], told: str
+) -> None:
     ended = command(*words)
 
     assert (ended.code, ended.out) == (2, "")
@@ -232,7 +234,7 @@ def test_wrong_command_line_is_told(command: Command, words: tuple[str, ...], to
     assert "Traceback" not in ended.err
 
 
-def test_unknown_context_is_told(control_plane: ControlPlane, command: Command) -> None:
+def test_unknown_context_is_reported(control_plane: ControlPlane, command: Command) -> None:
     ended = command("status", "--kubeconfig", control_plane.admin_kubeconfig, "--context", "prod")
 
     assert ended.code == 2
@@ -240,7 +242,9 @@ def test_unknown_context_is_told(control_plane: ControlPlane, command: Command) 
 
 
 @pytest.mark.parametrize("text", ["", "[", "clusters: [{}]", "5"])
-def test_broken_kubeconfig_is_told_in_one_line(command: Command, tmp_path: Path, text: str) -> None:
+def test_broken_kubeconfig_is_reported_in_one_line(
+    command: Command, tmp_path: Path, text: str
+) -> None:
     file = tmp_path / "config"
     file.write_text(text)
 
@@ -281,7 +285,7 @@ def test_api_server_that_is_down_ends_with_three(
     assert "no response from the API server" in ended.err
 
 
-def test_missing_permission_is_told_of_the_user(
+def test_missing_permission_of_the_user_of_kubectl_is_reported(
     control_plane: ControlPlane, namespace: str, command: Command
 ) -> None:
     kubeconfig = control_plane.service_account_kubeconfig(namespace, "nobody")

@@ -19,7 +19,7 @@ from envtest import ControlPlane
 from image_share_operator.api import status_json as status_room
 
 
-def test_status_says_that_nobody_has_looked_yet(
+def test_status_reports_that_no_reconcile_has_run_yet(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     made = create(control_plane, namespace)

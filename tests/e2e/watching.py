@@ -1,4 +1,4 @@
-"""kopf in this process: a store that the watch of one namespace fills, with nobody to serve it."""
+"""kopf in this process: a store that the watch of one namespace fills, with no reconciler."""
 
 import asyncio
 import contextlib

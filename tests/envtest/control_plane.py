@@ -120,7 +120,7 @@ class ControlPlane(Running):
         self._close_http()
         for server in (self._apiserver, self._etcd):
             if server is not None:
-                server.kill()  # nobody needs the data again
+                server.kill()  # the data is not needed again
         self._apiserver = self._etcd = None
         if self._port is not None:
             self._port.close()

@@ -11,7 +11,7 @@ AUDIT_POLICY = {
 def etcd() -> list[str]:
     """Sockets instead of ports: none to race for, and as relative paths they are short enough.
 
-    A member must advertise hosts and ports; this one has no peers, so nobody calls there.
+    A member must advertise hosts and ports; this one has no peers, so nothing connects there.
     """
     return [
         "--data-dir=etcd",

@@ -22,7 +22,7 @@ STORAGE = "--storage-driver=vfs"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "told(**env): what the operator of the image is told")
+    config.addinivalue_line("markers", "told(**env): the environment of the operator of the image")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,7 +117,7 @@ def use_clouds_yaml(world: World) -> None:
     world.apply([world.image()], name="other", credentialsSecretRef={"name": "by-clouds"})
 
 
-def test_operator_runs_as_nobody(world: World, container: Container) -> None:
+def test_operator_runs_as_an_unprivileged_user(world: World, container: Container) -> None:
     world.apply([world.image()])
     world.wait_for("Accepted", within_s=30)
     lines = Path(f"/proc/{container.pid}/status").read_text().splitlines()

@@ -224,7 +224,7 @@ class Simulator(Running):
         return str(rows[0]["status"]) if rows else None
 
     def set_membership(self, image: str, project: str, status: str) -> None:
-        """Set a status by hand, as a console user does."""
+        """Set a status, as a user of the console does."""
         body = {"image": image, "project": project, "status": status}
         self._call("POST", "members", body)
 

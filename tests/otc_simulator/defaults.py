@@ -1,4 +1,4 @@
-"""Who is there when nobody seeds anything: a sharer's account and a recipient's. Data only."""
+"""The users without a seed: those of an owner's account and of a recipient's. Data only."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Membership jobs: their facts, and how they are told. Pure; no I/O, no clock, no log."""
+"""Membership jobs: their facts, and how they are reported. Pure; no I/O, no clock, no log."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from otc_simulator.settings import Settings
 # usual second's pace may or may not see.
 LONGEST_INIT_SECONDS = 0.3
 FOREIGN_IMAGE = "f0f0f0f0-f0f0-4f0f-8f0f-f0f0f0f0f0f0"
-"""The image of a row that nobody asked for (``rows: extra``)."""
+"""The image of a row that was not requested (``rows: extra``)."""
 
 
 class JobKind(StrEnum):
@@ -27,7 +27,7 @@ class JobFault:
     fail: tuple[str, ...] = ()
     """Images that fail although nothing is wrong with them; ``("*",)``: all."""
     partial: str | None = None
-    """How failed images are told: A, B, C (the setting ``job_failure`` when None).
+    """How failed images are reported: A, B, C (the setting ``job_failure`` when None).
 
     A: SUCCESS with failed rows. B: FAIL with mixed rows. C: FAIL with ``error_code`` and
     ``error`` in ``entities`` and nothing else. ``C-empty``: FAIL with empty ``entities``.

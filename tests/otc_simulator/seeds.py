@@ -34,7 +34,7 @@ def plant(cloud: Cloud, seed: Mapping[str, Any], settings: Settings) -> dict[str
 
 
 def put_member(cloud: Cloud, image_id: str, project_id: str, status: str) -> None:
-    """Set a membership by hand, as a console user does: at once, without a job or a lag."""
+    """Set a membership, as a user of the console does: at once, without a job or a lag."""
     if image_id not in cloud.registry.images:
         raise SeedError(f"no image {image_id}")
     if status not in STATUSES:

@@ -64,7 +64,7 @@ class Settings:
     not_shared: str = "job"
     full_ecs: str = "sync"
     job_failure: str = "B"
-    """How a job with failed images is told: partial A, B or C of the reference's fault table."""
+    """How a job with failed images is reported: partial A, B or C of the fault table."""
     unknown_job: str = "IMG.0023"
     foreign_job: str = "IMG.0030"
     foreign_project: str = "IMG.0030"

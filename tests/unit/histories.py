@@ -83,7 +83,7 @@ HARMFUL: Mapping[str, Fate] = {
     "fails in a way that may pass": Fate(state=FAIL, code="IMG.0113", applied=0),
     "fails as a whole": Fate(state=FAIL, code="IMG.0026", applied=0),
     "fails with a code of the vault": Fate(state=FAIL, code="IMG.0184", applied=0),
-    "fails with a code that nobody knows": Fate(state=FAIL, code="IMG.9999", applied=0),
+    "fails with an unknown code": Fate(state=FAIL, code="IMG.9999", applied=0),
     "succeeds, but nothing changes": Fate(applied=0),
     "succeeds, but one does not change": Fate(applied=-1),
     "succeeds, naming a failed image": Fate(named=1, applied=-1),
@@ -280,7 +280,7 @@ class World:
     # ---------------------------------------------------------------- time
 
     def advance(self, span: timedelta) -> int:
-        """Let time go by with all passes that fall due; return their number."""
+        """Advance the clock and run all reconciles that are due; return their number."""
         end, before = self.clock.at + span, self.passes
         while self.due is not None and self.due <= end:
             self.clock.at = max(self.clock.at, self.due)
@@ -386,13 +386,13 @@ class World:
         assert self.accepted <= 1, "two batches were sent in one pass"
 
     def _tries_per_pass(self) -> int:
-        """One accepted batch, and each image may be a culprit that is found by halving."""
+        """One accepted batch, and each image may be a failing one that bisection finds."""
         limit = self.policy.batch_images
         images = max(len(asked.desired.images) for asked in self.asked.values())
         return 1 + (images + 1) * limit.bit_length()
 
     def _check_write(self, status: Mapping[str, Any]) -> None:
-        """A status says something new, and nothing that nobody has seen."""
+        """A status reports something new, and nothing that was not observed."""
         assert status != self.status or self.kube.unanswered, "the same status is written again"
         generation = status["observedGeneration"]
         assert generation <= self.generation
@@ -465,8 +465,10 @@ class World:
         assert not entry.unsaved, "a status is left unwritten"
         asked = self._asked(entry.generation).desired
         if not asked.suspend:
-            assert asked.interval == timedelta(), "nobody looks again"
-            assert self.ready["status"] == "True", "something is to be done, and nobody does it"
+            assert asked.interval == timedelta(), "no check is scheduled"
+            assert self.ready["status"] == "True", (
+                "something is to be done, and nothing is scheduled"
+            )
         assert self.status["observedGeneration"] == entry.generation
 
     def check_truth(self) -> None:
@@ -475,7 +477,7 @@ class World:
         if self.kube.gone:
             return
         if asked.deleting:
-            assert asked.desired.suspend, "the object is not let go"
+            assert asked.desired.suspend, "the finalizer is not removed"
             return
         assert self.status["observedGeneration"] == self.generation
         if asked.desired.suspend:

@@ -63,7 +63,7 @@ def cloud(rule: Rule) -> Iterator[str]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            with suppress(ConnectionError):  # whoever asked may have heard enough
+            with suppress(ConnectionError):  # the client may have closed the connection
                 self.wfile.write(data)
 
         do_GET = do_PUT = do_POST = _answer  # noqa: N815 - names of the library

@@ -58,7 +58,7 @@ def told(world: World, words: str) -> None:
 
 
 @pytest.mark.usefixtures("no_crd")
-def test_missing_crd_is_told_and_waited_for(world: World) -> None:
+def test_operator_reports_a_missing_crd_and_waits(world: World) -> None:
     world.operator.start()
     told(world, "imageshareacceptances.ims.otc.dev is not installed")
 
@@ -69,7 +69,7 @@ def test_missing_crd_is_told_and_waited_for(world: World) -> None:
     assert "Traceback" not in world.operator.log
 
 
-def test_missing_right_is_told_by_verb_and_resource(world: World) -> None:
+def test_missing_permission_is_reported_by_verb_and_resource(world: World) -> None:
     with without_binding(world.control_plane, "ClusterRoleBinding"):
         world.operator.start()
         told(world, "cannot list imageshareacceptances.ims.otc.dev in all namespaces")

@@ -100,7 +100,7 @@ def test_wrong_project_says_so(world: World) -> None:
     assert world.calls(PUT) == 0
 
 
-def test_user_without_the_right_is_told_so(world: World) -> None:
+def test_missing_permission_of_the_user_is_reported(world: World) -> None:
     rights = {world.project: ["get", "list"]}
     world.sim.add_user("reader", "pw-of-reader", policies=rights)
     world.secret(username="reader", password="pw-of-reader", domainName=world.sim.domain)
@@ -127,7 +127,7 @@ def test_image_that_is_not_shared_is_named_and_answered_when_it_is(world: World)
     world.wait_for("Accepted")
 
 
-def test_job_that_fails_is_told_with_the_words_of_the_cloud(world: World) -> None:
+def test_failed_job_is_reported_with_the_message_of_the_cloud(world: World) -> None:
     fail = {
         "fail": ["*"],
         "partial": "C",
@@ -158,7 +158,7 @@ def test_cloud_that_is_down_is_unavailable_and_heals_by_itself(world: World) -> 
     world.wait_for("Accepted")
 
 
-def test_endpoint_that_the_api_server_takes_and_no_client_does_is_told_by_field(
+def test_endpoint_that_only_the_api_server_accepts_is_reported_by_field(
     world: World,
 ) -> None:
     """What follows ``xn--`` must be Punycode, which no rule of a CRD can tell."""

@@ -18,7 +18,7 @@ def apply_each(world: World, images: Iterable[str]) -> list[str]:
 
 
 def settled(world: World, names: list[str]) -> None:
-    """All but the culprit are accepted; it alone is reported, with its reason."""
+    """All but the failing image are accepted; it alone is reported, with its reason."""
     for number, name in enumerate(names):
         if number != CULPRIT:
             world.wait_for("Accepted", name=name)
@@ -58,7 +58,7 @@ def test_batch_refused_because_of_one_object_spoils_no_other(
 @pytest.mark.parametrize(
     ("shape", "code"),
     [("B", "IMG.0027"), ("C", "IMG.0027"), ("C", "IMG.0184")],
-    ids=["names the image", "names nobody", "names nobody, has a code of the request"],
+    ids=["names the image", "names no image", "names no image, has a code of the request"],
 )
 def test_job_that_fails_because_of_one_object_spoils_no_other(
     world: World, shape: str, code: str

@@ -86,7 +86,7 @@ def test_suspended_or_edited_older_resource_gives_way_and_names_the_other(world:
 
 
 @pytest.mark.parametrize("attack", ["wrong password", "endpoints elsewhere"])
-def test_older_resource_without_valid_credentials_blocks_nobody(
+def test_older_resource_without_valid_credentials_blocks_no_other(
     world: World, other: World, attack: str
 ) -> None:
     image = world.image()

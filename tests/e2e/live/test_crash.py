@@ -52,7 +52,7 @@ def test_kill_before_the_answer_to_the_put_looks_before_it_sends_again(world: Wo
 
 
 def test_kill_before_the_answer_to_the_put_sends_once_more_at_most(world: World) -> None:
-    """The job still runs at the restart, and nobody knows its id: the same value is set again."""
+    """The job still runs at the restart, and its ID is lost: the same value is set again."""
     world.hold_jobs()
     world.sim.fault(PUT, when={"nth": 1}, drip_seconds=30)
     image = world.image()

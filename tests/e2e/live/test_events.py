@@ -1,4 +1,4 @@
-"""Events of a crowd that fails: counted and not repeated, and in nobody's way."""
+"""Events of many failing resources: counted and not repeated, and they delay no other."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ def is_gone(world: World, name: str = "web") -> bool | None:
     return True if world.find(name) is None else None
 
 
-def test_what_someone_rejected_by_hand_is_accepted_again(world: World) -> None:
+def test_image_that_another_client_rejected_is_accepted_again(world: World) -> None:
     image = world.accept()
     world.sim.set_membership(image, world.project, "rejected")
 
@@ -24,7 +24,7 @@ def test_what_someone_rejected_by_hand_is_accepted_again(world: World) -> None:
     eventually(lambda: "DriftDetected" in world.events() or None)
 
 
-def test_status_changed_by_hand_is_put_right_without_an_interval(world: World) -> None:
+def test_status_of_another_client_is_restored_without_an_interval(world: World) -> None:
     world.accept(interval="0s")
     right = world.status()
 
@@ -64,7 +64,7 @@ def test_reject_leaves_the_finalizers_of_others_alone(world: World) -> None:
     world.release()
 
 
-def test_resource_without_its_secret_says_so_and_can_be_let_go(world: World) -> None:
+def test_resource_without_its_secret_reports_it_and_can_be_deleted(world: World) -> None:
     world.apply([world.image()], deletionPolicy="Reject", credentialsSecretRef={"name": "never"})
     world.wait_for("SecretNotFound")
 

@@ -1,4 +1,4 @@
-"""What kubelet is told of a process that stands still: it restarts it then."""
+"""What the probes of a blocked process return: kubelet restarts it then."""
 
 import os
 import signal
@@ -46,8 +46,8 @@ def test_probe_gets_no_answer_from_a_loop_that_is_blocked(world: World, port: in
     assert [probes.ask(port, "/healthz") for _ in range(3)] == [None] * 3
 
 
-def test_probe_is_told_of_a_watch_whose_loop_is_blocked(world: World, port: int) -> None:
-    """Work goes on, and nothing new comes in: nobody else would notice."""
+def test_probe_reports_a_watch_whose_loop_is_blocked(world: World, port: int) -> None:
+    """Reconciles continue, and no new events arrive: nothing else would report it."""
     world.accept()
     eventually(lambda: probes.ask(port, "/readyz") == Told(200, "ok\n") or None)
     http, namespace = world.control_plane.http, world.control_plane.create_namespace(BLOCKS)

@@ -128,7 +128,7 @@ def test_slow_body_is_given_up_after_the_timeout(world: World) -> None:
     world.wait_for("Accepted", name="slow")
 
 
-def test_host_that_nobody_knows_is_unavailable(world: World) -> None:
+def test_unknown_host_is_unavailable(world: World) -> None:
     nowhere = "http://ims.nowhere.invalid"
     world.apply([world.image()], endpoints={"iam": nowhere, "ims": nowhere})
 

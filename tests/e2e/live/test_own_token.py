@@ -98,12 +98,12 @@ def renew(control_plane: ControlPlane, account: Path, *, pinned: bool = False) -
 def end_pinned_token(control_plane: ControlPlane, token: str) -> None:
     secret = f"/api/v1/namespaces/{SYSTEM}/secrets/{PIN}"
     control_plane.http.delete(secret).raise_for_status()
-    control_plane.restart_apiserver()  # it remembers good tokens; and the watch must begin anew
+    control_plane.restart_apiserver()  # it caches valid tokens; and the watch must begin again
     with control_plane.client(token) as old:
         assert old.get("/api").status_code == httpx.codes.UNAUTHORIZED
 
 
-def test_token_that_the_kubelet_renewed_is_read_anew(world: World, account: Path) -> None:
+def test_token_that_the_kubelet_renewed_is_read_again(world: World, account: Path) -> None:
     """By both clients: the watch notices the new object, the other writes its status."""
     first = renew(world.control_plane, account, pinned=True)
     world.operator.start()

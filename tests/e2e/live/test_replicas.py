@@ -59,7 +59,7 @@ def wait_for_lead(operator: Operator) -> None:
 
 
 def holders(control_plane: ControlPlane, lease: str, since: str) -> list[str]:
-    """Who held the Lease from that version on, in order; nobody is an empty name."""
+    """The holders of the Lease from that version on, in order; an empty name for none."""
     query = f"fieldSelector=metadata.name={lease}&resourceVersion={since}"
     stream = control_plane.http.get(f"{LEASES}?watch=true&timeoutSeconds=1&{query}")
     events = [json.loads(line) for line in stream.raise_for_status().text.splitlines()]
@@ -105,7 +105,7 @@ def test_killed_leader_is_followed(world: World, standby: Operator) -> None:
     assert world.calls(PUT) == 2
 
 
-def test_leader_that_is_told_to_stop_gives_the_lease_back(
+def test_leader_releases_the_lease_when_it_stops(
     world: World, standby: Operator, namespace: str
 ) -> None:
     """In the middle of work: each batch is sent once, by the one or by the other."""
@@ -173,7 +173,7 @@ def test_leader_that_was_frozen_wakes_up_and_writes_nothing(
     assert world.membership(image) == "rejected"
 
 
-def test_missing_right_for_the_lease_is_told_by_verb_and_resource(
+def test_missing_permission_for_the_lease_is_reported(
     control_plane: ControlPlane, kubeconfig: Path, tmp_path: Path, namespace: str
 ) -> None:
     lame = replica(kubeconfig, tmp_path / "lame", namespace)

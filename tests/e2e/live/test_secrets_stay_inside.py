@@ -194,13 +194,13 @@ SECRETS = {
 }
 
 
-NOBODY_LISTENS = "nobody listens"
+NO_SERVER = "no server"
 ECHOING = ("look refused, echoing", "look forbidden, echoing", "token refused, echoing")
 CASES: dict[str, Case] = {
     **CLOUDS,
     **{f"given token: {what}": replace(CLOUDS[what], secret={"token": GIVEN}) for what in ECHOING},
     **{what: Case(reason="CredentialsInvalid", secret=data) for what, data in SECRETS.items()},
-    NOBODY_LISTENS: Case(reason="CloudUnavailable"),
+    NO_SERVER: Case(reason="CloudUnavailable"),
 }
 OUTPUTS = ("objects", "events", "core events", "log", "metrics")
 
@@ -246,7 +246,7 @@ class Seen:
 
 
 class Clouds(contextlib.ExitStack):
-    """A cloud for each case that has a rule, and an address where nobody listens.
+    """A cloud for each case that has a rule, and an address without a server.
 
     Attributes:
         urls: by case.
@@ -263,7 +263,7 @@ class Clouds(contextlib.ExitStack):
         }
         silent = self.enter_context(socket.socket())
         silent.bind(("127.0.0.1", 0))
-        self.urls[NOBODY_LISTENS] = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        self.urls[NO_SERVER] = f"http://127.0.0.1:{silent.getsockname()[1]}"
 
     def _noted(self, what: str, rule: Rule) -> Rule:
         def noted(asked: Asked) -> Answer:

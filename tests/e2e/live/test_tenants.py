@@ -39,7 +39,7 @@ def test_requests_go_to_the_endpoints_of_their_own_object_only(world: World) -> 
     assert there == {project}
 
 
-def test_catalog_of_a_login_sends_nobody_anywhere(world: World) -> None:
+def test_catalog_of_a_login_is_ignored(world: World) -> None:
     """An IAM that names another image service is not believed: endpoints come from the spec."""
     asked: list[str] = []
 
@@ -99,7 +99,7 @@ def test_name_of_a_user_is_no_key_to_the_token_of_another_tenant(
 
 
 def test_words_of_a_cloud_are_cleaned_and_cut_before_they_are_shown(world: World) -> None:
-    """No terminal is told to do anything, and no status grows without bound."""
+    """No terminal gets a control sequence, and no status grows without bound."""
     noise = "\x1b[2J\x1b[31m\r\n<script>alert(1)</script> " + "word " * 5000 + "x" * 5000
 
     def rule(request: Asked) -> Answer:

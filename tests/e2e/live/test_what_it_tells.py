@@ -43,7 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - likewise
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - name of the base class
         del format, args
 
 
@@ -100,7 +100,7 @@ def test_each_line_is_json_and_that_of_a_change_names_all(world: World) -> None:
     assert len({row["reconcileID"] for row in changes}) == 2
 
 
-def test_exchanges_are_told_with_the_id_that_the_cloud_gave_them(world: World) -> None:
+def test_requests_are_logged_with_the_request_id_of_the_cloud(world: World) -> None:
     world.sim.fault(PUT, count=1, status=503)
 
     world.accept()

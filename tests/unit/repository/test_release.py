@@ -30,14 +30,14 @@ def test_version_that_all_files_name_can_be_released(tree: Path) -> None:
     release.check(tree, "0.1.0")
 
 
-def test_all_that_differ_are_told_at_once(tree: Path) -> None:
+def test_all_versions_that_differ_are_reported_at_once(tree: Path) -> None:
     with pytest.raises(release.ReleaseError) as refused:
         release.check(tree, "0.2.0")
 
     assert str(refused.value).count(" has 0.1.0") == len(release.PLACES)
 
 
-def test_file_that_names_no_version_is_told(tree: Path) -> None:
+def test_file_without_a_version_is_reported(tree: Path) -> None:
     (tree / "pyproject.toml").write_text("nothing")
 
     with pytest.raises(release.ReleaseError, match=r"pyproject\.toml has 0 versions"):

@@ -39,7 +39,7 @@ def told(port: int, words: str) -> None:
         proxy.refusal(503, "ServiceUnavailable", "apiserver is shutting down"),
         proxy.refusal(403, "Forbidden", "watch is forbidden"),
     ],
-    ids=["connections are cut", "nobody answers", "503", "403"],
+    ids=["connections are cut", "no response", "503", "403"],
 )
 def test_replica_is_not_ready_while_the_watch_is_lost(
     world: World, faulty: FaultyProxy, probed: int, effect: Effect

@@ -53,7 +53,7 @@ def test_status_write_that_fails_first_loses_no_event(world: World, faulty: Faul
     assert world.events().count("Submitted") == 1
 
 
-def test_refused_status_write_is_told_by_verb_and_resource(
+def test_refused_status_write_is_reported_by_verb_and_resource(
     world: World, faulty: FaultyProxy
 ) -> None:
     start(world, faulty)
