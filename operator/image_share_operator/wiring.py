@@ -143,7 +143,7 @@ class Operator:
     def _build_sessions(self, may_write: Callable[[], None]) -> Sessions:
         settings = self._settings
         limits = Limits(at_once=settings.endpoint_requests, per_second=settings.endpoint_rate)
-        caller = CloudHttpClient(
+        http_client = CloudHttpClient(
             client=self._clients.get(),
             timeout=settings.request_timeout,
             limiters=Limiters(limits),
@@ -152,8 +152,8 @@ class Operator:
             may_write=may_write,
             writes=self._writes,
         )
-        sharing = BatchSettings(window=settings.batch_window, images=settings.batch_images)
-        return Sessions(caller, _now, sharing)
+        batching = BatchSettings(window=settings.batch_window, images=settings.batch_images)
+        return Sessions(http_client, _now, batching)
 
     def _build_reconciler(self, kube: ObjectClient) -> Reconciler:
         settings = self._settings

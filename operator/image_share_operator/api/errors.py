@@ -66,7 +66,7 @@ class RefusedForNowError(RetryableError):
 
     Args:
         message, retry_after, cause: as of any `RetryableError`.
-        stubborn: whether the retries are used up, so that one image may be the cause.
+        persistent: whether the retries are used up, so that one image may be the cause.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class RefusedForNowError(RetryableError):
         *,
         retry_after: timedelta | None = None,
         cause: str | None = None,
-        stubborn: bool = False,
+        persistent: bool = False,
     ) -> None:
         super().__init__(message, retry_after=retry_after, cause=cause)
-        self.stubborn = stubborn
+        self.persistent = persistent
 
 
 class OutcomeUnknownError(RetryableError):
@@ -87,7 +87,7 @@ class OutcomeUnknownError(RetryableError):
     Args:
         message, retry_after, cause: as of any `RetryableError`.
         answered: whether there was a response, with an error that leaves the outcome open.
-        stubborn: whether the retries are used up, so that one image may be the cause.
+        persistent: whether the retries are used up, so that one image may be the cause.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class OutcomeUnknownError(RetryableError):
         retry_after: timedelta | None = None,
         cause: str | None = None,
         answered: bool = False,
-        stubborn: bool = False,
+        persistent: bool = False,
     ) -> None:
         super().__init__(message, retry_after=retry_after, cause=cause)
         self.answered = answered
-        self.stubborn = stubborn
+        self.persistent = persistent
 
 
 class TerminalError(CloudError):

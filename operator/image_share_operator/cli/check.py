@@ -89,7 +89,7 @@ class Finding:
     Attributes:
         faults: errors of the spec that the API server would report. If there are any, the cloud
             API is not called.
-        trouble: error message of the failed request, as the operator would report it.
+        error: error message of the failed request, as the operator would report it.
         step: a sentence that describes the next step of the operator.
     """
 
@@ -99,7 +99,7 @@ class Finding:
     login: LoginState = LoginState.UNKNOWN
     rights: Mapping[Permission, Granted]
     images: tuple[ImageFinding, ...] = ()
-    trouble: str | None = None
+    error: str | None = None
     step: str | None = None
 
 
@@ -137,12 +137,16 @@ def no_login(resource: Resource, why: str) -> Finding:
         code=Exit.NOT_FINE,
         login=LoginState.NO_CREDENTIALS,
         rights=UNKNOWN,
-        trouble=why,
+        error=why,
     )
 
 
-async def look(
-    reach: CloudConnection, resource: Resource, desired: Desired, login: Login, settings: Settings
+async def check_resource(
+    connection: CloudConnection,
+    resource: Resource,
+    desired: Desired,
+    login: Login,
+    settings: Settings,
 ) -> Finding:
     """Log in, read the memberships and the list, and plan the next step. Changes nothing."""
     identity = Identity(
@@ -151,33 +155,33 @@ async def look(
         endpoints=desired.endpoints,
         ca=login.ca,
     )
-    ims = reach.ims(identity)
+    ims = connection.ims(identity)
     try:
         await ims.authorization.log_in()
     except CloudError as exc:
         login_state = LoginState.FAILED if isinstance(exc, TerminalError) else LoginState.UNKNOWN
         found = Finding(resource=resource, code=code_of(exc), login=login_state, rights=UNKNOWN)
-        return replace(found, trouble=str(exc))
+        return replace(found, error=str(exc))
     members = await _members(ims, desired.images)
     listed = await _listed(ims)
     needs_vault = frozenset[str]()
     if not isinstance(listed, CloudError) and desired.vault_id is None:
         needs_vault = frozenset(share.image for share in listed if share.whole)
     rights = {
-        Permission.GET: _held(members),
-        Permission.LIST: _held(listed),
+        Permission.GET: _granted(members),
+        Permission.LIST: _granted(listed),
         Permission.SHARE: Granted.NOT_TRIED,
     }
     found = Finding(resource=resource, code=Exit.FINE, login=LoginState.OK, rights=rights)
     if isinstance(members, CloudError):
         refused = isinstance(members, TerminalError) and members.reason in LOGIN_FAILED
         login_state = LoginState.FAILED if refused else LoginState.OK
-        return replace(found, code=code_of(members), login=login_state, trouble=str(members))
-    found = _judged(found, desired, members, settings)
+        return replace(found, code=code_of(members), login=login_state, error=str(members))
+    found = _planned(found, desired, members, settings)
     if desired.decision is Decision.ACCEPT:
         found = _with_vaults(found, needs_vault)
     if isinstance(listed, CloudError):
-        return replace(found, code=max(found.code, code_of(listed)), trouble=str(listed))
+        return replace(found, code=max(found.code, code_of(listed)), error=str(listed))
     return found
 
 
@@ -203,14 +207,14 @@ async def _listed(ims: ImsClient) -> tuple[ListedImage, ...] | CloudError:
         return exc
 
 
-def _held(result: object) -> Granted:
+def _granted(result: object) -> Granted:
     if not isinstance(result, CloudError):
         return Granted.YES
     denied = isinstance(result, TerminalError) and result.reason is Reason.PERMISSION_DENIED
     return Granted.NO if denied else Granted.UNKNOWN
 
 
-def _judged(
+def _planned(
     found: Finding,
     desired: Desired,
     members: Mapping[str, Membership | CloudError],
@@ -227,16 +231,16 @@ def _judged(
     code = Exit.NOT_FINE if missing else Exit.FINE
     match step:
         case Submit():
-            said = _sends(desired, verdicts, settings.batch_images)
+            sentence = _sends(desired, verdicts, settings.batch_images)
             images = tuple(_image(verdict, desired.decision) for verdict in verdicts)
         case Report():
-            said = step.ready_summary.message
+            sentence = step.ready_summary.message
             images = tuple(_image(verdict, None) for verdict in verdicts)
         case ListShares() | ReadMemberships() | PollJob():
             raise TypeError("unexpected step: the memberships are known, and there is no job")
         case _:
             assert_never(step)
-    return replace(found, code=code, images=images, step=said)
+    return replace(found, code=code, images=images, step=sentence)
 
 
 def _with_vaults(found: Finding, needs_vault: Collection[str]) -> Finding:

@@ -37,8 +37,8 @@ def _print(finding: Finding, *, wide: bool) -> None:
     _field("login", finding.login.value)
     rights = (f"{right} {_word(held)}" for right, held in finding.rights.items())
     _field("permissions", ", ".join(rights))
-    if finding.trouble:
-        _field("error", finding.trouble)
+    if finding.error:
+        _field("error", finding.error)
     if finding.images:
         output.line()
         _print_images(finding, wide=wide)
@@ -54,10 +54,10 @@ def _field(label: str, value: str) -> None:
 def _print_images(finding: Finding, *, wide: bool) -> None:
     """Print the table; messages that do not fit into it follow, one per image."""
     dropped = output.table(HEAD, _rows(finding), drop=() if wide else HEAD[-1:])
-    told = [image for image in finding.images if image.message and dropped]
-    if told:
+    with_message = [image for image in finding.images if image.message and dropped]
+    if with_message:
         output.line()
-    for image in told:
+    for image in with_message:
         output.line(f"  {image.id}: {image.message}", hang=4)
 
 
@@ -96,6 +96,6 @@ def _as_data(finding: Finding) -> dict[str, Any]:
             }
             for image in finding.images
         ],
-        "trouble": finding.trouble,
+        "trouble": finding.error,
         "step": finding.step,
     }

@@ -39,25 +39,25 @@ class CloudConnection:
             projects, because IAM locks an account after failed logins.
     """
 
-    caller: CloudHttpClient
+    http_client: CloudHttpClient
     guards: LoginGuards
     known: dict[Identity, ImsClient] = field(default_factory=dict[Identity, ImsClient])
 
     def ims(self, identity: Identity) -> ImsClient:
         """Return the IMS client of this identity."""
         if identity not in self.known:
-            caller = self.caller.with_ca(identity.ca)
+            http_client = self.http_client.with_ca(identity.ca)
             self.known[identity] = ImsClient(
                 identity=identity,
-                http_client=caller,
-                authorization=authorization_of(identity, caller, now, self.guards),
+                http_client=http_client,
+                authorization=authorization_of(identity, http_client, now, self.guards),
                 throttle=Throttle(now),
             )
         return self.known[identity]
 
 
 @asynccontextmanager
-async def reaching(settings: Settings) -> AsyncGenerator[CloudConnection]:
+async def connect(settings: Settings) -> AsyncGenerator[CloudConnection]:
     """Open HTTP clients for the cloud API, and close all connections on exit."""
     clients = HttpClients.with_timeouts(
         connect=CONNECT_TIMEOUT,

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
@@ -120,19 +120,18 @@ def _parts(namespace: str | None) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def reaching(asked: Namespace, settings: Settings) -> AsyncGenerator[Cluster]:
+async def connect(asked: Namespace, settings: Settings) -> AsyncGenerator[Cluster]:
     """Open the API server of the kubeconfig.
 
     Raises:
         CommandError: there is no usable kubeconfig.
     """
-    opened = client.connect_as_user(asked.kubeconfig, asked.context, settings.request_timeout)
-    try:
-        api, default = await opened.__aenter__()
-    except KubeError as exc:
-        raise CommandError(str(exc)) from None
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            api, default = await stack.enter_async_context(
+                client.connect_as_user(asked.kubeconfig, asked.context, settings.request_timeout)
+            )
+        except KubeError as exc:
+            raise CommandError(str(exc)) from None
         namespace = None if asked.all_namespaces else asked.namespace or default
         yield Cluster(api, ResourceSelection(namespace=namespace, names=tuple(asked.names)))
-    finally:
-        await opened.__aexit__(None, None, None)

@@ -26,17 +26,17 @@ async def run(asked: Namespace, settings: Settings) -> int:
         CommandError: the command cannot run, or a resource is not Ready in time.
     """
     _require_selection(asked)
-    async with cluster.reaching(asked, settings) as reached:
+    async with cluster.connect(asked, settings) as api:
         if asked.command == "status":
-            return _status(asked, await reached.read())
-        views = [View.of(row) for row in await reached.read()]
+            return _status(asked, await api.read())
+        views = [View.of(row) for row in await api.read()]
         if not views:
-            raise CommandError(f"no resource to {asked.command}{_where(reached)}", Exit.NOT_FINE)
+            raise CommandError(f"no resource to {asked.command}{_where(api)}", Exit.NOT_FINE)
         if asked.command == "suspend":
-            return await _suspend(reached, views)
+            return await _suspend(api, views)
         if asked.command == "resume":
-            return await _resume(asked, reached, views)
-        return await _reconcile(asked, reached, views)
+            return await _resume(asked, api, views)
+        return await _reconcile(asked, api, views)
 
 
 def _require_selection(asked: Namespace) -> None:
@@ -52,8 +52,8 @@ def _require_selection(asked: Namespace) -> None:
         raise CommandError(f"{asked.command}: set NAME or --all")
 
 
-def _where(reached: Cluster) -> str:
-    namespace = reached.selection.namespace
+def _where(api: Cluster) -> str:
+    namespace = api.selection.namespace
     return " in any namespace" if namespace is None else f" in namespace {namespace}"
 
 
@@ -79,10 +79,10 @@ def _show(views: Sequence[View], *, namespaces: bool, wide: bool) -> None:
         [[row[index] for index in kept] for row in rows],
         drop=() if wide else readiness.DROP,
     )
-    told = [view for view in views if view.needs_attention and view.message and not wide]
-    if told:
+    with_message = [view for view in views if view.needs_attention and view.message and not wide]
+    if with_message:
         output.line()
-    for view in told:
+    for view in with_message:
         name = str(view.key) if namespaces else view.key.name
         output.line(f"{name}: {view.message}", hang=2)
 
@@ -103,29 +103,29 @@ def _as_data(view: View) -> dict[str, Any]:
     }
 
 
-async def _suspend(reached: Cluster, views: Sequence[View]) -> int:
+async def _suspend(api: Cluster, views: Sequence[View]) -> int:
     for view in views:
         if view.suspended:
             output.line(f"{view.key}: already suspended")
         else:
-            await reached.patch(view.key, {"spec": {"suspend": True}})
+            await api.patch(view.key, {"spec": {"suspend": True}})
             output.line(f"{view.key}: suspended")
     return Exit.FINE
 
 
-async def _resume(asked: Namespace, reached: Cluster, views: Sequence[View]) -> int:
+async def _resume(asked: Namespace, api: Cluster, views: Sequence[View]) -> int:
     for view in views:
         if view.suspended:
-            await reached.patch(view.key, {"spec": {"suspend": False}})
+            await api.patch(view.key, {"spec": {"suspend": False}})
             output.line(f"{view.key}: resumed")
         else:
             output.line(f"{view.key}: not suspended")
     if asked.no_wait:
         return Exit.FINE
-    return await Wait(asked, reached, {view.key: None for view in views}).run()
+    return await Wait(asked, api, {view.key: None for view in views}).run()
 
 
-async def _reconcile(asked: Namespace, reached: Cluster, views: Sequence[View]) -> int:
+async def _reconcile(asked: Namespace, api: Cluster, views: Sequence[View]) -> int:
     requests: dict[Key, str | None] = {}
     for view in views:
         if view.suspended:
@@ -133,13 +133,13 @@ async def _reconcile(asked: Namespace, reached: Cluster, views: Sequence[View]) 
             continue
         request = datetime.now(UTC).isoformat()
         change = {"metadata": {"annotations": {RECONCILE_AT: request}}}
-        await reached.patch(view.key, change)
+        await api.patch(view.key, change)
         output.line(f"{view.key}: reconcile requested")
         requests[view.key] = request
     skipped = Exit.NOT_FINE if len(requests) < len(views) and not asked.all else Exit.FINE
     if asked.no_wait or not requests:
         return skipped
-    return max(skipped, await Wait(asked, reached, requests).run())
+    return max(skipped, await Wait(asked, api, requests).run())
 
 
 class Wait:
@@ -150,12 +150,10 @@ class Wait:
             handle; ``None`` to wait for the current spec only.
     """
 
-    def __init__(
-        self, asked: Namespace, reached: Cluster, requests: Mapping[Key, str | None]
-    ) -> None:
+    def __init__(self, asked: Namespace, api: Cluster, requests: Mapping[Key, str | None]) -> None:
         self._timeout: timedelta = asked.timeout
         self._namespaces: bool = asked.all_namespaces
-        self._reached = reached
+        self._api = api
         self._requests = requests
         self._clock = asyncio.get_running_loop().time
         self._began = self._clock()
@@ -170,9 +168,9 @@ class Wait:
         while True:
             views = await self._read()
             waiting = [view for view in views if not view.settled(self._requests[view.key])]
-            gone = self._requests.keys() - {view.key for view in views}
-            if gone:
-                names = ", ".join(sorted(map(str, gone)))
+            deleted = self._requests.keys() - {view.key for view in views}
+            if deleted:
+                names = ", ".join(sorted(map(str, deleted)))
                 raise CommandError(f"deleted while the command waited: {names}", Exit.NOT_FINE)
             for view in views:
                 self._report(view)
@@ -187,7 +185,7 @@ class Wait:
         """Return the resources; try again while the API server is unavailable."""
         while True:
             try:
-                views = [View.of(row) for row in await self._reached.read()]
+                views = [View.of(row) for row in await self._api.read()]
             except CommandError as exc:
                 retry = exc.code is Exit.UNREACHABLE
                 if not retry or self._elapsed() >= self._timeout.total_seconds():

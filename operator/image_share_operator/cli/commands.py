@@ -19,7 +19,7 @@ from image_share_operator.cli import (
     pending,
 )
 from image_share_operator.cli.check import Finding
-from image_share_operator.cli.cloud import CloudConnection, reaching
+from image_share_operator.cli.cloud import CloudConnection, connect
 from image_share_operator.cli.exit_codes import CommandError, Exit
 from image_share_operator.cli.manifests import Manifests, Resource
 from image_share_operator.settings import Settings
@@ -52,11 +52,11 @@ def carry_out(asked: Namespace, settings: Settings) -> int:
 
 
 def _version(asked: Namespace) -> int:
-    told = {"version": __version__, "api": API_VERSION, "python": platform.python_version()}
     if asked.output == "table":
         output.line(__version__)
     else:
-        output.data(told, asked.output)
+        versions = {"version": __version__, "api": API_VERSION, "python": platform.python_version()}
+        output.data(versions, asked.output)
     return Exit.FINE
 
 
@@ -66,8 +66,8 @@ async def _pending(asked: Namespace, settings: Settings) -> int:
     if login is None:
         raise CommandError(credentials.NONE)
     wanted = pending.ORDER if asked.all else (Membership.PENDING,)
-    async with reaching(settings) as reach:
-        shares = await pending.find(reach, desired, login, wanted)
+    async with connect(settings) as connection:
+        shares = await pending.find(connection, desired, login, wanted)
     if asked.output == "json":
         output.data(pending.as_data(desired.project_id, shares), "json")
     elif not shares:
@@ -94,8 +94,10 @@ async def _check(asked: Namespace, settings: Settings) -> int:
     if asked.secret and all(secret.file != asked.secret for secret in found.secrets):
         raise CommandError(f"--secret: {asked.secret} has no Secret (kind: Secret)")
     asked.secret = None  # from here on, the Secret is selected by its name, as in the operator
-    async with reaching(settings) as reach:
-        findings = [await _finding(asked, settings, reach, found, one) for one in found.resources]
+    async with connect(settings) as connection:
+        findings = [
+            await _finding(asked, settings, connection, found, one) for one in found.resources
+        ]
     code = max(finding.code for finding in findings)
     if asked.output in ("table", "wide"):
         check_report.text(findings, wide=asked.output == "wide")
@@ -107,7 +109,7 @@ async def _check(asked: Namespace, settings: Settings) -> int:
 async def _finding(
     asked: Namespace,
     settings: Settings,
-    reach: CloudConnection,
+    connection: CloudConnection,
     found: Manifests,
     resource: Resource,
 ) -> Finding:
@@ -125,7 +127,7 @@ async def _finding(
             f"{credentials.NONE}; or add Secret {desired.secret_name} to the files "
             f"(Secrets in the files: {held})",
         )
-    return await check.look(reach, resource, desired, login, settings)
+    return await check.check_resource(connection, resource, desired, login, settings)
 
 
 def _login(

@@ -109,7 +109,10 @@ def _spec(asked: Namespace, images: list[str]) -> dict[str, Any]:
 
 
 async def find(
-    reach: CloudConnection, desired: Desired, login: credentials.Login, wanted: Sequence[Membership]
+    connection: CloudConnection,
+    desired: Desired,
+    login: credentials.Login,
+    wanted: Sequence[Membership],
 ) -> tuple[Share, ...]:
     """List the shares of the project.
 
@@ -122,7 +125,7 @@ async def find(
         endpoints=desired.endpoints,
         ca=login.ca,
     )
-    ims = reach.ims(identity)
+    ims = connection.ims(identity)
     try:
         lists = [(membership, await list_offers(ims, membership)) for membership in wanted]
     except CloudError as exc:

@@ -202,7 +202,7 @@ class PassResultBuilder:
 
         The messages of repeated errors differ in details, and each new message is a status write.
         """
-        if isinstance(error, OutcomeUnknownError) and error.stubborn:
+        if isinstance(error, OutcomeUnknownError) and error.persistent:
             return ready_summary
         cause = error.cause if isinstance(error, RetryableError) else str(error)
         condition = self.entry.known.condition(ConditionType.READY)

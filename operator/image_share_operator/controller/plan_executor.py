@@ -201,7 +201,7 @@ class PlanExecutor:
         hidden = [row for row in self._selected_rows(owners) if row.id not in listed]
         results: dict[str, Membership | CloudError] = {}
         if hidden:  # withdrawn, or moved from one list to another during the read
-            results |= await session.members(tuple(row.id for row in hidden), timedelta())
+            results |= await _members(session, tuple(row.id for row in hidden))
         still_shared = tuple(
             _as_share(row) for row in hidden if results[row.id] is not Membership.NOT_SHARED
         )
@@ -214,7 +214,7 @@ class PlanExecutor:
         self.claims.select(selection.selected, removed)
         if max_age:
             changing = self._may_have_changed(listed, removed)
-            results |= await session.members(changing, timedelta()) if changing else {}
+            results |= await _members(session, changing) if changing else {}
         wanted = (*selection.selected, *removed)
         rows = release_renamed(selection, status.images)
         self.observation = replace(
@@ -350,7 +350,7 @@ class PlanExecutor:
             case ImagesRefusedError():
                 return True
             case RefusedForNowError():
-                return self.refused or error.stubborn
+                return self.refused or error.persistent
             case TerminalError():
                 return error.reason is Reason.PERMISSION_DENIED
             case _:
@@ -385,7 +385,7 @@ class PlanExecutor:
         self.observation = replace(
             before,
             status=replace(before.status, unanswered=self._in_doubt(decision, images, why)),
-            runtime=replace(before.runtime, one_by_one=why.stubborn),
+            runtime=replace(before.runtime, one_by_one=why.persistent),
         )
 
     def _in_doubt(
@@ -447,6 +447,16 @@ class PlanExecutor:
         common = {type(error) for error in errors} in ({RefusedForNowError}, {TerminalError})
         if common and self.desired.decision.wanted not in members.values():
             raise errors[-1]
+
+
+async def _members(
+    session: Session, images: tuple[str, ...]
+) -> Mapping[str, Membership | CloudError]:
+    """Read memberships of a part of the images: an error of all of them is of this part only."""
+    try:
+        return await session.members(images, timedelta())
+    except CloudError as exc:
+        return dict.fromkeys(images, exc)
 
 
 def _as_share(row: ImageStatus) -> Share:

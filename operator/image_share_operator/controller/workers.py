@@ -40,14 +40,14 @@ class Shutdown:
     """How work ends on SIGTERM.
 
     Attributes:
-        answers: how long to wait for the responses to writes in flight.
+        responses: how long to wait for the responses to writes in flight.
         words: how long to wait for all statuses to be written after that.
         save: writes the statuses that could not be written before.
     """
 
     writes: WriteGate
     save: Callable[[], Awaitable[None]]
-    answers: timedelta = timedelta(seconds=0.8)
+    responses: timedelta = timedelta(seconds=0.8)
     words: timedelta = timedelta(seconds=0.8)
 
 
@@ -95,7 +95,7 @@ class Workers:
         """
         ending.writes.close()
         if self._in_progress:
-            await asyncio.wait(self._in_progress, timeout=ending.answers.total_seconds())
+            await asyncio.wait(self._in_progress, timeout=ending.responses.total_seconds())
         ending.writes.abort()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ending.words.total_seconds()):

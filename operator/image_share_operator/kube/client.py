@@ -139,7 +139,7 @@ async def connect(request_timeout: timedelta) -> AsyncGenerator[ApiServer]:
         if os.environ.get("KUBERNETES_SERVICE_HOST"):
             load.load_incluster_config(client_configuration=settings)
         else:
-            # Named here, or it would be what the environment said when the library was imported.
+            # The library reads the variable only once, when it is imported.
             kubeconfig = os.environ.get("KUBECONFIG")
             await load.load_kube_config(kubeconfig, client_configuration=settings)
     except (config.ConfigException, OSError) as exc:

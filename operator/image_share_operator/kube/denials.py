@@ -27,27 +27,27 @@ QUOTA = re.compile(r"exceeded quota: [^,]+")
 
 
 def explain(status: int, body: bytes | str | None) -> str | None:
-    """Return cause and remedy; ``None`` when the response does not look like a denial.
+    """Return cause and remedy; ``None`` when the response is not a denial.
 
     Args:
         status: the HTTP status.
         body: of the response. Only messages of the API server's own forms are quoted: other bodies
             may repeat what was sent.
     """
-    answer = _parse(body)
-    message = _one_line(str(answer.get("message", "")))
+    response = _parse(body)
+    message = _one_line(str(response.get("message", "")))
     for pattern in (POLICY, WEBHOOK):
         if found := pattern.search(message):
             return f"{_cut(message[found.start() :])}; {ALLOW_UPDATES}"
     if status != HTTPStatus.FORBIDDEN:
         return None
-    if _is_terminating(answer):
+    if _is_terminating(response):
         return "the namespace is being deleted and takes no new objects"
     if found := QUOTA.search(message):
         return f"{found[0]}; increase this ResourceQuota or delete objects"
     if RBAC.search(message):
         return "the operator's ServiceAccount lacks this permission; grant it as the chart does"
-    if answer.get("kind") == "Status" and message:
+    if response.get("kind") == "Status" and message:
         return f"{_cut(message)}; change what forbids this request"
     return (
         "the response is not from the API server's own checks; check the proxy or the "
@@ -55,8 +55,8 @@ def explain(status: int, body: bytes | str | None) -> str | None:
     )
 
 
-def _is_terminating(answer: Mapping[str, Any]) -> bool:
-    details = answer.get("details")
+def _is_terminating(response: Mapping[str, Any]) -> bool:
+    details = response.get("details")
     causes = details.get("causes") if isinstance(details, dict) else None
     return any(
         isinstance(cause, dict) and cast("Mapping[str, Any]", cause).get("reason") == TERMINATING
@@ -66,14 +66,14 @@ def _is_terminating(answer: Mapping[str, Any]) -> bool:
 
 def _parse(body: bytes | str | None) -> Mapping[str, Any]:
     try:
-        answer: object = json.loads(body or "")
+        response: object = json.loads(body or "")
     except (ValueError, RecursionError):
         return {}
-    return cast("Mapping[str, Any]", answer) if isinstance(answer, dict) else {}
+    return cast("Mapping[str, Any]", response) if isinstance(response, dict) else {}
 
 
 def _one_line(text: str) -> str:
-    """Whitespace becomes one space; what a terminal could act on is removed."""
+    """Whitespace becomes one space; control characters are removed."""
     return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
 
 

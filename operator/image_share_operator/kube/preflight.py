@@ -1,6 +1,6 @@
 """Checks at the start that the CRD is installed and that the ServiceAccount has its permissions.
 
-The watch waits for both anyway. The log lines tell a person why nothing happens.
+The watch waits for both anyway. The log lines show why no resource is reconciled.
 """
 
 import asyncio

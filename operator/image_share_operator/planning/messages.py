@@ -385,7 +385,7 @@ def of_one_image(
         retry_after=error.retry_after,
         cause=f"Image {images[0]}: {error.cause}",
         answered=True,
-        stubborn=error.stubborn,
+        persistent=error.persistent,
     )
 
 

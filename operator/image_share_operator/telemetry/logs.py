@@ -43,8 +43,8 @@ def configure(log_format: str, log_level: str, areas: Mapping[str, str]) -> None
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_json() if log_format == "json" else _Text())
-    handler.addFilter(_worth_reading)
-    handler.addFilter(_with_scope)
+    handler.addFilter(_is_relevant)
+    handler.addFilter(_add_reconcile)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(log_level.upper())
@@ -63,7 +63,7 @@ NOISE = (
 """Prefixes of messages of kopf that are dropped."""
 
 
-def _worth_reading(record: logging.LogRecord) -> bool:
+def _is_relevant(record: logging.LogRecord) -> bool:
     """Drop noise, and tracebacks of kopf: the watcher logs its errors in one line."""
     if record.name.startswith("kopf"):
         record.exc_info = record.exc_text = None
@@ -72,7 +72,7 @@ def _worth_reading(record: logging.LogRecord) -> bool:
     return not str(record.msg).startswith(NOISE)
 
 
-def _with_scope(record: logging.LogRecord) -> bool:
+def _add_reconcile(record: logging.LogRecord) -> bool:
     """Add the fields of the current reconcile to the record."""
     reconcile = context.current()
     if reconcile is not None:

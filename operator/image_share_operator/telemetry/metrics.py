@@ -111,7 +111,7 @@ CLOUD_CALLS = Histogram(
 CLOUD_ERRORS = Counter(
     "cloud_errors",
     "Requests to IAM and IMS that were rejected or had no usable response.",
-    ["route", "error"],  # error: a kind of `cloud/codes.py`; connect, timeout, broken, …
+    ["route", "error"],  # error: a `RefusalKind`, or a `Cause` of a missing response
     namespace=PREFIX,
     registry=REGISTRY,
 )

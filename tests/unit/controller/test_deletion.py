@@ -12,9 +12,8 @@ from image_share_operator.controller.credential_cache import UnusableSecretError
 from image_share_operator.planning.events import EventType
 
 ACCEPTED, REJECTED = Membership.ACCEPTED, Membership.REJECTED
-TO_SUBMIT = UnusableSecretError("Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version="")
-
-
+NO_SECRET = UnusableSecretError("Secret otc not found", reason=Reason.SECRET_NOT_FOUND, version="")
+FORBIDDEN = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
 REJECTING = spec(deletionPolicy="Reject")
 
 
@@ -100,8 +99,7 @@ async def test_changing_the_policy_to_retain_takes_the_finalizer_off() -> None:
 async def test_skip_annotation_removes_the_finalizer_when_the_cloud_refuses() -> None:
     drive = await accepted(REJECTING)
     drive.delete()
-    denied = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
-    drive.cloud.fails = [denied] * 99
+    drive.cloud.fails = [FORBIDDEN] * 99
     await drive.step()
     assert drive.reason == "Rejecting"
     assert "skip-reject" in drive.ready["message"]
@@ -186,7 +184,7 @@ async def is_released(drive: Drive, within: timedelta = timedelta(minutes=1)) ->
 
 async def test_missing_secret_holds_a_resource_while_its_namespace_stays() -> None:
     drive = await accepted(REJECTING)
-    drive.credentials.error = TO_SUBMIT
+    drive.credentials.error = NO_SECRET
     drive.delete()
 
     assert not await is_released(drive, within=timedelta(hours=2))
@@ -195,12 +193,15 @@ async def test_missing_secret_holds_a_resource_while_its_namespace_stays() -> No
     assert "Secret otc not found" in drive.ready["message"]
 
 
-async def test_resource_that_lost_its_secret_first_goes_with_its_namespace() -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_finalizer_without_secret_is_removed_with_the_namespace(*, restarted: bool) -> None:
     drive = await accepted(REJECTING)
-    drive.credentials.error = TO_SUBMIT
+    drive.credentials.error = NO_SECRET
     drive.delete()
     assert not await is_released(drive)
 
+    if restarted:
+        drive.restart()
     drive.kube.terminating = True
 
     assert await is_released(drive)
@@ -209,7 +210,7 @@ async def test_resource_that_lost_its_secret_first_goes_with_its_namespace() -> 
 async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> None:
     """It is Stalled already when it and the namespace are deleted together."""
     drive = Drive(REJECTING)
-    drive.credentials.error = TO_SUBMIT
+    drive.credentials.error = NO_SECRET
     await drive.until("SecretNotFound")
 
     drive.kube.terminating = True
@@ -218,27 +219,15 @@ async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> Non
     assert await is_released(drive)
 
 
-async def test_next_process_removes_the_finalizer_with_the_namespace_too() -> None:
-    drive = await accepted(REJECTING)
-    drive.credentials.error = TO_SUBMIT
-    drive.delete()
-    assert not await is_released(drive)
-
-    drive.restart()
-    drive.kube.terminating = True
-
-    assert await is_released(drive)
-
-
 async def test_resource_that_the_cloud_refused_goes_when_namespace_and_secret_do() -> None:
     """The usual order: the namespace goes first, and takes the Secret with it later."""
     drive = await accepted(REJECTING)
-    drive.cloud.fails = [TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)] * 99
+    drive.cloud.fails = [FORBIDDEN] * 99
     drive.kube.terminating = True
     drive.delete()
     assert not await is_released(drive)
 
-    drive.credentials.error = TO_SUBMIT
+    drive.credentials.error = NO_SECRET
 
     assert await is_released(drive)
 
@@ -265,7 +254,7 @@ async def test_suspended_resource_goes_when_namespace_and_secret_do() -> None:
     drive.kube.terminating = True
     assert not await is_released(drive), "while there is a Secret, a user may resume it"
 
-    drive.credentials.error = TO_SUBMIT
+    drive.credentials.error = NO_SECRET
 
     assert await is_released(drive)
     assert len(drive.cloud.puts) == 1
@@ -285,7 +274,7 @@ async def test_resource_that_can_not_be_served_goes_with_its_namespace() -> None
 
 async def test_namespace_is_read_rarely_while_it_stays() -> None:
     drive = await accepted(REJECTING)
-    drive.credentials.error = TO_SUBMIT
+    drive.credentials.error = NO_SECRET
     drive.delete()
 
     await drive.run_for(timedelta(minutes=10))

@@ -29,7 +29,7 @@ GONE = TerminalError("HTTP 410 Gone; correct the spec", reason=Reason.INVALID_RE
 BROKEN = RetryableError("HTTP 500")
 REFUSED = ImagesRefusedError("HTTP 400 IMG.0027")
 READ_ERRORS = (DENIED, GONE, BROKEN, RetryableError("unknown member status 'odd'"))
-WRITE_ERRORS = (DENIED, REFUSED, RefusedForNowError("HTTP 409", stubborn=True))
+WRITE_ERRORS = (DENIED, REFUSED, RefusedForNowError("HTTP 409", persistent=True))
 
 
 def row_of(drive: Drive, image: str) -> dict[str, object]:
@@ -148,7 +148,7 @@ async def test_image_that_cannot_be_changed_is_named_and_others_are_done(error: 
 async def test_image_whose_batches_get_5xx_keeps_no_other_from_being_done(bad: str) -> None:
     images = IMAGES[:4]
     drive = Drive(spec(images))
-    drive.cloud.refusals[bad] = OutcomeUnknownError("HTTP 500", answered=True, stubborn=True)
+    drive.cloud.refusals[bad] = OutcomeUnknownError("HTTP 500", answered=True, persistent=True)
 
     await drive.run_for(timedelta(minutes=15))
 

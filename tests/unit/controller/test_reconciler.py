@@ -299,10 +299,7 @@ async def test_reconciler_does_not_resend_a_failed_image_after_a_restart() -> No
 
 async def test_reconciler_narrows_a_refused_batch_in_one_pass() -> None:
     drive = Drive(spec(IMAGES[:8]))
-    drive.cloud.refused, drive.cloud.refusal = (
-        frozenset({IMAGES[5]}),
-        ImagesRefusedError("IMG.0027"),
-    )
+    drive.cloud.refusals[IMAGES[5]] = ImagesRefusedError("IMG.0027")
 
     await drive.until("PartiallyFailed", passes=100)
 
@@ -315,7 +312,7 @@ async def test_reconciler_blames_no_image_when_all_are_refused_for_what_may_pass
     drive = Drive(spec(IMAGES[:4]))
     drive.cloud.fails = [
         None,
-        RefusedForNowError("IMG.0061", stubborn=True),
+        RefusedForNowError("IMG.0061", persistent=True),
         *[RefusedForNowError("IMG.0061")] * 9,
     ]
 
@@ -330,11 +327,8 @@ async def test_reconciler_blames_no_image_when_all_are_refused_for_what_may_pass
 
 async def test_reconciler_blames_the_image_that_is_refused_while_others_are_not() -> None:
     drive = Drive(spec(IMAGES[:4]))
-    drive.cloud.refused, drive.cloud.refusal = (
-        frozenset({IMAGES[0]}),
-        RefusedForNowError("IMG.0046"),
-    )
-    drive.cloud.fails = [None, RefusedForNowError("IMG.0046", stubborn=True)]
+    drive.cloud.refusals[IMAGES[0]] = RefusedForNowError("IMG.0046")
+    drive.cloud.fails = [None, RefusedForNowError("IMG.0046", persistent=True)]
 
     await drive.until("PartiallyFailed")
 
@@ -345,7 +339,7 @@ async def test_reconciler_blames_the_image_that_is_refused_while_others_are_not(
 async def test_reconciler_takes_a_refused_change_of_the_decision_for_an_answer() -> None:
     """Found by the long profile: what the earlier job may still undo was sent for ever."""
     drive = await accepted()
-    drive.cloud.refused, drive.cloud.refusal = frozenset(IMAGES), ImagesRefusedError("IMG.0027")
+    drive.cloud.refusals = dict.fromkeys(IMAGES, ImagesRefusedError("IMG.0027"))
 
     drive.edit(decision="Reject")
     await drive.step()
@@ -366,7 +360,7 @@ async def test_reconciler_sends_as_many_images_as_the_cloud_accepts() -> None:
 async def test_reconciler_finds_many_refused_images_with_few_puts() -> None:
     """The more images are refused alone, the fewer are sent at once."""
     drive = Drive(spec(IMAGES[:50]))
-    drive.cloud.refused, drive.cloud.refusal = frozenset(IMAGES), ImagesRefusedError("IMG.0184")
+    drive.cloud.refusals = dict.fromkeys(IMAGES, ImagesRefusedError("IMG.0184"))
 
     await drive.until("InvalidRequest")
 
@@ -674,8 +668,7 @@ async def test_reconciler_counts_a_refused_retry_as_a_try() -> None:
     drive = Drive()
     drive.cloud.spoiled = {IMAGES[0]: ("IMG.0113", False)}
     await drive.until("CloudUnavailable")
-    drive.cloud.refused = frozenset({IMAGES[0]})
-    drive.cloud.refusal = ImagesRefusedError("IMG.0027")
+    drive.cloud.refusals[IMAGES[0]] = ImagesRefusedError("IMG.0027")
 
     await drive.run_for(timedelta(minutes=10))
 

@@ -7,7 +7,8 @@ import pytest
 from drive import IMAGES, PROJECT, Drive, spec
 
 from fakes import OWNER
-from image_share_operator.api.errors import RetryableError
+from image_share_operator.api.errors import RetryableError, TerminalError
+from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Membership
 
 A, B, C, D = IMAGES[:4]
@@ -161,6 +162,21 @@ async def test_image_that_is_in_no_list_but_shared_stays_selected() -> None:
     assert drive.reason == "Accepted"
     assert rows(drive)[A]["selection"] == "Selected"
     assert reasons(drive) == ["ImageSelected", "LatestChanged"]
+
+
+async def test_unreadable_image_that_is_in_no_list_keeps_no_other_image_back() -> None:
+    drive = started()
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+
+    drive.cloud.unlisted.add(A)
+    drive.cloud.unreadable[A] = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=6))
+
+    assert drive.cloud.shares[B] is ACCEPTED
+    assert drive.reason == "PartiallyFailed"
+    assert A in drive.ready["message"]
 
 
 async def test_withdrawn_image_leaves_the_selection() -> None:

@@ -25,11 +25,11 @@ again at once:
                               cloud fails, and the remaining requests get the error. If no part was
                               accepted, no further bisection starts before a batch is accepted. A
                               request that is alone gets the error and is retried. After
-                              `MAX_QUICK_RETRIES` refusals the error is ``stubborn``: `PlanExecutor`
-                              then divides the images of the resource.
+                              `MAX_QUICK_RETRIES` refusals the error is ``persistent``:
+                              `PlanExecutor` then divides the images of the resource.
     any other error           All requests get the error. An unknown outcome is one of these: the
                               batch may have taken effect, so nothing is sent again here. After
-                              `MAX_QUICK_RETRIES` responses of 5xx the error is ``stubborn``: the
+                              `MAX_QUICK_RETRIES` responses of 5xx the error is ``persistent``: the
                               planner then sends single images.
 
 **What happens after a failed job.** The batch was accepted, so the resources find out by polling.
@@ -336,20 +336,20 @@ class Batcher:
     def _error_of_one(self, request: _Request, error: CloudError) -> CloudError:
         """The error for a request that was refused alone. `PlanExecutor` then divides its images.
 
-        A transient error is retried first; it is ``stubborn`` when the retries are used up.
+        A transient error is retried first; it is ``persistent`` when the retries are used up.
         """
         if isinstance(error, RefusedForNowError) and not request.narrowing:
             if not self._refusals.refused(request.images):
                 return error
             error = RefusedForNowError(
-                str(error), retry_after=error.retry_after, cause=error.cause, stubborn=True
+                str(error), retry_after=error.retry_after, cause=error.cause, persistent=True
             )
         if len(request.images) > 1:
             metrics.SPLITS.inc()
         return error
 
     def _unknown_outcome_of(self, request: _Request, error: OutcomeUnknownError) -> CloudError:
-        """The same error for one request; it is ``stubborn`` when the retries are used up.
+        """The same error for one request; it is ``persistent`` when the retries are used up.
 
         A response of 5xx may be about one image, and the batch may have taken effect all the same.
         So nothing is divided here: the resource sends single images after its next check.
@@ -361,7 +361,7 @@ class Batcher:
             retry_after=error.retry_after,
             cause=error.cause,
             answered=True,
-            stubborn=True,
+            persistent=True,
         )
 
 

@@ -9,11 +9,11 @@ accepted). So a single read costs one request for one image, and all lists cost 
 requests for any number of images.
 
 A result is never older than the call that waits for it, unless the caller accepts an older one
-(``max_age``). Then a cached list may answer, for up to ten minutes.
+(``max_age``). Then a cached list is used, for up to ten minutes.
 
 **Which request is used.** The first call waits `COLLECT_S` for others. Then:
 
-    1  a cached list that is new enough answers all images that are in it
+    1  a cached list that is new enough is used for all images that are in it
     2  the rest is read singly if the token bucket has a token for each image (`READ_BURST`, then
        `READS_PER_S`) and no cycle (3) ran a moment ago
     3  otherwise a *cycle* starts: it waits for more calls, then reads the lists once for all

@@ -197,7 +197,7 @@ async def test_bisection_stops_when_the_cloud_refuses_every_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "stubborn"),
+    ("error", "persistent"),
     [
         (batch_refusal(400, "IMG.0046"), [6, 12]),
         (batch_refusal(500), [6, 12]),
@@ -205,8 +205,8 @@ async def test_bisection_stops_when_the_cloud_refuses_every_batch() -> None:
     ],
     ids=["transient refusal", "5xx", "lost response"],
 )
-async def test_error_is_stubborn_after_the_quick_retries(
-    error: CloudError, stubborn: list[int]
+async def test_error_is_persistent_after_the_quick_retries(
+    error: CloudError, persistent: list[int]
 ) -> None:
     _, batcher = with_batcher(error=error)
     found: list[int] = []
@@ -214,12 +214,12 @@ async def test_error_is_stubborn_after_the_quick_retries(
         with pytest.raises(type(error)) as caught:
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
         assert isinstance(caught.value, RefusedForNowError | OutcomeUnknownError)
-        found += [number] * caught.value.stubborn
+        found += [number] * caught.value.persistent
 
-    assert found == stubborn
+    assert found == persistent
 
 
-async def test_transient_refusal_is_stubborn_when_others_are_accepted() -> None:
+async def test_transient_refusal_is_persistent_when_others_are_accepted() -> None:
     _, batcher = with_batcher(failing=frozenset("a"), refusal=batch_refusal(400, "IMG.0046"))
     for _ in range(backoff.MAX_QUICK_RETRIES):
         with pytest.raises(RefusedForNowError):
@@ -229,7 +229,7 @@ async def test_transient_refusal_is_stubborn_when_others_are_accepted() -> None:
     with pytest.raises(RefusedForNowError) as caught:
         await batcher.submit(ACCEPT, None, ("a", "b"), None)
 
-    assert caught.value.stubborn
+    assert caught.value.persistent
 
 
 async def test_retry_of_a_refused_request_is_sent_alone_and_at_once() -> None:
