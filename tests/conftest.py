@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from envtest import binaries
 from openstack_cloud import OpenStackCloud
+from otc_simulator.client import Simulator
 
 pytest_plugins = ["limits", "pytester"]
 
@@ -65,3 +66,16 @@ def openstack(request: pytest.FixtureRequest) -> Iterator[OpenStackCloud]:
         cloud = OpenStackCloud()
     with cloud:
         yield cloud
+
+
+@pytest.fixture(scope="session")
+def _simulator() -> Iterator[Simulator]:
+    with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def sim(_simulator: Simulator) -> Simulator:
+    """One simulated cloud for a run of tests, reset before each test."""
+    _simulator.reset()
+    return _simulator

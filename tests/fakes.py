@@ -192,8 +192,6 @@ class FakeCloud:
     unreadable: dict[str, CloudError] = field(default_factory=dict)
     refusals: dict[str, CloudError] = field(default_factory=dict)
     odd_rows: dict[str, int] = field(default_factory=dict)
-    refused: frozenset[str] = frozenset()
-    refusal: Exception | None = None
     inert: bool = False
     login_history: list[RefusedLogin] = field(default_factory=list)
     typical_duration: timedelta = SECOND
@@ -227,10 +225,8 @@ class FakeCloud:
         self.puts.append(images)
         for image in images:
             if image in self.refusals:
+                self.on_put(None, decision, images)
                 raise self.refusals[image]
-        if self.refusal is not None and self.refused & set(images):
-            self.on_put(None, decision, images)
-            raise self.refusal
         fate = self.fates.pop(0) if self.fates else self.usual
         job_id = f"{len(self.jobs):032x}"
         self.jobs[job_id] = self._job(decision, images, fate)

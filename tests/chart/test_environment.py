@@ -133,35 +133,37 @@ async def test_authorities_of_the_chart_are_trusted_besides_those_of_the_image(
             assert await fetch(url) == httpx.codes.OK
 
 
-@pytest.mark.parametrize("others", ["", "local,host,ocalhost,localhost:1,10.0.0.0/8"])
-async def test_cloud_is_reached_through_the_proxy(
-    others: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    authority, proxy = trustme.CA(), Proxy()
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
+    authority = trustme.CA()
     write_authority(authority, tmp_path / "ca.crt")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
-    endpoint = Endpoint(authority)
+    return Endpoint(authority)
 
-    async with endpoint.serving() as url, proxy.serving() as address:
+
+@pytest.mark.parametrize("others", ["", "local,host,ocalhost,localhost:1,10.0.0.0/8"])
+async def test_cloud_is_reached_through_the_proxy(
+    others: str, trusted: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = Proxy()
+
+    async with trusted.serving() as url, proxy.serving() as address:
         monkeypatch.setenv("HTTPS_PROXY", address)
         monkeypatch.setenv("NO_PROXY", others)
         assert await fetch(url) == httpx.codes.OK
 
-    assert proxy.asked == [f"localhost:{endpoint.port}"]
+    assert proxy.asked == [f"localhost:{trusted.port}"]
 
 
 @pytest.mark.parametrize("hosts", ["10.0.0.1,localhost", " .LOCALHOST", "*", "localhost:{port}"])
 async def test_hosts_of_no_proxy_are_reached_without_it(
-    hosts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: str, trusted: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authority, proxy = trustme.CA(), Proxy()
-    write_authority(authority, tmp_path / "ca.crt")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
+    proxy = Proxy()
 
-    endpoint = Endpoint(authority)
-    async with endpoint.serving() as url, proxy.serving() as address:
+    async with trusted.serving() as url, proxy.serving() as address:
         monkeypatch.setenv("HTTPS_PROXY", address)
-        monkeypatch.setenv("NO_PROXY", hosts.format(port=endpoint.port))
+        monkeypatch.setenv("NO_PROXY", hosts.format(port=trusted.port))
         assert await fetch(url) == httpx.codes.OK
 
     assert proxy.asked == []

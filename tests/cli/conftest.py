@@ -5,7 +5,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,18 +17,6 @@ from otc_simulator.client import Simulator
 
 ROOT = Path(__file__).parents[2]
 NAME = "otc-credentials"
-
-
-@pytest.fixture(scope="session")
-def _process() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def sim(_process: Simulator) -> Simulator:
-    _process.reset()
-    return _process
 
 
 @pytest.fixture

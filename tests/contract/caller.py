@@ -29,18 +29,19 @@ def password_login(
 
 
 class Caller:
-    """One user in one project; logs in at the first call."""
+    """One user in one project, by default the recipient of shares; logs in at the first call."""
 
     def __init__(
-        self, sim: Simulator, *, user: str, password: str, domain: str, project_id: str
+        self, sim: Simulator, project_id: str = "", login: tuple[str, str, str] | None = None
     ) -> None:
         self.sim = sim
-        self.project_id = project_id
+        self.project_id = project_id or sim.project_id
         self.token = ""
         self.http = httpx.Client(
             base_url=sim.url, timeout=10.0, trust_env=False, verify=tls_context()
         )
-        self._login = password_login(user, password, domain, {"project": {"id": project_id}})
+        scope = {"project": {"id": self.project_id}}
+        self._login = password_login(*(login or (sim.user, sim.password, sim.domain)), scope)
 
     def close(self) -> None:
         self.http.close()

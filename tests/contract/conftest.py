@@ -1,23 +1,12 @@
-"""One simulator process for the suite, reset before each test."""
+"""Images of the simulated cloud, and callers of its two accounts."""
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from contract.caller import Caller
 from otc_simulator.client import Simulator
-
-
-@pytest.fixture(scope="session")
-def _process() -> Iterator[Simulator]:
-    with Simulator() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def sim(_process: Simulator) -> Simulator:
-    _process.reset()
-    return _process
 
 
 @pytest.fixture
@@ -33,25 +22,12 @@ def image(images: list[str]) -> str:
 
 @pytest.fixture
 def recipient(sim: Simulator) -> Iterator[Caller]:
-    caller = Caller(
-        sim,
-        user=sim.user,
-        password=sim.password,
-        domain=sim.domain,
-        project_id=sim.project_id,
-    )
-    yield caller
-    caller.close()
+    with closing(Caller(sim)) as caller:
+        yield caller
 
 
 @pytest.fixture
 def owner(sim: Simulator) -> Iterator[Caller]:
-    caller = Caller(
-        sim,
-        user=sim.owner_user,
-        password=sim.owner_password,
-        domain=sim.owner_domain,
-        project_id=sim.owner_project_id,
-    )
-    yield caller
-    caller.close()
+    login = (sim.owner_user, sim.owner_password, sim.owner_domain)
+    with closing(Caller(sim, sim.owner_project_id, login)) as caller:
+        yield caller

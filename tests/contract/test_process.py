@@ -141,9 +141,7 @@ def test_frozen_it_takes_connections_but_never_answers(own: Simulator) -> None:
 
 def test_jobs_settle_in_real_time(own: Simulator) -> None:
     image = own.add_image(shared_with=[own.project_id])
-    caller = Caller(
-        own, user=own.user, password=own.password, domain=own.domain, project_id=own.project_id
-    )
+    caller = Caller(own)
     path = f"/v2/images/{image}/members/{own.project_id}"
     before = caller.get(path).json()["status"]
     job_id = caller.submit([image])
@@ -185,13 +183,7 @@ def test_a_seed_file_replaces_the_default_accounts(tmp_path: Path) -> None:
     path = tmp_path / "seed.json"
     path.write_text(json.dumps(seed))
     with Simulator("--seed", str(path)) as simulator:
-        unknown = Caller(
-            simulator,
-            user=simulator.user,
-            password=simulator.password,
-            domain=simulator.domain,
-            project_id=simulator.project_id,
-        )
+        unknown = Caller(simulator)
         status = unknown.login().status_code
         unknown.close()
 

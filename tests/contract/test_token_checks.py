@@ -73,9 +73,7 @@ def test_a_token_of_the_account_is_not_for_ims(
 
 def test_a_token_of_another_region_must_be_updated(recipient: Caller, sim: Simulator) -> None:
     elsewhere = sim.add_project("eu-nl", region="eu-nl")
-    caller = Caller(
-        sim, user=sim.user, password=sim.password, domain=sim.domain, project_id=elsewhere
-    )
+    caller = Caller(sim, elsewhere)
     response = caller.get(LIST)
     caller.close()
 

@@ -145,7 +145,7 @@ class World:
         self.order = 0
         self.clock = Clock()
         self.policy = Policy(batch_images=limit)
-        self.cloud = FakeCloud(self.clock, refusal=REFUSED)
+        self.cloud = FakeCloud(self.clock)
         self.kube = FakeKube(new_object(wanted or spec(IMAGES[:2])))
         self.credentials = FakeCredentials()
         self.asked: dict[Spec, Asked] = {}
@@ -316,7 +316,7 @@ class World:
 
     def calm(self) -> None:
         """Faults stop: from now on the cloud is faithful and everyone is reachable."""
-        self.cloud.usual, self.cloud.down, self.cloud.refused = FAITHFUL, None, frozenset()
+        self.cloud.usual, self.cloud.down, self.cloud.refusals = FAITHFUL, None, {}
         self.cloud.fates.clear()
         self.cloud.fails.clear()
         self.cloud.spoiled.clear()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.live.programs import operator_fixture
 from e2e.live.world import JOB_S, Operator, World, install_rights
 from envtest import ControlPlane
 from envtest.processes import free_port
@@ -45,13 +46,7 @@ def simulator() -> Iterator[Simulator]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """One operator for a module: its tests use namespaces, images and Secrets of their own."""
-    process = Operator(kubeconfig, tmp_path_factory.mktemp("operator") / "log")
-    process.start()
-    yield process
-    process.terminate()
+operator = operator_fixture()
 
 
 @pytest.fixture
@@ -66,3 +61,12 @@ def world(
     made = World(control_plane, simulator, operator, namespace)
     made.secret()
     return made
+
+
+@pytest.fixture
+def other(control_plane: ControlPlane, simulator: Simulator, operator: Operator) -> Iterator[World]:
+    """Another tenant with a namespace of its own."""
+    made = World(control_plane, simulator, operator, control_plane.create_namespace("other"))
+    made.secret()
+    yield made
+    control_plane.http.delete(made.resources).raise_for_status()

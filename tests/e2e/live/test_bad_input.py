@@ -3,23 +3,15 @@
 What the API server refuses by itself is in `test_crd_validation.py`.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from e2e.live.programs import SHORT_WAITS
-from e2e.live.world import LOGIN, PUT, Operator, World
+from e2e.live.programs import SHORT_WAITS, operator_fixture
+from e2e.live.world import LOGIN, PUT, World
 
 WRONG = "wrong-horse-battery-staple"
 
 
-@pytest.fixture(scope="module")
-def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    process = Operator(kubeconfig, tmp_path_factory.mktemp("operator") / "log", program=SHORT_WAITS)
-    process.start()
-    yield process
-    process.terminate()
+operator = operator_fixture(program=SHORT_WAITS)
 
 
 @pytest.fixture(autouse=True)

@@ -1,35 +1,19 @@
 """Two tenants with opposite decisions for one image: one is in charge, and no other one blocks."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from e2e.live.programs import operator_fixture
 from e2e.live.world import World
-from envtest import ControlPlane, Operator, eventually
+from envtest import eventually
 from otc_simulator.client import Simulator
 
 SECOND_S = 1.1
 """Longer than the precision of ``creationTimestamp``."""
 
 
-@pytest.fixture
-def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
-    """An operator of the test's own, which is restarted."""
-    process = Operator(kubeconfig, tmp_path / "log")
-    process.start()
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def other(control_plane: ControlPlane, simulator: Simulator, operator: Operator) -> Iterator[World]:
-    """Another tenant with a namespace of its own."""
-    made = World(control_plane, simulator, operator, control_plane.create_namespace("other"))
-    made.secret()
-    yield made
-    control_plane.http.delete(made.resources).raise_for_status()
+operator = operator_fixture("function")
 
 
 def share_user(world: World, other: World) -> None:

@@ -5,18 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from e2e.live.programs import operator_fixture
 from e2e.live.world import JOB, MEMBER, PUT, World
-from envtest import FreshOperator, Operator, eventually
+from envtest import FreshOperator, eventually
 
-
-@pytest.fixture
-def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
-    """An operator of the test's own: it will not live long."""
-    # An answer that does not come is waited for until after the test.
-    process = Operator(kubeconfig, tmp_path / "log", ISA_REQUEST_TIMEOUT_S="300")
-    process.start()
-    yield process
-    process.kill()
+# A response that does not come is waited for until after the test.
+operator = operator_fixture("function", ISA_REQUEST_TIMEOUT_S="300")
 
 
 def test_kill_while_polling_goes_on_with_the_known_job(world: World) -> None:

@@ -5,11 +5,11 @@ workers in proportion. `unit/controller/test_fairness.py` has the size that is p
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from e2e.live.crowd import apply_crowd, ready_reasons, stopped, wait_for_all
+from e2e.live.programs import operator_fixture
 from e2e.live.world import LOGIN, PUT, World
 from envtest import ControlPlane, Operator
 from otc_simulator.client import Simulator
@@ -21,18 +21,11 @@ WORKERS = 64
 WORKERS_OF_ONE = 16
 
 
-@pytest.fixture(scope="module")
-def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    process = Operator(
-        kubeconfig,
-        tmp_path_factory.mktemp("operator") / "log",
-        ISA_WORKERS=str(WORKERS),
-        ISA_NAMESPACE_WORKERS=str(WORKERS_OF_ONE),
-        ISA_REQUEST_TIMEOUT_S="300",  # what hangs is not over before the tests are
-    )
-    process.start()
-    yield process
-    process.terminate()
+operator = operator_fixture(
+    ISA_WORKERS=str(WORKERS),
+    ISA_NAMESPACE_WORKERS=str(WORKERS_OF_ONE),
+    ISA_REQUEST_TIMEOUT_S="300",  # the requests that hang last longer than the tests
+)
 
 
 @pytest.fixture

@@ -3,33 +3,20 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from e2e.conftest import RESOURCES
 from e2e.live import blockable, probes
 from e2e.live.blockable import BLOCKS, STUCK_S
 from e2e.live.probes import Told
+from e2e.live.programs import operator_fixture
 from e2e.live.world import World
-from envtest import Operator, eventually
+from envtest import eventually
 
 BEAT_S = 2.0
 """The last sign of life may be a second older than the block; as much for the timer."""
 
 
-@pytest.fixture
-def operator(kubeconfig: Path, tmp_path: Path, port: int) -> Iterator[Operator]:
-    process = Operator(
-        kubeconfig,
-        tmp_path / "log",
-        program=(blockable.__file__,),
-        ISA_METRICS_PORT=str(port),
-    )
-    process.start()
-    yield process
-    process.kill()
+operator = operator_fixture("function", has_port=True, program=(blockable.__file__,))
 
 
 def healthy(port: int) -> bool | None:

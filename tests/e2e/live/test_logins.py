@@ -1,24 +1,15 @@
 """Wrong credentials lock no account, and right ones are rotated without a restart."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx
-import pytest
 
-from e2e.live.world import JOB, LOGIN, Operator, World, eventually
+from e2e.live.programs import operator_fixture
+from e2e.live.world import JOB, LOGIN, World, eventually
 
 WRONG = "wrong-horse-battery-staple"
 NEXT = "the-next-password-of-all"
 
 
-@pytest.fixture
-def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
-    """An operator of the test's own: some restart it."""
-    process = Operator(kubeconfig, tmp_path / "log")
-    process.start()
-    yield process
-    process.kill()
+operator = operator_fixture("function")
 
 
 def credentials(world: World, password: str) -> dict[str, str]:

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from e2e.live.programs import operator_fixture
 from e2e.live.world import JOB, LOGIN, MEMBER, PUT, World
-from envtest import Operator, eventually
+from envtest import eventually
 from envtest.proxy import Answer, Cut, Effect, FaultyProxy, Hang
 from image_share_operator.cloud.http.circuit_breaker import MAX_OPEN_TIME, THRESHOLD
 from image_share_operator.flowcontrol import backoff
@@ -21,15 +21,9 @@ OBJECTS = 24
 UNAVAILABLE = Answer(status=503, body="<html>maintenance</html>", content_type="text/html")
 
 
-@pytest.fixture
-def operator(kubeconfig: Path, tmp_path: Path) -> Iterator[Operator]:
-    """An operator of the test's own, without a memory of other outages."""
-    process = Operator(
-        kubeconfig, tmp_path / "log", ISA_ENDPOINT_REQUESTS=str(AT_ONCE), ISA_REQUEST_TIMEOUT_S="2"
-    )
-    process.start()
-    yield process
-    process.kill()
+operator = operator_fixture(
+    "function", ISA_ENDPOINT_REQUESTS=str(AT_ONCE), ISA_REQUEST_TIMEOUT_S="2"
+)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 import dashboard
 from dashboard import Panel
-from e2e.live.programs import SHORT_WAITS
+from e2e.live.programs import SHORT_WAITS, operator_fixture
 from e2e.live.world import PUT, World
 from envtest import Operator, eventually
 from envtest.processes import free_port
@@ -34,19 +34,7 @@ def promtool(install: Callable[..., Path]) -> Promtool:
     return Promtool(install(*PROGRAMS))
 
 
-@pytest.fixture(scope="module")
-def operator(
-    kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory, port: int
-) -> Iterator[Operator]:
-    process = Operator(
-        kubeconfig,
-        tmp_path_factory.mktemp("scraped") / "log",
-        program=SHORT_WAITS,
-        ISA_METRICS_PORT=str(port),
-    )
-    process.start()
-    yield process
-    process.terminate()
+operator = operator_fixture(has_port=True, program=SHORT_WAITS)
 
 
 @pytest.fixture(scope="module")

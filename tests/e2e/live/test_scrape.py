@@ -1,12 +1,11 @@
 """What a scrape tells of a real run, and what the probes say."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from e2e.live.programs import operator_fixture
 from e2e.live.world import World
 from envtest import ControlPlane, Operator, eventually
 from image_share_operator import __version__
@@ -20,12 +19,7 @@ PREFIX = "image_share_operator_"
 MANY = 30
 
 
-@pytest.fixture
-def operator(kubeconfig: Path, tmp_path: Path, port: int) -> Iterator[Operator]:
-    process = Operator(kubeconfig, tmp_path / "log", ISA_METRICS_PORT=str(port))
-    process.start()
-    yield process
-    process.kill()
+operator = operator_fixture("function", has_port=True)
 
 
 def get(port: int, path: str) -> httpx.Response | None:

@@ -1,23 +1,11 @@
 """Tenants who share one operator: what each can reach, and what it can't."""
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
 from e2e.live.echo import Answer, Asked, cloud
 from e2e.live.world import LOGIN, World
-from envtest import ControlPlane, Operator
 from otc_simulator.client import Simulator
-
-
-@pytest.fixture
-def other(control_plane: ControlPlane, simulator: Simulator, operator: Operator) -> Iterator[World]:
-    """Another tenant of the same operator."""
-    made = World(control_plane, simulator, operator, control_plane.create_namespace("other"))
-    made.secret()
-    yield made
-    control_plane.http.delete(made.resources).raise_for_status()
 
 
 def test_requests_go_to_the_endpoints_of_their_own_object_only(world: World) -> None:

@@ -1,21 +1,13 @@
 """The cloud API fails or does not respond: the operator recovers without a second PUT."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.live.programs import SHORT_WAITS
-from e2e.live.world import MEMBER, PUT, Operator, World
+from e2e.live.programs import SHORT_WAITS, operator_fixture
+from e2e.live.world import MEMBER, PUT, World
 
-
-@pytest.fixture(scope="module")
-def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    process = Operator(kubeconfig, tmp_path_factory.mktemp("operator") / "log", program=SHORT_WAITS)
-    process.start()
-    yield process
-    process.terminate()
+operator = operator_fixture(program=SHORT_WAITS)
 
 
 @pytest.mark.parametrize(

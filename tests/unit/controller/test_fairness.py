@@ -67,22 +67,24 @@ async def test_bad_credentials_do_not_delay_another_tenant(namespaces: int) -> N
         assert world.cluster.reasons()["CredentialsInvalid"] > 0
 
 
+async def slow_jobs(world: Scene) -> None:
+    """Let the jobs of 20 objects take a minute; later jobs take a second."""
+    world.clouds.job_s = 60.0
+    slow = world.add(20, hosts=(A,), namespace="slow", secret="one")
+    await world.accepted(slow[0])
+    world.clouds.job_s = 1.0
+
+
 async def test_slow_jobs_of_one_tenant_do_not_delay_another() -> None:
     async with scene() as world:
-        world.clouds.job_s = 60.0
-        slow = world.add(20, hosts=(A,), namespace="slow", secret="one")
-        await world.accepted(slow[0])
-        world.clouds.job_s = 1.0
+        await slow_jobs(world)
 
         assert await seconds(world) == pytest.approx(ALONE_S, abs=0.06)
 
 
 async def test_slow_jobs_do_not_delay_the_next_one_of_the_same_tenant_for_long() -> None:
     async with scene() as world:
-        world.clouds.job_s = 60.0
-        slow = world.add(20, hosts=(A,), namespace="slow", secret="one")
-        await world.accepted(slow[0])
-        world.clouds.job_s = 1.0
+        await slow_jobs(world)
         (quick,) = world.add(1, hosts=(A,), namespace="slow", secret="one")
 
         assert await world.accepted(quick) <= ALONE_S + DELAY_S

@@ -11,6 +11,7 @@ from histories import (
     HOUR,
     MINUTE,
     PASSING_ERRORS,
+    REFUSED,
     World,
 )
 from hypothesis import settings
@@ -194,7 +195,7 @@ class Wild(Peaceful):
 
     @rule(refused=st.sets(one))
     def some_images_spoil_their_batch(self, refused: set[str]) -> None:
-        self.world.cloud.refused = frozenset(refused)
+        self.world.cloud.refusals = dict.fromkeys(refused, REFUSED)
 
     @rule()
     def what_was_stuck_ends(self) -> None:
