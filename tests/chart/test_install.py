@@ -21,7 +21,7 @@ OTHER = ("--set", "crds.install=false,watchNamespaces={team-b}")
 
 @pytest.fixture(scope="module", autouse=True)
 def teams(control_plane: ControlPlane) -> None:
-    names = ("team-a", "team-b")
+    names = ("team-a", "team-b", "monitoring")
     control_plane.apply(
         [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names]
     )

@@ -18,6 +18,7 @@ ON: dict[str, Any] = {
     "networkPolicy": {"enabled": True},
     "metrics": {
         "serviceMonitor": {"enabled": True},
+        "kubeStateMetrics": {"enabled": True, "serviceAccount": "kube-state-metrics"},
         "prometheusRule": {"enabled": True},
         "dashboard": {"enabled": True},
     },

@@ -93,6 +93,9 @@ WRONG = {
     "extraContainers: [{name: operator, image: x}]": (
         "extraContainers: the chart uses the name operator"
     ),
+    "{watchNamespaces: [a], metrics: {kubeStateMetrics: {enabled: true, serviceAccount: x}}}": (
+        "metrics.kubeStateMetrics.serviceAccount: needs a ClusterRole"
+    ),
     "initContainers: [{name: wait}]": "at '/initContainers/0': missing property 'image'",
     "resources: {requests: {memory: lots}}": (
         "at '/resources/requests/memory': 'lots' does not match pattern"
