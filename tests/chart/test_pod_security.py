@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from chart.objects import pod_of
+from chart.objects import of_kind, pod_of
 from chart.programs import Helm, value_sets
 from envtest import ControlPlane
 
@@ -35,10 +35,12 @@ def admit(control_plane: ControlPlane, namespace: str, pod: dict[str, object]) -
 def test_pod_of_each_value_set_is_admitted(
     values: Path, helm: Helm, control_plane: ControlPlane, restricted: str
 ) -> None:
-    answer = admit(control_plane, restricted, pod_of(helm.render(values)))
+    documents = helm.render(values)
+    for pod in (pod_of(documents), *of_kind(documents, "Pod")):
+        answer = admit(control_plane, restricted, pod)
 
-    assert answer.status_code == httpx.codes.CREATED, answer.text
-    assert "Warning" not in answer.headers
+        assert answer.status_code == httpx.codes.CREATED, answer.text
+        assert "Warning" not in answer.headers
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end -}}
 
+{{/* Labels of the pod of `helm test`, which no selector of the release matches. */}}
+{{- define "image-share-operator.testLabels" -}}
+app.kubernetes.io/name: {{ include "image-share-operator.chartName" . | trunc 58 | trimSuffix "-" }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{/* The labels of an object that has labels of its own, which take precedence over commonLabels. */}}
 {{- define "image-share-operator.labelsWith" -}}
 {{- toYaml (merge (deepCopy (last .)) (include "image-share-operator.labels" (first .) | fromYaml)) -}}
