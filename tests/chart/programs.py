@@ -83,4 +83,5 @@ class Helm:
 
 
 def value_sets() -> list[Path]:
-    return sorted((CHART / "ci").glob("*.yaml"))
+    """The values files in the form that chart-testing finds."""
+    return sorted((CHART / "ci").glob("*-values.yaml"))

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def rules(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    documents = helm.render(CHART / "ci/everything.yaml")
+    documents = helm.render(CHART / "ci/everything-values.yaml")
     found = next(one for one in documents if one["kind"] == "PrometheusRule")
     path = tmp_path_factory.mktemp("rules") / "rules.yaml"
     path.write_text(yaml.safe_dump({"groups": found["spec"]["groups"][:1]}))

@@ -11,7 +11,7 @@ from image_share_operator.cli import arguments
 
 LEAST: dict[str, Any] = {"image": {"repository": "registry.example.com/isa"}}
 LABELS = {"release": "prometheus"}
-EVERYTHING: dict[str, Any] = yaml.safe_load((CHART / "ci/everything.yaml").read_text())
+EVERYTHING: dict[str, Any] = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())
 
 
 def spec_of(helm: Helm, **values: Any) -> Json:
@@ -66,7 +66,7 @@ def test_zero_replicas_stop_the_operator(name: str, helm: Helm) -> None:
 
 
 def test_common_labels_are_on_all_objects_and_pods(helm: Helm) -> None:
-    documents = helm.render(CHART / "ci/everything.yaml")
+    documents = helm.render(CHART / "ci/everything-values.yaml")
     ours = [row for row in documents if not row["metadata"]["name"].endswith(("-extra", "-text"))]
 
     labels = [row["metadata"]["labels"] for row in [*ours, pod_of(documents)]]
@@ -155,7 +155,7 @@ def test_pull_secrets_of_the_parent_chart_are_added(helm: Helm) -> None:
 
 
 def test_extra_objects_are_templates(helm: Helm) -> None:
-    documents = of_kind(helm.render(CHART / "ci/everything.yaml"), "ConfigMap")
+    documents = of_kind(helm.render(CHART / "ci/everything-values.yaml"), "ConfigMap")
 
     extra = {row["metadata"]["name"]: row["metadata"]["namespace"] for row in documents}
     assert extra["shares-extra"] == extra["shares-text"] == "image-share-system"
@@ -214,7 +214,7 @@ def test_service_monitor_may_be_in_another_namespace(helm: Helm) -> None:
 
 
 def test_relabelings_reach_the_endpoint(helm: Helm) -> None:
-    found = the(helm.render(CHART / "ci/everything.yaml"), "ServiceMonitor")
+    found = the(helm.render(CHART / "ci/everything-values.yaml"), "ServiceMonitor")
 
     (endpoint,) = found["spec"]["endpoints"]
     assert endpoint["relabelings"] == [{"targetLabel": "cluster", "replacement": "prod"}]

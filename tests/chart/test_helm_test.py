@@ -92,7 +92,7 @@ def test_pod_fails_without_a_server(helm: Helm) -> None:
 
 
 def test_no_selector_of_the_release_matches_the_pod(helm: Helm) -> None:
-    documents = helm.render(CHART / "ci/everything.yaml")
+    documents = helm.render(CHART / "ci/everything-values.yaml")
     labels = the(documents, "Pod")["metadata"]["labels"]
 
     selectors = [
@@ -106,7 +106,7 @@ def test_no_selector_of_the_release_matches_the_pod(helm: Helm) -> None:
 
 
 def test_network_policy_allows_the_pod(helm: Helm) -> None:
-    documents = helm.render(CHART / "ci/everything.yaml")
+    documents = helm.render(CHART / "ci/everything-values.yaml")
     labels = the(documents, "Pod")["metadata"]["labels"]
 
     peers = the(documents, "NetworkPolicy")["spec"]["ingress"][0]["from"]

@@ -12,7 +12,7 @@ import yaml
 from chart.programs import CHART, RELEASE, SYSTEM, Helm, HelmError
 
 DEFAULTS: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
-EVERYTHING: dict[str, Any] = yaml.safe_load((CHART / "ci/everything.yaml").read_text())
+EVERYTHING: dict[str, Any] = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())
 ON: dict[str, Any] = {
     "image": {"repository": "registry.example.com/isa"},
     "networkPolicy": {"enabled": True},

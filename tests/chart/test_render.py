@@ -49,8 +49,8 @@ def test_values_are_those_of_the_operator_when_nothing_is_set(helm: Helm) -> Non
 
 
 def test_each_setting_of_the_operator_can_be_set(helm: Helm) -> None:
-    told = environment(helm.render(CHART / "ci/everything.yaml"))
-    told |= environment(helm.render(CHART / "ci/namespaces.yaml"))
+    told = environment(helm.render(CHART / "ci/everything-values.yaml"))
+    told |= environment(helm.render(CHART / "ci/namespaces-values.yaml"))
 
     # The Lease is in the pod's own namespace, which the operator knows.
     assert NAMES - set(told) == {"ISA_LEASE_NAMESPACE"}
@@ -251,7 +251,7 @@ def test_alerts_ask_for_metrics_that_the_operator_has(helm: Helm) -> None:
     families = [*REGISTRY.collect(), *StateCollector(views).collect()]
     known = {sample.name for family in families for sample in family.samples}
     known |= {family.name for family in families}
-    documents = helm.render(CHART / "ci/everything.yaml")
+    documents = helm.render(CHART / "ci/everything-values.yaml")
 
     rules = the(documents, "PrometheusRule")["spec"]["groups"][0]["rules"]
     asked = re.findall(r"image_share_operator_\w+", " ".join(rule["expr"] for rule in rules))
@@ -265,7 +265,7 @@ def test_alerts_ask_for_metrics_that_the_operator_has(helm: Helm) -> None:
 def test_each_alert_links_to_its_section_of_the_runbooks(helm: Helm) -> None:
     page = (ROOT / "docs/runbooks.md").read_text()
     sections = {title.lower() for title in re.findall(r"^## (\w+)$", page, re.MULTILINE)}
-    documents = helm.render(CHART / "ci/everything.yaml")
+    documents = helm.render(CHART / "ci/everything-values.yaml")
 
     groups = the(documents, "PrometheusRule")["spec"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
@@ -278,7 +278,7 @@ def test_each_alert_links_to_its_section_of_the_runbooks(helm: Helm) -> None:
 
 
 def test_dashboard_reaches_grafana_as_it_is(helm: Helm) -> None:
-    documents = helm.render(CHART / "ci/everything.yaml")
+    documents = helm.render(CHART / "ci/everything-values.yaml")
 
     board = next(one for one in documents if one["metadata"]["name"].endswith("-dashboard"))
 

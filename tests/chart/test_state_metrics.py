@@ -93,7 +93,7 @@ def test_kube_state_metrics_exports_what_was_recorded(
 
 
 def test_config_map_has_the_configuration(helm: Helm) -> None:
-    documents = helm.render(CHART / "ci/monitoring.yaml")
+    documents = helm.render(CHART / "ci/monitoring-values.yaml")
 
     found = the(documents, "ConfigMap")
     assert found["metadata"]["namespace"] == "monitoring"
@@ -103,7 +103,7 @@ def test_config_map_has_the_configuration(helm: Helm) -> None:
 
 
 def test_kube_state_metrics_may_list_and_watch_only(helm: Helm) -> None:
-    documents = helm.render(CHART / "ci/monitoring.yaml")
+    documents = helm.render(CHART / "ci/monitoring-values.yaml")
     name = "image-share-operator-kube-state-metrics"
 
     role, binding = (
@@ -137,7 +137,9 @@ def test_permissions_of_kube_state_metrics_are_created_on_request_only(helm: Hel
 @pytest.fixture(scope="module")
 def rules(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The alerts for resources, without those for the operator."""
-    group = the(helm.render(CHART / "ci/monitoring.yaml"), "PrometheusRule")["spec"]["groups"][1]
+    group = the(helm.render(CHART / "ci/monitoring-values.yaml"), "PrometheusRule")["spec"][
+        "groups"
+    ][1]
     path = tmp_path_factory.mktemp("resource-rules") / "rules.yaml"
     path.write_text(yaml.safe_dump({"groups": [group]}))
     return path
