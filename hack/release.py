@@ -10,6 +10,7 @@ The last line on stdout of ``chart`` is the path of the package.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import subprocess
@@ -100,15 +101,55 @@ def notes(root: Path, version: str) -> str:
     return section[1].strip()
 
 
+def changes(section: str) -> list[dict[str, str]]:
+    """Return the entries of a section of the changelog as Artifact Hub shows them.
+
+    The kind is the heading above the entry; entries without a heading are changes.
+    """
+    found: list[dict[str, str]] = []
+    kind = "changed"
+    for line in section.splitlines():
+        if line.startswith("### "):
+            kind = line.removeprefix("### ").strip().lower()
+        elif line.startswith("- "):
+            found.append({"kind": kind, "description": line.removeprefix("- ")})
+        elif line.startswith("  ") and found:
+            found[-1]["description"] += f" {line.strip()}"
+    return found
+
+
+def about(image: str, source: str, version: str, section: str) -> str:
+    """Return the end of a released Chart.yaml: more annotations, and the fields with addresses."""
+    annotations = {
+        "links": [
+            {"name": "Documentation", "url": f"{source}/tree/v{version}/docs"},
+            {"name": "Security policy", "url": f"{source}/blob/v{version}/SECURITY.md"},
+            {"name": "Issues", "url": f"{source}/issues"},
+        ],
+        "images": [{"name": "image-share-operator", "image": image}],
+        "changes": changes(section),
+    }
+    lines = [
+        f"  artifacthub.io/{name}: {json.dumps(json.dumps(rows, ensure_ascii=False))}"
+        for name, rows in annotations.items()
+    ]
+    lines += [f"home: {source}", f"sources: [{source}]"]
+    lines += [f"icon: {source}/raw/v{version}/hack/site/favicon.svg"]
+    return "\n".join(lines) + "\n"
+
+
 def package(root: Path, image: str, source: str, directory: Path) -> Path:
     """Package the chart with a default image, so that it installs without any value.
 
     Raises:
-        ReleaseError: the image reference has no digest, or values.yaml has no empty image field.
+        ReleaseError: the image reference has no digest, values.yaml has no empty image field, or
+            the changelog has no section for the version.
     """
     repository, _, digest = image.partition("@")
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest) or repository != repository.lower():
         raise ReleaseError(f"{image}: must be a repository in lower case, @ and a sha256 digest")
+    version = dict(versions(root))[f"{CHART}/Chart.yaml"]
+    end = about(image, source, version, notes(root, version))
     built = subprocess.run(
         [sys.executable, str(INSTALL), "--quiet", "helm"],
         stdout=subprocess.PIPE,
@@ -122,8 +163,8 @@ def package(root: Path, image: str, source: str, directory: Path) -> Path:
         values = with_image((chart / "values.yaml").read_text(), repository, digest)
         for copy in ("values.yaml", "files/values.yaml"):
             (chart / copy).write_text(values)
-        with (chart / "Chart.yaml").open("a") as about:
-            about.write(f"home: {source}\nsources: [{source}]\n")
+        with (chart / "Chart.yaml").open("a") as file:
+            file.write(end)
         call = [str(helm), "package", str(chart), "--destination", str(directory)]
         output = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True).stdout
     return Path(output.strip().rpartition(": ")[2])

@@ -27,6 +27,16 @@ def test_crd_of_the_chart_is_that_of_the_repository() -> None:
     assert (CHART / "files/crds" / name).read_text() == (ROOT / "deploy/crds" / name).read_text()
 
 
+def test_annotations_of_the_crd_replace_older_ones() -> None:
+    before = "annotations:\n  artifacthub.io/license: Apache-2.0\n"
+
+    first = chart_files.with_crd(before)
+
+    assert chart_files.with_crd(first) == first
+    assert first.startswith(before)
+    assert "kind: ImageShareAcceptance" in first
+
+
 def test_table_has_groups_values_and_their_comments() -> None:
     values = """
 # How many.
