@@ -175,6 +175,22 @@ def test_probes_keep_what_is_not_set(helm: Helm) -> None:
     assert container["startupProbe"]["periodSeconds"] == 1
 
 
+START_S = 1.7
+"""From the start of the container to the first response, measured on a node."""
+
+
+def test_probes_report_a_start_at_once_and_without_an_event(helm: Helm) -> None:
+    """Each startup probe that fails leaves an Event `Unhealthy`."""
+    container = spec_of(helm)["containers"][0]
+
+    startup, readiness = container["startupProbe"], container["readinessProbe"]
+    assert START_S < startup["initialDelaySeconds"] < START_S + 1
+    assert startup["periodSeconds"] == readiness["periodSeconds"] == 1
+    assert "initialDelaySeconds" not in readiness
+    assert startup["failureThreshold"] >= 60
+    assert readiness["periodSeconds"] * readiness["failureThreshold"] == 15
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
