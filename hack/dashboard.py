@@ -4,8 +4,8 @@ Each panel has a title, a description, a unit and PromQL queries.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 TITLE = "Image Share Operator"
@@ -14,6 +14,40 @@ SELECTOR = 'job=~"$job", namespace=~"$namespace"'
 WIDTH = 24
 ROW = 1
 """Height of a row heading, in units of the Grafana grid."""
+
+GREEN, BLUE, YELLOW, ORANGE, RED = "green", "blue", "yellow", "orange", "red"
+"""Good; in progress; ends without action or needs another party; unusual; needs action."""
+UNCOLOURED = "text"
+MEMORY_LIMIT_BYTES = 512 * 1024**2
+"""The limit of the chart."""
+
+REASONS = {
+    "Accepted": GREEN,
+    "Rejected": GREEN,
+    "Progressing": BLUE,
+    "JobRunning": BLUE,
+    "Rejecting": BLUE,
+    "NotShared": YELLOW,
+    "WaitingForShare": YELLOW,
+    "CloudUnavailable": ORANGE,
+    "Throttled": ORANGE,
+    "PartiallyFailed": RED,
+    "CredentialsInvalid": RED,
+    "SecretNotFound": RED,
+    "AccountLocked": RED,
+    "PermissionDenied": RED,
+    "InvalidRequest": RED,
+    "JobTimeout": RED,
+    "Conflict": RED,
+}
+RESULTS = {
+    "ok": GREEN,
+    "accepted": GREEN,
+    "gone": BLUE,
+    "refused": RED,
+    "failed": RED,
+    "bisected": ORANGE,
+}
 
 Json = dict[str, Any]
 
@@ -25,8 +59,10 @@ class Panel:
     Attributes:
         asks: legend and PromQL of each query. ``$`` is replaced by the metric prefix, ``%`` by the
             labels that select this operator, ``RANGE`` by the rate interval.
-        red: threshold from which the value is red; ``None`` for no threshold.
-        least: threshold below which the value is red; ``None`` for no threshold.
+        steps: colour of the value from each threshold on, lowest first; the first threshold is
+            ignored. Without steps the value has no colour.
+        colours: colour of a line by its legend.
+        shade: colour whose shades the other lines have. Without it they have Grafana's palette.
     """
 
     title: str
@@ -35,8 +71,9 @@ class Panel:
     asks: tuple[tuple[str, str], ...]
     kind: str = "timeseries"
     stacked: bool = False
-    red: float | None = None
-    least: float | None = None
+    steps: tuple[tuple[float, str], ...] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
+    shade: str | None = None
     decimals: int | None = None
 
     @property
@@ -73,10 +110,10 @@ def quantiles(title: str, about: str, metric: str) -> Panel:
     )
 
 
-def rates(title: str, about: str, metric: str, label: str, unit: str = "ops") -> Panel:
+def rates(title: str, about: str, metric: str, label: str, **more: Any) -> Panel:
     """Return a panel with the rate of a counter per second, by a label."""
     ask = (f"{{{{{label}}}}}", f"sum by ({label}) (rate(${metric}{{%}}[RANGE]))")
-    return lines(title, about, unit, ask)
+    return lines(title, about, more.pop("unit", "ops"), ask, **more)
 
 
 SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
@@ -93,7 +130,7 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "Share of resources with Ready True.",
                 "percentunit",
                 'sum($objects{%, ready="True"}) / sum($objects{%})',
-                least=1,
+                steps=((0, RED), (0.9, YELLOW), (1, GREEN)),
                 decimals=1,
             ),
             stat(
@@ -101,29 +138,28 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "Resources with Ready False. The panel By reason shows the reasons.",
                 "none",
                 'sum($objects{%, ready="False"}) or vector(0)',
-                red=1,
+                steps=((0, GREEN), (1, YELLOW)),
             ),
             stat(
                 "Leaders",
                 "Replicas that are leader. Another number than 1 for over a minute is an error.",
                 "none",
                 "sum($leader{%})",
-                red=2,
-                least=1,
+                steps=((0, RED), (1, GREEN), (2, RED)),
             ),
             stat(
                 "Open circuits",
                 "Unavailable cloud endpoints, to which the operator sends one probe at a time.",
                 "none",
                 "max($circuits_open{%})",
-                red=1,
+                steps=((0, GREEN), (1, RED)),
             ),
             stat(
                 "Queue latency",
                 "Time that the oldest due resource has been waiting in the work queue.",
                 "s",
                 "max($queue_oldest_due_seconds{%})",
-                red=60,
+                steps=((0, GREEN), (10, YELLOW), (60, RED)),
                 decimals=1,
             ),
         ),
@@ -139,6 +175,7 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "none",
                 ("{{reason}}", "sum by (reason) ($objects{%})"),
                 stacked=True,
+                colours=REASONS,
             ),
             quantiles(
                 "Time to Ready",
@@ -151,6 +188,7 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "ops",
                 ("{{reason}}", "sum by (reason) (rate($retries_total{%}[RANGE])) > 0"),
                 ("drifted images", "sum(rate($drifted_images_total{%}[RANGE]))"),
+                colours={**REASONS, "drifted images": ORANGE},
             ),
         ),
     ),
@@ -184,7 +222,7 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "Requests to IAM and IMS, by route.",
                 "cloud_request_duration_seconds_count",
                 "route",
-                "reqps",
+                unit="reqps",
             ),
             lines(
                 "Request errors",
@@ -192,6 +230,7 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "ops",
                 ("all", "sum(rate($cloud_errors_total{%}[RANGE]))"),
                 ("{{error}}", "sum by (error) (rate($cloud_errors_total{%}[RANGE])) > 0"),
+                shade=RED,
             ),
             lines(
                 "Request duration (p95)",
@@ -211,6 +250,7 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "ops",
                 ("{{result}}", "sum by (result) (rate($batches_total{%}[RANGE]))"),
                 ("bisected", "sum(rate($batch_splits_total{%}[RANGE]))"),
+                colours=RESULTS,
             ),
             lines(
                 "Images per batch",
@@ -253,18 +293,21 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "Status writes to the API server: two per change, none without a change.",
                 "status_writes_total",
                 "result",
+                colours=RESULTS,
             ),
             lines(
                 "Logins",
                 "Logins at IAM, by result.",
                 "ops",
                 ("{{result}}", "sum by (result) (rate($logins_total{%}[RANGE]))"),
+                colours=RESULTS,
             ),
             lines(
                 "Token age",
                 "Age of the oldest token. A token is valid for 24 h and renewed before it expires.",
                 "s",
                 ("age", "max($token_age_seconds{%})"),
+                steps=((0, GREEN), (86400, RED)),
             ),
             lines(
                 "Internal errors and dropped Events",
@@ -272,18 +315,21 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "ops",
                 ("internal errors", "sum(rate($faults_total{%}[RANGE]))"),
                 ("dropped Events", "sum(rate($events_dropped_total{%}[RANGE]))"),
+                colours={"internal errors": RED, "dropped Events": ORANGE},
             ),
             lines(
                 "CPU",
                 "CPU usage per replica, in cores.",
                 "none",
                 ("{{instance}}", "rate(process_cpu_seconds_total{%}[RANGE])"),
+                steps=((0, GREEN), (0.9, RED)),
             ),
             lines(
                 "Memory",
                 "Resident memory per replica.",
                 "bytes",
                 ("{{instance}}", "process_resident_memory_bytes{%}"),
+                steps=((0, GREEN), (MEMORY_LIMIT_BYTES, RED)),
             ),
             lines(
                 "Version",
@@ -390,7 +436,7 @@ def _panel(panel: Panel, grid: Json, number: int) -> Json:
         "description": panel.about,
         "datasource": _asked(),
         "gridPos": grid,
-        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": list(_overrides(panel))},
         "options": _options(panel),
         "targets": [
             {
@@ -407,12 +453,13 @@ def _panel(panel: Panel, grid: Json, number: int) -> Json:
 
 
 def _defaults(panel: Panel) -> Json:
-    steps: list[Json] = [{"color": "green", "value": None}]
-    if panel.least is not None:
-        steps = [{"color": "red", "value": None}, {"color": "green", "value": panel.least}]
-    if panel.red is not None:
-        steps.append({"color": "red", "value": panel.red})
+    steps: list[Json] = [
+        {"color": colour, "value": threshold if place else None}
+        for place, (threshold, colour) in enumerate(panel.steps or ((0, UNCOLOURED),))
+    ]
     made: Json = {"unit": panel.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
+    if panel.shade is not None:
+        made["color"] = {"mode": "shades", "fixedColor": panel.shade}
     if panel.decimals is not None:
         made["decimals"] = panel.decimals
     if panel.kind == "timeseries":
@@ -422,8 +469,19 @@ def _defaults(panel: Panel) -> Json:
             "fillOpacity": 40 if panel.stacked else 10,
             "showPoints": "never",
             "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"},
+            "thresholdsStyle": {"mode": "dashed" if panel.steps else "off"},
         }
     return made
+
+
+def _overrides(panel: Panel) -> Iterator[Json]:
+    """Yield the colour of each line that has one."""
+    for legend, colour in panel.colours.items():
+        fixed = {"mode": "fixed", "fixedColor": colour}
+        yield {
+            "matcher": {"id": "byName", "options": legend},
+            "properties": [{"id": "color", "value": fixed}],
+        }
 
 
 def _options(panel: Panel) -> Json:

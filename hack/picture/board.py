@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Tile:
 
     Attributes:
         steps: values from which on a number has a colour, lowest first.
+        colours: colours of lines by their legend.
+        shade: colour whose shades the other lines have; ``None`` for the palette.
     """
 
     title: str
@@ -40,6 +42,8 @@ class Tile:
     decimals: int | None = None
     stacked: bool = False
     steps: tuple[tuple[float, str], ...] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
+    shade: str | None = None
     asks: tuple[Ask, ...] = ()
 
     def colour(self, value: float) -> str:
@@ -70,8 +74,8 @@ def legend(template: str, labels: Mapping[str, str]) -> str:
 
 def _tile(panel: Json) -> Tile:
     grid = panel["gridPos"]
-    field: Json = panel.get("fieldConfig", {}).get("defaults", {})
-    steps = field.get("thresholds", {}).get("steps", ())
+    defaults: Json = panel.get("fieldConfig", {}).get("defaults", {})
+    steps = defaults.get("thresholds", {}).get("steps", ())
     return Tile(
         title=panel["title"],
         kind=panel["type"],
@@ -79,13 +83,18 @@ def _tile(panel: Json) -> Tile:
         y=grid["y"],
         width=grid["w"],
         height=grid["h"],
-        unit=field.get("unit", "none"),
-        decimals=field.get("decimals"),
-        stacked=field.get("custom", {}).get("stacking", {}).get("mode") == "normal",
+        unit=defaults.get("unit", "none"),
+        decimals=defaults.get("decimals"),
+        stacked=defaults.get("custom", {}).get("stacking", {}).get("mode") == "normal",
         steps=tuple(
             (float("-inf") if step["value"] is None else float(step["value"]), step["color"])
             for step in steps
         ),
+        shade=defaults.get("color", {}).get("fixedColor"),
+        colours={
+            row["matcher"]["options"]: row["properties"][0]["value"]["fixedColor"]
+            for row in panel.get("fieldConfig", {}).get("overrides", ())
+        },
         asks=tuple(
             Ask(expression=row["expr"], template=row["legendFormat"])
             for row in panel.get("targets", ())

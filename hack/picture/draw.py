@@ -4,9 +4,11 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.rcsetup import cycler
@@ -42,7 +44,14 @@ LINES = tuple(
         *("37872d", "c0d8ff", "e0b400", "a352cc", "fa6400", "c8f2c2", "705da0"),
     )
 )
-NUMBERS = {"green": "#73bf69", "red": "#f2495c"}
+COLOURS = {
+    "green": "#73bf69",
+    "blue": "#5794f2",
+    "yellow": "#f2cc0c",
+    "orange": "#ff780a",
+    "red": "#f2495c",
+    "text": TEXT,
+}
 STYLE: dict[RcKeyType, object] = {
     "font.size": 7,
     "axes.facecolor": PANEL,
@@ -151,7 +160,7 @@ def _number(figure: Figure, box: Box, tile: Tile, lines: Sequence[Line]) -> None
         size=20,
         weight="bold",
         ha="center",
-        color=NUMBERS[tile.colour(value)],
+        color=COLOURS[tile.colour(value)],
     )
 
 
@@ -165,11 +174,11 @@ def _curves(figure: Figure, box: Box, tile: Tile, record: Record) -> None:
     inner = Box(box.x + LEFT, box.y + TOP, box.width - LEFT - RIGHT, box.height - TOP - below)
     axes = figure.add_axes(_place(figure, inner))
     if tile.stacked:
-        _stack(axes, lines)
+        _stack(axes, tile, lines)
     else:
-        for line in lines:
+        for place, line in enumerate(lines):
             at, values = zip(*line.points, strict=True)
-            (drawn,) = axes.plot(at, values, label=line.legend)
+            (drawn,) = axes.plot(at, values, label=line.legend, **_style(tile, line, place))
             axes.fill_between(at, values, alpha=0.1, linewidth=0, color=drawn.get_color())
     _scales(axes, tile, record)
     axes.legend(
@@ -187,11 +196,24 @@ def _curves(figure: Figure, box: Box, tile: Tile, record: Record) -> None:
     )
 
 
-def _stack(axes: Axes, lines: Sequence[Line]) -> None:
+def _style(tile: Tile, line: Line, place: int) -> dict[str, Any]:
+    """The colour of a line, if the dashboard sets one; each line of a shade is lighter."""
+    colour = tile.colours.get(line.legend)
+    if colour is not None:
+        return {"color": COLOURS[colour]}
+    if tile.shade is None:
+        return {}
+    white = 1 - 0.8**place
+    return {"color": [part + (1 - part) * white for part in to_rgb(COLOURS[tile.shade])]}
+
+
+def _stack(axes: Axes, tile: Tile, lines: Sequence[Line]) -> None:
     """Stack the lines; a line without a value at a time adds 0."""
     times = [at for at, _ in lines[0].points]
     heights = [[0.0 if math.isnan(value) else value for _, value in line.points] for line in lines]
-    axes.stackplot(times, heights, labels=[line.legend for line in lines], alpha=0.55)
+    areas = axes.stackplot(times, heights, labels=[line.legend for line in lines], alpha=0.55)
+    for place, (area, line) in enumerate(zip(areas, lines, strict=True)):
+        area.set(**_style(tile, line, place))
 
 
 def _scales(axes: Axes, tile: Tile, record: Record) -> None:
