@@ -508,7 +508,11 @@ class FakeHttpCloud:
     """
 
     def __init__(
-        self, ims: Callable[[httpx.Request], httpx.Response], *, latency_s: float = 0, **limits: int
+        self,
+        ims: Callable[[httpx.Request], httpx.Response],
+        *,
+        latency_s: float = 0,
+        **options: Any,
     ) -> None:
         self.clock = Clock()
         self.ims = ims
@@ -523,7 +527,7 @@ class FakeHttpCloud:
             circuits=CircuitBreakers(self.clock.now, lambda: 1.0),
         )
         batching = BatchSettings(window=timedelta(), images=50)
-        self.sessions = Sessions(self.http_client, self.clock.now, batching, **limits)
+        self.sessions = Sessions(self.http_client, self.clock.now, batching, **options)
 
     async def _serve(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(self._latency_s)

@@ -261,6 +261,13 @@ class Settings:
         "Timeout of one request to the cloud or to the API server, from the connection to the last "
         "byte.",
     )
+    signing_form: str = _variable(
+        "SIGNING_FORM",
+        _one_of("scoped", "plain"),
+        "scoped",
+        "How requests are signed with an access key: `scoped` as by the SDKs of the Open Telekom "
+        "Cloud, `plain` as by those of Huawei Cloud.",
+    )
     secret_poll: timedelta = _variable(
         "SECRET_POLL_S",
         _seconds(1, 30),

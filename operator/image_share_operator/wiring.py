@@ -14,6 +14,7 @@ from image_share_operator.cloud.http.circuit_breaker import CircuitBreakers
 from image_share_operator.cloud.http.client import CloudHttpClient, init_error_counters
 from image_share_operator.cloud.http.inflight_writes import InflightWrites
 from image_share_operator.cloud.http.transport import HttpClients
+from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.sessions import BatchSettings, Sessions, classify_failure
 from image_share_operator.controller.credential_cache import CredentialStore
 from image_share_operator.controller.object_store import ObjectStore
@@ -153,7 +154,8 @@ class Operator:
             writes=self._writes,
         )
         batching = BatchSettings(window=settings.batch_window, images=settings.batch_images)
-        return Sessions(http_client, _now, batching)
+        form = SigningForm(settings.signing_form)
+        return Sessions(http_client, _now, batching, signing_form=form)
 
     def _build_reconciler(self, kube: ObjectClient) -> Reconciler:
         settings = self._settings

@@ -142,7 +142,7 @@ def test_wrong_password_is_reported_and_sent_twice_for_many_projects(
     ended = check(run, *files)
 
     assert [one["login"] for one in ended.json["resources"]] == [False] * 7
-    assert "IAM login skipped" in ended.json["resources"][6]["trouble"]
+    assert "login skipped" in ended.json["resources"][6]["trouble"]
     assert sim.calls(LOGIN) == 2
 
 

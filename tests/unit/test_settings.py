@@ -26,6 +26,7 @@ def test_settings_have_defaults() -> None:
         ("ISA_WORKERS", "many"),
         ("ISA_SLOW_RETRY_S", "60"),
         ("ISA_LOG_LEVEL", "loud"),
+        ("ISA_SIGNING_FORM", "b"),
         ("ISA_ALLOW_INSECURE_ENDPOINTS", "yes"),
         ("ISA_REQUEST_TIMEOUT_S", "nan"),
         ("ISA_SHARD", "3/3"),

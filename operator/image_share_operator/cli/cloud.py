@@ -14,6 +14,7 @@ from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.cloud.iam.authorization import authorization_of
 from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.ims.client import ImsClient
 from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.cloud.ims.pagination import (
@@ -37,10 +38,12 @@ class CloudConnection:
         known: clients by identity, so that all files with the same identity use one token.
         guards: limits failed logins with the same credentials to two, across all files and
             projects, because IAM locks an account after failed logins.
+        form: of signatures.
     """
 
     http_client: CloudHttpClient
     guards: LoginGuards
+    form: SigningForm = SigningForm.SCOPED
     known: dict[Identity, ImsClient] = field(default_factory=dict[Identity, ImsClient])
 
     def ims(self, identity: Identity) -> ImsClient:
@@ -50,7 +53,9 @@ class CloudConnection:
             self.known[identity] = ImsClient(
                 identity=identity,
                 http_client=http_client,
-                authorization=authorization_of(identity, http_client, now, self.guards),
+                authorization=authorization_of(
+                    identity, http_client, now, self.guards, self.form
+                ),
                 throttle=Throttle(now),
             )
         return self.known[identity]
@@ -71,6 +76,7 @@ async def connect(settings: Settings) -> AsyncGenerator[CloudConnection]:
                 client=clients.get(), timeout=settings.request_timeout, clients=clients.get
             ),
             LoginGuards(now),
+            SigningForm(settings.signing_form),
         )
 
 

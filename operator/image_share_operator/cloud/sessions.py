@@ -24,6 +24,7 @@ from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of_bat
 from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.iam.authorization import authorization_of
 from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.ims.client import ImsClient
 
 MAX_IDENTITIES = 5_000
@@ -53,11 +54,13 @@ class Sessions:
         now: Callable[[], datetime],
         batching: BatchSettings,
         *,
+        signing_form: SigningForm = SigningForm.SCOPED,
         max_identities: int = MAX_IDENTITIES,
     ) -> None:
         self._http_client = http_client
         self._now = now
         self._batching = batching
+        self._signing_form = signing_form
         self._max_identities = max_identities
         self._guards = LoginGuards(now, max_identities)
         self._known: OrderedDict[Identity, CloudSession] = OrderedDict()
@@ -77,7 +80,9 @@ class Sessions:
             ims = ImsClient(
                 identity=identity,
                 http_client=http_client,
-                authorization=authorization_of(identity, http_client, self._now, self._guards),
+                authorization=authorization_of(
+                    identity, http_client, self._now, self._guards, self._signing_form
+                ),
                 throttle=Throttle(self._now),
             )
             session = CloudSession(ims, self._batching)

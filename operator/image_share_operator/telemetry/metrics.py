@@ -117,7 +117,7 @@ CLOUD_ERRORS = Counter(
 )
 LOGINS = Counter(
     "logins",
-    "Logins at IAM.",
+    "Logins at IAM, and checks of access keys at IMS.",
     ["result"],  # ok, refused, failed
     namespace=PREFIX,
     registry=REGISTRY,

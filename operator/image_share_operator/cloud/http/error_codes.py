@@ -15,7 +15,7 @@ class RefusalKind(Enum):
     """What the caller does about a refused request."""
 
     TOKEN = auto()
-    """The token is refused: log in again, once."""
+    """The token or the signature is refused: log in again, once."""
     MISMATCH = auto()
     """The token is not for the project: the token is expired or the project is wrong."""
     THROTTLED = auto()
@@ -46,8 +46,11 @@ def _iam(*numbers: int) -> frozenset[str]:
     return frozenset(f"IAM.{number:04}" for number in numbers)
 
 
+_ACCESS_KEY = _iam(1104, 1105, 1106, 1107, 1108)
+"""The access key is blocked, expired, unknown, inactive, or temporary and expired."""
+
 _KINDS: tuple[tuple[RefusalKind, frozenset[str]], ...] = (
-    (RefusalKind.TOKEN, _img(87) | _gateway(301, 307) | _iam(1, 66, 67)),
+    (RefusalKind.TOKEN, _img(87) | _gateway(301, 307) | _iam(1, 66, 67) | _ACCESS_KEY),
     (RefusalKind.MISMATCH, _img(30)),
     (RefusalKind.THROTTLED, _img(60, 187) | _gateway(308) | _iam(12)),
     (

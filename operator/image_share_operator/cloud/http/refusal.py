@@ -1,7 +1,8 @@
 """A refused request, parsed once from its response. No I/O."""
 
+import re
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -12,6 +13,7 @@ from image_share_operator.cloud.http.payload import error_of, request_line
 
 MAX_RETRY_AFTER = timedelta(hours=1)
 """The longest ``Retry-After`` that is obeyed: a wrong value must not stop a resource for days."""
+_SIGNED_WITH = re.compile(r"(?:Access|Credential|Signature)=([^,/\s]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,7 @@ class Refusal:
             request, which has the password.
         kind: what to do about it.
         retry_after: the wait of ``Retry-After``; ``None`` without a valid one.
+        date: when the server refused it, by its own clock; ``None`` without a valid ``Date``.
     """
 
     endpoint: str
@@ -35,6 +38,7 @@ class Refusal:
     text: str | None = field(default=None, repr=False)
     kind: RefusalKind
     retry_after: timedelta | None = None
+    date: datetime | None = None
 
     @property
     def is_from_api(self) -> bool:
@@ -66,16 +70,25 @@ def parse_refusal(response: httpx.Response) -> Refusal:
     code, text = error_of(response)
     if "Openstack-Auth-Receipt" in response.headers:
         text = "multi-factor authentication"  # Keystone has no error body then
-    token = response.request.headers.get("X-Auth-Token")
     return Refusal(
         endpoint=endpoint_of(response.request.url),
         request=request_line(response),
         status=response.status_code,
         code=code,
-        text=text.replace(token, "(token)") if text and token else text,
+        text=_without_secrets(text, response.request) if text else text,
         kind=kind_of(response.status_code, code),
         retry_after=_retry_after(response.headers),
+        date=_date(response.headers),
     )
+
+
+def _without_secrets(text: str, request: httpx.Request) -> str:
+    """The text without the token, the access key and the signature of the request."""
+    tokens = [request.headers.get(name) for name in ("X-Auth-Token", "X-Security-Token")]
+    for secret in (*tokens, *_SIGNED_WITH.findall(request.headers.get("Authorization", ""))):
+        if secret:
+            text = text.replace(secret, "(token)")
+    return text
 
 
 def _retry_after(headers: httpx.Headers) -> timedelta | None:
@@ -91,3 +104,12 @@ def _retry_after(headers: httpx.Headers) -> timedelta | None:
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     return min(max(wait, timedelta()), MAX_RETRY_AFTER)
+
+
+def _date(headers: httpx.Headers) -> datetime | None:
+    """The time of the response, aware."""
+    try:
+        date = parsedate_to_datetime(headers["Date"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

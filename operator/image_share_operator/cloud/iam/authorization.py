@@ -6,12 +6,14 @@ from typing import Protocol
 
 import httpx
 
-from image_share_operator.api.credentials import Identity
+from image_share_operator.api.credentials import AccessKeyCredentials, Identity
 from image_share_operator.api.errors import CloudError
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.refusal import Refusal
+from image_share_operator.cloud.iam.access_key import AccessKeyAuthorization
 from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.iam.tokens import TokenSource
 
 TOKEN_REFUSED = (RefusalKind.TOKEN, RefusalKind.MISMATCH)
@@ -54,8 +56,17 @@ def authorization_of(
     http_client: CloudHttpClient,
     now: Callable[[], datetime],
     guards: LoginGuards,
+    form: SigningForm,
 ) -> Authorization:
-    """Return how requests with these credentials are authorized."""
+    """Return how requests with these credentials are authorized.
+
+    Args:
+        form: of signatures.
+    """
+    if isinstance(identity.credentials, AccessKeyCredentials):
+        return AccessKeyAuthorization(
+            identity, identity.credentials, http_client, now=now, guards=guards, form=form
+        )
     return TokenAuthorization(http_client, TokenSource(identity, http_client, now, guards))
 
 

@@ -1,6 +1,7 @@
-"""Converts a login that IAM refused to the error that says what to do about it. No I/O."""
+"""Converts a login or a signature that was refused to the error that says what to do. No I/O."""
 
 import re
+from datetime import timedelta
 from http import HTTPStatus
 
 from image_share_operator.api.errors import (
@@ -41,6 +42,62 @@ _HINTS = tuple(
     )
 )
 """Texts of IAM and Keystone, and what to do. Only these hints are shown, never the text of IAM."""
+
+
+MAX_SKEW = timedelta(minutes=15)
+"""Difference of the clocks above which the cloud refuses a signature."""
+SKEW_TOLERANCE = timedelta(seconds=30)
+"""How much later than the check of the signature the ``Date`` of the response may be."""
+SKEW_RETRY = timedelta(minutes=5)
+"""How often a request is tried while the clocks differ: three times in the 15 minutes in which five
+refused requests may lock the access key."""
+_KEY_LOCKED = re.compile(r"reach the limit|\blocked\b", re.IGNORECASE)
+_KEY_HINTS = {
+    "IAM.1104": "IAM blocks the access key; unblock it, or put another one into the Secret",
+    "IAM.1105": "the access key has expired; put another one into the Secret",
+    "IAM.1106": "the user of the access key does not exist; correct the Secret",
+    "IAM.1107": "the access key is inactive; enable it in IAM, or put another one into the Secret",
+    "IAM.1108": "the temporary access key has expired; put a new one into the Secret",
+}
+_KEY_STATES = {
+    (False, False): "accessKey or secretKey is wrong; correct the Secret",
+    (False, True): "the access key was deleted or disabled; put another one into the Secret",
+    (True, False): "the temporary access key is wrong or has expired; put a new one into the "
+    "Secret",
+    (True, True): "the temporary access key has expired; put a new one into the Secret",
+}
+"""Whether the access key is temporary, whether it was accepted before, and what to do. The cloud
+has one code for a wrong key and for an expired one."""
+_MINUTE = timedelta(minutes=1)
+
+
+def signature_error(
+    refusal: Refusal, *, skew: timedelta, temporary: bool, accepted_before: bool
+) -> CloudError:
+    """The error for a signature that was refused. The message has the code and never the text.
+
+    Args:
+        skew: how far the clock of the cloud is ahead of ours; negative when it is behind.
+        temporary: whether the access key is a temporary one.
+        accepted_before: whether the cloud accepted this access key since the start.
+    """
+    code = f" {refusal.code}" if refusal.code else ""
+    what = f"{refusal.endpoint} refused the signature of a request: HTTP {refusal.status}{code}"
+    if abs(skew) > MAX_SKEW - SKEW_TOLERANCE:
+        side = "behind" if skew > timedelta() else "ahead of"
+        return RetryableError(
+            f"{what}: the clock of the operator is about {round(abs(skew) / _MINUTE)} minutes "
+            f"{side} that of the cloud, and up to 15 are accepted; synchronize the clock of the "
+            "node",
+            retry_after=SKEW_RETRY,
+        )
+    if refusal.kind is RefusalKind.LOCKED or _KEY_LOCKED.search(refusal.text or ""):
+        remedy = "the access key is locked after refused requests; correct the Secret"
+        return TerminalError(f"{what}: {remedy}", reason=Reason.ACCOUNT_LOCKED)
+    remedy = _KEY_HINTS.get(refusal.code or "") or _KEY_STATES[temporary, accepted_before]
+    if not refusal.is_from_api:
+        remedy = f"{remedy}, or check whether a proxy rejects the request"
+    return TerminalError(f"{what}: {remedy}", reason=Reason.CREDENTIALS_INVALID)
 
 
 def login_error(refusal: Refusal, user: str) -> CloudError:

@@ -1,14 +1,15 @@
-"""Limits failed logins: IAM locks an account after a few of them.
+"""Limits failed logins: the cloud locks an account or an access key after a few of them.
 
-One guard controls all logins with equal credentials at one IAM endpoint, whatever projects, Secrets
-and namespaces use them. It sends them one after another, so that each login knows the result of the
-one before. It remembers failures as blocks:
+One guard controls all logins with equal credentials at one endpoint, whatever projects, Secrets and
+namespaces use them. For an access key, a login is the check of the key at IMS. The guard sends them
+one after another, so that each login knows the result of the one before. It remembers failures as
+blocks:
 
-    IAM does not respond, or 5xx      all projects, for a second, or as long as IAM asks
-    throttled (429)                   all projects, as long as IAM asks, or by backoff
+    no response, or 5xx               all projects, for a second, or as long as the cloud asks
+    throttled (429)                   all projects, as long as the cloud asks, or by backoff
     credentials refused (401)         this project; a second project within `BLOCK_TIME`, without a
                                       success in between, blocks all projects
-    account locked                    all projects, for `BLOCK_TIME`
+    account or access key locked      all projects, for `BLOCK_TIME`
     any other refusal                 this project, for `BLOCK_TIME`
 
 A successful login removes the blocks, except those of other projects. The guard itself does no I/O:
@@ -22,7 +23,12 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from image_share_operator.api.credentials import Credentials, Identity, RefusedLogin
+from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
+    Credentials,
+    Identity,
+    RefusedLogin,
+)
 from image_share_operator.api.errors import (
     CloudError,
     LoginBlockedError,
@@ -60,7 +66,7 @@ class _Block:
 
 
 class LoginGuard:
-    """Controls the logins with some credentials at one IAM endpoint."""
+    """Controls the logins with some credentials at one endpoint."""
 
     def __init__(self, now: Callable[[], datetime], history_valid_until: datetime) -> None:
         self._now = now
@@ -128,11 +134,13 @@ class LoginGuard:
         if self._now() >= self._history_valid_until:
             return
         cause = (
-            "the account was locked" if refused_login.locked else "IAM refused these credentials"
+            "the cloud had locked the account or the access key"
+            if refused_login.locked
+            else "the cloud refused these credentials"
         )
         block = _Block(
             TerminalError(
-                f"IAM login skipped: {cause} before the operator started, and the Secret has not "
+                f"login skipped: {cause} before the operator started, and the Secret has not "
                 "changed since then; correct the Secret",
                 reason=Reason.ACCOUNT_LOCKED
                 if refused_login.locked
@@ -165,7 +173,7 @@ class LoginGuard:
             self._block_of_all = _Block(error, now + BLOCK_TIME)
         elif error.reason is Reason.CREDENTIALS_INVALID:
             if self._first_refusal_until is not None and now < self._first_refusal_until:
-                message = f"IAM login skipped: IAM refused the same credentials twice: {error}"
+                message = f"login skipped: the same credentials were refused twice: {error}"
                 skipped = TerminalError(message, reason=error.reason)
                 self._block_of_all = _Block(skipped, now + BLOCK_TIME)
             self._first_refusal_until = now + BLOCK_TIME
@@ -187,11 +195,13 @@ class LoginGuards:
         self._known: dict[tuple[Credentials, str], LoginGuard] = {}
 
     def of(self, identity: Identity) -> LoginGuard:
-        """The guard of these credentials at this IAM endpoint.
+        """The guard of these credentials at the endpoint that checks them.
 
         Do not keep it: an idle guard may be removed, and this returns another one then.
         """
-        key = (identity.credentials, _origin(identity.endpoints.iam))
+        signs = isinstance(identity.credentials, AccessKeyCredentials)
+        endpoint = identity.endpoints.ims if signs else identity.endpoints.iam
+        key = (identity.credentials, _origin(endpoint))
         guard = self._known.get(key)
         if guard is None:
             if len(self._known) >= self._prune_at:

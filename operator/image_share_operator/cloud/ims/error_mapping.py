@@ -116,8 +116,8 @@ _REMEDIES = {
     ),
     RefusalKind.MISMATCH: (
         Reason.INVALID_REQUEST,
-        "the token is not for spec.projectID; correct it or the Secret",
-        "the token is not for spec.projectID; correct it or the Secret",
+        "the credentials are not for spec.projectID; correct it or the Secret",
+        "the credentials are not for spec.projectID; correct it or the Secret",
     ),
     RefusalKind.INVALID: (
         Reason.INVALID_REQUEST,
