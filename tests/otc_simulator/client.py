@@ -116,6 +116,17 @@ class Simulator(Running):
         told = self.seed(accounts=[{"name": domain, "users": [raw]}])
         return str(told["accounts"][0]["users"][0]["id"])
 
+    def add_access_key(self, user_id: str, key_id: str, secret: str, **key: Any) -> None:
+        """Give a user of the default account a key; further keys: security_token, ttl_seconds."""
+        self._call("POST", "access_keys", {"id": key_id, "secret": secret, "user": user_id, **key})
+
+    def change_access_key(self, key_id: str, **changes: Any) -> None:
+        """Change enabled or secret; ``end=True`` ends it now, ``unlock=True`` ends a lock."""
+        self._call("PATCH", "access_keys", {"id": key_id, **changes})
+
+    def delete_access_key(self, key_id: str) -> None:
+        self._call("DELETE", "access_keys", {"id": key_id})
+
     def add_image(
         self,
         *,

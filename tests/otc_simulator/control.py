@@ -16,6 +16,7 @@ from otc_simulator.seeds import (
     change_image,
     plant,
     put_member,
+    read_access_key,
     read_rights,
     share_image,
 )
@@ -43,6 +44,9 @@ def add_routes(router: web.UrlDispatcher) -> None:
         ("DELETE", "images", delete_image),
         ("POST", "shares", share),
         ("POST", "users", change_user),
+        ("POST", "access_keys", add_access_key),
+        ("PATCH", "access_keys", change_access_key),
+        ("DELETE", "access_keys", delete_access_key),
         ("DELETE", "tokens", kill_tokens),
         ("POST", "clock", advance_clock),
         ("POST", "jobs", finish_jobs),
@@ -150,6 +154,30 @@ def change_user(world: World, body: Mapping[str, Any]) -> None:
     if changes:
         user = replace(user, **changes)
         directory.change_user(user, now=world.now(), settings=world.settings)
+
+
+def add_access_key(world: World, body: Mapping[str, Any]) -> None:
+    """Add a key of a user; an older one with its id is replaced."""
+    directory = world.cloud.directory
+    user = directory.users[body["user"]]
+    key = read_access_key(body, user.id, world.now())
+    directory.access_keys[key.id] = key
+
+
+def change_access_key(world: World, body: Mapping[str, Any]) -> None:
+    """Change a key (``id``): enabled, secret; ``end`` lets it end now, ``unlock`` ends a lock."""
+    directory = world.cloud.directory
+    key = directory.access_keys[body["id"]]
+    changes = {name: body[name] for name in ("enabled", "secret") if name in body}
+    if body.get("end"):
+        changes["expires_at"] = world.now()
+    if body.get("unlock"):
+        directory.unlock_key(key.id)
+    directory.access_keys[key.id] = replace(key, **changes)
+
+
+def delete_access_key(world: World, body: Mapping[str, Any]) -> None:
+    del world.cloud.directory.access_keys[body["id"]]
 
 
 def kill_tokens(world: World, _body: Mapping[str, Any]) -> None:

@@ -13,8 +13,9 @@ from otc_simulator import answers
 from otc_simulator.access import TOKEN_HEADER
 from otc_simulator.faults import Effect
 from otc_simulator.journal import Call
+from otc_simulator.signature import Received, is_signed
 from otc_simulator.wire import ResetError, http_date, reset_connection, send_badly
-from otc_simulator.world import NOTE, Note, World, world_of
+from otc_simulator.world import NOTE, RECEIVED, Note, World, world_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,6 +32,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     route = route_of(request)
     world.journal.calls[route] += 1
     request_id = world.next_request_id()
+    await _note_signed(request)
     if world.faults.speaks_about(route):
         note.effect = await _effect(request, route, world)
     status = 0
@@ -43,9 +45,20 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         # Before it is sent: what was carried out was so, whether or not anyone hears of it.
         world.journal.record(_call(request, route, note, status))
     response.headers["X-Request-Id"] = request_id
-    if world.settings.clock_skew_seconds:
-        response.headers["Date"] = http_date(world.shown(world.now()))
+    response.headers["Date"] = http_date(world.shown(world.now()))
     return response if note.effect is None else await send_badly(request, response, note.effect)
+
+
+async def _note_signed(request: web.Request) -> None:
+    """Keep what a signed request is, as it came: handlers see it decoded."""
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    if is_signed(headers) and TOKEN_HEADER not in request.headers:
+        request[RECEIVED] = Received(
+            method=request.method,
+            raw_path=request.raw_path,
+            headers=headers,
+            body=await request.read(),
+        )
 
 
 def route_of(request: web.Request) -> str:
@@ -93,7 +106,7 @@ async def _effect(request: web.Request, route: str, world: World) -> Effect | No
     return world.faults.meet(
         route,
         images=await _images_named(request),
-        project_id=token.project_id if token else None,
+        project_id=token.project_id if token else request.headers.get("X-Project-Id"),
         now=world.now(),
         query=request.query,
     )

@@ -53,6 +53,21 @@ class User:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKey:
+    """A key that signs requests; with a security token it is a temporary one."""
+
+    id: str
+    user_id: str
+    secret: str = field(repr=False)
+    security_token: str | None = field(default=None, repr=False)
+    expires_at: datetime | None = None
+    enabled: bool = True
+
+    def ended(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     value: str = field(repr=False)
     user_id: str
@@ -83,11 +98,14 @@ class Directory:
         self.projects: dict[str, Project] = {}
         self.users: dict[str, User] = {}
         self.tokens: dict[str, Token] = {}
+        self.access_keys: dict[str, AccessKey] = {}
         self._account_ids: dict[str, str] = {}
         self._project_ids: dict[tuple[str, str], str] = {}
         self._user_ids: dict[tuple[str, str], str] = {}
         self._failures: dict[str, deque[datetime]] = {}
         self._locked_until: dict[str, datetime] = {}
+        self._key_failures: dict[str, int] = {}
+        self._key_locked_until: dict[str, datetime] = {}
 
     def put_account(self, account: Account) -> None:
         self.accounts[account.id] = account
@@ -137,6 +155,26 @@ class Directory:
         if len(recent) >= settings.lockout_attempts:
             self._locked_until[user_id] = now + timedelta(seconds=settings.lockout_seconds)
             recent.clear()
+
+    def key_locked(self, key_id: str, now: datetime) -> bool:
+        """Say whether a key is locked; counting starts again at the end of the lock."""
+        until = self._key_locked_until.get(key_id)
+        if until is not None and now >= until:
+            self.unlock_key(key_id)
+        return until is not None and now < until
+
+    def count_key(self, key_id: str, now: datetime, settings: Settings, *, good: bool) -> None:
+        """Count a use of a key; more than so many failures in a row lock it (reference, 1.7)."""
+        if good:
+            self._key_failures.pop(key_id, None)
+            return
+        failures = self._key_failures[key_id] = self._key_failures.get(key_id, 0) + 1
+        if failures > settings.key_lock_attempts:
+            self._key_locked_until[key_id] = now + timedelta(seconds=settings.key_lock_seconds)
+
+    def unlock_key(self, key_id: str) -> None:
+        self._key_failures.pop(key_id, None)
+        self._key_locked_until.pop(key_id, None)
 
     def issue(
         self, user: User, project: Project | None, *, now: datetime, settings: Settings

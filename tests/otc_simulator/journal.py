@@ -38,6 +38,7 @@ class Journal:
     calls: Counter[str] = field(default_factory=Counter)
     tokens_issued: int = 0
     logins_failed: int = 0
+    signatures_failed: int = 0
     foreign_project_puts: int = 0
     images_per_put: deque[int] = field(default_factory=lambda: deque(maxlen=LONGEST_BATCH_LIST))
     _entries: deque[Call] = field(default_factory=lambda: deque(maxlen=LONGEST_JOURNAL))
@@ -53,6 +54,7 @@ class Journal:
             "calls": dict(self.calls),
             "tokens_issued": self.tokens_issued,
             "logins_failed": self.logins_failed,
+            "signatures_failed": self.signatures_failed,
             "images_per_put": list(self.images_per_put),
             "max_inflight_per_image": most_jobs_per_image,
             "foreign_project_puts": self.foreign_project_puts,

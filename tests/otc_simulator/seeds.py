@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from otc_simulator.identity import RIGHTS, Account, Project, User, new_hex_id
+from otc_simulator.identity import RIGHTS, AccessKey, Account, Project, User, new_hex_id
 from otc_simulator.membership import STATUSES, Image, Vault, new_image_id
 from otc_simulator.settings import Settings
 from otc_simulator.state import Cloud
@@ -60,8 +60,11 @@ def _account(cloud: Cloud, raw: Mapping[str, Any], settings: Settings) -> dict[s
     for project in projects:
         directory.put_project(project)
     users = [_user(each, account.id) for each in raw.get("users", ())]
-    for user in users:
+    for user, told in zip(users, raw.get("users", ()), strict=True):
         directory.put_user(user)
+        for each in told.get("access_keys", ()):
+            key = read_access_key(each, user.id, cloud.now())
+            directory.access_keys[key.id] = key
     return {
         "id": account.id,
         "name": account.name,
@@ -79,6 +82,17 @@ def _user(raw: Mapping[str, Any], account_id: str) -> User:
         programmatic=raw.get("programmatic", True),
         enabled=raw.get("enabled", True),
         rights=read_rights(raw.get("policies")),
+    )
+
+
+def read_access_key(raw: Mapping[str, Any], user_id: str, now: datetime) -> AccessKey:
+    ttl = raw.get("ttl_seconds")
+    return AccessKey(
+        id=raw["id"],
+        user_id=user_id,
+        secret=raw["secret"],
+        security_token=raw.get("security_token"),
+        expires_at=None if ttl is None else now + timedelta(seconds=ttl),
     )
 
 

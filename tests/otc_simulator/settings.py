@@ -15,9 +15,14 @@ TOKEN_FLAVOURS = (
 )
 """What a dead token may look like on IMS (reference, 7.5)."""
 
+SIGNING_FORMS = ("scoped", "plain", "both")
+"""Which forms of signatures the cloud takes (reference, 1.7: B, A)."""
+
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "token_flavour": (*TOKEN_FLAVOURS, "cycle"),
     "iam_dead_token": ("IAM.0066", "IAM.0067", "403"),
+    "signing_form": SIGNING_FORMS,
+    "ended_key": ("IAM.1108", "APIGW.0301"),
     "show_token": ("200", "401", "403", "404", "503"),
     "domain_token": ("401", "403"),
     "unknown_scope": ("404", "401", "IAM.1109"),
@@ -58,6 +63,14 @@ class Settings:
     lockout_attempts: int = 5
     lockout_window_seconds: float = 900.0
     lockout_seconds: float = 900.0
+
+    # access keys
+    signing_form: str = "both"
+    key_lock_attempts: int = 5
+    """More failures in a row than these lock a key."""
+    key_lock_seconds: float = 300.0
+    ended_key: str = "IAM.1108"
+    """What a temporary key is answered that has ended."""
 
     # membership jobs
     job_seconds: float = 1.0

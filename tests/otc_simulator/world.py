@@ -15,6 +15,7 @@ from otc_simulator.identity import Token
 from otc_simulator.journal import Journal
 from otc_simulator.seeds import plant
 from otc_simulator.settings import TOKEN_FLAVOURS, Settings
+from otc_simulator.signature import Received
 from otc_simulator.state import Cloud
 
 
@@ -74,6 +75,8 @@ class World:
 WORLD = web.AppKey("world", World)
 NOTE = web.RequestKey("note", Note)
 TOKEN = web.RequestKey("token", Token)
+RECEIVED = web.RequestKey("received", Received)
+"""Of a signed request."""
 
 
 def world_of(request: web.Request) -> World:
