@@ -3,6 +3,7 @@
 import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import trustme
 
 from cli.command import Ended
 from image_share_operator.api import clouds_yaml
-from image_share_operator.api.credentials import PasswordCredentials
+from image_share_operator.api.credentials import AccessKeyCredentials, PasswordCredentials
 from image_share_operator.cli import credentials, os_cloud
 from image_share_operator.cli.exit_codes import CommandError
 from otc_simulator.client import Simulator
@@ -198,8 +199,13 @@ def test_certificates_of_the_cloud_are_trusted(
         ({"OS_PASSWORD": "${PW}", "OS_USERNAME": "u"}, "OS_PASSWORD is a placeholder"),
         ({"OS_TOKEN": "x\u00e9"}, "OS_TOKEN has characters that are not allowed"),
         ({"OS_TOKEN": "x", "OS_AUTH_TYPE": "v3totp"}, "OS_AUTH_TYPE: v3totp is not supported"),
+        ({"OS_ACCESS_KEY": "x"}, "an access key needs OS_ACCESS_KEY and OS_SECRET_KEY; set both"),
+        (
+            {"OS_ACCESS_KEY": "x y", "OS_SECRET_KEY": "x"},
+            "OS_ACCESS_KEY has characters that are not allowed in an access key",
+        ),
     ],
-    ids=["no user", "placeholder", "token", "type"],
+    ids=["no user", "placeholder", "token", "type", "half of a key", "access key"],
 )
 def test_unusable_environment_names_the_variable(
     run: Run, env: Mapping[str, str], message: str
@@ -218,3 +224,56 @@ def test_environment_names_the_domain_by_id() -> None:
 
     assert login is not None
     assert login.credentials == PasswordCredentials(user_name="op", domain_id="d1", password="p")
+
+
+KEYS = {"OS_ACCESS_KEY": "AK1", "OS_SECRET_KEY": "sk1"}
+USER_ENV = {"OS_USERNAME": "op", "OS_PASSWORD": "p", "OS_USER_DOMAIN_ID": "d1"}
+ACCESS_KEY = AccessKeyCredentials(access_key="AK1", secret_key="sk1")
+USER_LOGIN = PasswordCredentials(user_name="op", domain_id="d1", password="p")
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        (KEYS, ACCESS_KEY),
+        ({**KEYS, "OS_SECURITY_TOKEN": "st1"}, replace(ACCESS_KEY, security_token="st1")),
+        ({**KEYS, **USER_ENV}, USER_LOGIN),
+        ({**KEYS, **USER_ENV, "OS_AUTH_TYPE": "aksk"}, ACCESS_KEY),
+    ],
+    ids=["permanent", "temporary", "user before key", "type before user"],
+)
+def test_environment_has_an_access_key(env: Mapping[str, str], expected: object) -> None:
+    asked = Namespace(secret=None, secret_dir=None, os_cloud=None)
+
+    login = credentials.given(asked, env)
+
+    assert login is not None
+    assert login.credentials == expected
+
+
+@pytest.mark.parametrize("how", ["environment", "clouds.yaml", "plain form", "wrong key"])
+def test_pending_signs_its_requests(sim: Simulator, run: Run, tmp_path: Path, how: str) -> None:
+    sim.add_access_key(sim.user_id, "AKCLI", "sk-of-the-cli")
+    sim.settings(signing_form="plain" if how == "plain form" else "scoped")
+    image = sim.add_image(shared_with=[sim.project_id])
+    env = {"OS_ACCESS_KEY": "AKCLI", "OS_SECRET_KEY": "sk-of-the-cli"}
+    if how == "clouds.yaml":
+        write(tmp_path / "clouds.yaml", "clouds: {otc: {auth: {ak: AKCLI, sk: sk-of-the-cli}}}")
+        env = {"OS_CLOUD": "otc"}
+    if how == "plain form":
+        env["ISA_SIGNING_FORM"] = "plain"
+    if how == "wrong key":
+        env["OS_SECRET_KEY"] = "sk-wrong"
+
+    before = sim.counters()["tokens_issued"]
+    where = ("--iam", sim.url, "--ims", sim.url, "--project", sim.project_id)
+    ended = run("pending", "--allow-insecure-endpoints", *where, **env)
+
+    assert sim.counters()["tokens_issued"] == before
+    if how == "wrong key":
+        assert ended.code == 1
+        assert "accessKey or secretKey is wrong" in ended.err
+        assert "sk-wrong" not in ended.err
+    else:
+        assert ended.code == 0, ended.err
+        assert image in ended.out

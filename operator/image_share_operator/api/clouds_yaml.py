@@ -15,8 +15,10 @@ from typing import Final
 from image_share_operator.api import bounded_yaml, placeholders
 from image_share_operator.api.bounded_yaml import TENANT, Node, Typed, YamlLimits
 from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
     Credentials,
     PasswordCredentials,
+    access_key_credentials,
     token_credentials,
 )
 
@@ -31,6 +33,11 @@ MAX_NAME_CHARS: Final = 64
 
 PASSWORD_TYPES: Final = ("password", "v3password")
 TOKEN_TYPES: Final = ("token", "v3token")
+ACCESS_KEY_TYPES: Final = ("aksk", "v3aksk")
+"""Of gophertelekomcloud, the SDK of the Terraform provider; the OpenStack client has none."""
+ACCESS_KEY_FIELDS: Final = (("access_key", "ak"), ("secret_key", "sk"), ("security_token",))
+"""Names of the access key, the secret key and the security token in gophertelekomcloud (``ak``) and
+python-otcextensions (both)."""
 UNSUPPORTED_TYPES: Final[Mapping[str, str]] = {
     "v3multifactor": "; use an IAM user for programmatic access, without a second factor",
     "v3totp": "; use an IAM user for programmatic access, without a second factor",
@@ -243,7 +250,34 @@ def _credentials(cloud: CloudEntry) -> Credentials:
         return token_credentials(token, f"{FILE}: auth.token of cloud {cloud.shown}")
     if auth_type in TOKEN_TYPES:
         raise cloud.error(f"cloud {cloud.shown} has auth_type {auth_type} and no auth.token")
+    # A cloud with a user may have an access key for object storage: then the user logs in.
+    if auth_type in ACCESS_KEY_TYPES or not (auth_type or cloud.text("password")):
+        found = _access_key(cloud)
+        if found is not None:
+            return found
+    if auth_type in ACCESS_KEY_TYPES:
+        raise cloud.error(f"cloud {cloud.shown} has auth_type {auth_type} and no auth.ak")
     return _password_credentials(cloud)
+
+
+def _access_key(cloud: CloudEntry) -> AccessKeyCredentials | None:
+    """The access key of a cloud; ``None`` when it has none."""
+    limits = (MAX_VALUE_CHARS, MAX_VALUE_CHARS, MAX_TOKEN_CHARS)
+    names, values = list[str](), list[str | None]()
+    for spellings, limit in zip(ACCESS_KEY_FIELDS, limits, strict=True):
+        found = [(name, cloud.text(name, limit=limit)) for name in spellings]
+        name, value = next((row for row in found if row[1] is not None), found[-1])
+        names.append(f"{FILE}: auth.{name} of cloud {cloud.shown}")
+        values.append(value)
+    access_key, secret_key, security_token = values
+    if access_key is None and secret_key is None:
+        return None
+    if access_key is None or secret_key is None:
+        missing = names[0] if access_key is None else names[1]
+        raise ValueError(f"{missing} is missing: an access key needs auth.ak and auth.sk")
+    return access_key_credentials(
+        access_key, secret_key, security_token, names=(names[0], names[1], names[2])
+    )
 
 
 def _password_credentials(cloud: CloudEntry) -> PasswordCredentials:
@@ -254,7 +288,7 @@ def _password_credentials(cloud: CloudEntry) -> PasswordCredentials:
                 f"cloud {cloud.shown} has an application credential, which is not supported; "
                 "use a password or a token"
             )
-        raise cloud.error(f"cloud {cloud.shown} has neither auth.password nor auth.token")
+        raise cloud.error(f"cloud {cloud.shown} has no auth.password, auth.token or auth.ak")
     user_id = cloud.text("user_id")
     if user_id:
         return PasswordCredentials(user_id=user_id, password=password)
@@ -295,10 +329,10 @@ def check_auth_type(auth_type: str | None, name: str) -> None:
     Raises:
         ValueError: it is not supported; the message names it when it is a known one.
     """
-    if auth_type is None or auth_type in PASSWORD_TYPES + TOKEN_TYPES:
+    if auth_type is None or auth_type in PASSWORD_TYPES + TOKEN_TYPES + ACCESS_KEY_TYPES:
         return
     named = f"{name}: {auth_type}" if auth_type in UNSUPPORTED_TYPES else name
-    remedy = UNSUPPORTED_TYPES.get(auth_type) or "; use password or token"
+    remedy = UNSUPPORTED_TYPES.get(auth_type) or "; use password, token or aksk"
     raise ValueError(f"{named} is not supported{remedy}")
 
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from image_share_operator.api import clouds_yaml, placeholders, secret
 from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
     Credentials,
     PasswordCredentials,
+    access_key_credentials,
     token_credentials,
 )
 from image_share_operator.cli import manifests, os_cloud
@@ -15,7 +17,8 @@ from image_share_operator.cli.exit_codes import CommandError, Exit
 
 NONE = (
     "no credentials: set --secret, --secret-dir or --os-cloud, or the environment variables "
-    "OS_CLOUD, or OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME"
+    "OS_CLOUD, or OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME, or OS_ACCESS_KEY and "
+    "OS_SECRET_KEY"
 )
 
 
@@ -90,8 +93,8 @@ def _credentials(fields: Mapping[str, str]) -> Credentials | None:
     if token and fields.get("auth_type") not in clouds_yaml.PASSWORD_TYPES:
         return token_credentials(token, "OS_TOKEN")
     password = fields.get("password")
-    if not password:
-        return None
+    if not password or fields.get("auth_type") in clouds_yaml.ACCESS_KEY_TYPES:
+        return _access_key(fields)
     if "user_id" in fields:
         return PasswordCredentials(user_id=fields["user_id"], password=password)
     domain_id, domain_name = clouds_yaml.domain_of(fields.get)
@@ -104,4 +107,18 @@ def _credentials(fields: Mapping[str, str]) -> Credentials | None:
         password=password,
         domain_id=domain_id,
         domain_name=domain_name,
+    )
+
+
+def _access_key(fields: Mapping[str, str]) -> AccessKeyCredentials | None:
+    access_key, secret_key = fields.get("access_key"), fields.get("secret_key")
+    if access_key is None and secret_key is None:
+        return None
+    if access_key is None or secret_key is None:
+        raise ValueError("an access key needs OS_ACCESS_KEY and OS_SECRET_KEY; set both")
+    return access_key_credentials(
+        access_key,
+        secret_key,
+        fields.get("security_token"),
+        names=("OS_ACCESS_KEY", "OS_SECRET_KEY", "OS_SECURITY_TOKEN"),
     )

@@ -25,6 +25,9 @@ _FIELDS = (
     "domain_name",
     "default_domain_id",
     "default_domain_name",
+    "access_key",
+    "secret_key",
+    "security_token",
 )
 
 

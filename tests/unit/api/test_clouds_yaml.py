@@ -3,7 +3,11 @@
 import pytest
 
 from image_share_operator.api import clouds_yaml
-from image_share_operator.api.credentials import PasswordCredentials, TokenCredentials
+from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
+    PasswordCredentials,
+    TokenCredentials,
+)
 
 PASSWORD = "hunter2-in-the-yaml"
 
@@ -105,6 +109,40 @@ def test_clouds_yaml_is_read_as_credentials(text: bytes, expected: object) -> No
     assert clouds_yaml.read(text, None) == expected
 
 
+KEYS = AccessKeyCredentials(access_key="AK1", secret_key="sk1")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (document("ak: AK1, sk: sk1"), KEYS),
+        (document("ak: AK1, sk: sk1", beside="auth_type: aksk"), KEYS),
+        (document("", beside="access_key: AK1\n    secret_key: sk1"), KEYS),
+        (
+            document("ak: AK1, sk: sk1, security_token: st1"),
+            AccessKeyCredentials(access_key="AK1", secret_key="sk1", security_token="st1"),
+        ),
+        (document(f"{NAMED}, ak: AK1, sk: sk1", beside="auth_type: aksk"), KEYS),
+        (
+            document(NAMED, beside="ak: AK1\n    sk: sk1"),
+            PasswordCredentials(user_name="op", domain_name="OTC-1", password=PASSWORD),
+        ),
+        (document("token: abc, ak: AK1, sk: sk1"), TokenCredentials(token="abc")),
+    ],
+    ids=[
+        "of gophertelekomcloud",
+        "with its type",
+        "of python-otcextensions",
+        "temporary",
+        "type before user",
+        "user before key",
+        "token before key",
+    ],
+)
+def test_clouds_yaml_is_read_as_an_access_key(text: bytes, expected: object) -> None:
+    assert clouds_yaml.read(text, None) == expected
+
+
 def test_clouds_yaml_reads_the_named_cloud() -> None:
     text = document(NAMED, more="  two: {auth: {token: abc}}")
 
@@ -127,7 +165,14 @@ ERRORS: list[tuple[bytes, str | None, str]] = [
     (document(NAMED, more="  two: {}"), None, "several clouds"),
     (document(f"password: {PASSWORD}"), None, "auth.username"),
     (document(USER), None, "auth.user_domain_name"),
-    (document("username: op"), None, "neither auth.password nor auth.token"),
+    (document("username: op"), None, "no auth.password, auth.token or auth.ak"),
+    (document("ak: AK1"), None, "auth.sk of cloud otc is missing: an access key needs auth.ak and"),
+    (document("sk: hunter2"), None, "auth.ak of cloud otc is missing"),
+    (document("ak: hunter2 x, sk: x"), None, "auth.ak of cloud otc has characters"),
+    (document("ak: x, sk: 'hunter2 x'"), None, "auth.sk of cloud otc has characters"),
+    (document("ak: 123, sk: x"), None, "auth.ak of cloud otc is not a string: quote it"),
+    (document("ak: x, sk: x", beside="auth_type: password"), None, "no auth.password"),
+    (document(NAMED, beside="auth_type: aksk"), None, "auth_type aksk and no auth.ak"),
     (b"clouds: {otc: {auth: 7}}", None, "auth of cloud otc is not a mapping"),
     (b"clouds: {otc: 7}", None, "cloud otc is not a mapping"),
     (b"clouds: {otc: {profile: 'https://evil.test'}}", None, "must not be a URL"),

@@ -10,7 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from image_share_operator.api import secret
-from image_share_operator.api.credentials import PasswordCredentials, TokenCredentials
+from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
+    PasswordCredentials,
+    TokenCredentials,
+)
 
 MARK = "5ecretMark0"
 CPU_SECONDS = 1.0
@@ -20,7 +24,19 @@ TYPED = ("007", "0123", "1_000", "12:30:45", "2026-01-01", "1.5e+3", "yes", "~",
 TAGS = ("", "!!str ", "!!int ", "!!binary ", "!!timestamp ", "! ", "!vault ", "!<x> ", "!!map ")
 PYTHON = "!!python/object/apply:os.system "
 NAMES = ("username", "password", "user_id", "user-id", "token", "user_domain_name", "domain_id")
-FIELDS = (*NAMES, "auth_type", "auth_url", "verify", "profile", "regions", "<<", "cacert", "note")
+KEY_NAMES = ("ak", "sk", "access_key", "secret_key", "security_token")
+FIELDS = (
+    *NAMES,
+    *KEY_NAMES,
+    "auth_type",
+    "auth_url",
+    "verify",
+    "profile",
+    "regions",
+    "<<",
+    "cacert",
+    "note",
+)
 
 words = st.one_of(
     st.just(MARK),
@@ -168,7 +184,7 @@ def test_any_clouds_yaml_is_credentials_or_one_clear_error(data: bytes) -> None:
         assert str(found).isprintable()
         assert MARK not in "".join(traceback.format_exception(found))
     else:
-        assert isinstance(found, PasswordCredentials | TokenCredentials)
+        assert isinstance(found, PasswordCredentials | TokenCredentials | AccessKeyCredentials)
     assert MARK not in repr(found) or isinstance(found, PasswordCredentials)
 
 
