@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import growth
 import selecting
+import signing
 import stages
 from cluster import Cluster
 from figures import Figure, keep, provenance, show
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         stage = Stage(control_plane, cloud, operator)
         version = control_plane.http.get("/version").raise_for_status().json()["gitVersion"]
         figures = asyncio.run(_measure(console, stage, arguments))
+    figures += signing.figures()
     if costs is not None:
         figures += stages.growth(SIZES, costs, growth.MOST_GROWTH)
     figures += selecting.figures()
