@@ -1,7 +1,7 @@
 """``python -m chaos.cloud``: the simulated cloud, with a recorder in front of it.
 
-The simulator's journal tells neither whose token a PUT carried nor which value it set; the
-verdict needs both, and what each membership was at that moment.
+The simulator's journal tells neither whose token or access key a PUT carried nor which value it
+set; the verdict needs both, and what each membership was at that moment.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from otc_simulator.membership import Member, Registry
 from otc_simulator.seeds import plant
 from otc_simulator.server import Address, application, serve
 from otc_simulator.settings import Settings
+from otc_simulator.signature import HEADER
 from otc_simulator.state import Change, Cloud
 from otc_simulator.world import NOTE, World, world_of
 
@@ -126,8 +127,7 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     recorder, world = request.app[RECORDER], world_of(request)
     world.cloud.settle(world.settings)
     route = route_of(request)
-    token = world.cloud.directory.tokens.get(request.headers.get(TOKEN_HEADER, ""))
-    user, project = (token.user_id, token.project_id) if token else (None, None)
+    user, project = _caller(request, world.cloud.directory)
     recorder.uses[user, project, route, request.path] += 1
     arrival = None
     if route == PUT:
@@ -147,6 +147,16 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
             reset = effect is not None and effect.reset
             arrival.status = 0 if reset else response.status
     return response
+
+
+def _caller(request: web.Request, directory: Directory) -> tuple[str | None, str | None]:
+    """User and project of the token, or of the access key that signed."""
+    token = directory.tokens.get(request.headers.get(TOKEN_HEADER, ""))
+    if token is not None:
+        return token.user_id, token.project_id
+    signed = HEADER.fullmatch(request.headers.get("Authorization", ""))
+    key = directory.access_keys.get(signed["scoped"] or signed["plain"]) if signed else None
+    return (key.user_id, request.headers.get("X-Project-Id")) if key else (None, None)
 
 
 def _arrival(raw: bytes, world: World, user: str | None, project: str | None) -> Arrival:

@@ -8,7 +8,7 @@ from typing import Any
 Json = dict[str, Any]
 
 MARK = "Chaos7Mark"
-"""Part of every password and token that there is: what shows it shows a secret."""
+"""Part of every password, token and access key that there is: what shows it shows a secret."""
 CREDENTIAL_REASONS = frozenset({"CredentialsInvalid", "SecretNotFound", "AccountLocked"})
 """Reasons that only another Secret ends."""
 
@@ -19,6 +19,7 @@ class SecretKind(StrEnum):
     PASSWORD = "password"
     CLOUDS_YAML = "clouds.yaml"
     TOKEN = "token"
+    ACCESS_KEY = "access key"
 
 
 class Content(StrEnum):
@@ -39,6 +40,7 @@ class Login:
 
     Attributes:
         projects: that the user may answer for; a token is good for the first one only.
+        password: the secret key, for an access key.
     """
 
     namespace: str
@@ -49,6 +51,11 @@ class Login:
     domain: str
     password: str
     projects: tuple[str, ...]
+
+    @property
+    def access_key(self) -> str:
+        """The ID of the user's access key."""
+        return f"AK{MARK}{self.user_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

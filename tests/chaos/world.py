@@ -88,7 +88,7 @@ class World(Running):
         accounts = [
             {
                 "name": login.domain,
-                "users": [{"id": login.user_id, "name": login.user, "password": login.password}],
+                "users": [_user(login)],
                 "projects": [{"id": project, "name": f"eu-de_{project}"}],
             }
             for login in logins
@@ -186,6 +186,8 @@ class World(Running):
                 return {"username": "nobody", "password": garbage, "domainName": domain}
             case Content.WRONG_PASSWORD:
                 assert login is not None
+                if login.kind is SecretKind.ACCESS_KEY:
+                    return {"accessKey": login.access_key, "secretKey": f"{MARK}-wrong"}
                 return {"userID": login.user_id, "password": f"{MARK}-wrong"}
             case Content.GOOD:
                 assert login is not None
@@ -203,6 +205,8 @@ class World(Running):
                     "user_domain_name": login.domain,
                 }
                 return {"clouds.yaml": json.dumps({"clouds": {"otc": {"auth": auth}}})}
+            case SecretKind.ACCESS_KEY:
+                return {"accessKey": login.access_key, "secretKey": login.password}
             case SecretKind.PASSWORD:
                 return {
                     "username": login.user,
@@ -241,3 +245,11 @@ class World(Running):
         for operator in self.operators:
             if operator.exit_code is not None:
                 operator.start()
+
+
+def _user(login: Login) -> Json:
+    """The user of a login as a seed of the simulator has it."""
+    user: Json = {"id": login.user_id, "name": login.user, "password": login.password}
+    if login.kind is SecretKind.ACCESS_KEY:
+        user["access_keys"] = [{"id": login.access_key, "secret": login.password}]
+    return user
