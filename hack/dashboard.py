@@ -27,7 +27,9 @@ REASONS = {
     "Progressing": BLUE,
     "JobRunning": BLUE,
     "Rejecting": BLUE,
+    "DryRun": BLUE,
     "NotShared": YELLOW,
+    "NothingSelected": YELLOW,
     "WaitingForShare": YELLOW,
     "CloudUnavailable": ORANGE,
     "Throttled": ORANGE,
@@ -39,6 +41,7 @@ REASONS = {
     "InvalidRequest": RED,
     "JobTimeout": RED,
     "Conflict": RED,
+    "LimitExceeded": RED,
 }
 RESULTS = {
     "ok": GREEN,

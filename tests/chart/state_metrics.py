@@ -2,7 +2,7 @@
 
     python -m chart.state_metrics
 
-writes the recording anew. It needs `kube-state-metrics` in PATH, which no tool of this repository
+writes the recording again. It needs `kube-state-metrics` in PATH, which no tool of this repository
 installs; `go install k8s.io/kube-state-metrics/v2@v2.20.0` does.
 """
 

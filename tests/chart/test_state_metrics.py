@@ -257,7 +257,7 @@ def test_suspended_resource_is_not_reported_as_not_ready(promtool: Promtool, rul
     judge(promtool, rules, rows, case)
 
 
-def test_alert_does_not_begin_anew_with_another_reason(promtool: Promtool, rules: Path) -> None:
+def test_alert_does_not_begin_again_with_another_reason(promtool: Promtool, rules: Path) -> None:
     rows = [
         series("info", "1x100"),
         series("suspended", "0x100"),

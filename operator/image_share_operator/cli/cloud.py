@@ -53,9 +53,7 @@ class CloudConnection:
             self.known[identity] = ImsClient(
                 identity=identity,
                 http_client=http_client,
-                authorization=authorization_of(
-                    identity, http_client, now, self.guards, self.form
-                ),
+                authorization=authorization_of(identity, http_client, now, self.guards, self.form),
                 throttle=Throttle(now),
             )
         return self.known[identity]
