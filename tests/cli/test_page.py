@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from otc_simulator.client import Simulator
 PENDING = "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90"
 ACCEPTED = "b5a21d8c-1f0e-4c6a-9d2b-7c8e3f4a5b6c"
 ABSENT = "7d1f0c9e-2b3a-4c5d-9e8f-0a1b2c3d4e5f"
+BUILT = "2026-11-23T21:40:45+00:00"
 CLOUD = "http://127.0.0.1:36935"
 """As the page has it."""
 ALLOWED = {"ISA_ALLOW_INSECURE_ENDPOINTS": "true"}
@@ -30,8 +32,11 @@ COMMAND = Command(
 def desk(sim: Simulator, secret: Json, tmp_path: Path) -> Path:
     """The files that the page speaks of, and the cloud that it shows."""
     mine = [sim.project_id]
-    sim.add_image(shared_with=mine, id=PENDING, name="ubuntu-24.04-hardened")
-    sim.add_image(shared_with=mine, id=ACCEPTED, name="postgres-17", status="accepted")
+    for image, name, status in (
+        (PENDING, "ubuntu-24.04-hardened", "pending"),
+        (ACCEPTED, "postgres-17", "accepted"),
+    ):
+        sim.add_image(shared_with=mine, id=image, name=name, status=status, created_at=BUILT)
     shares: Json = {
         "apiVersion": "ims.otc.dev/v1alpha1",
         "kind": "ImageShareAcceptance",
@@ -53,6 +58,21 @@ def desk(sim: Simulator, secret: Json, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def publish_golden_images(sim: Simulator, desk: Path) -> None:
+    """The images of the page's selector, and its file."""
+    for day in (9, 16, 23):
+        built = datetime(2026, 11, day, 4, 30, tzinfo=UTC)
+        sim.publish(f"ubuntu-24.04-202611{day:02}", shared_with=[sim.project_id], created_at=built)
+    shares = yaml.safe_load((desk / "shares.yaml").read_text())
+    del shares["spec"]["images"]
+    shares["metadata"] = {"name": "golden-images", "namespace": "team-a"}
+    shares["spec"] |= {
+        "imageSelectorTerms": [{"owner": sim.owner_project_id, "name": "ubuntu-24.04-2026*"}],
+        "imageSelectionPolicy": {"groupBy": "^(.+)-[0-9]{8}$", "newest": 1},
+    }
+    (desk / "golden.yaml").write_text(yaml.safe_dump(shares))
+
+
 @pytest.fixture
 def here(sim: Simulator) -> Callable[[str], str]:
     """The page's commands, at the simulated cloud."""
@@ -70,6 +90,8 @@ def test_page_shows_what_is_printed(
 ) -> None:
     if any("list no" in line for line in block.shown):
         sim.change_user(policies={sim.project_id: ["get", "share"]})
+    if "golden" in block.words:
+        publish_golden_images(sim, desk)
     command = Command(here(block.words), block.shown, block.code)
 
     _, ended = run([COMMAND, command], where=desk, env=os.environ | ALLOWED)

@@ -35,7 +35,8 @@ image. The command changes nothing in the cloud and needs no cluster."""
 
 PENDING_DESCRIPTION = """\
 Lists the images that other projects share with a project and that are pending. With
--o yaml, it prints an ImageShareAcceptance for these images."""
+-o yaml, it prints an ImageShareAcceptance for these images. With --as selector, it
+proposes a selector for the pending and the accepted images."""
 
 CHECK = f"""\
 examples:
@@ -53,6 +54,8 @@ examples:
   OS_CLOUD=otc {PROGRAM} pending --region eu-de --project PROJECT_ID --all
   {PROGRAM} pending --region eu-de --project PROJECT_ID --os-cloud otc \\
       -o yaml --name base-images --namespace team-a > base-images.yaml
+  {PROGRAM} pending --region eu-de --project PROJECT_ID --os-cloud otc \
+      --as selector -o yaml --owner OWNER_ID --image-name 'ubuntu-*'
 
 {EXITS}"""
 
@@ -207,10 +210,31 @@ def _add_pending(add: AddParser) -> None:
     pending.add_argument(
         "--all", action="store_true", help="also list accepted and rejected images"
     )
+    pending.add_argument(
+        "--owner",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only images that this project shares; can be set more than once",
+    )
+    pending.add_argument(
+        "--image-name",
+        metavar="PATTERN",
+        default="*",
+        help="only images with such a name; * and ? as in the spec; default: all",
+    )
     _add_credentials(pending)
     _add_insecure(pending)
     _add_output(pending)
     manifest = pending.add_argument_group("manifest of -o yaml")
+    manifest.add_argument(
+        "--as",
+        dest="images_as",
+        choices=("list", "selector"),
+        default="list",
+        help="how the manifest names the images: as a list of IDs, or as a selector for these and "
+        "later ones, also with -o json; default: %(default)s",
+    )
     manifest.add_argument(
         "--name", default="pending-shares", help="name of the resource; default: %(default)s"
     )

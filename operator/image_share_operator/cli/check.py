@@ -1,7 +1,7 @@
 """The command `check`: reads the memberships and plans the next step, but submits nothing."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -10,16 +10,25 @@ from typing import Any, assert_never, cast
 from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import CloudError, InvalidSpecError, TerminalError
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Decision, Desired, Membership, Status
+from image_share_operator.api.selector import ImageSelector
+from image_share_operator.api.types import (
+    Decision,
+    Desired,
+    Membership,
+    SelectionVerdict,
+    Share,
+    Status,
+)
 from image_share_operator.cli import spec_validation
 from image_share_operator.cli.cloud import CloudConnection, code_of, insecure, list_offers, now
 from image_share_operator.cli.credentials import Login
 from image_share_operator.cli.exit_codes import Exit
 from image_share_operator.cli.manifests import Resource
 from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
+from image_share_operator.cloud.coalescing.share_lists import ShareLists
 from image_share_operator.cloud.ims.client import ImsClient
 from image_share_operator.cloud.ims.listing import ListedImage
-from image_share_operator.planning import planner
+from image_share_operator.planning import matching, messages, planner
 from image_share_operator.planning.model import (
     ImageState,
     ListShares,
@@ -31,6 +40,7 @@ from image_share_operator.planning.model import (
     Verdict,
 )
 from image_share_operator.planning.requeue import Policy
+from image_share_operator.planning.selection import Selection, select
 from image_share_operator.settings import Settings
 
 
@@ -74,12 +84,20 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFinding:
-    """The result for one image of the spec."""
+    """The result for one image: of the spec, or that an owner in its selector shares.
+
+    Attributes:
+        share: what IMS reports of it; ``None`` for a spec that lists images.
+        selection: ``None`` for an image that matches no term, and for a spec that lists images.
+        message: why nothing happens, or what is wrong.
+    """
 
     id: str
     membership: Membership
     action: Action
     message: str | None = None
+    share: Share | None = None
+    selection: SelectionVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +109,7 @@ class Finding:
             API is not called.
         error: error message of the failed request, as the operator would report it.
         step: a sentence that describes the next step of the operator.
+        seen: images that the owners in the selector share; ``None`` for a spec that lists images.
     """
 
     resource: Resource
@@ -101,6 +120,7 @@ class Finding:
     images: tuple[ImageFinding, ...] = ()
     error: str | None = None
     step: str | None = None
+    seen: int | None = None
 
 
 UNKNOWN = {
@@ -109,6 +129,8 @@ UNKNOWN = {
     Permission.SHARE: Granted.NOT_TRIED,
 }
 NEEDS_VAULT = "a full-server image: set spec.vaultID, or IMS refuses it"
+NOT_SELECTED = (Reason.NOTHING_SELECTED, Reason.LIMIT_EXCEEDED)
+"""Reasons for which the resource would not become Ready, although nothing failed."""
 LOGIN_FAILED = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 
 
@@ -162,6 +184,8 @@ async def check_resource(
         login_state = LoginState.FAILED if isinstance(exc, TerminalError) else LoginState.UNKNOWN
         found = Finding(resource=resource, code=code_of(exc), login=login_state, rights=UNKNOWN)
         return replace(found, error=str(exc))
+    if desired.selector is not None:
+        return await _select(ims, resource, desired, desired.selector, settings)
     members = await _members(ims, desired.images)
     listed = await _listed(ims)
     needs_vault = frozenset[str]()
@@ -177,12 +201,99 @@ async def check_resource(
         refused = isinstance(members, TerminalError) and members.reason in LOGIN_FAILED
         login_state = LoginState.FAILED if refused else LoginState.OK
         return replace(found, code=code_of(members), login=login_state, error=str(members))
-    found = _planned(found, desired, members, settings)
+    found = _planned(found, desired, _observe(members, settings), settings)
     if desired.decision is Decision.ACCEPT:
         found = _with_vaults(found, needs_vault)
     if isinstance(listed, CloudError):
         return replace(found, code=max(found.code, code_of(listed)), error=str(listed))
     return found
+
+
+async def _select(
+    ims: ImsClient,
+    resource: Resource,
+    desired: Desired,
+    selector: ImageSelector,
+    settings: Settings,
+) -> Finding:
+    """List the shares of the owners in the selector, and plan the next step."""
+    shares = await _shares(ims, selector.owners)
+    member = await _member(ims, shares)
+    rights = {
+        Permission.GET: Granted.UNKNOWN if member is None else _held(member),
+        Permission.LIST: _held(shares),
+        Permission.SHARE: Granted.NOT_TRIED,
+    }
+    found = Finding(resource=resource, code=Exit.FINE, login=LoginState.OK, rights=rights)
+    if isinstance(shares, CloudError):
+        return replace(found, code=code_of(shares), error=str(shares))
+    selection = select(selector, shares, (), now())
+    memberships = {one.share.id: one.share.membership for one in selection.matches}
+    observation = replace(_observe(memberships, settings), selection=selection)
+    found = _planned(found, replace(desired, images=selection.selected), observation, settings)
+    images = (*_of_matches(selection, found.images), *_of_others(selector, selection, shares))
+    found = replace(found, images=images, seen=selection.seen)
+    if isinstance(member, CloudError):
+        return replace(found, code=max(found.code, code_of(member)), error=str(member))
+    return found
+
+
+def _of_matches(selection: Selection, selected: Sequence[ImageFinding]) -> Iterator[ImageFinding]:
+    """Yield the results for the images that a term matches, selected ones first."""
+    by_id = {image.id: image for image in selected}
+    for match in selection.matches:
+        share = match.share
+        found = by_id.get(share.id) or ImageFinding(
+            id=share.id,
+            membership=share.membership,
+            action=Action.NOTHING,
+            message=match.reason,
+        )
+        yield replace(found, share=share, selection=match.verdict)
+
+
+def _of_others(
+    selector: ImageSelector, selection: Selection, shares: Sequence[Share]
+) -> Iterator[ImageFinding]:
+    """Yield the results for the pending and accepted images that no term matches."""
+    matching_ids = {match.share.id for match in selection.matches}
+    for share in matching.newest_first(shares):
+        if share.id not in matching_ids and share.membership is not Membership.REJECTED:
+            yield ImageFinding(
+                id=share.id,
+                membership=share.membership,
+                action=Action.NOTHING,
+                message=_mismatch(selector, share),
+                share=share,
+            )
+
+
+def _mismatch(selector: ImageSelector, share: Share) -> str:
+    """Why no term matches an image of an owner that a term names: by the first of its terms."""
+    terms = [term for term in selector.terms if term.owner == share.owner]
+    why = matching.mismatch(terms[0], share)
+    return f"no term matches: {why}" if len(terms) == 1 else f"no term matches; first term: {why}"
+
+
+async def _shares(ims: ImsClient, owners: tuple[str, ...]) -> tuple[Share, ...] | CloudError:
+    lists = ShareLists(ims)
+    try:
+        found = [await lists.read(owner) for owner in owners]
+    except CloudError as exc:
+        return exc
+    return tuple(share for shares in found for share in shares)
+
+
+async def _member(
+    ims: ImsClient, shares: tuple[Share, ...] | CloudError
+) -> Membership | CloudError | None:
+    """Read one membership to test the permission for it; ``None`` if there is no share."""
+    if isinstance(shares, CloudError) or not shares:
+        return None
+    try:
+        return await ims.member(shares[0].id)
+    except CloudError as exc:
+        return exc
 
 
 async def _members(
@@ -214,15 +325,16 @@ def _granted(result: object) -> Granted:
     return Granted.NO if denied else Granted.UNKNOWN
 
 
-def _planned(
-    found: Finding,
-    desired: Desired,
-    members: Mapping[str, Membership | CloudError],
-    settings: Settings,
-) -> Finding:
-    """Add the plan for a resource that has no status yet."""
+def _observe(members: Mapping[str, Membership | CloudError], settings: Settings) -> Observation:
+    """Return the observation of a resource that has no status yet."""
     observation = Observation(status=Status(), batch_limit=settings.batch_images)
-    observation = observation.with_results(members)
+    return observation.with_results(members)
+
+
+def _planned(
+    found: Finding, desired: Desired, observation: Observation, settings: Settings
+) -> Finding:
+    """Add the plan."""
     policy = Policy(batch_images=settings.batch_images)
     verdicts = planner.image_verdicts(desired, observation, now(), policy)
     step = planner.next_step(desired, observation, now(), policy)
@@ -235,12 +347,20 @@ def _planned(
             images = tuple(_image(verdict, desired.decision) for verdict in verdicts)
         case Report():
             sentence = step.ready_summary.message
-            images = tuple(_image(verdict, None) for verdict in verdicts)
+            code = Exit.NOT_FINE if step.ready_summary.reason in NOT_SELECTED else code
+            images = tuple(_reported(_image(verdict, None), step) for verdict in verdicts)
         case ListShares() | ReadMemberships() | PollJob():
             raise TypeError("unexpected step: the memberships are known, and there is no job")
         case _:
             assert_never(step)
     return replace(found, code=code, images=images, step=sentence)
+
+
+def _reported(image: ImageFinding, report: Report) -> ImageFinding:
+    """Add what a dry run reports of the image."""
+    rows = {row.id: row.message for row in report.images or ()}
+    message = rows.get(image.id)
+    return replace(image, message=message) if messages.is_dry_run(message) else image
 
 
 def _with_vaults(found: Finding, needs_vault: Collection[str]) -> Finding:
@@ -260,7 +380,8 @@ def _sends(desired: Desired, verdicts: Sequence[Verdict], most: int) -> str:
     count = Counter(_image(verdict, desired.decision).action for verdict in verdicts)
     sent = count[Action.ACCEPT] + count[Action.REJECT]
     batches = -(-sent // most)
-    words = f"Would {desired.decision.lower()} {sent} of {len(verdicts)} images in {batches} "
+    images = "images" if desired.selector is None else "selected images"
+    words = f"Would {desired.decision.lower()} {sent} of {len(verdicts)} {images} in {batches} "
     words += "batch" if batches == 1 else "batches"
     waiting = count[Action.WAIT]
     return f"{words}; {waiting} not shared yet." if waiting else f"{words}."

@@ -1,26 +1,30 @@
 """Access to the cloud API for one command. Limits connections, logins and failed logins."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import CloudError, RetryableError
-from image_share_operator.api.types import Endpoints, Membership
+from image_share_operator.api.types import Endpoints, Membership, Share
 from image_share_operator.cli.exit_codes import Exit
+from image_share_operator.cloud.coalescing.share_lists import LISTS
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.cloud.iam.authorization import authorization_of
 from image_share_operator.cloud.iam.login_guard import LoginGuards
 from image_share_operator.cloud.iam.signing import SigningForm
+from image_share_operator.cloud.ims import codec
 from image_share_operator.cloud.ims.client import ImsClient
 from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.cloud.ims.pagination import (
     MAX_PAGES,
     PAGE_SIZE,
     MarkerGoneError,
+    Page,
     PageLengths,
     TooManyPagesError,
     pages,
@@ -28,6 +32,7 @@ from image_share_operator.cloud.ims.pagination import (
 from image_share_operator.settings import Settings
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
+P = TypeVar("P", bound=Page)
 
 
 @dataclass(slots=True)
@@ -91,22 +96,52 @@ async def list_offers(ims: ImsClient, membership: Membership) -> tuple[ListedIma
     return found
 
 
+async def list_shares(ims: ImsClient) -> tuple[Share, ...]:
+    """Return all shares of the project, whatever their membership, as selectors see them.
+
+    Raises:
+        CloudError: a page could not be read. An incomplete list is never returned.
+    """
+    found: dict[str, Share] = {}
+    # In the order of `share_lists`: an image that moves during the read is where it was last.
+    for membership in LISTS:
+        async for page in _read(_share_pages(ims, membership)):
+            for image in page.images:
+                found[image] = codec.read_share(page.raw[image], image, membership)
+    return tuple(found.values())
+
+
+def _share_pages(
+    ims: ImsClient, membership: Membership
+) -> Callable[[str | None], Awaitable[codec.SharePage]]:
+    return lambda marker: ims.shared(membership, marker=marker, limit=PAGE_SIZE, typed=False)
+
+
 async def _list(ims: ImsClient, membership: Membership, *, typed: bool) -> tuple[ListedImage, ...]:
     found: dict[str, ListedImage] = {}
+    async for page in _read(
+        lambda marker: ims.offers(membership, marker=marker, limit=PAGE_SIZE, typed=typed)
+    ):
+        for offer in page.offers:
+            found.setdefault(offer.image, offer)
+    return tuple(found.values())
+
+
+async def _read(get_page: Callable[[str | None], Awaitable[P]]) -> AsyncIterator[P]:
+    """Yield all pages of a list.
+
+    Raises:
+        CloudError: a page could not be read.
+    """
     try:
-        async for page in pages(
-            lambda marker: ims.offers(membership, marker=marker, limit=PAGE_SIZE, typed=typed),
-            PageLengths(),
-        ):
-            for offer in page.offers:
-                found.setdefault(offer.image, offer)
+        async for page in pages(get_page, PageLengths()):
+            yield page
     except MarkerGoneError as exc:
         raise RetryableError(
             "the list of shares changed while it was read; run the command again"
         ) from exc
     except TooManyPagesError:
         raise RetryableError(f"the list of shares has more than {MAX_PAGES} pages") from None
-    return tuple(found.values())
 
 
 def insecure(endpoints: Endpoints) -> bool:

@@ -6,9 +6,10 @@ import os
 import platform
 import warnings
 from argparse import Namespace
+from collections.abc import Sequence
 
 from image_share_operator import __version__
-from image_share_operator.api.types import API_VERSION, Desired, Membership
+from image_share_operator.api.types import API_VERSION, Desired, Share
 from image_share_operator.cli import (
     check,
     check_report,
@@ -65,9 +66,11 @@ async def _pending(asked: Namespace, settings: Settings) -> int:
     login = await asyncio.to_thread(credentials.given, asked, os.environ)
     if login is None:
         raise CommandError(credentials.NONE)
-    wanted = pending.ORDER if asked.all else (Membership.PENDING,)
     async with connect(settings) as connection:
-        shares = await pending.find(connection, desired, login, wanted)
+        ims = connection.ims(pending.identity_of(desired, login))
+        if asked.images_as == "selector":
+            return _propose(asked, desired, await pending.find_all(ims, asked))
+        shares = await pending.find(ims, asked)
     if asked.output == "json":
         output.data(pending.as_data(desired.project_id, shares), "json")
     elif not shares:
@@ -78,6 +81,21 @@ async def _pending(asked: Namespace, settings: Settings) -> int:
         output.line("---\n".join(pending.manifests(asked, shares)).rstrip())
     else:
         pending.show(shares, wide=asked.output == "wide")
+    return Exit.FINE
+
+
+def _propose(asked: Namespace, desired: Desired, shares: Sequence[Share]) -> int:
+    proposal = pending.proposal_of(asked, shares)
+    if asked.output == "json":
+        found = (
+            pending.selector_manifest(asked, proposal) if proposal.terms else pending.NO_MANIFEST
+        )
+        output.data(found, "json")
+    elif proposal.terms:
+        output.line(pending.selector_text(asked, proposal))
+    else:
+        wanted = desired.decision.wanted
+        output.line(f"# No image is pending or {wanted} in project {desired.project_id}.")
     return Exit.FINE
 
 

@@ -58,10 +58,11 @@ def read(response: httpx.Response, project_id: str, limit: int) -> ListedImagePa
 
 def _offer(image: str, row: object) -> ListedImage:
     disk = (as_object(row) or {}).get("min_disk")
+    details = codec.read_details(row)
     return ListedImage(
         image=image,
-        name=dig_line(row, "name"),
-        owner=dig_line(row, "owner"),
+        name=details.name,
+        owner=details.owner,
         status=dig_line(row, "status"),
         os=dig_line(row, "__os_version") or dig_line(row, "__os_type"),
         min_disk_gb=disk if isinstance(disk, int) else None,
