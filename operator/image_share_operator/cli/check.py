@@ -220,8 +220,8 @@ async def _select(
     shares = await _shares(ims, selector.owners)
     member = await _member(ims, shares)
     rights = {
-        Permission.GET: Granted.UNKNOWN if member is None else _held(member),
-        Permission.LIST: _held(shares),
+        Permission.GET: Granted.UNKNOWN if member is None else _granted(member),
+        Permission.LIST: _granted(shares),
         Permission.SHARE: Granted.NOT_TRIED,
     }
     found = Finding(resource=resource, code=Exit.FINE, login=LoginState.OK, rights=rights)
