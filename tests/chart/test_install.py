@@ -57,7 +57,7 @@ def test_install_upgrade_and_uninstall_with(
     assert there == installed
     kept = [row for row in installed if KEEP in row["metadata"].get("annotations", {})]
     eventually(lambda: [row for row in installed if exists(control_plane, row)] == kept or None)
-    assert bool(kept) is (values.stem not in ("single", "namespaces"))
+    assert bool(kept) is (values.stem not in ("single-values", "namespaces-values"))
 
 
 def manifest(cluster: Helm) -> str:
