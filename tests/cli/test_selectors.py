@@ -309,7 +309,7 @@ def test_selector_for_no_image_is_a_comment_or_an_empty_list(sim: Simulator, pro
         (("--image-name", "[ab]"), "--image-name: '[ab]' has brackets"),
     ],
 )
-def test_wrong_options_of_a_selector_are_told(
+def test_wrong_options_of_a_selector_are_named(
     propose: Run, words: tuple[str, ...], message: str
 ) -> None:
     ended = propose(*words)
