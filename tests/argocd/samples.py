@@ -74,7 +74,8 @@ def _renamed(state: Json, world: World) -> dict[str, str]:
     status = state["status"]
     jobs = [row["jobID"] for row in status.get("images", ()) if "jobID" in row]
     jobs += [status["job"]["id"]] if "job" in status else []
-    images = zip(state["spec"]["images"], IMAGES, strict=False)
+    chosen = state["spec"].get("images") or [row["id"] for row in status.get("images", ())]
+    images = zip(chosen, IMAGES, strict=False)
     named = {job: f"{number:032x}" for number, job in enumerate(dict.fromkeys(jobs), start=1)}
     origin = world.sim.url.removeprefix("http://")
     addresses = {world.sim.url: IMS, origin: f"{IMS.removeprefix('https://')}:443"}

@@ -1,5 +1,7 @@
 """Argo CD's health of real objects, from creation to deletion; kstatus agrees in each state."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from argocd.history import History
@@ -8,6 +10,7 @@ from argocd.scripts import Json, verdict
 from e2e.live.world import MEMBER, PUT, World, eventually
 
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
+MONDAY = datetime(2026, 1, 5, 4, 30, tzinfo=UTC)
 
 
 def reason(state: Json, kind: str = "Ready") -> str | None:
@@ -203,6 +206,50 @@ def test_object_suspended_while_stalled_is_not_degraded(world: World) -> None:
     eventually(lambda: verdict(world.get()) == "Suspended" or None)
 
     assert history.verdicts() == ["Progressing", "Degraded", "Progressing", "Suspended"]
+
+
+def test_selector_progresses_until_it_selects_an_image(world: World, samples: Samples) -> None:
+    history = History(world)
+    select(world, newest=1)
+    world.wait_for("NothingSelected")
+    samples.keep("nothing-selected", world.get(), world)
+
+    world.sim.publish("ubuntu-20260105", shared_with=[world.project], created_at=MONDAY)
+    world.annotate(**{RECONCILE_AT: "now"})
+    world.wait_for("Accepted")
+
+    assert history.verdicts() == ["Progressing", "Healthy"]
+    samples.keep("selected", world.get(), world)
+
+
+def test_selector_over_its_limit_is_degraded(world: World, samples: Samples) -> None:
+    for day in (5, 6):
+        world.sim.publish(f"ubuntu-2026010{day}", shared_with=[world.project], created_at=MONDAY)
+    history = History(world)
+
+    select(world, limit=1)
+    world.wait_for("LimitExceeded")
+
+    assert history.verdicts() == ["Progressing", "Degraded"]
+    samples.keep("limit-exceeded", world.get(), world)
+
+
+def test_dry_run_with_work_to_do_is_suspended(world: World, samples: Samples) -> None:
+    history = History(world)
+    world.apply([world.image()], dryRun=True)
+    world.wait_for("DryRun")
+    samples.keep("dry-run", world.get(), world)
+
+    world.edit(dryRun=False)
+    world.wait_for("Accepted")
+
+    assert history.verdicts() == ["Progressing", "Suspended", "Progressing", "Healthy"]
+
+
+def select(world: World, **policy: object) -> None:
+    """Apply a resource with a selector."""
+    terms = [{"owner": world.sim.owner_project_id, "name": "ubuntu-*"}]
+    world.apply(None, imageSelectorTerms=terms, imageSelectionPolicy=policy)
 
 
 def test_drift_makes_it_progress_until_it_is_set_again(world: World) -> None:

@@ -74,7 +74,7 @@ class World:
 
     def apply(
         self,
-        images: Sequence[str],
+        images: Sequence[str] | None,
         name: str = "web",
         *,
         finalizers: Sequence[str] = (),
@@ -82,7 +82,7 @@ class World:
     ) -> str:
         """Create a resource; ``None`` in ``changes`` takes a field of the spec out."""
         spec: Json = {
-            "images": list(images),
+            "images": None if images is None else list(images),
             "projectID": self.project,
             "credentialsSecretRef": {"name": SECRET},
             "endpoints": {"iam": self.sim.url, "ims": self.sim.url},

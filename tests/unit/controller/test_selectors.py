@@ -211,7 +211,7 @@ async def test_nothing_selected_waits_and_then_accepts() -> None:
 
     await drive.until("NothingSelected")
     assert drive.condition("Reconciling") is not None
-    assert drive.status["summary"] == "-/0"
+    assert drive.status["summary"] == "0/0"
     drive.cloud.publish(A, "ubuntu-20260101")
     await drive.run_for(timedelta(minutes=5))
 

@@ -4,6 +4,7 @@
 --   being deleted                        Progressing  message: what delays the deletion
 --   status of another generation         Progressing  the conditions are outdated
 --   spec.suspend                         Suspended    the operator sends no requests
+--   spec.dryRun, work to do              Suspended    the operator only reports what it would send
 --   Stalled is True                      Degraded     a change by a user is required
 --   Reconciling is True                  Progressing  the operator retries automatically
 --   Ready is True                        Healthy      all images have the requested membership
@@ -64,6 +65,10 @@ if obj.spec.suspend == true then
     status = "Suspended",
     message = "The operator sends nothing to the cloud while spec.suspend is true." .. known,
   }
+end
+
+if conditions.Ready ~= nil and conditions.Ready.reason == "DryRun" then
+  return { status = "Suspended", message = describe(conditions.Ready) }
 end
 
 if is_true("Stalled") then
