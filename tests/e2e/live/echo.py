@@ -24,9 +24,17 @@ class Asked:
 
     @property
     def token(self) -> str:
-        """The token; names of headers come in small letters, too."""
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        return headers["x-auth-token"]
+        """The token."""
+        return self._header("x-auth-token")
+
+    @property
+    def signature(self) -> str:
+        """The header with access key and signature."""
+        return self._header("authorization")
+
+    def _header(self, wanted: str) -> str:
+        """A header; names of headers come in small letters, too."""
+        return {name.lower(): value for name, value in self.headers.items()}[wanted]
 
     @property
     def login(self) -> bool:

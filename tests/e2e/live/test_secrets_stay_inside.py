@@ -30,6 +30,13 @@ GIVEN = f"MII{MARK}" + "given" * 40
 ISSUED = f"MII{MARK}" + "issued" * 40
 """As long as no word is that may go into a message; real tokens are longer."""
 LOGIN = {"username": "marked", "password": PASSWORD, "domainName": "OTC-MARKED"}
+ACCESS_KEY = {
+    "accessKey": f"AK{MARK}",
+    "secretKey": f"sk-{MARK}-of-the-key",
+    "securityToken": f"st-{MARK}" + "given" * 10,
+}
+SIGNED_KEY = re.compile(r"SDK-HMAC-SHA256 Credential=|Signature=[0-9a-f]{8}|[0-9a-f]{64}")
+"""What shows a signature, in whole or in part: nothing else here has 64 hexadecimal digits."""
 
 
 def forms(mark: str) -> list[str]:
@@ -175,6 +182,54 @@ CLOUDS: dict[str, Case] = {
 }
 
 
+def refuses_with(status: int, **body: str) -> Rule:
+    """Refuse each signed request, with the request in the text."""
+    return lambda asked: Answer(status, {**body, "error_msg": asked.all})
+
+
+def takes_the_check(rest: Callable[[Asked], Answer]) -> Rule:
+    """The check of an access key passes; all else as told."""
+    return lambda asked: Answer(200, {"images": []}) if "limit=1" in asked.path else rest(asked)
+
+
+SIGNED: dict[str, Case] = {
+    "signature refused, echoing": Case(
+        reason="CredentialsInvalid", rule=refuses_with(401, error_code="APIGW.0301")
+    ),
+    "signature refused in a header, echoing": Case(
+        reason="CredentialsInvalid",
+        rule=lambda asked: Answer(401, {"error_code": "APIGW.0301"}, {"X-Echo": asked.signature}),
+    ),
+    "access key ended, echoing": Case(
+        reason="CredentialsInvalid", rule=refuses_with(400, error_code="IAM.1108")
+    ),
+    "signed request refused after the check, echoing": Case(
+        reason="CredentialsInvalid",
+        rule=takes_the_check(refuses_with(401, error_code="APIGW.0301")),
+    ),
+    "signed look forbidden, echoing": Case(
+        reason="NotShared", rule=takes_the_check(lambda asked: Answer(403, echo(asked)))
+    ),
+    "signed look forbidden, with the signature alone": Case(
+        reason="PermissionDenied",
+        rule=takes_the_check(
+            lambda asked: Answer(
+                403,
+                {
+                    "error_code": "IMG.0026",
+                    "error_msg": asked.signature.replace("=", " ")
+                    + f" {ACCESS_KEY['securityToken']}",
+                },
+            )
+        ),
+    ),
+    "signed look that ends in a page": Case(
+        reason="CloudUnavailable",
+        rule=takes_the_check(lambda asked: Answer(502, f"<p>{asked.all}")),
+    ),
+}
+
+
 SECRETS = {
     "a token with a line break in it": {"token": f"{MARK}\n{MARK}"},
     "a token that is not ASCII": {"token": f"{MARK}é"},
@@ -190,6 +245,11 @@ SECRETS = {
         "cloud": "other",
     },
     "a cloud that is a password": {"clouds.yaml": "clouds: {}", "cloud": PASSWORD},
+    "an access key without its secret key": {"accessKey": ACCESS_KEY["accessKey"]},
+    "an access key with a space in it": {**ACCESS_KEY, "accessKey": f"AK {MARK}"},
+    "a secret key with a line break in it": {**ACCESS_KEY, "secretKey": f"{MARK}\n{MARK}"},
+    "a security token that is not ASCII": {**ACCESS_KEY, "securityToken": f"{MARK}é"},
+    "a user and an access key": {**LOGIN, **ACCESS_KEY},
     "an authority that is none": {**LOGIN, "ca.crt": f"-----BEGIN CERTIFICATE-----\n{MARK}\n"},
 }
 
@@ -199,6 +259,7 @@ ECHOING = ("look refused, echoing", "look forbidden, echoing", "token refused, e
 CASES: dict[str, Case] = {
     **CLOUDS,
     **{f"given token: {what}": replace(CLOUDS[what], secret={"token": GIVEN}) for what in ECHOING},
+    **{what: replace(case, secret=ACCESS_KEY) for what, case in SIGNED.items()},
     **{what: Case(reason="CredentialsInvalid", secret=data) for what, data in SECRETS.items()},
     NO_SERVER: Case(reason="CloudUnavailable"),
 }
@@ -354,7 +415,9 @@ def test_output_shows_no_secret(seen: Seen, name: str) -> None:
     found = [form for form in forms(MARK) if form in text]
     places = [text[max(0, m.start() - 200) : m.end()] for m in re.finditer(MARK, text)]
 
+    signature = SIGNED_KEY.search(text)
     assert not found, f"{name} shows a secret: …{places[:1]}"
+    assert signature is None, f"{name} shows a signature: {signature}"
 
 
 def test_mark_is_found_where_it_is() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, cast
 
 import httpx
@@ -74,27 +75,35 @@ def one_line(text: str) -> str:
     return line if len(line) <= MAX_TEXT_CHARS else line[: MAX_TEXT_CHARS - 1] + "…"
 
 
-def error_of(response: httpx.Response) -> tuple[str | None, str | None]:
+def error_of(
+    response: httpx.Response, secrets: Iterable[str] = ()
+) -> tuple[str | None, str | None]:
     """The code (``IMG.0060``) and the text of an error body, in each of its known shapes.
 
     Keystone has an integer (the HTTP status) in the field of the code: it is not returned.
+
+    Args:
+        secrets: removed from the text, before it is cut: a cut one would not be found.
     """
+    hide = tuple(secrets)
     body = parse_body(response)
     wrapped = next((inner for inner in map(as_object, body.values()) if inner is not None), None)
     for shape in (as_object(body.get("error")), body, wrapped):
         code = next(filter(None, (dig_text(shape, key) for key in _CODE_KEYS)), "").strip().upper()
-        text = next(filter(None, (_plain_text(shape, key) for key in _TEXT_KEYS)), None)
+        text = next(filter(None, (_plain_text(shape, key, hide) for key in _TEXT_KEYS)), None)
         if code or text:
             return code if _CODE.fullmatch(code) else None, text
     return None, None
 
 
-def _plain_text(value: object, key: str) -> str | None:
+def _plain_text(value: object, key: str, secrets: tuple[str, ...]) -> str | None:
     """The text under a key without HTML; ``None`` for a page, and for advice to a web browser.
 
     Source: webob, the library of Glance: ``WSGIHTTPException`` and ``HTTPUnauthorized``.
     """
     found = dig_text(value, key) or ""
+    for secret in secrets:
+        found = found.replace(secret, "(token)")
     plain = one_line(_MARKUP.sub(" ", found))
     is_page = found.lstrip().startswith("<")
     return None if is_page or "your browser" in plain else plain or None

@@ -1,6 +1,7 @@
 """A refused request, parsed once from its response. No I/O."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -67,7 +68,7 @@ class Refusal:
 
 def parse_refusal(response: httpx.Response) -> Refusal:
     """Parse a response with any status but 2xx."""
-    code, text = error_of(response)
+    code, text = error_of(response, _secrets_of(response.request))
     if "Openstack-Auth-Receipt" in response.headers:
         text = "multi-factor authentication"  # Keystone has no error body then
     return Refusal(
@@ -75,20 +76,19 @@ def parse_refusal(response: httpx.Response) -> Refusal:
         request=request_line(response),
         status=response.status_code,
         code=code,
-        text=_without_secrets(text, response.request) if text else text,
+        text=text,
         kind=kind_of(response.status_code, code),
         retry_after=_retry_after(response.headers),
         date=_date(response.headers),
     )
 
 
-def _without_secrets(text: str, request: httpx.Request) -> str:
-    """The text without the token, the access key and the signature of the request."""
-    tokens = [request.headers.get(name) for name in ("X-Auth-Token", "X-Security-Token")]
-    for secret in (*tokens, *_SIGNED_WITH.findall(request.headers.get("Authorization", ""))):
-        if secret:
-            text = text.replace(secret, "(token)")
-    return text
+def _secrets_of(request: httpx.Request) -> Iterator[str]:
+    """The token, or the access key, the security token and the signature of a request."""
+    for name in ("X-Auth-Token", "X-Security-Token"):
+        if request.headers.get(name):
+            yield request.headers[name]
+    yield from _SIGNED_WITH.findall(request.headers.get("Authorization", ""))
 
 
 def _retry_after(headers: httpx.Headers) -> timedelta | None:

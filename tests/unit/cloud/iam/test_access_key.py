@@ -384,6 +384,18 @@ async def test_other_refusal_shows_no_key_and_no_signature() -> None:
     assert "denied: ak:(token) (token) (token): the user lacks a permission" in str(error)
 
 
+@pytest.mark.parametrize("before", range(150, 205, 5))
+async def test_text_that_is_cut_shows_no_part_of_a_secret(before: int) -> None:
+    def denies(_: httpx.Request) -> httpx.Response:
+        echo = f"{'x ' * (before // 2)}st-marked-3 ak:AK-marked-1"
+        return httpx.Response(403, json={"error_code": "IMG.0026", "error_msg": echo})
+
+    error = await Cloud(denies).read(FakeHttpCloud.identity(TEMPORARY))
+
+    assert "x x x" in str(error)
+    assert not re.search("st-|AK-", str(error))
+
+
 async def test_wrong_project_is_not_a_wrong_key() -> None:
     cloud = Cloud(says(400, "IMG.0030", "The project id and token do not match."))
 
