@@ -114,7 +114,9 @@ def _conditions(ready_summary: ReadySummary, generation: int, now: datetime) -> 
 def _summary(desired: Desired, images: tuple[ImageStatus, ...]) -> str:
     """Count the images as wanted; "-" when no image was ever read, because 0 would be a result."""
     wanted = frozenset(desired.images)
-    if wanted and not any(row.id in wanted and row.membership is not Membership.UNKNOWN for row in images):
+    if wanted and not any(
+        row.id in wanted and row.membership is not Membership.UNKNOWN for row in images
+    ):
         return intern(f"-/{len(desired.images)}")
     done = sum(row.id in wanted and row.membership is desired.decision.wanted for row in images)
     return intern(f"{done}/{len(desired.images)}")
