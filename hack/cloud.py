@@ -2,6 +2,7 @@
 
 cloud show [IMAGE]          show the membership of all images, or of one image
 cloud share IMAGE           share an image with the project of the demo
+cloud publish NAME          build an image with this name, share it, and print its ID
 cloud set IMAGE STATUS      set the membership to accepted, rejected or pending
 cloud withdraw IMAGE        revoke a share, as the image owner
 cloud down | up             refuse all connections; accept connections again
@@ -24,6 +25,13 @@ def main(arguments: list[str]) -> int:
                 print(row["image"], row["status"])
         case ["share", image]:
             _call("POST", "seed", json={"shares": [[image, project, "pending"]]})
+        case ["publish", name]:
+            owner = os.environ["OWNER"]
+            (image,) = _call("POST", "seed", json={"images": [{"owner": owner, "name": name}]})[
+                "images"
+            ]
+            _call("POST", "shares", json={"image": image, "projects": [project]})
+            print(image)
         case ["set", image, status]:
             _call("POST", "members", json={"image": image, "project": project, "status": status})
         case ["withdraw", image]:

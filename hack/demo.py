@@ -1,7 +1,8 @@
 """Runs the demo: a real API server, a simulated cloud and the operator.
 
-The demo applies four resources and shows how their status changes: as a live table in a terminal,
-otherwise as one line per change. A narrow terminal never cuts or folds an ID, a name or a reason.
+The demo applies five resources and shows how their status changes: as a live table in a terminal,
+otherwise as one line per change. Then an image owner shares an image, and another one publishes a
+new build of a golden image. A narrow terminal never cuts or folds an ID, a name or a reason.
 The demo stops automatically and removes all that it created. With KEEP=1 it runs until Ctrl-C.
 """
 
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,21 @@ EXTRA = "2b6d1e7f-8a90-4b1c-9d2e-3f4a5b6c7d8e"
 """An image for the tutorial; the demo does not share it."""
 ENVIRONMENT = ROOT / ".tmp/demo.env"
 """The shell code that a user sources in another terminal while the demo runs."""
+GOLDEN = "golden-images"
+"""The resource that selects its images."""
+BUILDS = {"ubuntu-24.04-20261116": 14, "ubuntu-24.04-20261123": 7}
+"""Golden images that are shared from the start, and their age in days."""
+NEW_BUILD = "ubuntu-24.04-20261130"
 JOB_SECONDS = "1.5"
 TIMEOUT_S = 60.0
 POLL_S = 0.1
-HEAD = ("NAME", "DECISION", "READY", "REASON", "IMAGES", "JOB", "MESSAGE")
-DROP = ("MESSAGE", "JOB", "IMAGES")
+HEAD = ("NAME", "DECISION", "READY", "REASON", "IMAGES", "LATEST", "JOB", "MESSAGE")
+DROP = ("MESSAGE", "JOB", "IMAGES", "LATEST")
 """Columns that a narrow terminal does not show, the first one first."""
+LATEST_COLUMNS = (
+    "GROUP:.status.latest[0].group,LATEST:.status.latest[0].name,"
+    "PREVIOUS-ID:.status.latest[0].previousID"
+)
 COLOURS = {"True": "green", "False": "yellow", "Unknown": "dim"}
 
 Json = dict[str, Any]
@@ -111,7 +122,7 @@ def _timed(console: Console, what: str) -> Generator[None]:
 def _play(console: Console, stage: Stage) -> None:
     objects = _objects(stage.cloud)
     names = [row["metadata"]["name"] for row in objects if row["kind"] == "ImageShareAcceptance"]
-    console.print("\nApplied two Secrets, one of them with a wrong password, and four resources.")
+    console.print("\nApplied two Secrets, one of them with a wrong password, and five resources.")
     stage.control_plane.apply(objects)
     seen: dict[str, str] = {}
     _watch(console, stage, dict.fromkeys(names, _settled), seen)
@@ -121,19 +132,40 @@ def _play(console: Console, stage: Stage) -> None:
     )
     stage.cloud.seed(shares=[(NOT_SHARED, PROJECT, "pending")])
     _watch(console, stage, {"not-yet-shared": _ready}, seen)
+    _publish(console, stage, seen)
     _show(console, stage, "get", "imageshareacceptances")
     _show(console, stage, "describe", "imageshareacceptance", "base-images")
     _show_requests(console, stage.cloud)
 
 
+def _publish(console: Console, stage: Stage, seen: dict[str, str]) -> None:
+    """Publish a new build as the owner of the golden images, and show how it becomes the latest."""
+    console.print(
+        f"\nThe owner of the golden images builds {NEW_BUILD} and shares it.\n"
+        f"The resource {GOLDEN} selects it, without a change of its spec. The operator finds it\n"
+        "after the interval of one minute; the annotation reconcile-at starts a check now."
+    )
+    stage.cloud.publish(NEW_BUILD, shared_with=[PROJECT])
+    annotation = f"ims.otc.dev/reconcile-at={NEW_BUILD}"
+    _show(console, stage, "annotate", f"isa/{GOLDEN}", annotation)
+    _watch(console, stage, {GOLDEN: lambda status: _latest(status) == NEW_BUILD}, seen)
+    _show(console, stage, "get", "isa", GOLDEN, "-o", f"custom-columns={LATEST_COLUMNS}")
+
+
 def _objects(cloud: Simulator) -> list[Json]:
     """Return the samples for the simulated cloud, and two variants that are not Ready at first."""
-    secret, accept, reject = (
+    secret, accept, reject, golden = (
         yaml.safe_load((SAMPLES / name).read_text())
-        for name in ("secret.example.yaml", "accept.yaml", "reject.yaml")
+        for name in ("secret.example.yaml", "accept.yaml", "reject.yaml", "golden-images.yaml")
     )
     accept["spec"] |= {"projectID": PROJECT, "images": ACCEPTED}
     reject["spec"] |= {"projectID": PROJECT, "images": REJECTED}
+    golden["spec"] |= {
+        "projectID": PROJECT,
+        "interval": "1m",
+        "imageSelectorTerms": [{"owner": cloud.owner_project_id, "name": "ubuntu-24.04-*"}],
+    }
+    del golden["spec"]["imageSelectionPolicy"]["minAge"]  # or the demo lasts a day
     shared = [*ACCEPTED, *REJECTED]
     account = {"name": cloud.domain, "projects": [{"id": PROJECT, "name": "eu-de_demo"}]}
     cloud.seed(
@@ -143,6 +175,9 @@ def _objects(cloud: Simulator) -> list[Json]:
         ],
         shares=[(image, PROJECT, "pending") for image in shared],
     )
+    for name, days in BUILDS.items():
+        built = datetime.now(UTC) - timedelta(days=days)
+        cloud.publish(name, shared_with=[PROJECT], created_at=built)
     valid = {"username": cloud.user, "password": cloud.password, "domainName": cloud.domain}
     secret["stringData"] = valid
     wrong = {
@@ -155,7 +190,7 @@ def _objects(cloud: Simulator) -> list[Json]:
         accept, "wrong-password", credentialsSecretRef={"name": "wrong-password"}
     )
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    placed = [secret, wrong, accept, reject, not_shared, rejected_login]
+    placed = [secret, wrong, accept, reject, golden, not_shared, rejected_login]
     for row in placed:
         row["metadata"]["namespace"] = NAMESPACE
         if row["kind"] == "ImageShareAcceptance":
@@ -178,6 +213,12 @@ def _ready(status: Json) -> bool:
     return any(
         row["type"] == "Ready" and row["status"] == "True" for row in status.get("conditions", ())
     )
+
+
+def _latest(status: Json) -> str:
+    """Return the name of the newest image of a selector that was seen accepted and active."""
+    rows: list[Json] = status.get("latest", [])
+    return str(rows[0]["name"]) if rows else "-"
 
 
 def _watch(
@@ -264,6 +305,7 @@ def _cells(row: Json) -> list[str]:
         ready.get("status", "-"),
         ready.get("reason", "(not reconciled)"),
         status.get("summary", "-"),
+        _latest(status),
         status.get("job", {}).get("status", "-"),
         ready.get("message", ""),
     ]
@@ -318,7 +360,8 @@ def _environment(stage: Stage) -> str:
             f'export KUBECACHEDIR="{stage.control_plane.directory}/kubectl-cache"',
             f'export KUBECONFIG="{stage.control_plane.admin_kubeconfig}"',
             f'export CLOUD="{stage.cloud.url}" CLOUD_CONTROL="{stage.cloud.control_url}"',
-            f'export PROJECT="{PROJECT}" OPERATOR_LOG="{stage.operator.log_file}"',
+            f'export PROJECT="{PROJECT}" OWNER="{stage.cloud.owner_project_id}"',
+            f'export OPERATOR_LOG="{stage.operator.log_file}"',
             f'image-share-operator() {{ {python} -m image_share_operator "$@"; }}',
             f'cloud() {{ {python} "{ROOT}/hack/cloud.py" "$@"; }}',
             "",

@@ -8,6 +8,7 @@ from rich.console import Console
 import demo
 
 NAMES = {"not-yet-shared": "NotShared", "wrong-password": "CredentialsInvalid"}
+LATEST = "ubuntu-24.04-20261130"
 MESSAGE = (
     "Image 7d1f0c9e-2b3a-4c5d-9e8f-0a1b2c3d4e5f is not shared with project "
     "5dd3c0b24cdc4d31952c49589182a89d. Check the image ID."
@@ -21,6 +22,7 @@ ROWS = [
                 {"type": "Ready", "status": "False", "reason": reason, "message": MESSAGE}
             ],
             "summary": "0/1",
+            "latest": [{"name": LATEST}],
             "job": {"status": "SUCCESS"},
         },
     }
