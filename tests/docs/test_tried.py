@@ -13,7 +13,7 @@ import pytest
 from docs.blocks import TRIED, Command, Ended, blocks, run
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("spec", "troubleshooting", "runbooks", "argocd", "how-to", "get-started")
+PAGES = ("golden-images", "spec", "troubleshooting", "runbooks", "argocd", "how-to", "get-started")
 """The last one deletes and breaks what the others use."""
 PYTHONPATH = [str(ROOT / name) for name in ("operator", "tests", "hack")]
 SOURCED = "source .tmp/demo.env"

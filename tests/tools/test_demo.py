@@ -47,6 +47,7 @@ def test_demo_cuts_no_name_reason_or_id_in_a_terminal(columns: int) -> None:
     words = {word.strip(".") for line in lines for word in line.split()}
     assert words >= {*NAMES, *NAMES.values(), "7d1f0c9e-2b3a-4c5d-9e8f-0a1b2c3d4e5f"}
     assert "MESSAGE" not in words
+    assert (LATEST in words) == (columns >= 80)
     assert len([line for line in lines if line.startswith("not-yet-shared  ")]) == 1
 
 
