@@ -11,7 +11,8 @@ nothing for this image, and is Stalled with reason Conflict.
 **Which claims count.** Anyone who may create a resource can name any project. So a claim counts
 only when IAM and IMS accepted the credentials of the resource for this project at these endpoints.
 The endpoints of both are compared: an IAM server of a tenant's own proves nothing elsewhere. A
-resource that is suspended or being deleted, or whose spec is not valid, does not count.
+resource that is suspended, in a dry run or being deleted, or whose spec is not valid, does not
+count.
 
 The evidence is a membership read. The status keeps it (``credentialsAcceptedBy``), so a restart
 changes no winner. It ends when IAM or IMS refuses the credentials, or when the endpoints

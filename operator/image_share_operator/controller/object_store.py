@@ -112,10 +112,14 @@ class CachedObject:
     def claim_set(self) -> ClaimSet | None:
         """What the object claims; ``None`` for nothing."""
         desired = self.desired
-        if isinstance(desired, InvalidSpecError) or desired.suspend or self.deleting:
+        if isinstance(desired, InvalidSpecError) or self.deleting:
             return None
+        if desired.suspend or desired.dry_run:
+            return None  # it submits nothing
         if desired.selector is not None:
             desired = replace(desired, images=self.selected)
+        if not desired.images:
+            return None
         if self.accepted_by == desired.endpoints:
             return self.claim_set_of(desired, ClaimState.COUNTS)
         return None if self.is_decided else self.claim_set_of(desired, ClaimState.UNDECIDED)

@@ -12,6 +12,7 @@ from drive import IMAGES, PROJECT, Clock, FakeCloud, spec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes import OWNER
 from image_share_operator.api.credentials import (
     Credentials,
     Identity,
@@ -157,7 +158,10 @@ class Tenants:
         self._observe(key)
 
     def edit(self, key: Key, **changes: Any) -> None:
-        self._change(key, spec={**self.bodies[key]["spec"], **changes}, generation=1)
+        """Change the spec; ``None`` removes a field."""
+        merged = {**self.bodies[key]["spec"], **changes}
+        merged = {name: value for name, value in merged.items() if value is not None}
+        self._change(key, spec=merged, generation=1)
         self._observe(key)
 
     def delete(self, key: Key) -> None:
@@ -370,11 +374,12 @@ async def test_both_created_at_once_submit_one_decision_only() -> None:
     [
         lambda tenants: tenants.delete(OLD),
         lambda tenants: tenants.edit(OLD, suspend=True),
+        lambda tenants: tenants.edit(OLD, dryRun=True),
         lambda tenants: tenants.edit(OLD, decision="Accept"),
         lambda tenants: tenants.edit(OLD, images=[IMAGES[5]]),
         lambda tenants: tenants.edit(OLD, region="eu-nl"),
     ],
-    ids=["deleted", "suspended", "agrees", "drops the image", "goes elsewhere"],
+    ids=["deleted", "suspended", "dry run", "agrees", "drops the image", "goes elsewhere"],
 )
 async def test_younger_resource_takes_over_at_once(change: Any) -> None:
     tenants = await two()
@@ -646,6 +651,51 @@ async def test_change_by_another_client_is_still_drift() -> None:
 
     assert tenants.cloud.shares[IMAGE] is Membership.REJECTED
     assert tenants.drifts == 1
+
+
+SELECTS = {"images": None, "imageSelectorTerms": [{"owner": OWNER, "name": "ubuntu-*"}]}
+
+
+async def test_selector_claims_the_images_that_it_selects() -> None:
+    tenants = await two()
+    tenants.cloud.publish(IMAGE, "ubuntu-1")
+
+    tenants.edit(OLD, **SELECTS)
+    await tenants.run(timedelta(minutes=1))
+    assert (tenants.reason(OLD), tenants.reason(NEW)) == ("Rejected", "Conflict")
+    tenants.cloud.publish(IMAGE, "debian-1")
+    tenants.edit(OLD, interval="5m")
+    await tenants.run(timedelta(minutes=6))
+
+    assert (tenants.reason(OLD), tenants.reason(NEW)) == ("NothingSelected", "Accepted")
+
+
+async def test_selector_in_conflict_submits_its_other_images() -> None:
+    tenants = await two()
+    for place, image in enumerate(IMAGES[:2]):
+        tenants.cloud.publish(image, f"ubuntu-{place}")
+
+    tenants.edit(NEW, **SELECTS)
+    await tenants.run(timedelta(minutes=1))
+
+    assert tenants.reason(NEW) == "Conflict"
+    assert tenants.cloud.shares[IMAGES[1]] is Membership.ACCEPTED
+    assert tenants.cloud.shares[IMAGE] is Membership.REJECTED
+
+
+async def test_selectors_without_images_of_one_project_come_and_go() -> None:
+    tenants = Tenants()
+    tenants.apply(OLD)
+    tenants.edit(OLD, **SELECTS)
+    tenants.apply(NEW)
+    await tenants.run()
+
+    tenants.delete(NEW)
+    tenants.cloud.publish(IMAGES[1], "ubuntu-1")
+    tenants.edit(OLD, interval="5m")
+    await tenants.run()
+
+    assert tenants.reason(OLD) == "Accepted"
 
 
 async def test_third_resource_gets_the_turn_that_its_ally_had() -> None:
