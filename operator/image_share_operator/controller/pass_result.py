@@ -51,6 +51,8 @@ class PassResult:
     Attributes:
         ready_summary: what the conditions report; ``None`` leaves them as they are.
         known: job and images as they are now; its conditions are the old ones.
+        desired: the desired state with the images that are selected now; ``None`` when no plan was
+            executed.
         finished: whether the finalizer may be removed from a resource that is being deleted.
         drifted: number of images that were sent because another client changed them.
         error_reason: why the reconcile failed, also when the status does not report it; ``None``
@@ -61,6 +63,7 @@ class PassResult:
     known: Status
     runtime: RuntimeState
     requeue_after: timedelta | None
+    desired: Desired | None = None
     events: tuple[kube_events.Event, ...] = ()
     finished: bool = False
     drifted: int = 0
@@ -151,6 +154,7 @@ class PassResultBuilder:
             known=_selected(executor, replace(status, job=job, images=images), now),
             runtime=runtime,
             requeue_after=self._sooner(report.requeue_after) if stalled else report.requeue_after,
+            desired=executor.desired,
             events=self._events(executor, images),
             finished=report.finished,
             drifted=len(executor.drifted),
@@ -180,6 +184,7 @@ class PassResultBuilder:
                 known=observation.status if quiet and not sent else known,
                 runtime=replace(runtime, next_check_at=now + delay, secret_version=None),
                 requeue_after=delay,
+                desired=executor.desired,
                 error_reason=failed.reason,
             )
         delay = backoff.spread(self.policy.slow_retry, observation.jitter)
@@ -190,6 +195,7 @@ class PassResultBuilder:
             known=known,
             runtime=replace(runtime, next_check_at=now + delay, secret_version=version),
             requeue_after=self._sooner(delay),
+            desired=executor.desired,
             error_reason=failed.reason,
         )
 

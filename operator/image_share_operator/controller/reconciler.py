@@ -178,7 +178,7 @@ class Reconciler:
             return await self._finish_deletion(entry, done)
         if desired.being_deleted and await self._is_stuck(entry, desired, done):
             return await self._remove_finalizer(entry, done.known)
-        return await self.status_writer.finish(entry, desired, done)
+        return await self.status_writer.finish(entry, done.desired or desired, done)
 
     def _wait_for_claims(self, entry: CachedObject, claims: ObjectClaims) -> timedelta | None:
         """How long to wait because older claims may not be known yet; ``None`` for not at all."""

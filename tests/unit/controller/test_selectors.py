@@ -86,6 +86,20 @@ async def test_new_build_is_accepted_within_the_interval_and_supersedes() -> Non
     assert "ImageSuperseded" in reasons(drive)
 
 
+async def test_summary_counts_a_new_image_before_it_is_accepted() -> None:
+    drive = started()
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("JobRunning")
+    assert drive.status["summary"] == "0/1"
+    await drive.until("Accepted")
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+    drive.annotate(reconcile_at="now")
+    await drive.until("JobRunning")
+
+    assert (drive.status["summary"], drive.status["selected"]) == ("1/2", 2)
+
+
 async def test_superseded_image_is_rejected_only_after_its_successor_is_accepted() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
     drive.cloud.publish(A, "ubuntu-20260101")
