@@ -32,7 +32,8 @@ again before each submission, not only at the start of a reconcile.
 **Before all claims are known.** Two cases would let a younger resource submit first:
 
 - After a start, the older one may be in a later part of the list. So new resources, and those
-  which were in conflict, wait until the first list is complete (`Reconciler.is_synced`).
+  which were in conflict, wait until the first list is complete (`Reconciler.is_synced`). Those with
+  ``removalPolicy: Reject`` wait, too: another one may accept what they would reject.
 - Both are new, and the younger one reads its memberships first. So a resource waits while an older
   claim is undecided, up to `UNDECIDED_WAIT` after the older one was first seen. Each object gets
   this time once in a process: no tenant can block others by editing an object again and again.

@@ -25,6 +25,7 @@ from image_share_operator.api.types import (
     Desired,
     Key,
     Membership,
+    RemovalPolicy,
     Status,
 )
 from image_share_operator.controller import finalizer, pass_result
@@ -36,6 +37,7 @@ from image_share_operator.controller.pass_result import PassResult
 from image_share_operator.controller.plan_executor import PlanExecutor
 from image_share_operator.controller.schedule import NOW, Schedule
 from image_share_operator.controller.status_writer import ResourceWriter, StatusWriter
+from image_share_operator.flowcontrol.limiter import Limiters, Limits
 from image_share_operator.planning import events, image_rows, requeue
 from image_share_operator.planning.model import Observation
 from image_share_operator.planning.requeue import Policy
@@ -49,6 +51,8 @@ UNKNOWN_JOB_REPEATS = 2
 
 SYNC_POLL = timedelta(milliseconds=200)
 """Between two checks whether the first list is complete."""
+THREADS = 2
+"""Threads that select from long lists. Python runs one at a time; namespaces take turns."""
 CLAIM_POLL = timedelta(seconds=1)
 """Between two checks whether an older claim is decided; it takes about a second."""
 
@@ -73,6 +77,7 @@ class Reconciler:
     allow_insecure_endpoints: bool = False
     is_synced: Callable[[], bool] = lambda: True
     rng: random.Random = field(default_factory=random.Random)
+    thread_seats: Limiters = field(default_factory=lambda: Limiters(Limits(at_once=THREADS)))
     schedule: Schedule = field(init=False)
     status_writer: StatusWriter = field(init=False)
     stuck_deletions: StuckDeletions = field(init=False)
@@ -168,7 +173,7 @@ class Reconciler:
             return NOW  # it changed while the Secret was read
         entry = current
         claims = ObjectClaims(self.store, entry, desired)
-        wait = self._wait_for_claims(entry, claims)
+        wait = self._wait_for_claims(entry, desired, claims)
         if wait is not None:
             return wait
         self.store.check_begins(entry)
@@ -180,11 +185,15 @@ class Reconciler:
             return await self._remove_finalizer(entry, done.known)
         return await self.status_writer.finish(entry, done.desired or desired, done)
 
-    def _wait_for_claims(self, entry: CachedObject, claims: ObjectClaims) -> timedelta | None:
-        """How long to wait because older claims may not be known yet; ``None`` for not at all."""
+    def _wait_for_claims(
+        self, entry: CachedObject, desired: Desired, claims: ObjectClaims
+    ) -> timedelta | None:
+        """How long to wait because other claims may not be known yet; ``None`` for not at all."""
         ready = entry.known.condition(ConditionType.READY)
         is_new = entry.known.observed_generation != entry.generation
-        if (is_new or (ready and ready.reason is Reason.CONFLICT)) and not self.is_synced():
+        lost = ready is not None and ready.reason is Reason.CONFLICT
+        removes = desired.removal_policy is RemovalPolicy.REJECT
+        if (is_new or lost or removes) and not self.is_synced():
             return SYNC_POLL
         return CLAIM_POLL if claims.awaits_older(self.now()) else None
 
@@ -278,6 +287,7 @@ class Reconciler:
             policy=self.policy,
             believe_unknown=runtime.errors >= UNKNOWN_JOB_REPEATS,
             max_age=desired.interval * requeue.FRESH_ENOUGH if _is_drift_check(entry) else NOW,
+            thread_seat=self.thread_seats.of("", entry.key.namespace),
         )
         executor.read_failure_class()
         builder = pass_result.PassResultBuilder(entry, desired, self.policy)

@@ -14,6 +14,7 @@ from image_share_operator.api.types import (
 )
 from image_share_operator.planning.model import Observation
 from image_share_operator.planning.selection import Selection
+from image_share_operator.planning.status_size import MAX_ROWS
 
 SHOWN_REASONS = {
     SelectionVerdict.TOO_YOUNG,
@@ -116,7 +117,7 @@ def _of_selection(
 ) -> tuple[ImageStatus, ...]:
     known = {row.id: row for row in observation.status.images}
     found: list[ImageStatus] = []
-    for match in selection.matches:
+    for match in selection.matches[:MAX_ROWS]:  # selected ones come first
         share = match.share
         row = rows.get(share.id)
         if row is None:

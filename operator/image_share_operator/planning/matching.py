@@ -33,6 +33,18 @@ def failing_field(term: SelectorTerm, share: Share) -> TermField | None:
     return None if term.full_server is share.full_server else "fullServer"
 
 
+def term_by_name(selector: ImageSelector, share: Share) -> SelectorTerm | None:
+    """The first term whose owner and name match a share; ``None`` when there is none."""
+    return next(
+        (
+            term
+            for term in selector.terms
+            if failing_field(term, share) in (None, "osType", "fullServer")
+        ),
+        None,
+    )
+
+
 def mismatch(term: SelectorTerm, share: Share) -> str | None:
     """Why a term does not match a share, as a part of a sentence; ``None`` when it matches."""
     match failing_field(term, share):

@@ -63,6 +63,7 @@ from image_share_operator.api.types import (
     Membership,
     SelectionVerdict,
     Share,
+    Status,
 )
 from image_share_operator.planning import matching
 from image_share_operator.timestamps import zulu
@@ -164,6 +165,26 @@ def select(
         ),
         why_nothing="" if selected else _why_nothing(selector, offered, others),
     )
+
+
+def unlisted_share(row: ImageStatus, selector: ImageSelector, status: Status) -> Share:
+    """The share of an image that was selected, is still shared, and is missing in a complete list.
+
+    It left one list and was not in the next one yet. What the status does not have is taken from
+    the list before: a term matched, and the latest image of a group was active.
+    """
+    share = Share(
+        id=row.id,
+        membership=row.membership,
+        owner=row.owner or "",
+        name=row.name,
+        created_at=row.created_at,
+        status=ACTIVE if row.id in {one.id for one in status.latest} else None,
+    )
+    term = matching.term_by_name(selector, share)
+    if term is None:
+        return share
+    return replace(share, os_type=term.os_type, full_server=term.full_server)
 
 
 def wakes_at(selector: ImageSelector | None, rows: Sequence[ImageStatus]) -> datetime | None:
@@ -301,7 +322,9 @@ def _limited(
     staying = {one.share.id for one in stay}
     reason = f"more images match than the limit of {limit}"
     return stay, [
-        replace(one, verdict=SelectionVerdict.OVER_LIMIT, reason=reason)
+        SelectedShare(
+            share=one.share, group=one.group, verdict=SelectionVerdict.OVER_LIMIT, reason=reason
+        )
         for one in candidates
         if one.share.id not in staying
     ]

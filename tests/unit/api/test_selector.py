@@ -138,9 +138,9 @@ def test_terms_are_refused_when_they_are_no_list_of_1_to_16_objects(terms: objec
         ImageSelector.parse({"imageSelectorTerms": terms})
 
 
-@pytest.mark.parametrize("pattern", [r"(\pL+)", "(.{0,128}){2}", "(a?){128}a{128}"])
+@pytest.mark.parametrize("pattern", [r"(\pL+)", "(.{0,128}){2}", "(a?){100}"])
 def test_regex_is_refused_when_its_program_is_large(pattern: str) -> None:
-    with pytest.raises(ValueError, match="instructions, and 500 are allowed"):
+    with pytest.raises(ValueError, match="instructions, and 200 are allowed"):
         patterns.check_regex(pattern)
 
 

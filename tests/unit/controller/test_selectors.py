@@ -1,5 +1,6 @@
 """A resource with a selector: what it accepts, supersedes, rejects and reports."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -132,6 +133,59 @@ async def test_image_that_was_accepted_by_others_is_not_rejected() -> None:
     assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
 
 
+async def test_superseded_image_that_another_client_accepts_again_stays_accepted() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=6))
+    assert drive.cloud.shares[A] is REJECTED
+
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+async def test_nothing_is_rejected_before_all_resources_are_known() -> None:
+    """Another resource may accept the image that this one would reject."""
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+    drive.restart()
+    drive.reconciler.is_synced = lambda: False
+    await drive.run_for(timedelta(minutes=10))
+    assert drive.cloud.shares[A] is ACCEPTED
+    drive.reconciler.is_synced = lambda: True
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+
+async def test_slow_expression_and_many_images_do_not_block_the_event_loop() -> None:
+    drive = started({"groupBy": "[ab]*a[ab]{64}c", "newest": 1})
+    for number in range(2_000):
+        name = f"ubuntu-{number:0121b}".translate({48: "a", 49: "b"})
+        drive.cloud.publish(f"{number:08x}-0000-4000-8000-000000000000", name)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    await drive.until("LimitExceeded", passes=5)
+    counting.cancel()
+
+    assert turns > 100
+
+
 async def test_image_that_is_selected_again_is_accepted_again() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
     drive.cloud.publish(A, "ubuntu-20260101")
@@ -176,6 +230,23 @@ async def test_image_that_is_in_no_list_but_shared_stays_selected() -> None:
     assert drive.reason == "Accepted"
     assert rows(drive)[A]["selection"] == "Selected"
     assert reasons(drive) == ["ImageSelected", "LatestChanged"]
+
+
+async def test_image_that_is_in_no_list_but_shared_stays_the_latest() -> None:
+    term = {"owner": OWNER, "osType": "Linux"}
+    drive = started({"newest": 1}, removalPolicy="Reject", imageSelectorTerms=[term])
+    drive.cloud.publish(A, "ubuntu-20260101", os_type="Linux")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108", os_type="Linux")
+    await drive.run_for(timedelta(minutes=6))
+    before = drive.status["latest"]
+
+    drive.cloud.unlisted.add(B)
+    await drive.run_for(timedelta(minutes=6))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+    assert drive.status["latest"] == before
 
 
 async def test_unreadable_image_that_is_in_no_list_keeps_no_other_image_back() -> None:
