@@ -93,7 +93,14 @@ class Lose:
     """The server does what was asked; the connection is reset instead of its answer."""
 
 
-Effect = Answer | Stream | Hang | Delay | Cut | Lose
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The answer begins, and stays silent after so many bytes, as `Hang`."""
+
+    after_bytes: int
+
+
+Effect = Answer | Stream | Hang | Delay | Cut | Lose | Stall
 
 
 def refusal(status: int, reason: str, message: str, **details: object) -> Answer:
@@ -102,14 +109,20 @@ def refusal(status: int, reason: str, message: str, **details: object) -> Answer
     return Answer(status=status, body=json.dumps(said))
 
 
-def too_many_requests(retry_after_s: int) -> Answer:
-    """As API Priority and Fairness refuses: headers, and text instead of a Status."""
+def too_many_requests(retry_after: int | str | None, *, date: str | None = None) -> Answer:
+    """As API Priority and Fairness refuses: headers, and text instead of a Status.
+
+    Args:
+        retry_after: seconds. A load balancer may send a date, or no header.
+        date: of the response, instead of the time.
+    """
     return Answer(
         status=429,
         body="Too many requests, please try again later.\n",
         content_type="text/plain; charset=utf-8",
         headers={
-            "Retry-After": str(retry_after_s),
+            **({} if retry_after is None else {"Retry-After": str(retry_after)}),
+            **({} if date is None else {"Date": date}),
             "X-Content-Type-Options": "nosniff",
             "X-Kubernetes-PF-FlowSchema-UID": "6d1f6b0c-5f0a-4d5e-9c55-000000000001",
             "X-Kubernetes-PF-PriorityLevel-UID": "6d1f6b0c-5f0a-4d5e-9c55-000000000002",
@@ -203,6 +216,7 @@ class FaultyProxy(Running):
         self._watches: set[_Watch] = set()
         self._page_size: int | None = None
         self._flowing = asyncio.Event()
+        self._silent = "*"
         self._cleared = asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
@@ -269,9 +283,14 @@ class FaultyProxy(Running):
         """How many watches are open now."""
         return self._call(lambda: sum(fnmatchcase(w.path, path) for w in self._watches))
 
-    def silence_watches(self) -> None:
-        """Let open and new watches say nothing more, as behind a dead router."""
-        self._call(self._flowing.clear)
+    def silence_watches(self, path: str = "*") -> None:
+        """Let open and new watches say nothing more, as behind a dead router: no FIN, no RST."""
+
+        def silence() -> None:
+            self._silent = path
+            self._flowing.clear()
+
+        self._call(silence)
 
     def unsilence_watches(self) -> None:
         """Let watches speak again; what came meanwhile comes now."""
@@ -379,6 +398,13 @@ class FaultyProxy(Running):
                 async with self._asked(request, body, call) as answer:
                     await answer.read()
                 return _reset(request)
+            case Stall(after_bytes):
+                async with self._asked(request, body, call) as answer:
+                    response = web.StreamResponse(headers=_passed_on(answer.headers))
+                    await response.prepare(request)
+                    await response.write((await answer.read())[:after_bytes])
+                    await self._cleared.wait()
+                return _reset(request)
         assert_never(effect)
 
     async def _forwarded(self, request: web.Request, body: bytes, call: Call) -> web.StreamResponse:
@@ -417,7 +443,7 @@ class FaultyProxy(Running):
     ) -> web.StreamResponse:
         await response.prepare(request)
         watch = _Watch(path, self._loop.create_future())
-        copying = asyncio.create_task(self._copy(answer, response))
+        copying = asyncio.create_task(self._copy(answer, response, path))
         self._watches.add(watch)
         try:
             await asyncio.wait((copying, watch.ends), return_when=asyncio.FIRST_COMPLETED)
@@ -435,9 +461,12 @@ class FaultyProxy(Running):
         await response.write_eof()
         return response
 
-    async def _copy(self, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+    async def _copy(
+        self, answer: aiohttp.ClientResponse, response: web.StreamResponse, path: str
+    ) -> None:
         async for line in answer.content:
-            await self._flowing.wait()
+            if fnmatchcase(path, self._silent):
+                await self._flowing.wait()
             await response.write(line)
 
 
