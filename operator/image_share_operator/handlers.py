@@ -3,7 +3,9 @@
 kopf only lists and watches. The package `controller` reconciles, with its own work queue.
 """
 
+import asyncio
 import os
+from datetime import timedelta
 from typing import Any
 
 import kopf
@@ -14,12 +16,21 @@ from image_share_operator.kube.watch.ingest import Ingest
 from image_share_operator.kube.watch.watch_state import WatchState
 
 
-def registry(ingest: Ingest, watch_state: WatchState) -> kopf.OperatorRegistry:
-    """Create the handlers. Uses `on.event`, the only handler that writes nothing to the objects."""
+def registry(
+    ingest: Ingest, watch_state: WatchState, *, login_interval: timedelta
+) -> kopf.OperatorRegistry:
+    """Create the handlers. Uses `on.event`, the only handler that writes nothing to the objects.
+
+    Args:
+        login_interval: the shortest time between two logins. kopf logs in at each 401, and sends
+            the request again at once.
+    """
     handlers = kopf.OperatorRegistry()
+    pace = Pace(login_interval)
 
     @kopf.on.login(registry=handlers)
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
+        await pace.wait()
         info = kopf.login_with_service_account(**kwargs)
         if info is not None:
             info = connection.with_service_address(info, os.environ)
@@ -32,3 +43,17 @@ def registry(ingest: Ingest, watch_state: WatchState) -> kopf.OperatorRegistry:
         ingest.handle_event(event)
 
     return handlers
+
+
+class Pace:
+    """Keeps an interval between the ends of two waits."""
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval_s = interval.total_seconds()
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait until the interval is over. Returns at once the first time."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(self._next - loop.time(), 0.0))
+        self._next = loop.time() + self._interval_s

@@ -335,6 +335,9 @@ class Settings:
     minute."""
     watch_stuck: timedelta = timedelta(seconds=60)
     """Time without progress after which the watch loop counts as blocked; a restart is needed."""
+    login_interval: timedelta = timedelta(seconds=1)
+    """The shortest time between two reads of the own token by the watch, which reads it at each
+    401."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Settings":

@@ -1,6 +1,7 @@
 """Creates and connects all parts of the operator, and runs them."""
 
 import asyncio
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -80,7 +81,7 @@ class Operator:
         self._watcher = Watcher(
             self._store,
             self._queue,
-            handlers.registry,
+            functools.partial(handlers.registry, login_interval=settings.login_interval),
             namespaces=settings.namespaces,
             shard=settings.shard,
             request_timeout_s=settings.request_timeout.total_seconds(),

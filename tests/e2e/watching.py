@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncGenerator
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 
@@ -25,7 +27,7 @@ async def watch_of(
     watcher = Watcher(
         store,
         WorkQueue(),
-        handlers.registry,
+        functools.partial(handlers.registry, login_interval=timedelta()),
         namespaces=(namespace,),
         shard=Shard.parse("0/1"),
         request_timeout_s=30,

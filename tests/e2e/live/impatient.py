@@ -1,7 +1,8 @@
 """The operator with short waits where there is no setting for them.
 
-A watch may be silent for `SILENCE_S`, not 70 s. The own token is read again each second; the
-`kubernetes` package reads it again each minute, and has no setting for that.
+A watch may be silent for `SILENCE_S`, not 70 s, and logs in again without a long pause. The own
+token is read again each second; the `kubernetes` package reads it again each minute, and has no
+setting for that.
 """
 
 import os
@@ -16,6 +17,7 @@ from image_share_operator import process
 from image_share_operator.settings import Settings
 
 SILENCE_S = 4.0
+LOGIN_INTERVAL_S = 0.05
 
 
 def read_the_token_each_second() -> None:
@@ -31,8 +33,12 @@ def read_the_token_each_second() -> None:
 
 def main() -> int:
     read_the_token_each_second()
-    silence = timedelta(seconds=SILENCE_S)
-    return process.serve(replace(Settings.from_env(os.environ), watch_silence=silence))
+    short = replace(
+        Settings.from_env(os.environ),
+        watch_silence=timedelta(seconds=SILENCE_S),
+        login_interval=timedelta(seconds=LOGIN_INTERVAL_S),  # instead of 1
+    )
+    return process.serve(short)
 
 
 if __name__ == "__main__":

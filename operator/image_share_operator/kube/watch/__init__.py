@@ -45,6 +45,8 @@ below are lists, or watches from a known version.
                          passes at least one line per second: the API server forgets old versions
     silent connection    the API server sends a bookmark each minute. After 70 s without a line,
                          kopf reconnects
+    401                  kopf closes its session with all streams, logs in again, at most once per
+                         second, and continues from the last version
     kopf ends            after failures of the API server that last longer than its retries. Watcher
                          logs `watch ended` and runs kopf again after up to 30 s
     no watch opens       for 10 s, although the API server responds: SyncCheck restarts kopf. kopf

@@ -7,6 +7,7 @@ from envtest import eventually, proxy
 from envtest.proxy import Call, FaultyProxy
 
 RESOURCES = "*/imageshareacceptances"
+CRDS = "*/customresourcedefinitions"
 STATUS = "*/imageshareacceptances/*/status"
 OBJECT = "*/imageshareacceptances/web"
 SECRET = "*/secrets/*"

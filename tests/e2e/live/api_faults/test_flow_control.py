@@ -6,12 +6,14 @@ import ssl
 from typing import Any
 
 import httpx
+import pytest
 
-from e2e.live.api_faults.proxied import SECRET, STATUS, gaps, start
+from e2e.live.api_faults.proxied import RESOURCES, SECRET, STATUS, gaps, start
 from e2e.live.world import PUT, REQUEST_S, World
 from envtest import ControlPlane, eventually, proxy
-from envtest.proxy import FaultyProxy
+from envtest.proxy import Answer, FaultyProxy
 
+NOW = "Mon, 04 May 2026 03:02:01 GMT"
 FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 
 
@@ -108,3 +110,28 @@ def test_429_on_the_read_of_a_shared_secret_is_not_asked_for_by_each_object(
     eventually(lambda: faulty.calls("get", SECRET)[-1].at > first + 2.5 or None)
 
     assert len([call for call in faulty.calls("get", SECRET) if call.at <= first + 2.5]) <= 2
+
+
+@pytest.mark.parametrize(
+    ("refusal", "least_s"),
+    [
+        (proxy.too_many_requests(2), 2.0),
+        (proxy.too_many_requests("Mon, 04 May 2026 03:02:03 GMT", date=NOW), 2.0),
+        (proxy.too_many_requests(None), 0.4),
+    ],
+    ids=["seconds", "date", "none"],
+)
+def test_429_on_a_watch_that_opens_is_waited_out(
+    world: World, faulty: FaultyProxy, refusal: Answer, least_s: float
+) -> None:
+    """The API server sends seconds. A load balancer before it may send the other forms."""
+    start(world, faulty)
+    faulty.fault("watch", RESOURCES, refusal, count=2)
+    faulty.end_watches(RESOURCES, reset=True)
+
+    world.accept()
+
+    *_, first, second, third = faulty.calls("watch", RESOURCES)
+    assert [call.spoiled for call in (first, second, third)] == [True, True, False]
+    assert min(gaps([first, second, third])) >= least_s
+    assert "watch ended" not in world.operator.log

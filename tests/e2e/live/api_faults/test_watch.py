@@ -3,7 +3,7 @@
 import pytest
 
 from e2e.live import impatient, probes
-from e2e.live.api_faults.proxied import RESOURCES, SECRET, start
+from e2e.live.api_faults.proxied import CRDS, FIRST_PAGE, RESOURCES, SECRET, start
 from e2e.live.world import LOGIN, MEMBER, PUT, World
 from envtest import eventually, proxy
 from envtest.proxy import Cut, Effect, FaultyProxy, Stream
@@ -144,3 +144,27 @@ def test_watch_that_falls_silent_is_opened_again(world: World, faulty: FaultyPro
     world.wait_for("Accepted")
     assert unseen == {"observedGeneration": -1}
     assert world.calls(PUT) == 1
+
+
+def test_connections_that_are_reset_while_opening_lose_nothing(
+    world: World, faulty: FaultyProxy
+) -> None:
+    """Three times each: of the list, the watch and the watch of CRDs."""
+    start(world, faulty)
+    first, second = world.image(), world.image()
+    world.apply([first])
+    world.wait_for("Accepted")
+
+    faulty.fault("list", RESOURCES, Cut(), count=3, query=FIRST_PAGE)
+    faulty.fault("watch", RESOURCES, Cut(), count=3)
+    faulty.fault("watch", CRDS, Cut(), count=3)
+    faulty.end_watches(last=proxy.gone_event())
+    eventually(lambda: any(call.spoiled for call in faulty.calls("list", RESOURCES)) or None)
+    world.apply([second], name="new")
+
+    world.wait_for("Accepted", name="new")
+    eventually(lambda: faulty.open_watches(CRDS) or None)
+    spoiled = [call for call in faulty.calls() if call.spoiled]
+    assert len(spoiled) == 9
+    assert world.sent() == sorted([first, second])
+    assert "watch ended" not in world.operator.log

@@ -219,3 +219,46 @@ async def test_connection_of_a_complete_response_is_reused() -> None:
                 await response.read()
 
     assert ports == [ports[0]] * 2
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("7", "7"),
+        ("Mon, 04 May 2026 03:02:31 GMT", "30"),
+        ("Mon, 04 May 2026 03:02:01 GMT", "1"),
+        ("Mon, 04 May 2026 03:02:31", None),
+        ("soon", None),
+        ("1" * 400, None),
+    ],
+    ids=["seconds", "date", "now", "date without a zone", "text", "too large"],
+)
+async def test_retry_after_is_in_seconds_or_absent(given: str, seconds: str | None) -> None:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        date = {"Date": "Mon, 04 May 2026 03:02:01 GMT"}
+        return web.Response(status=429, headers={"Retry-After": given, "X-Other": "7", **date})
+
+    async with session_for(answer) as session, session.get("/") as response:
+        assert response.headers.get("Retry-After") == seconds
+        assert response.headers["X-Other"] == "7"
+
+
+@pytest.mark.parametrize("query", ["?watch=true", "?limit=500"])
+async def test_response_of_a_closed_session_raises_what_kopf_handles(query: str) -> None:
+    """At a 401, kopf closes its session, which other tasks of kopf may have begun to use."""
+    left = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        stream = web.StreamResponse()
+        await stream.prepare(request)
+        await left.wait()
+        return stream
+
+    async with session_for(answer) as session:
+        response = await session.get(f"/{query}")
+        await session.close()
+        left.set()
+
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await (read(response) if "watch" in query else response.json())
+        response.close()
