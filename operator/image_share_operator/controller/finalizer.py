@@ -64,7 +64,7 @@ def may_be_stuck(entry: CachedObject, desired: Desired | InvalidSpecError) -> bo
     """
     if not entry.deleting:
         return False
-    if isinstance(desired, InvalidSpecError) or desired.suspend:
+    if isinstance(desired, InvalidSpecError) or desired.suspend or desired.dry_run:
         return True
     return entry.known.secret_version == ""  # there was no Secret
 

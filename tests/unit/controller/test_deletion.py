@@ -232,24 +232,30 @@ async def test_resource_that_the_cloud_refused_goes_when_namespace_and_secret_do
     assert await is_released(drive)
 
 
-async def test_suspended_resource_is_held_and_sends_nothing() -> None:
+@pytest.mark.parametrize(
+    ("field", "word"), [("suspend", "Suspended"), ("dryRun", "Dry run: 1 image would be rejected")]
+)
+async def test_resource_that_may_send_nothing_is_held(field: str, word: str) -> None:
     drive = await accepted(REJECTING)
-    drive.edit(suspend=True)
+    drive.edit(**{field: True})
     await drive.step()
 
     drive.delete()
     assert not await is_released(drive, within=timedelta(hours=1))
 
-    assert "Suspended" in drive.ready["message"]
+    assert word in drive.ready["message"]
     assert len(drive.cloud.puts) == 1
-    drive.edit(suspend=False)
+    drive.edit(**{field: False})
     assert await is_released(drive)
     assert drive.cloud.shares[IMAGES[0]] is REJECTED
 
 
-async def test_suspended_resource_goes_when_namespace_and_secret_do() -> None:
+@pytest.mark.parametrize("field", ["suspend", "dryRun"])
+async def test_resource_that_may_send_nothing_goes_when_namespace_and_secret_do(
+    field: str,
+) -> None:
     drive = await accepted(REJECTING)
-    drive.edit(suspend=True)
+    drive.edit(**{field: True})
     drive.delete()
     drive.kube.terminating = True
     assert not await is_released(drive), "while there is a Secret, a user may resume it"
