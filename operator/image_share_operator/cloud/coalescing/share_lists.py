@@ -84,7 +84,6 @@ class ShareLists:
     def __init__(self, source: ShareSource) -> None:
         self._source = source
         self._owners: dict[str, _OwnerLists] = {}
-        self._page_lengths = PageLengths()
         self._reads: set[asyncio.Task[tuple[Share, ...]]] = set()
 
     async def read(self, owner: str, max_age: timedelta = timedelta()) -> tuple[Share, ...]:
@@ -123,9 +122,11 @@ class ShareLists:
 
     async def _read_lists(self, owner: str) -> tuple[Share, ...]:
         found: dict[str, Share] = {}
+        # Not kept for the next lists: a page that a lower limit of the server cut would seem short.
+        lengths = PageLengths()
         for membership in LISTS:
             for _ in range(1 + MAX_RESTARTS):
-                listed = await self._read_list(owner, membership)
+                listed = await self._read_list(owner, membership, lengths)
                 if listed is not None:
                     break
             else:
@@ -135,7 +136,9 @@ class ShareLists:
             found |= listed
         return tuple(found.values())
 
-    async def _read_list(self, owner: str, membership: Membership) -> dict[str, Share] | None:
+    async def _read_list(
+        self, owner: str, membership: Membership, lengths: PageLengths
+    ) -> dict[str, Share] | None:
         """The images with this membership; ``None`` when the list changed during the read."""
         found: dict[str, Share] = {}
 
@@ -145,7 +148,7 @@ class ShareLists:
             )
 
         try:
-            async for page in pages(get_page, self._page_lengths):
+            async for page in pages(get_page, lengths):
                 for image in page.images:
                     share = codec.read_share(page.raw[image], image, membership)
                     if share.owner == owner:

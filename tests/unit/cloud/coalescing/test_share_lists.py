@@ -66,6 +66,17 @@ async def test_all_pages_of_all_lists_are_read() -> None:
     assert len(source.calls) == 3 + 1 + 1
 
 
+async def test_all_pages_are_read_after_the_server_lowers_its_limit() -> None:
+    held = {f"a{n}": ACCEPTED for n in range(5)}
+    source = Lists(**held)
+    lists = ShareLists(source)
+    await lists.read(OWNER)
+
+    source.size = 1
+
+    assert found(await lists.read(OWNER)) == held
+
+
 async def test_rows_of_other_owners_are_left_out() -> None:
     source = Lists(a=ACCEPTED, b=PENDING)
     source.owners["b"] = OTHER
