@@ -1,7 +1,7 @@
 """A reverse proxy in front of an HTTP server that misbehaves as told; in a thread of its own.
 
-Made for kube-apiserver: it knows verbs and watches. Clients speak plain HTTP to it, and what they
-send, the bearer token too, goes on over TLS.
+Made for kube-apiserver: it knows verbs and watches. Clients speak plain HTTP to it unless it has a
+certificate, and what they send, the bearer token too, goes on over TLS.
 """
 
 import asyncio
@@ -204,16 +204,25 @@ class FaultyProxy(Running):
     Args:
         server: the base URL of the server behind it.
         ca_file: what the server's certificate is signed by, for https.
+        certificate: the files of the certificate and its key, for clients that need https.
     """
 
-    def __init__(self, server: str, *, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        *,
+        ca_file: Path | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
         self._server = server
+        self._certificate = certificate
         self._ca_file = ca_file
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="faulty-proxy")
         self._rules: list[_Rule] = []
         self._calls: list[Call] = []
         self._watches: set[_Watch] = set()
+        self._expired: set[str] = set()
         self._page_size: int | None = None
         self._flowing = asyncio.Event()
         self._silent = "*"
@@ -269,6 +278,10 @@ class FaultyProxy(Running):
             self._cleared = asyncio.Event()
 
         self._call(clear)
+
+    def expire(self, token: str) -> None:
+        """Refuse this bearer token from now on. Open watches stay open, as of the API server."""
+        self._call(lambda: self._expired.add(f"Bearer {token}"))
 
     def calls(self, verb: str = "*", path: str = "*") -> list[Call]:
         """The calls so far, oldest first."""
@@ -343,9 +356,14 @@ class FaultyProxy(Running):
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        server_tls = None
+        if self._certificate is not None:
+            server_tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            server_tls.load_cert_chain(*self._certificate)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=server_tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        scheme = "http" if server_tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def _stop(self) -> None:
         if self._runner is not None:
@@ -357,7 +375,7 @@ class FaultyProxy(Running):
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         verb = verb_of(request.method, request.path, request.query)
         query = request.query_string
-        rule = next((r for r in self._rules if r.takes(verb, request.path, query)), None)
+        rule = self._rule_for(request, verb, query)
         call = Call(
             verb=verb,
             path=request.path,
@@ -373,6 +391,12 @@ class FaultyProxy(Running):
             return await self._spoiled(request, body, call, rule.effect)
         except (aiohttp.ClientError, OSError):
             return _reset(request)  # the server is away, or the client is
+
+    def _rule_for(self, request: web.Request, verb: str, query: str) -> _Rule | None:
+        if request.headers.get("Authorization") in self._expired:
+            effect = refusal(401, "Unauthorized", "Unauthorized")
+            return _Rule(verb=verb, path=request.path, query="", effect=effect, left=None)
+        return next((r for r in self._rules if r.takes(verb, request.path, query)), None)
 
     async def _spoiled(
         self, request: web.Request, body: bytes, call: Call, effect: Effect

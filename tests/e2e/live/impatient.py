@@ -1,8 +1,8 @@
 """The operator with short waits where there is no setting for them.
 
 A watch may be silent for `SILENCE_S`, not 70 s, and logs in again without a long pause. The own
-token is read again each second; the `kubernetes` package reads it again each minute, and has no
-setting for that.
+token is read again every `READ_TOKEN_S`; the `kubernetes` package reads it again each minute, and
+has no setting for that.
 """
 
 import os
@@ -18,21 +18,22 @@ from image_share_operator.settings import Settings
 
 SILENCE_S = 4.0
 LOGIN_INTERVAL_S = 0.05
+READ_TOKEN_S = 0.25
 
 
-def read_the_token_each_second() -> None:
+def read_the_token_often() -> None:
     library: Any = incluster_config  # has no types
     begin = library.InClusterConfigLoader.__init__
 
     def begin_impatiently(loader: Any, *args: Any, **options: Any) -> None:
         begin(loader, *args, **options)
-        loader._token_refresh_period = timedelta(seconds=1)  # noqa: SLF001
+        loader._token_refresh_period = timedelta(seconds=READ_TOKEN_S)  # noqa: SLF001
 
     library.InClusterConfigLoader.__init__ = begin_impatiently
 
 
 def main() -> int:
-    read_the_token_each_second()
+    read_the_token_often()
     short = replace(
         Settings.from_env(os.environ),
         watch_silence=timedelta(seconds=SILENCE_S),

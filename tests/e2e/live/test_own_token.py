@@ -1,6 +1,7 @@
 """The operator's own ServiceAccount token, as the kubelet puts it into a pod and renews it."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,8 +11,11 @@ import pytest
 
 from e2e.conftest import DEPLOY
 from e2e.live import impatient
+from e2e.live.api_faults.proxied import RESOURCES
+from e2e.live.impatient import READ_TOKEN_S
 from e2e.live.world import World
-from envtest import ACCOUNT, SYSTEM, ControlPlane, FreshOperator, install_rights
+from envtest import ACCOUNT, SYSTEM, ControlPlane, FreshOperator, eventually, install_rights
+from envtest.proxy import FaultyProxy
 from otc_simulator.client import Simulator
 
 IN_POD = """
@@ -21,13 +25,19 @@ ln -s "$0" /var/run/secrets/kubernetes.io/serviceaccount
 exec "$@"
 """
 PIN = "pin"
+MINUTE_S = READ_TOKEN_S
+"""A minute of the test below: the operator reads its token once a minute."""
+LIFETIME_MIN = 10
+"""The shortest lifetime of a token."""
+RENEWED_AFTER_MIN = 8
+"""The kubelet renews a token after 80 % of its lifetime."""
 
 
 class InPod(FreshOperator):
     """Finds its ServiceAccount where pods do: in a mount namespace of its own."""
 
-    def __init__(self, account: Path, control_plane: ControlPlane, log: Path) -> None:
-        host = urlsplit(control_plane.url)
+    def __init__(self, account: Path, url: str, log: Path) -> None:
+        host = urlsplit(url)
         super().__init__(
             Path("/nonexistent"),
             log,
@@ -64,7 +74,7 @@ def account(own_control_plane: ControlPlane, tmp_path: Path) -> Path:
 def world(
     own_control_plane: ControlPlane, simulator: Simulator, account: Path, tmp_path: Path
 ) -> Iterator[World]:
-    operator = InPod(account, own_control_plane, tmp_path / "log")
+    operator = InPod(account, own_control_plane.url, tmp_path / "log")
     namespace = own_control_plane.create_namespace("pod")
     made = World(own_control_plane, simulator, operator, namespace)
     made.secret()
@@ -115,3 +125,51 @@ def test_token_that_the_kubelet_renewed_is_read_again(world: World, account: Pat
 
     world.wait_for("Accepted", name="later")
     assert "Traceback" not in world.operator.log
+
+
+@pytest.fixture
+def faulty(own_control_plane: ControlPlane) -> Iterator[FaultyProxy]:
+    directory = own_control_plane.directory
+    certificate = directory / "server.crt", directory / "server.key"
+    with FaultyProxy(
+        own_control_plane.url, ca_file=own_control_plane.ca_file, certificate=certificate
+    ) as running:
+        yield running
+
+
+def test_tokens_of_ten_minutes_are_read_in_time_for_an_hour(
+    world: World, faulty: FaultyProxy, account: Path, tmp_path: Path
+) -> None:
+    """A minute takes 0.25 s. Each watch ends after 15 min, and its next one needs a valid token."""
+    world.operator = InPod(account, faulty.url, tmp_path / "hour")
+    tokens = [renew(world.control_plane, account)]
+    try:
+        world.operator.start()
+        eventually(lambda: faulty.open_watches(RESOURCES) or None)
+        live_for_an_hour(world, faulty, account, tokens)
+    finally:
+        world.operator.kill()
+
+    refused = [call for call in faulty.calls() if call.spoiled]
+    assert len(tokens) == 1 + 60 // RENEWED_AFTER_MIN
+    assert {call.verb for call in refused} == {"watch"}
+    assert len(refused) <= 2 * (60 // 15)  # of resources and of CRDs
+    assert "watch ended" not in world.operator.log
+    assert "Traceback" not in world.operator.log
+
+
+def live_for_an_hour(world: World, faulty: FaultyProxy, account: Path, tokens: list[str]) -> None:
+    """Renew and expire tokens, end watches, and create a resource every five minutes."""
+    began = time.monotonic()
+    for minute in range(1, 61):
+        time.sleep(max(began + minute * MINUTE_S - time.monotonic(), 0))
+        if minute % RENEWED_AFTER_MIN == 0:
+            tokens.append(renew(world.control_plane, account))
+        if minute % RENEWED_AFTER_MIN == LIFETIME_MIN - RENEWED_AFTER_MIN and len(tokens) > 1:
+            faulty.expire(tokens[-2])
+        if minute % 15 == 0:
+            faulty.end_watches()
+        if minute % 5 == 0:
+            world.apply([world.image()], name=f"minute-{minute}")
+    for minute in range(5, 61, 5):
+        world.wait_for("Accepted", name=f"minute-{minute}")
