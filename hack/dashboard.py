@@ -307,9 +307,14 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
             ),
             lines(
                 "Token age",
-                "Age of the oldest token. A token is valid for 24 h and renewed before it expires.",
+                "Age of the oldest token, which is valid for 24 h and renewed before it expires. "
+                "Time until the first token of a Secret expires; nothing renews it.",
                 "s",
                 ("age", "max($token_age_seconds{%})"),
+                (
+                    "first end of a token in a Secret",
+                    "min($given_token_expiry_timestamp_seconds{%}) - time()",
+                ),
                 steps=((0, GREEN), (86400, RED)),
             ),
             lines(

@@ -24,6 +24,7 @@ from image_share_operator.api.types import (
     Job,
     JobState,
     Membership,
+    SecretRef,
     Status,
 )
 from image_share_operator.planning import planner
@@ -57,7 +58,7 @@ DESIRED = Desired(
     project_id="the project",
     decision=Decision.ACCEPT,
     vault_id=None,
-    secret_name="otc",  # noqa: S106 - a name
+    credentials=SecretRef(name="otc"),
     endpoints=Endpoints(iam="https://iam", ims="https://ims"),
 )
 ROWS = tuple(ImageStatus(id=i, membership=Membership.PENDING, job_id=JOB_ID) for i in (A, B))

@@ -16,6 +16,7 @@ import httpx
 
 from image_share_operator.api.credentials import (
     Credentials,
+    GivenTokenEnd,
     Identity,
     RefusedLogin,
     TokenCredentials,
@@ -35,12 +36,14 @@ from image_share_operator.api.types import (
     API_VERSION,
     FINALIZER,
     KIND,
+    CredentialsRef,
     Decision,
     Endpoints,
     ImageDetails,
     JobState,
     Key,
     Membership,
+    SecretRef,
     Share,
 )
 from image_share_operator.cloud.coalescing.membership_lookup import raise_common_error
@@ -181,6 +184,7 @@ class FakeCloud:
     showing: list[tuple[datetime, str]] = field(default_factory=list)
     job_takes: timedelta = SECOND
     fails: list[Exception | None] = field(default_factory=list)
+    token_end: GivenTokenEnd | None = None
     puts: list[tuple[str, ...]] = field(default_factory=list)
     calls: int = 0
     looks: int = 0
@@ -208,6 +212,10 @@ class FakeCloud:
     def session(self, identity: Identity) -> "FakeCloud":
         assert identity.project_id == PROJECT
         return self
+
+    def given_token_end(self, identity: Identity) -> GivenTokenEnd | None:
+        del identity
+        return self.token_end
 
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         assert identity.project_id == PROJECT
@@ -564,6 +572,8 @@ class FakeHttpCloud:
 class FakeSessions:
     """The cloud of a `Reconciler`: a session for each project."""
 
+    token_end: GivenTokenEnd | None = None
+
     def __init__(self, session: Callable[[str], CloudSession]) -> None:
         self._new = session
         self._known: dict[str, CloudSession] = {}
@@ -573,6 +583,10 @@ class FakeSessions:
         if project not in self._known:
             self._known[project] = self._new(project)
         return self._known[project]
+
+    def given_token_end(self, identity: Identity) -> GivenTokenEnd | None:
+        del identity
+        return self.token_end
 
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         raise AssertionError(identity, refused_login)
@@ -739,9 +753,9 @@ class FakeCredentials:
     meanwhile: list[Callable[[], object]] = field(default_factory=list)
     await_point: Callable[[], None] = lambda: None
 
-    async def get(self, namespace: str, name: str) -> LoadedCredentials:
+    async def get(self, namespace: str, ref: CredentialsRef) -> LoadedCredentials:
         self.await_point()
-        assert name == "otc"
+        assert ref == SecretRef(name="otc")
         self.reads += 1
         if self.meanwhile:
             self.meanwhile.pop(0)()

@@ -74,8 +74,10 @@ class Operator:
             no_proxy=settings.no_proxy,
         )
         self._writes = InflightWrites()
+        kube = ObjectClient(api, may_write=may_write)
+        self._credentials = CredentialStore(kube, now=_now, ttl=settings.secret_poll)
         self._sessions = self._build_sessions(may_write)
-        reconciler = self._build_reconciler(ObjectClient(api, may_write=may_write))
+        reconciler = self._build_reconciler(kube)
         self._shutdown = Shutdown(writes=self._writes, save=reconciler.status_writer.save_all)
         self._workers = Workers(self._queue, reconciler.reconcile, settings.workers)
         self._watcher = Watcher(
@@ -154,16 +156,20 @@ class Operator:
             may_write=may_write,
             writes=self._writes,
         )
-        batching = BatchSettings(window=settings.batch_window, images=settings.batch_images)
-        form = SigningForm(settings.signing_form)
-        return Sessions(http_client, _now, batching, signing_form=form)
+        return Sessions(
+            http_client,
+            _now,
+            BatchSettings(window=settings.batch_window, images=settings.batch_images),
+            signing_form=SigningForm(settings.signing_form),
+            id_tokens=self._credentials.id_token,
+        )
 
     def _build_reconciler(self, kube: ObjectClient) -> Reconciler:
         settings = self._settings
         return Reconciler(
             store=self._store,
             cloud=self._sessions,
-            credentials=CredentialStore(kube, now=_now, ttl=settings.secret_poll),
+            credentials=self._credentials,
             kube=kube,
             emit=self._recorder.emit,
             classify_failure=classify_failure,
@@ -201,7 +207,13 @@ class Operator:
             tokens=self._sessions.oldest_token_s,
             selections=self._selections,
             selects_nothing_s=self._selects_nothing_s,
+            token_expiry=self._token_expiry,
         )
+
+    def _token_expiry(self) -> float | None:
+        """When the first token of a Secret expires, in seconds since the epoch."""
+        ends = (entry.runtime.token_end for entry in self._store)
+        return min((end.at.timestamp() for end in ends if end is not None), default=None)
 
     def _objects(self) -> Mapping[tuple[str, str], int]:
         """Count the objects by status and reason of the Ready condition."""

@@ -77,10 +77,16 @@ class MarkedDirectory(Directory):
     """Issues tokens that a grep finds."""
 
     def issue(
-        self, user: User, project: Project | None, *, now: datetime, settings: Settings
+        self,
+        user: User,
+        project: Project | None,
+        *,
+        now: datetime,
+        settings: Settings,
+        **more: Any,
     ) -> Token:
         """Issue a token with the mark at its end."""
-        plain = super().issue(user, project, now=now, settings=settings)
+        plain = super().issue(user, project, now=now, settings=settings, **more)
         marked = replace(plain, value=plain.value + MARK)
         del self.tokens[plain.value]
         self.tokens[marked.value] = marked

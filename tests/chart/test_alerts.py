@@ -36,6 +36,10 @@ FIRES: dict[str, tuple[dict[str, str], str]] = {
     "ImageShareOperatorInternalError": ({metric("faults_total"): "0x5 1x30"}, "7m"),
     "ImageShareOperatorQueueLatencyHigh": ({metric("queue_oldest_due_seconds"): "61x30"}, "6m"),
     "ImageShareOperatorCloudUnavailable": ({metric("circuits_open"): "1x30"}, "16m"),
+    "ImageShareOperatorTokenExpiring": (
+        {metric("given_token_expiry_timestamp_seconds"): "1799x30"},
+        "6m",
+    ),
     "ImageSharesNotReady": (
         {metric("objects", ready="False", reason="NotShared"): "2x120"},
         "61m",
@@ -52,6 +56,7 @@ WELL: dict[str, str] = {
     metric("queue_oldest_due_seconds"): "1x120",
     metric("circuits_open"): "0x120",
     metric("selector_empty_seconds"): "0x120",
+    metric("given_token_expiry_timestamp_seconds"): "9999x120",
     metric("objects", ready="True", reason="Accepted"): "9x120",
     metric("objects", ready="False", reason="JobRunning"): "1x5 0x115",
 }

@@ -29,16 +29,19 @@ class Mode:
     Attributes:
         release: also the name of the system's namespace and of the ServiceAccount.
         watched: namespaces that the operator serves; empty for all.
+        tokens: whether it may request tokens of ServiceAccounts.
     """
 
     release: str
     watched: tuple[str, ...]
+    tokens: bool = False
 
 
 CLUSTER_WIDE = Mode(release="cluster-wide", watched=())
 NAMESPACES = Mode(
     release="by-namespace",
     watched=("watched-a", "watched-b", "watched-c"),
+    tokens=True,
 )
 
 
@@ -70,6 +73,7 @@ def installed(
             "image": {"repository": "registry.example.com/isa"},
             "fullnameOverride": release,
             "watchNamespaces": list(mode.watched),
+            "rbac": {"serviceAccountTokens": mode.tokens},
             "settings": {"allowInsecureEndpoints": True, "secretPollSeconds": 2},
         }
     )
@@ -115,6 +119,8 @@ def used(
     """What the operator used and was refused, after a life with all that can happen."""
     accept_and_drift(world)
     reject_and_delete(world)
+    if installed.mode.tokens:
+        request_a_token(world)
     for namespace in installed.namespaces[1:2]:
         delete_the_namespace(World(control_plane, simulator, installed.operator, namespace))
     account = audit.account_of(installed.mode.release, installed.mode.release)
@@ -131,6 +137,22 @@ def accept_and_drift(world: World) -> None:
     eventually(lambda: world.calls(PUT) >= 2 or None)
     world.wait_for("Accepted", name="kept")
     eventually(lambda: "DriftDetected" in world.events("kept") or None)
+
+
+def request_a_token(world: World) -> None:
+    """IAM of the region can't be reached from here: the token is requested before that."""
+    path = f"/api/v1/namespaces/{world.namespace}/serviceaccounts"
+    world.control_plane.http.post(path, json={"metadata": {"name": "web"}}).raise_for_status()
+    account = {"name": "web", "identityProvider": "my-cluster", "audience": "otc"}
+    world.apply(
+        [world.image()],
+        name="federated",
+        credentialsSecretRef=None,
+        endpoints=None,
+        region="eu-de",
+        serviceAccount=account,
+    )
+    world.wait_for("CloudUnavailable", name="federated")
 
 
 def reject_and_delete(world: World) -> None:

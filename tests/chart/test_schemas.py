@@ -90,7 +90,7 @@ def test_samples_name_the_decision() -> None:
     ours = [row for text in texts for row in yaml.safe_load_all(text)]
 
     specs = [row["spec"] for row in ours if row["kind"] == "ImageShareAcceptance"]
-    assert [spec.get("decision") for spec in specs] == ["Accept", "Accept", "Reject"]
+    assert [spec.get("decision") for spec in specs] == ["Accept", "Accept", "Reject", "Accept"]
 
 
 def test_kubeconform_finds_a_field_that_is_not_there(helm: Helm, conform: Conform) -> None:

@@ -7,6 +7,7 @@ from envtest import ControlPlane
 from image_share_operator.api.types import Desired
 from image_share_operator.cli import spec_validation
 
+ACCOUNT = {"name": "image-shares", "identityProvider": "my-cluster", "audience": "otc"}
 BOTH = {"iam": IAM, "ims": IMS}
 
 
@@ -25,7 +26,7 @@ NULLS = {
     for field in (
         *("decision", "timeout", "interval", "deletionPolicy", "suspend", "vaultID"),
         *("removalPolicy", "dryRun", "imageSelectorTerms", "imageSelectionPolicy"),
-        *("region", "endpoints", "images", "projectID", "credentialsSecretRef"),
+        *("region", "endpoints", "images", "projectID", "credentialsSecretRef", "agency"),
     )
 }
 TERM = {"owner": OWNER}
@@ -132,6 +133,34 @@ CASES: dict[str, Json] = {
     "vaultID is null beside Reject": spec(vaultID=None, decision="Reject"),
     "an image is null": spec(images=[None]),
     "the name of the Secret is null": spec(credentialsSecretRef={"name": None}),
+    "the name of the agency is null": spec(agency={"name": None, "domainName": "a"}),
+    "the account of the agency is null": spec(agency={"name": "g", "domainName": None}),
+    "one account of the agency is null": spec(
+        agency={"name": "g", "domainName": None, "domainID": "5" * 32}
+    ),
+    "the name of the agency has a tab": spec(agency={"name": "a\tb", "domainName": "a"}),
+    "the name of the agency is one character": spec(agency={"name": "a", "domainName": "~"}),
+    "the agency is a list": spec(agency=["g"]),
+    "the agency has two accounts": spec(
+        agency={"name": "g", "domainName": "a", "domainID": "5" * 32}
+    ),
+    "serviceAccount beside credentialsSecretRef": spec(serviceAccount=ACCOUNT),
+    "credentialsSecretRef is null beside serviceAccount": spec(
+        credentialsSecretRef=None, serviceAccount=ACCOUNT
+    ),
+    "serviceAccount is null": spec(serviceAccount=None),
+    "serviceAccount with endpoints": spec(
+        credentialsSecretRef=None, serviceAccount=ACCOUNT, region=None, endpoints=BOTH
+    ),
+    "the audience is null": spec(
+        credentialsSecretRef=None, serviceAccount={**ACCOUNT, "audience": None}
+    ),
+    "the identity provider has a dot": spec(
+        credentialsSecretRef=None, serviceAccount={**ACCOUNT, "identityProvider": "a.b"}
+    ),
+    "the audience is a list": spec(
+        credentialsSecretRef=None, serviceAccount={**ACCOUNT, "audience": ["otc"]}
+    ),
     "spec is null": {**document(), "spec": None},
     "spec is a list": {**document(), "spec": []},
     "unknown field is null": spec(retries=None),
@@ -220,6 +249,7 @@ def test_check_has_the_verdict_of_the_api_server(
 OPTIONAL = (
     *("decision", "timeout", "interval", "deletionPolicy", "suspend", "vaultID", "endpoints"),
     *("removalPolicy", "dryRun", "imageSelectorTerms", "imageSelectionPolicy"),
+    *("agency", "serviceAccount"),
 )
 
 

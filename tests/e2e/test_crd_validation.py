@@ -34,11 +34,28 @@ NOT_AN_OWNER = "must be the ID of the project that shares the images, which is 3
 NOT_A_PATTERN = "must be a pattern in which * matches any text and ? matches one character; "
 NOT_AN_AGE = "must be a duration from 0s to 8760h with the units h, m and s, such as 24h or 1h30m"
 NOT_AN_INTERVAL = "must be a duration from 1m to 24h with the units h, m and s, such as 5m "
+NOT_PRINTABLE = "must contain only printable ASCII characters, and no space at the start or end"
 NO_ENDPOINTS = "region or endpoints is required; set region to eu-de or eu-nl, or set both "
 
 
 def secret(name: str) -> Json:
     return {"credentialsSecretRef": {"name": name}}
+
+
+ACCOUNT = {"name": "image-shares", "identityProvider": "my-cluster", "audience": "otc"}
+
+
+def account(**changes: object) -> Json:
+    """A ServiceAccount with changes instead of a Secret; ``ABSENT`` takes a field out."""
+    fields = {**ACCOUNT, **changes}
+    chosen = {name: value for name, value in fields.items() if value is not ABSENT}
+    return {"credentialsSecretRef": ABSENT, "serviceAccount": chosen}
+
+
+def agency(**changes: object) -> Json:
+    """An agency with changes; ``ABSENT`` takes a field out."""
+    fields = {"name": "image-sharing", "domainName": "team-a", **changes}
+    return {"agency": {name: value for name, value in fields.items() if value is not ABSENT}}
 
 
 def ask(control_plane: ControlPlane, body: Json) -> httpx.Response:
@@ -182,7 +199,7 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "a vault ID of 65 characters": ({"vaultID": "v" * 65}, "may not be more than 64 bytes"),
     "no credentials": (
         {"credentialsSecretRef": ABSENT},
-        "spec.credentialsSecretRef: Required value",
+        "spec.credentialsSecretRef: Required value: credentialsSecretRef or serviceAccount is ",
     ),
     "credentials without a name": (
         {"credentialsSecretRef": {}},
@@ -197,6 +214,84 @@ REFUSED: dict[str, tuple[Json, str]] = {
     "a Secret of another namespace, by field": (
         {"credentialsSecretRef": {"name": "otc", "namespace": "kube-system"}},
         'unknown field "spec.credentialsSecretRef.namespace"',
+    ),
+    "credentials of two kinds": (
+        {"serviceAccount": ACCOUNT},
+        "spec.serviceAccount: Forbidden: credentialsSecretRef and serviceAccount are mutually ",
+    ),
+    "a ServiceAccount with endpoints": (
+        {**account(), "region": ABSENT, "endpoints": {"iam": IAM, "ims": IMS}},
+        "spec.serviceAccount: Forbidden: serviceAccount requires region, because its tokens are ",
+    ),
+    "a ServiceAccount without a name": (
+        account(name=ABSENT),
+        "spec.serviceAccount.name: Required value",
+    ),
+    "a ServiceAccount without an identity provider": (
+        account(identityProvider=ABSENT),
+        "spec.serviceAccount.identityProvider: Required value",
+    ),
+    "a ServiceAccount without an audience": (
+        account(audience=ABSENT),
+        "spec.serviceAccount.audience: Required value",
+    ),
+    "a ServiceAccount of another namespace, by path": (
+        account(name="kube-system/default"),
+        "must be the name of a ServiceAccount in the same namespace; use lower-case letters, ",
+    ),
+    "a ServiceAccount of another namespace, by field": (
+        account(namespace="kube-system"),
+        'unknown field "spec.serviceAccount.namespace"',
+    ),
+    "a ServiceAccount with an empty name": (account(name=""), "should be at least 1 chars long"),
+    "a ServiceAccount of 254 characters": (
+        account(name="s" * 254),
+        "may not be more than 253 bytes",
+    ),
+    "an identity provider with a line end": (
+        account(identityProvider="a\nX-Auth-Token: b"),
+        "must be the ID of an identity provider in IAM; use letters, digits, '-' and '_'",
+    ),
+    "an empty identity provider": (account(identityProvider=""), "at least 1 chars long"),
+    "an identity provider of 65 characters": (
+        account(identityProvider="p" * 65),
+        "may not be more than 64 bytes",
+    ),
+    "an audience with a space": (
+        account(audience="a b"),
+        'spec.serviceAccount.audience: Invalid value: "a b": must contain only printable ASCII ',
+    ),
+    "an empty audience": (account(audience=""), "should be at least 1 chars long"),
+    "an audience of 256 characters": (account(audience="a" * 256), "more than 255 bytes"),
+    "an agency without a name": (
+        {"agency": {"domainName": "team-a"}},
+        "spec.agency.name: Required value",
+    ),
+    "an agency without an account": (
+        {"agency": {"name": "g"}},
+        "spec.agency.domainName: Required value: domainName or domainID is required; set one of ",
+    ),
+    "an agency with two accounts": (
+        {"agency": {"name": "g", "domainName": "team-a", "domainID": PROJECT}},
+        "spec.agency.domainID: Forbidden: domainName and domainID are mutually exclusive; ",
+    ),
+    "an agency with an empty name": (agency(name=""), "should be at least 1 chars long"),
+    "an agency with a space at the end": (
+        agency(name="g "),
+        f'spec.agency.name: Invalid value: "g ": {NOT_PRINTABLE}',
+    ),
+    "an agency with a line end": (agency(name="a\nb"), NOT_PRINTABLE),
+    "an agency of 65 characters": (agency(name="g" * 65), "may not be more than 64 bytes"),
+    "an account with a letter that is not ASCII": (agency(domainName="té"), NOT_PRINTABLE),
+    "an account of 65 characters": (agency(domainName="a" * 65), "may not be more than 64 bytes"),
+    "an account name as ID": (
+        agency(domainName=ABSENT, domainID="team-a"),
+        'spec.agency.domainID: Invalid value: "team-a": must be an account ID, which is 32 lower-',
+    ),
+    "an agency that is a word": ({"agency": "g"}, "spec.agency in body must be of type object"),
+    "an agency with an unknown field": (
+        agency(duration="1h"),
+        'unknown field "spec.agency.duration"',
     ),
     "a region whose endpoints are not known": (
         {"region": "eu-ch2"},
@@ -343,6 +438,14 @@ ACCEPTED: dict[str, Json] = {
     "a vault ID of 64 characters": {"vaultID": "v" * 64},
     "a Secret name with dots": secret("otc.eu-de.team-1"),
     "a Secret name of 253 characters": secret("s" * 253),
+    "a ServiceAccount": account(),
+    "a ServiceAccount and an agency": {**account(), **agency()},
+    "a ServiceAccount with the longest values": account(
+        name="s" * 253, identityProvider="P_-9" * 16, audience="https://a/" * 25
+    ),
+    "an agency of an account by name": agency(name="Image sharing (v2)"),
+    "an agency of an account by ID": agency(domainName=ABSENT, domainID=PROJECT),
+    "an agency and an account of 64 characters": agency(name="g" * 64, domainName="a" * 64),
     "endpoints of another place": endpoints(),
     "endpoints with ports": endpoints(iam=f"{IAM}:443", ims=f"{IMS}:65535"),
     "endpoints with a slash at the end": endpoints(iam=f"{IAM}/", ims=f"{IMS}:8443/"),
@@ -477,6 +580,8 @@ CHANGES: dict[str, Json] = {
     "the images": {"images": IMAGES[:2]},
     "the decision": {"decision": "Reject"},
     "the Secret": secret("another"),
+    "the agency": agency(),
+    "the Secret to a ServiceAccount": {"credentialsSecretRef": None, "serviceAccount": ACCOUNT},
     "the place": {"region": None, "endpoints": {"iam": IAM, "ims": IMS}},
     "the timeout": {"timeout": "1h"},
     "the switch": {"suspend": True},

@@ -127,6 +127,31 @@ class Simulator(Running):
     def delete_access_key(self, key_id: str) -> None:
         self._call("DELETE", "access_keys", {"id": key_id})
 
+    def add_agency(self, name: str, account: str, *, trusts: str = domain, **agency: Any) -> None:
+        """Let another account act for ``account``; further keys: policies ({project: [right]})."""
+        raw = {"name": name, "trusts": trusts, **agency}
+        self.seed(accounts=[{"name": account, "agencies": [raw]}])
+
+    def add_identity_provider(
+        self,
+        provider: str,
+        *,
+        issuer: str,
+        audience: str,
+        jwks: Mapping[str, Any],
+        mappings: Mapping[str, Mapping[str, Any]],
+        account: str = domain,
+    ) -> None:
+        """Add or replace an identity provider; ``mappings``: further keys of users by subject."""
+        raw = {
+            "id": provider,
+            "issuer": issuer,
+            "audience": audience,
+            "jwks": jwks,
+            "mappings": mappings,
+        }
+        self.seed(accounts=[{"name": account, "identity_providers": [raw]}])
+
     def add_image(
         self,
         *,

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from otc_simulator import answers
+from otc_simulator.agencies import assumed
 from otc_simulator.identity import Account, LoginFailure, Project, Token, User
 from otc_simulator.world import NOTE, World, world_of
 
@@ -28,9 +29,27 @@ def add_routes(router: web.UrlDispatcher) -> None:
 async def issue_token(request: web.Request) -> web.Response:
     world = world_of(request)
     auth = _auth(await request.read())
-    user, methods = _authenticate(world, auth["identity"])
-    project = _scope(world, auth.get("scope"), user)
-    token = world.cloud.directory.issue(user, project, now=world.now(), settings=world.settings)
+    more: dict[str, Any] = {}
+    if "assume_role" in auth["identity"]["methods"]:
+        caller = _caller(request)
+        user, methods = assumed(world, caller, auth["identity"]), ["assume_role"]
+        more["assumed_by"] = caller.user_id
+    else:
+        user, methods = _authenticate(world, auth["identity"])
+    project = scope(world, auth.get("scope"), user)
+    if not auth.get("scope") and world.settings.absent_scope == "unscoped":
+        more["unscoped"] = True
+    return issued(request, user, project, methods, **more)
+
+
+def issued(
+    request: web.Request, user: User, project: Project | None, methods: list[str], **more: Any
+) -> web.Response:
+    """Issue a token and answer with it."""
+    world = world_of(request)
+    token = world.cloud.directory.issue(
+        user, project, now=world.now(), settings=world.settings, **more
+    )
     world.journal.tokens_issued += 1
     request[NOTE].project = token.project_id
     body = _token_body(world, token, methods, catalog=not request.query.get("nocatalog"))
@@ -191,7 +210,7 @@ def _account(world: World, raw: Mapping[str, Any]) -> Account | None:
     return directory.account_named(raw["name"])
 
 
-def _scope(world: World, raw: Any, user: User) -> Project | None:
+def scope(world: World, raw: Any, user: User) -> Project | None:
     """Return the project of the scope; None for the account. A project wins over a domain."""
     if not raw:
         return None
@@ -202,7 +221,7 @@ def _scope(world: World, raw: Any, user: User) -> Project | None:
     except (KeyError, TypeError) as exc:
         raise answers.iam(400, "IAM.0072", "The scope is incomplete.") from exc
     if account is None or account.id != user.account_id:
-        raise _unknown_scope(world)
+        raise _unknownscope(world)
     return None
 
 
@@ -214,11 +233,11 @@ def _project(world: World, raw: Mapping[str, Any], user: User) -> Project:
         account = _account(world, raw.get("domain") or {"id": user.account_id})
         project = directory.project_named(account.id, raw["name"]) if account else None
     if project is None or project.account_id != user.account_id:
-        raise _unknown_scope(world)
+        raise _unknownscope(world)
     return project
 
 
-def _unknown_scope(world: World) -> answers.RefusalError:
+def _unknownscope(world: World) -> answers.RefusalError:
     match world.settings.unknown_scope:
         case "401":
             return answers.keystone(HTTPStatus.UNAUTHORIZED, "Unauthorized.")
@@ -244,9 +263,20 @@ def _token_body(world: World, token: Token, methods: list[str], *, catalog: bool
         },
         "roles": [{"id": "0", "name": "op_gated_example"}],
     }
-    if token.project_id is None:
+    if token.federated_by is not None:
+        body["user"]["OS-FEDERATION"] = {
+            "groups": [{"id": "group", "name": "mapped"}],
+            "identity_provider": {"id": token.federated_by},
+            "protocol": {"id": "oidc"},
+        }
+    if token.assumed_by is not None:
+        by = directory.users[token.assumed_by]
+        home = directory.accounts[by.account_id]
+        by_domain = {"id": home.id, "name": home.name}
+        body["assumed_by"] = {"user": {"id": by.id, "name": by.name, "domain": by_domain}}
+    if token.project_id is None and not token.unscoped:
         body["domain"] = domain
-    else:
+    elif token.project_id is not None:
         project = directory.projects[token.project_id]
         body["project"] = {"id": project.id, "name": project.name, "domain": domain}
     if catalog:

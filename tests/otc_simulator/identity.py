@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from typing import Any
 
 from otc_simulator.settings import Settings
 
@@ -45,6 +46,8 @@ class User:
     enabled: bool = True
     rights: Mapping[str, frozenset[str]] | None = None
     """Rights by project id; None: every IMS right in every project of the account."""
+    agent_operator: bool = False
+    """May assume agencies of other accounts that trust its own (reference, 1.6)."""
 
     def may(self, right: str, project_id: str) -> bool:
         if self.rights is None:
@@ -68,6 +71,31 @@ class AccessKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Agency:
+    """Lets users of another account act for this one.
+
+    Its tokens belong to a user of its own, which can't log in and has the rights of the agency.
+    """
+
+    name: str
+    account_id: str
+    trusted_account_id: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityProvider:
+    """Whose ID tokens an account accepts; ``users`` has the ID of the mapped user by subject."""
+
+    id: str
+    account_id: str
+    issuer: str
+    audience: str
+    jwks: Mapping[str, Any]
+    users: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     value: str = field(repr=False)
     user_id: str
@@ -78,6 +106,11 @@ class Token:
     issued_at: datetime
     expires_at: datetime
     dead_from: datetime | None = None
+    unscoped: bool = False
+    assumed_by: str | None = None
+    """The user who assumed the agency; None for other tokens."""
+    federated_by: str | None = None
+    """The identity provider of the user; None for other tokens."""
 
     def alive(self, now: datetime) -> bool:
         return now < self.expires_at and (self.dead_from is None or now < self.dead_from)
@@ -99,6 +132,9 @@ class Directory:
         self.users: dict[str, User] = {}
         self.tokens: dict[str, Token] = {}
         self.access_keys: dict[str, AccessKey] = {}
+        self.agencies: dict[tuple[str, str], Agency] = {}
+        """By account and name."""
+        self.identity_providers: dict[str, IdentityProvider] = {}
         self._account_ids: dict[str, str] = {}
         self._project_ids: dict[tuple[str, str], str] = {}
         self._user_ids: dict[tuple[str, str], str] = {}
@@ -177,7 +213,13 @@ class Directory:
         self._key_locked_until.pop(key_id, None)
 
     def issue(
-        self, user: User, project: Project | None, *, now: datetime, settings: Settings
+        self,
+        user: User,
+        project: Project | None,
+        *,
+        now: datetime,
+        settings: Settings,
+        **more: Any,
     ) -> Token:
         token = Token(
             value=_TOKEN_HEAD + secrets.token_urlsafe(48),
@@ -187,6 +229,7 @@ class Directory:
             region=project.region if project else None,
             issued_at=now,
             expires_at=now + timedelta(seconds=settings.token_ttl_seconds),
+            **more,
         )
         self.tokens[token.value] = token
         return token

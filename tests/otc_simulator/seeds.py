@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from otc_simulator.identity import RIGHTS, AccessKey, Account, Project, User, new_hex_id
+from otc_simulator.identity import (
+    RIGHTS,
+    AccessKey,
+    Account,
+    Agency,
+    Directory,
+    IdentityProvider,
+    Project,
+    User,
+    new_hex_id,
+)
 from otc_simulator.membership import STATUSES, Image, Vault, new_image_id
 from otc_simulator.settings import Settings
 from otc_simulator.state import Cloud
@@ -65,6 +75,10 @@ def _account(cloud: Cloud, raw: Mapping[str, Any], settings: Settings) -> dict[s
         for each in told.get("access_keys", ()):
             key = read_access_key(each, user.id, cloud.now())
             directory.access_keys[key.id] = key
+    for each in raw.get("agencies", ()):
+        _agency(directory, each, account)
+    for each in raw.get("identity_providers", ()):
+        _identity_provider(directory, each, account)
     return {
         "id": account.id,
         "name": account.name,
@@ -82,6 +96,54 @@ def _user(raw: Mapping[str, Any], account_id: str) -> User:
         programmatic=raw.get("programmatic", True),
         enabled=raw.get("enabled", True),
         rights=read_rights(raw.get("policies")),
+        agent_operator=raw.get("agent_operator", False),
+    )
+
+
+def _identity_provider(directory: Directory, raw: Mapping[str, Any], account: Account) -> None:
+    """Plant an identity provider; ``mappings``: subject, and what a user of a seed may have."""
+    users: dict[str, str] = {}
+    for subject, rights in raw.get("mappings", {}).items():
+        user = User(
+            id=new_hex_id(),
+            name=subject,
+            account_id=account.id,
+            password=new_hex_id(),
+            programmatic=False,
+            rights=read_rights(rights.get("policies")),
+            agent_operator=rights.get("agent_operator", False),
+        )
+        directory.put_user(user)
+        users[subject] = user.id
+    directory.identity_providers[raw["id"]] = IdentityProvider(
+        id=raw["id"],
+        account_id=account.id,
+        issuer=raw["issuer"],
+        audience=raw["audience"],
+        jwks=raw["jwks"],
+        users=users,
+    )
+
+
+def _agency(directory: Directory, raw: Mapping[str, Any], account: Account) -> None:
+    """Plant an agency; ``trusts`` names an account that is planted already."""
+    trusted = directory.account_named(raw["trusts"])
+    if trusted is None:
+        raise SeedError(f"no account {raw['trusts']}")
+    user = User(
+        id=new_hex_id(),
+        name=f"{account.name}/{raw['name']}",
+        account_id=account.id,
+        password=new_hex_id(),
+        programmatic=False,
+        rights=read_rights(raw.get("policies")),
+    )
+    directory.put_user(user)
+    directory.agencies[account.id, raw["name"]] = Agency(
+        name=raw["name"],
+        account_id=account.id,
+        trusted_account_id=trusted.id,
+        user_id=user.id,
     )
 
 

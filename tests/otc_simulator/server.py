@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from otc_simulator import control, iam, ims_v1, ims_v2
+from otc_simulator import control, federation, iam, ims_v1, ims_v2
 from otc_simulator.gate import gate
 from otc_simulator.world import WORLD, World
 
@@ -97,7 +97,7 @@ async def go_online(request: web.Request) -> web.Response:
 def application(world: World) -> web.Application:
     app = web.Application(middlewares=[gate], client_max_size=LARGEST_BODY_BYTES)
     app[WORLD] = world
-    for module in (iam, ims_v1, ims_v2, control):
+    for module in (iam, federation, ims_v1, ims_v2, control):
         module.add_routes(app.router)
     app.router.add_route("POST", "/__sim/offline", go_offline)
     app.router.add_route("POST", "/__sim/online", go_online)

@@ -27,6 +27,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "domain_token": ("401", "403"),
     "unknown_scope": ("404", "401", "IAM.1109"),
     "unknown_domain": ("401", "404"),
+    "agency_field": ("both", "agency_name", "xrole_name"),
+    "absent_scope": ("domain", "unscoped"),
     "not_shared": ("job", "IMG.0027", "IMG.0086", "IMG.0144", "IMG.0106", "404"),
     "full_ecs": ("sync", "job"),
     "job_failure": ("A", "B", "C"),
@@ -56,6 +58,10 @@ class Settings:
     unknown_scope: str = "404"
     unknown_domain: str = "401"
     """What a login with an account that does not exist is answered."""
+    agency_field: str = "both"
+    """Which field may name the agency; the other one is answered with 400 (reference, 1.6)."""
+    absent_scope: str = "domain"
+    """What a token without a scope is: for the account of the user, or for nothing."""
     invalidation_seconds: float = 0.0
     """How long old tokens outlive a change of password or rights; the real cloud: up to 1800."""
     clock_skew_seconds: float = 0.0

@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from image_share_operator.api.types import Endpoints
+from image_share_operator.api.types import Agency, Endpoints
 
 ACCESS_KEY = re.compile(r"[!-+\-.0-~]{1,128}")
 """An access key ID: ASCII without spaces, and without the comma and the slash that separate values
@@ -95,7 +96,25 @@ def _check_header_value(value: str, name: str) -> None:
         raise ValueError(f"{name} has characters that are not allowed in a token")
 
 
-Credentials = PasswordCredentials | TokenCredentials | AccessKeyCredentials
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccountCredentials:
+    """A ServiceAccount of the cluster: nothing is stored, a token is requested when it is needed.
+
+    Attributes:
+        namespace: of the ServiceAccount, which is that of the resource.
+        identity_provider: its ID in IAM.
+        audience: of the requested tokens.
+    """
+
+    namespace: str
+    name: str
+    identity_provider: str
+    audience: str
+
+
+Credentials = (
+    PasswordCredentials | TokenCredentials | AccessKeyCredentials | ServiceAccountCredentials
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +126,7 @@ class Identity:
 
     Attributes:
         ca: certificates of a private authority in PEM, in addition to those of the system.
+        agency: what the credentials assume; ``None`` when they are used as they are.
         namespace: where the Secret is; for fairness only, not compared.
     """
 
@@ -114,7 +134,16 @@ class Identity:
     project_id: str
     endpoints: Endpoints
     ca: str | None = None
+    agency: Agency | None = None
     namespace: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenTokenEnd:
+    """When the token of a Secret ends, and when to warn, both by our clock."""
+
+    at: datetime
+    warn_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

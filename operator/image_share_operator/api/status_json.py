@@ -41,6 +41,7 @@ def write(status: Status) -> Json:
             "lastHandledReconcileAt": status.handled_reconcile_at,
             "secretVersion": status.secret_version,
             "credentialsAcceptedBy": _endpoints_out(status.credentials_accepted_by),
+            "actingAs": status.acting_as,
         }
     )
 
@@ -71,6 +72,7 @@ def _status_in(raw: Mapping[str, Any]) -> Status:
         handled_reconcile_at=raw.get("lastHandledReconcileAt"),
         secret_version=raw.get("secretVersion"),
         credentials_accepted_by=_endpoints_in(raw.get("credentialsAcceptedBy")),
+        acting_as=_shared(raw.get("actingAs")),
     )
 
 

@@ -147,6 +147,56 @@ REGIONS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecretRef:
+    """A Secret in the namespace of the resource, which has the credentials."""
+
+    name: str
+
+    def __str__(self) -> str:
+        """For messages: "Secret NAME"."""
+        return f"Secret {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccountRef:
+    """A ServiceAccount in the namespace of the resource, whose tokens IAM exchanges for its own.
+
+    Attributes:
+        identity_provider: its ID in IAM.
+        audience: of the tokens; the identity provider accepts no others.
+    """
+
+    name: str
+    identity_provider: str
+    audience: str
+
+    def __str__(self) -> str:
+        """For messages: "ServiceAccount NAME"."""
+        return f"ServiceAccount {self.name}"
+
+
+CredentialsRef = SecretRef | ServiceAccountRef
+"""Where the credentials come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agency:
+    """The delegation by which a user of one account acts for another account.
+
+    Attributes:
+        domain_name: of the account that owns the agency; either this or ``domain_id``.
+    """
+
+    name: str
+    domain_name: str | None = None
+    domain_id: str | None = None
+
+    def __str__(self) -> str:
+        """For messages: "agency NAME of account DOMAIN"."""
+        return f"agency {self.name} of account {self.domain_name or self.domain_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
     """The desired state: one spec, parsed.
 
@@ -158,6 +208,7 @@ class Desired:
         interval: between two drift checks; zero turns them off.
         timeout: the longest wait for one job.
         being_deleted: whether the resource is being deleted and its shares are rejected first.
+        agency: what the operator assumes after the login; ``None`` when it does not.
     """
 
     generation: int
@@ -165,7 +216,7 @@ class Desired:
     project_id: str
     decision: Decision
     vault_id: str | None
-    secret_name: str
+    credentials: CredentialsRef
     endpoints: Endpoints
     timeout: timedelta = DEFAULT_TIMEOUT
     interval: timedelta = DEFAULT_INTERVAL
@@ -175,6 +226,18 @@ class Desired:
     removal_policy: RemovalPolicy = RemovalPolicy.RETAIN
     dry_run: bool = False
     being_deleted: bool = False
+    agency: Agency | None = None
+
+    @property
+    def acting_as(self) -> str | None:
+        """On whose behalf the operator acts; ``None`` for the user of the Secret."""
+        if self.agency is not None:
+            return str(self.agency)
+        match self.credentials:
+            case SecretRef():
+                return None
+            case ServiceAccountRef(identity_provider=provider):
+                return f"{self.credentials} by identity provider {provider}"
 
     @classmethod
     def parse(cls, spec: Mapping[str, Any], generation: int) -> Self:
@@ -190,7 +253,7 @@ class Desired:
             project_id=fields.text(spec, "projectID"),
             decision=_decision(spec),
             vault_id=fields.optional_text(spec, "vaultID"),
-            secret_name=fields.text(fields.mapping(spec, "credentialsSecretRef"), "name"),
+            credentials=_credentials(spec),
             endpoints=_endpoints(spec),
             timeout=fields.duration(spec, "timeout", DEFAULT_TIMEOUT),
             interval=fields.duration(spec, "interval", DEFAULT_INTERVAL),
@@ -199,6 +262,7 @@ class Desired:
             selector=selector,
             removal_policy=_policy(spec, "removalPolicy", RemovalPolicy.RETAIN),
             dry_run=spec.get("dryRun") is True,
+            agency=_agency(spec),
         )
 
 
@@ -339,9 +403,10 @@ class Status:
         selected: number of selected images; ``None`` for a resource that lists images.
         handled_reconcile_at: the last value of the reconcile-at annotation that was handled.
         secret_version: resourceVersion of the Secret that can't be used; empty when there is no
-            Secret; ``None`` when the Secret is not the problem.
+            Secret or ServiceAccount; ``None`` when the credentials are not the problem.
         credentials_accepted_by: the endpoints that accepted the credentials for the project;
             ``None`` before, and after they refused them.
+        acting_as: on whose behalf the operator acts there; ``None`` for the user of the Secret.
     """
 
     observed_generation: int = -1
@@ -355,6 +420,7 @@ class Status:
     handled_reconcile_at: str | None = None
     secret_version: str | None = None
     credentials_accepted_by: Endpoints | None = None
+    acting_as: str | None = None
 
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of this type, or ``None`` when it is absent."""
@@ -370,6 +436,39 @@ def _decision(spec: Mapping[str, Any]) -> Decision:
         return Decision(word)
     except ValueError:
         raise InvalidSpecError(f"spec.decision {word!r} is neither Accept nor Reject") from None
+
+
+def _credentials(spec: Mapping[str, Any]) -> CredentialsRef:
+    if spec.get("serviceAccount") is None:
+        return SecretRef(name=fields.text(fields.mapping(spec, "credentialsSecretRef"), "name"))
+    if spec.get("credentialsSecretRef") is not None:
+        raise InvalidSpecError(
+            "spec.credentialsSecretRef and spec.serviceAccount are mutually exclusive; remove one "
+            "of them"
+        )
+    if spec.get("region") is None:
+        raise InvalidSpecError(
+            "spec.serviceAccount requires spec.region: its tokens are not sent to other endpoints"
+        )
+    account = fields.mapping(spec, "serviceAccount")
+    return ServiceAccountRef(
+        name=fields.text(account, "name"),
+        identity_provider=fields.text(account, "identityProvider"),
+        audience=fields.text(account, "audience"),
+    )
+
+
+def _agency(spec: Mapping[str, Any]) -> Agency | None:
+    if spec.get("agency") is None:
+        return None
+    agency = fields.mapping(spec, "agency")
+    name, id_ = fields.optional_text(agency, "domainName"), fields.optional_text(agency, "domainID")
+    if (name is None) == (id_ is None):
+        raise InvalidSpecError(
+            "spec.agency: exactly one of domainName and domainID is required; set it to the "
+            "account that owns the agency"
+        )
+    return Agency(name=fields.text(agency, "name"), domain_name=name, domain_id=id_)
 
 
 def _endpoints(spec: Mapping[str, Any]) -> Endpoints:

@@ -176,6 +176,7 @@ async def check_resource(
         project_id=desired.project_id,
         endpoints=desired.endpoints,
         ca=login.ca,
+        agency=desired.agency,
     )
     ims = connection.ims(identity)
     try:

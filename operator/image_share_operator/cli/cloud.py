@@ -16,6 +16,7 @@ from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.cloud.iam.authorization import authorization_of
 from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.logins import Logins, no_id_tokens
 from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.ims import codec
 from image_share_operator.cloud.ims.client import ImsClient
@@ -41,13 +42,13 @@ class CloudConnection:
 
     Attributes:
         known: clients by identity, so that all files with the same identity use one token.
-        guards: limits failed logins with the same credentials to two, across all files and
+        logins: limits failed logins with the same credentials to two, across all files and
             projects, because IAM locks an account after failed logins.
         form: of signatures.
     """
 
     http_client: CloudHttpClient
-    guards: LoginGuards
+    logins: Logins
     form: SigningForm = SigningForm.SCOPED
     known: dict[Identity, ImsClient] = field(default_factory=dict[Identity, ImsClient])
 
@@ -58,7 +59,7 @@ class CloudConnection:
             self.known[identity] = ImsClient(
                 identity=identity,
                 http_client=http_client,
-                authorization=authorization_of(identity, http_client, now, self.guards, self.form),
+                authorization=authorization_of(identity, http_client, self.logins, self.form),
                 throttle=Throttle(now),
             )
         return self.known[identity]
@@ -78,7 +79,7 @@ async def connect(settings: Settings) -> AsyncGenerator[CloudConnection]:
             CloudHttpClient(
                 client=clients.get(), timeout=settings.request_timeout, clients=clients.get
             ),
-            LoginGuards(now),
+            Logins(now, LoginGuards(now), no_id_tokens),
             SigningForm(settings.signing_form),
         )
 

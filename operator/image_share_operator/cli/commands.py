@@ -9,7 +9,13 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from image_share_operator import __version__
-from image_share_operator.api.types import API_VERSION, Desired, Share
+from image_share_operator.api.types import (
+    API_VERSION,
+    Desired,
+    SecretRef,
+    ServiceAccountRef,
+    Share,
+)
 from image_share_operator.cli import (
     check,
     check_report,
@@ -137,15 +143,25 @@ async def _finding(
     try:
         login = await asyncio.to_thread(_login, asked, found, resource, desired)
     except ValueError as exc:
-        return check.no_login(resource, f"Secret {desired.secret_name}: {exc}")
+        return check.no_login(resource, f"{desired.credentials}: {exc}")
     if login is None:
-        held = ", ".join(secret.name for secret in found.secrets) or "none"
-        return check.no_login(
-            resource,
-            f"{credentials.NONE}; or add Secret {desired.secret_name} to the files "
-            f"(Secrets in the files: {held})",
-        )
+        return check.no_login(resource, _missing(found, desired))
     return await check.check_resource(connection, resource, desired, login, settings)
+
+
+def _missing(found: Manifests, desired: Desired) -> str:
+    """Which credentials are missing, and how to pass them."""
+    match desired.credentials:
+        case SecretRef():
+            held = ", ".join(secret.name for secret in found.secrets) or "none"
+            return (
+                f"{credentials.NONE}; or add {desired.credentials} to the files "
+                f"(Secrets in the files: {held})"
+            )
+        case ServiceAccountRef():
+            return (
+                f"{credentials.NONE}. Only the operator can request tokens of {desired.credentials}"
+            )
 
 
 def _login(
@@ -155,6 +171,6 @@ def _login(
     if asked.secret_dir is None and asked.os_cloud is None:
         for secret in found.secrets:
             elsewhere = secret.namespace and resource.namespace not in (None, secret.namespace)
-            if secret.name == desired.secret_name and not elsewhere:
+            if desired.credentials == SecretRef(name=secret.name) and not elsewhere:
                 return credentials.of_data(secret.data)
     return credentials.given(asked, os.environ)

@@ -37,6 +37,8 @@ SUBDOMAIN = re.compile(rf"{_LABEL}([.]{_LABEL})*")
 """Names of objects (RFC 1123)."""
 NAMESPACE = re.compile(_LABEL)
 _VAULT = re.compile(r"[!-~]*")
+_PROVIDER = re.compile(r"[0-9A-Za-z_-]*")
+_PRINTABLE = re.compile(r"[!-~]([ -~]*[!-~])?")
 _DURATION = re.compile(r"([0-9]{1,6}([.][0-9]{1,3})?[hms])+")
 _DAY = timedelta(hours=24)
 _YEAR = timedelta(days=365)
@@ -86,6 +88,18 @@ NOT_AN_INTERVAL = (
 )
 NOT_AN_AGE = "must be a duration from 0s to 8760h with the units h, m and s, such as 24h or 1h30m"
 
+NOT_A_SERVICE_ACCOUNT = (
+    "must be the name of a ServiceAccount in the same namespace; use lower-case letters, digits, "
+    "'-' and '.', and start and end with a letter or digit"
+)
+NOT_A_PROVIDER = "must be the ID of an identity provider in IAM; use letters, digits, '-' and '_'"
+NOT_AN_AUDIENCE = "must contain only printable ASCII characters without spaces"
+NOT_PRINTABLE = "must contain only printable ASCII characters, and no space at the start or end"
+NOT_AN_ACCOUNT = (
+    "must be an account ID, which is 32 lower-case hexadecimal digits; to use the name of the "
+    "account, set domainName"
+)
+
 NOT_A_NAME = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
     "'.', and must start and end with an alphanumeric character"
@@ -123,7 +137,7 @@ def faults(spec: object) -> list[str]:
     """Return all errors that the API server would report, in the order of the fields."""
     if spec is None:
         return ["spec: Required value"]
-    return list(_object(_FIELDS, ("projectID", "credentialsSecretRef"))("spec", spec)) or (
+    return list(_object(_FIELDS, ("projectID",))("spec", spec)) or (
         list(_across(cast("Mapping[str, Any]", without_nulls(spec))))
     )
 
@@ -205,6 +219,8 @@ def _across(spec: Mapping[str, Any]) -> Faults:
             "vaultID, or set decision to Accept"
         )
     yield from _across_images(spec)
+    yield from _across_credentials(spec)
+    yield from _across_agency(spec.get("agency"))
 
 
 def _across_images(spec: Mapping[str, Any]) -> Faults:
@@ -235,6 +251,41 @@ def _across_images(spec: Mapping[str, Any]) -> Faults:
             'spec.imageSelectorTerms: Invalid value: "array": owner must be the project that '
             "shares the images, and it is the recipient project; set owner to the ID of the other "
             "project"
+        )
+
+
+def _across_credentials(spec: Mapping[str, Any]) -> Faults:
+    if "credentialsSecretRef" not in spec and "serviceAccount" not in spec:
+        yield (
+            "spec.credentialsSecretRef: Required value: credentialsSecretRef or serviceAccount is "
+            "required; set one of them"
+        )
+    if "serviceAccount" not in spec:
+        return
+    if "credentialsSecretRef" in spec:
+        yield (
+            "spec.serviceAccount: Forbidden: credentialsSecretRef and serviceAccount are mutually "
+            "exclusive; remove one of them"
+        )
+    if "region" not in spec:
+        yield (
+            "spec.serviceAccount: Forbidden: serviceAccount requires region, because its tokens "
+            "are not sent to other endpoints; set region, or use credentialsSecretRef"
+        )
+
+
+def _across_agency(agency: Mapping[str, Any] | None) -> Faults:
+    if agency is None:
+        return
+    if "domainName" not in agency and "domainID" not in agency:
+        yield (
+            "spec.agency.domainName: Required value: domainName or domainID is required; set one "
+            "of them to the account that owns the agency"
+        )
+    if "domainName" in agency and "domainID" in agency:
+        yield (
+            "spec.agency.domainID: Forbidden: domainName and domainID are mutually exclusive; "
+            "remove one of them"
         )
 
 
@@ -408,6 +459,17 @@ _POLICY: dict[str, Rule] = {
     "exclude": _list(_image, most=MAX_IMAGES, is_set=True),
     "limit": _whole(1, MAX_IMAGES),
 }
+_SERVICE_ACCOUNT: dict[str, Rule] = {
+    "name": _text(SUBDOMAIN.fullmatch, NOT_A_SERVICE_ACCOUNT, most=253, least=1),
+    "identityProvider": _text(_PROVIDER.fullmatch, NOT_A_PROVIDER, most=64, least=1),
+    "audience": _text(_VAULT.fullmatch, NOT_AN_AUDIENCE, most=255, least=1),
+}
+_PRINTABLE_64 = _text(_PRINTABLE.fullmatch, NOT_PRINTABLE, most=64, least=1)
+_AGENCY: dict[str, Rule] = {
+    "name": _PRINTABLE_64,
+    "domainName": _PRINTABLE_64,
+    "domainID": _text(_PROJECT.fullmatch, NOT_AN_ACCOUNT, most=64),
+}
 _FIELDS: dict[str, Rule] = {
     "images": _list(_image, most=MAX_IMAGES, least=1, is_set=True),
     "imageSelectorTerms": _list(_object(_TERM, ("owner",)), most=MAX_TERMS, least=1),
@@ -418,6 +480,8 @@ _FIELDS: dict[str, Rule] = {
     "decision": _one_of(*Decision),
     "vaultID": _text(_VAULT.fullmatch, NOT_A_VAULT, most=64, least=1),
     "credentialsSecretRef": _object(_SECRET_REF, ("name",)),
+    "serviceAccount": _object(_SERVICE_ACCOUNT, ("name", "identityProvider", "audience")),
+    "agency": _object(_AGENCY, ("name",)),
     "region": _text(REGIONS.__contains__, NOT_A_REGION, most=64),
     "endpoints": _object({"iam": _endpoint, "ims": _endpoint}, ("iam", "ims")),
     "timeout": _text(_span(timedelta(seconds=30)), NOT_A_TIMEOUT, most=32),

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import chain
 
-from image_share_operator.api.credentials import Identity, RefusedLogin
+from image_share_operator.api.credentials import GivenTokenEnd, Identity, RefusedLogin
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup
 from image_share_operator.api.types import Decision, ImageDetails, Membership, Share
@@ -24,6 +24,7 @@ from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of_bat
 from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.iam.authorization import authorization_of
 from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.logins import IdTokens, Logins, no_id_tokens
 from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.ims.client import ImsClient
 
@@ -56,6 +57,7 @@ class Sessions:
         *,
         signing_form: SigningForm = SigningForm.SCOPED,
         max_identities: int = MAX_IDENTITIES,
+        id_tokens: IdTokens = no_id_tokens,
     ) -> None:
         self._http_client = http_client
         self._now = now
@@ -63,6 +65,7 @@ class Sessions:
         self._signing_form = signing_form
         self._max_identities = max_identities
         self._guards = LoginGuards(now, max_identities)
+        self._logins = Logins(now, self._guards, id_tokens)
         self._known: OrderedDict[Identity, CloudSession] = OrderedDict()
 
     def oldest_token_s(self) -> float:
@@ -81,7 +84,7 @@ class Sessions:
                 identity=identity,
                 http_client=http_client,
                 authorization=authorization_of(
-                    identity, http_client, self._now, self._guards, self._signing_form
+                    identity, http_client, self._logins, self._signing_form
                 ),
                 throttle=Throttle(self._now),
             )
@@ -91,6 +94,10 @@ class Sessions:
         while len(self._known) > self._max_identities:
             self._known.popitem(last=False)
         return session
+
+    def given_token_end(self, identity: Identity) -> GivenTokenEnd | None:
+        """When the token of a Secret ends; ``None`` for other credentials, or when not known."""
+        return self.session(identity).authorization.given_token_end
 
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         """Record a refused login of these credentials from an earlier process."""

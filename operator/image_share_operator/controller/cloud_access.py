@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from image_share_operator.api.credentials import Identity, RefusedLogin, TokenCredentials
-from image_share_operator.api.types import Desired, Key, Membership
+from image_share_operator.api.credentials import (
+    GivenTokenEnd,
+    Identity,
+    RefusedLogin,
+    TokenCredentials,
+)
+from image_share_operator.api.types import CredentialsRef, Desired, Key, Membership
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.login_history import LoginHistory
 from image_share_operator.controller.plan_executor import Session
@@ -18,6 +23,10 @@ class Cloud(Protocol):
         """Return the session of this identity."""
         ...
 
+    def given_token_end(self, identity: Identity) -> GivenTokenEnd | None:
+        """When the token of a Secret ends; ``None`` for other credentials, or when not known."""
+        ...
+
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         """Record a refused login of these credentials from an earlier process."""
         ...
@@ -26,8 +35,8 @@ class Cloud(Protocol):
 class CredentialSource(Protocol):
     """Where credentials come from."""
 
-    async def get(self, namespace: str, name: str) -> LoadedCredentials:
-        """Return the credentials of a Secret."""
+    async def get(self, namespace: str, ref: CredentialsRef) -> LoadedCredentials:
+        """Return the credentials of a Secret or ServiceAccount."""
         ...
 
 
@@ -47,11 +56,17 @@ class CloudAccess:
     version: str | None = None
     _tenant: Session | None = None
     _has_given_token: bool = False
+    _identity: Identity | None = None
+
+    @property
+    def given_token_end(self) -> GivenTokenEnd | None:
+        """When the token of the Secret ends; ``None`` for other credentials, or when not known."""
+        return None if self._identity is None else self.cloud.given_token_end(self._identity)
 
     async def session(self) -> Session:
         """Return the session with the credentials of the object's own namespace."""
         if self._tenant is None:
-            held = await self.credentials.get(self.key.namespace, self.desired.secret_name)
+            held = await self.credentials.get(self.key.namespace, self.desired.credentials)
             self.version = held.version
             self._has_given_token = isinstance(held.credentials, TokenCredentials)
             identity = Identity(
@@ -59,12 +74,13 @@ class CloudAccess:
                 project_id=self.desired.project_id,
                 endpoints=self.desired.endpoints,
                 ca=held.ca,
+                agency=self.desired.agency,
                 namespace=self.key.namespace,
             )
             refused_login = self.login_history.of(self.key.namespace, self.desired, held.version)
             if refused_login is not None:
                 self.cloud.note_refused_login(identity, refused_login)
-            self._tenant = self.cloud.session(identity)
+            self._tenant, self._identity = self.cloud.session(identity), identity
         return self._tenant
 
     def proves_project(self, members: Mapping[str, Membership]) -> bool:

@@ -1,7 +1,7 @@
 """When a resource keeps our finalizer and when the finalizer is removed.
 
 The decisions are pure. `StuckDeletions` reads the namespace: it finds resources whose deletion can
-never finish, because their namespace is being deleted and their Secret is deleted already.
+never finish, because their namespace is being deleted and their credentials are deleted already.
 """
 
 import logging
@@ -12,7 +12,6 @@ from enum import Enum, auto
 from typing import Protocol
 
 from image_share_operator.api.errors import InvalidSpecError
-from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Decision, DeletionPolicy, Desired
 from image_share_operator.controller.cloud_access import CredentialSource
 from image_share_operator.controller.credential_cache import UnusableSecretError
@@ -58,7 +57,7 @@ def action(entry: CachedObject, desired: Desired | InvalidSpecError) -> Finalize
 
 
 def may_be_stuck(entry: CachedObject, desired: Desired | InvalidSpecError) -> bool:
-    """Whether the deletion waits for a person, as for a Secret or a valid spec.
+    """Whether the deletion waits for a person, as for credentials or a valid spec.
 
     In a namespace that is being deleted, no one can create them any more.
     """
@@ -66,7 +65,7 @@ def may_be_stuck(entry: CachedObject, desired: Desired | InvalidSpecError) -> bo
         return False
     if isinstance(desired, InvalidSpecError) or desired.suspend or desired.dry_run:
         return True
-    return entry.known.secret_version == ""  # there was no Secret
+    return entry.known.secret_version == ""  # there was no Secret or ServiceAccount
 
 
 def while_deleting(desired: Desired) -> Desired:
@@ -109,12 +108,14 @@ class StuckDeletions:
         """
         if not await self._is_terminating(entry.key.namespace):
             return False
-        if not isinstance(desired, InvalidSpecError) and await self._has_secret(entry, desired):
+        if not isinstance(desired, InvalidSpecError) and await self._has_credentials(
+            entry, desired
+        ):
             return False
         why = (
             "its spec is not valid"
             if isinstance(desired, InvalidSpecError)
-            else "the Secret was deleted first"
+            else f"{desired.credentials} was deleted first"
         )
         log.warning(
             "%s: removed the finalizer without rejecting the shares: the namespace is being "
@@ -130,9 +131,9 @@ class StuckDeletions:
 
         return await self._terminating.get(namespace, load)
 
-    async def _has_secret(self, entry: CachedObject, desired: Desired) -> bool:
+    async def _has_credentials(self, entry: CachedObject, desired: Desired) -> bool:
         try:
-            await self.credentials.get(entry.key.namespace, desired.secret_name)
+            await self.credentials.get(entry.key.namespace, desired.credentials)
         except UnusableSecretError as exc:
-            return exc.reason is not Reason.SECRET_NOT_FOUND
+            return exc.version != ""
         return True

@@ -7,7 +7,13 @@ from cachetools import FIFOCache
 
 from image_share_operator.api.credentials import RefusedLogin
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import ConditionType, Desired, Status
+from image_share_operator.api.types import (
+    ConditionType,
+    CredentialsRef,
+    Desired,
+    SecretRef,
+    Status,
+)
 
 ABOUT_LOGINS = (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
 MAX_SECRETS = 10_000
@@ -15,12 +21,16 @@ MAX_SECRETS = 10_000
 older one, its refused login may be tried once more."""
 
 
+_Key = tuple[str, CredentialsRef, str, str]
+"""Namespace, reference, version and IAM endpoint."""
+
+
 class LoginHistory:
     """Refused logins by Secret, version and IAM endpoint, with the projects."""
 
     def __init__(self) -> None:
-        self._refused: FIFOCache[tuple[str, ...], dict[str, Reason]] = FIFOCache(MAX_SECRETS)
-        self._ready: FIFOCache[tuple[str, str], set[str]] = FIFOCache(MAX_SECRETS)
+        self._refused: FIFOCache[_Key, dict[str, Reason]] = FIFOCache(MAX_SECRETS)
+        self._ready: FIFOCache[tuple[str, CredentialsRef], set[str]] = FIFOCache(MAX_SECRETS)
 
     def __len__(self) -> int:
         """How many Secrets are kept, Ready ones and versions of refused ones."""
@@ -31,8 +41,10 @@ class LoginHistory:
         ready = status.condition(ConditionType.READY)
         if ready is None or ready.observed_generation != desired.generation:
             return
+        if not isinstance(desired.credentials, SecretRef):
+            return  # a refused token of a ServiceAccount locks no account
         if ready.status == "True":
-            where = namespace, desired.secret_name
+            where = namespace, desired.credentials
             self._ready.setdefault(where, set()).add(desired.project_id)
         elif status.secret_version is not None and ready.reason in ABOUT_LOGINS:
             key = _key(namespace, desired, status.secret_version)
@@ -47,7 +59,7 @@ class LoginHistory:
         refused = self._refused.get(_key(namespace, desired, version))
         if refused is None:
             return None
-        ready = self._ready.get((namespace, desired.secret_name), set[str]())
+        ready = self._ready.get((namespace, desired.credentials), set[str]())
         locked = Reason.ACCOUNT_LOCKED in refused.values()
         return RefusedLogin(
             locked=locked,
@@ -56,5 +68,5 @@ class LoginHistory:
         )
 
 
-def _key(namespace: str, desired: Desired, version: str) -> tuple[str, ...]:
-    return namespace, desired.secret_name, version, desired.endpoints.iam
+def _key(namespace: str, desired: Desired, version: str) -> _Key:
+    return namespace, desired.credentials, version, desired.endpoints.iam

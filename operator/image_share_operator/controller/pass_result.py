@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from image_share_operator.api.credentials import GivenTokenEnd
 from image_share_operator.api.errors import (
     InvalidSpecError,
     JobUnknownError,
@@ -40,6 +41,8 @@ NOT_OF_SECRET = {Reason.JOB_TIMEOUT, Reason.CONFLICT, Reason.LIMIT_EXCEEDED}
 """Reasons of Stalled that do not depend on the Secret; they are checked again anyway."""
 QUIET_FAILURES = 2
 """Failed reconciles in a row from which the status reports the error: most errors occur once."""
+MIN_TOKEN_WAIT = timedelta(seconds=1)
+"""The shortest wait for the end of a token, so that the reconcile after it sees it as expired."""
 QUIET_WAIT = timedelta(seconds=5)
 """The first error is reported too when the next retry is later than this."""
 
@@ -160,6 +163,36 @@ class PassResultBuilder:
             drifted=len(executor.drifted),
         )
 
+    def with_token_end(
+        self, done: PassResult, end: GivenTokenEnd | None, *, now: datetime
+    ) -> PassResult:
+        """The result with a warning if the token of the Secret ends soon.
+
+        Until then, and until its end, the resource is reconciled at these times at the latest.
+        """
+        done = replace(done, runtime=replace(done.runtime, token_end=end))
+        summary = done.ready_summary
+        if end is None or summary is None:
+            return done
+        warning = messages.token_expires(self.desired.credentials, end.at)
+        due = end.at if now >= end.warn_at else end.warn_at
+        wait = max(due - now, MIN_TOKEN_WAIT)
+        if done.requeue_after is None or wait < done.requeue_after:
+            runtime = replace(done.runtime, next_check_at=now + wait)
+            done = replace(done, requeue_after=wait, runtime=runtime)
+        if now < end.warn_at:
+            return done
+        before = self.entry.known.condition(ConditionType.READY)
+        is_new = before is None or warning not in before.message
+        event = kube_events.token_expires(
+            self.entry.key, self.entry.uid, self.entry.generation, warning
+        )
+        return replace(
+            done,
+            ready_summary=replace(summary, message=f"{summary.message} {warning}"),
+            events=(*done.events, event) if is_new else done.events,
+        )
+
     def of_error(
         self, executor: PlanExecutor, error: OperatorError, *, now: datetime, version: str | None
     ) -> PassResult:
@@ -172,7 +205,7 @@ class PassResultBuilder:
             errors=observation.runtime.errors + 1,
             began_at=began(self.entry, now),
         )
-        failed = messages.reconcile_failed(error, self.desired.secret_name)
+        failed = messages.reconcile_failed(error, self.desired.credentials)
         if isinstance(error, RetryableError | JobUnknownError | KubeError):
             delay = _retry_delay(error, runtime.errors, observation.jitter)
             quiet = runtime.errors < QUIET_FAILURES and delay < QUIET_WAIT
@@ -232,7 +265,7 @@ class PassResultBuilder:
         if job is None:
             return ()
         carried = sum(row.job_id == job.id for row in images)
-        sent = kube_events.submitted(key, uid, job, carried)
+        sent = kube_events.submitted(key, uid, job, carried, self.desired.acting_as)
         if not executor.drifted:
             return (sent,)
         return kube_events.drifted(key, uid, self.entry.generation, executor.drifted), sent

@@ -198,9 +198,8 @@ class Reconciler:
         return CLAIM_POLL if claims.awaits_older(self.now()) else None
 
     async def _is_stuck(self, entry: CachedObject, desired: Desired, done: PassResult) -> bool:
-        """Whether the Secret was just found missing and the namespace is being deleted."""
-        reason = None if done.ready_summary is None else done.ready_summary.reason
-        return reason is Reason.SECRET_NOT_FOUND and await self.stuck_deletions.includes(
+        """Whether the credentials were just found missing and the namespace is being deleted."""
+        return done.runtime.secret_version == "" and await self.stuck_deletions.includes(
             entry, desired
         )
 
@@ -295,7 +294,8 @@ class Reconciler:
             report = await executor.run()
         except OperatorError as exc:
             return builder.of_error(executor, exc, now=self.now(), version=access.version)
-        return builder.of_execution(executor, report, now=self.now(), version=access.version)
+        done = builder.of_execution(executor, report, now=self.now(), version=access.version)
+        return builder.with_token_end(done, access.given_token_end, now=self.now())
 
 
 def _now_desired(entry: CachedObject, desired: Desired) -> Desired:

@@ -93,6 +93,6 @@ class Schedule:
 
     async def _secret_version(self, entry: CachedObject, desired: Desired) -> str:
         try:
-            return (await self.credentials.get(entry.key.namespace, desired.secret_name)).version
+            return (await self.credentials.get(entry.key.namespace, desired.credentials)).version
         except UnusableSecretError as exc:
             return exc.version

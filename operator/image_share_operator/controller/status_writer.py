@@ -105,8 +105,11 @@ class StatusWriter:
         if _refused_reason(done) in REFUSED:
             self.store.refused(current)
             current = self.store.get(entry.key) or current
+        is_accepted = desired is not None and current.accepted_by == desired.endpoints
         new = replace(
-            self._rendered(entry, desired, done, now), credentials_accepted_by=current.accepted_by
+            self._rendered(entry, desired, done, now),
+            credentials_accepted_by=current.accepted_by,
+            acting_as=desired.acting_as if desired is not None and is_accepted else None,
         )
         worth = conditions.is_worth_a_write(new, current.written, now)
         self._count(entry, new, done, now)

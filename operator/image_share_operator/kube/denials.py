@@ -17,6 +17,8 @@ ALLOW_UPDATES = (
     "change this policy so that it allows updates that do not change the spec, as "
     "deploy/samples/allowed-endpoints.yaml does"
 )
+NOT_GRANTED = "grant it as the chart does"
+"""How a text ends that is about a missing permission."""
 TERMINATING = "NamespaceTerminating"
 """The reason of a cause, from the NamespaceLifecycle admission plugin of the API server."""
 
@@ -46,7 +48,7 @@ def explain(status: int, body: bytes | str | None) -> str | None:
     if found := QUOTA.search(message):
         return f"{found[0]}; increase this ResourceQuota or delete objects"
     if RBAC.search(message):
-        return "the operator's ServiceAccount lacks this permission; grant it as the chart does"
+        return f"the operator's ServiceAccount lacks this permission; {NOT_GRANTED}"
     if response.get("kind") == "Status" and message:
         return f"{_cut(message)}; change what forbids this request"
     return (

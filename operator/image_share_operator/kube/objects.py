@@ -1,14 +1,16 @@
-"""The calls of reconciles: statuses, finalizers, Secrets by name, and namespaces."""
+"""The calls of reconciles: statuses, finalizers, Secrets by name, tokens, and namespaces."""
 
 import base64
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, cast
 
-from image_share_operator.api.errors import ObjectGoneError
+from image_share_operator.api.errors import KubeForbiddenError, ObjectGoneError
 from image_share_operator.api.secret import Secret
 from image_share_operator.api.types import API_VERSION, FINALIZER, GROUP, KIND, PLURAL, VERSION, Key
 from image_share_operator.flowcontrol.limiter import Limiters, Limits
+from image_share_operator.kube import denials
 from image_share_operator.kube.client import APPLY, MERGE, ApiServer, path
 
 FIELD_MANAGER = "image-share-operator"
@@ -168,6 +170,36 @@ class ObjectClient:
             version=body["metadata"]["resourceVersion"],
             data={key: base64.b64decode(value) for key, value in data.items()},
         )
+
+    async def request_token(
+        self, namespace: str, name: str, audience: str, lifetime: timedelta
+    ) -> str | None:
+        """Request a token of a ServiceAccount; ``None`` when it does not exist.
+
+        Also ``None`` in a namespace that is being deleted: it takes no requests for tokens.
+
+        Raises:
+            KubeForbiddenError: the operator may not request it.
+        """
+        spec = {"audiences": [audience], "expirationSeconds": int(lifetime.total_seconds())}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        try:
+            response = await self._call(
+                "create",
+                path("api", "v1", "namespaces", namespace, "serviceaccounts", name, "token"),
+                resource="serviceaccounts/token",
+                namespace=namespace,
+                body=body,
+            )
+        except ObjectGoneError:
+            return None
+        except KubeForbiddenError as exc:
+            if await self.namespace_terminating(namespace):
+                return None
+            if str(exc).endswith(denials.NOT_GRANTED):
+                raise KubeForbiddenError(f"{exc} with rbac.serviceAccountTokens=true") from exc
+            raise
+        return str(response["status"]["token"])
 
     async def _call(self, verb: str, path: str, *, namespace: str, **options: Any) -> Any:
         async with self._limiters.of("", namespace):

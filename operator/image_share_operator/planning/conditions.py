@@ -70,7 +70,7 @@ def _without_evidence(status: Status) -> Status:
     The owner of an image may rename it at any time: that must not cost a write for each resource.
     """
     images = tuple(replace(row, name=None, owner=None) for row in status.images)
-    return replace(status, credentials_accepted_by=None, images=images)
+    return replace(status, credentials_accepted_by=None, acting_as=None, images=images)
 
 
 def is_worth_a_write(new: Status, written: Status, now: datetime) -> bool:

@@ -145,9 +145,10 @@ def _without_job_ids(message: str, status: Status) -> str:
     return message
 
 
-def submitted(key: Key, uid: str, job: Job, images: int) -> Event:
+def submitted(key: Key, uid: str, job: Job, images: int, acting_as: str | None) -> Event:
     """A batch was sent."""
-    note = f"Sent {_count(images)}: {job.decision}."
+    behalf = "" if acting_as is None else f", as {acting_as}"
+    note = f"Sent {_count(images)}: {job.decision}{behalf}."
     return Event(
         key=key,
         uid=uid,
@@ -169,6 +170,19 @@ def deleted(key: Key, uid: str, generation: int, rejected: int) -> Event:
         reason="Deleted",
         action="Delete",
         note=f"{_count(rejected)} rejected before the deletion.",
+    )
+
+
+def token_expires(key: Key, uid: str, generation: int, warning: str) -> Event:
+    """The token of the Secret ends soon."""
+    return Event(
+        key=key,
+        uid=uid,
+        generation=generation,
+        type=EventType.WARNING,
+        reason="TokenExpiring",
+        action="Reconcile",
+        note=warning,
     )
 
 

@@ -22,6 +22,7 @@ from image_share_operator.api.types import (
     FINALIZER,
     SKIP_REJECT,
     ConditionType,
+    CredentialsRef,
     Decision,
     Desired,
     ImageStatus,
@@ -29,6 +30,7 @@ from image_share_operator.api.types import (
     JobState,
     Key,
     Membership,
+    SecretRef,
     SelectionVerdict,
     Status,
 )
@@ -350,16 +352,16 @@ def _in_doubt(
     )
 
 
-def reconcile_failed(error: OperatorError, secret_name: str) -> ReadySummary:
+def reconcile_failed(error: OperatorError, credentials: CredentialsRef) -> ReadySummary:
     """Report the error that ended a reconcile."""
     if isinstance(error, TerminalError):
         of_secret = error.reason in (Reason.CREDENTIALS_INVALID, Reason.ACCOUNT_LOCKED)
-        message = f"Secret {secret_name}: {error}" if of_secret else str(error)
+        message = f"{credentials}: {error}" if of_secret else str(error)
         if isinstance(error, LoginBlockedError):
+            until = f"The operator does not use these credentials before {error.until:%H:%M} UTC"
+            others = "; it uses other credentials in the Secret at once"
             message = _sentence(
-                message,
-                f"The operator does not use these credentials before {error.until:%H:%M} UTC; it "
-                "uses other credentials in the Secret at once.",
+                message, f"{until}{others if isinstance(credentials, SecretRef) else ''}."
             )
         return ReadySummary(
             ready="False", reason=error.reason, message=message, progress=Progress.STALLED
@@ -371,6 +373,12 @@ def reconcile_failed(error: OperatorError, secret_name: str) -> ReadySummary:
         message=_sentence(f"{error}", RETRIES),
         progress=Progress.RECONCILING,
     )
+
+
+def token_expires(credentials: CredentialsRef, at: datetime) -> str:
+    """The warning that the token of a Secret ends soon. To the minute: it must stay the same."""
+    when = f"{at:%Y-%m-%dT%H:%MZ}"
+    return f"The token of {credentials} expires at {when}; put a new one into the Secret."
 
 
 def of_one_image(

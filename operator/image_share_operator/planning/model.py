@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
+from image_share_operator.api.credentials import GivenTokenEnd
 from image_share_operator.api.errors import CloudError, RetryableError
 from image_share_operator.api.jobs import UNKNOWN_PEERS, BatchPeers, RetryGroup
 from image_share_operator.api.reasons import Reason
@@ -32,6 +33,7 @@ class RuntimeState:
         began_at: when its spec was first seen, or Ready was lost; ``None`` while it is Ready.
         errors: reconciles in a row that ended in an error.
         tries: retried jobs in a row that failed.
+        token_end: when the token of the Secret ends; ``None`` for other credentials.
         one_by_one: whether the next batch has one image: responses of 5xx may be about an image.
     """
 
@@ -46,6 +48,7 @@ class RuntimeState:
     errors: int = 0
     tries: int = 0
     one_by_one: bool = False
+    token_end: GivenTokenEnd | None = None
 
     def retry_is_due(self, now: datetime) -> bool:
         """Whether failed images may be sent again now."""

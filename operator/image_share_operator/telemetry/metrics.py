@@ -158,6 +158,8 @@ class Views:
         tokens: age of the oldest token in use, in seconds.
         selections: number of images that match a selector, by verdict.
         selects_nothing_s: for how many seconds a selector has selected no image, the longest one.
+        token_expiry: when the first token of a Secret expires, in seconds since the epoch; ``None``
+            when no resource uses such a token.
     """
 
     objects: Callable[[], Mapping[tuple[str, str], int]]
@@ -167,6 +169,7 @@ class Views:
     tokens: Callable[[], float]
     selections: Callable[[], Mapping[str, int]]
     selects_nothing_s: Callable[[], float]
+    token_expiry: Callable[[], float | None] = lambda: None
 
 
 class StateCollector(Collector):
@@ -193,6 +196,13 @@ class StateCollector(Collector):
         for verdict, count in self._views.selections().items():
             images.add_metric((verdict,), count)
         yield images
+        expiry = GaugeMetricFamily(
+            f"{PREFIX}_given_token_expiry_timestamp_seconds",
+            "When the first token of a Secret expires. Absent if no resource uses such a token.",
+        )
+        if (at := self._views.token_expiry()) is not None:
+            expiry.add_metric((), at)
+        yield expiry
         depth, oldest = self._views.waiting()
         for name, text, value in (
             ("queue_depth", "Resources that are due and wait for a reconcile.", depth),

@@ -93,11 +93,19 @@ class Case:
     Attributes:
         reason: of Ready, once the failure is reported.
         rule: of a cloud of its own; ``None`` is the simulator.
+        agency: whether the user assumes an agency.
     """
 
     reason: str
     secret: Mapping[str, str] = field(default_factory=lambda: LOGIN)
     rule: Rule | None = None
+    agency: bool = False
+
+
+def assuming(answer: Callable[[Asked], Answer]) -> Rule:
+    """An IAM that issues the marked base token, and answers so to who assumes an agency."""
+    issue = logged_in(answer)
+    return lambda asked: answer(asked) if "assume_role" in asked.body else issue(asked)
 
 
 CLOUDS: dict[str, Case] = {
@@ -230,6 +238,24 @@ SIGNED: dict[str, Case] = {
 }
 
 
+def refusing(status: int) -> Rule:
+    """Who assumes an agency gets back what was sent."""
+    return assuming(lambda asked: Answer(status, echo(asked)))
+
+
+AGENCIES = {
+    f"agency answered with {status}, echoing": Case(
+        reason=reason, agency=True, rule=refusing(status)
+    )
+    for status, reason in (
+        (400, "InvalidRequest"),
+        (401, "CredentialsInvalid"),
+        (403, "InvalidRequest"),
+        (500, "InvalidRequest"),
+    )
+}
+
+
 SECRETS = {
     "a token with a line break in it": {"token": f"{MARK}\n{MARK}"},
     "a token that is not ASCII": {"token": f"{MARK}é"},
@@ -258,6 +284,7 @@ NO_SERVER = "no server"
 ECHOING = ("look refused, echoing", "look forbidden, echoing", "token refused, echoing")
 CASES: dict[str, Case] = {
     **CLOUDS,
+    **AGENCIES,
     **{f"given token: {what}": replace(CLOUDS[what], secret={"token": GIVEN}) for what in ECHOING},
     **{what: replace(case, secret=ACCESS_KEY) for what, case in SIGNED.items()},
     **{what: Case(reason="CredentialsInvalid", secret=data) for what, data in SECRETS.items()},
@@ -353,6 +380,7 @@ def seen(
                 names[what],
                 credentialsSecretRef={"name": names[what]},
                 endpoints={"iam": url, "ims": url},
+                agency={"name": "g", "domainName": "a"} if case.agency else None,
             )
 
         wanted = {what: case.reason for what, case in CASES.items()}

@@ -7,7 +7,10 @@ import pytest
 from openstack.config.loader import OpenStackConfig
 
 from image_share_operator.api import clouds_yaml
-from image_share_operator.api.credentials import PasswordCredentials, TokenCredentials
+from image_share_operator.api.credentials import (
+    PasswordCredentials,
+    TokenCredentials,
+)
 
 USER = "username: op, password: p"
 FILES = {

@@ -68,3 +68,21 @@ async def test_url_that_only_httpx_refuses_is_a_terminal_error(host: str) -> Non
                 await http_client.send(client.build_request("PUT", f"https://{host}/v1?q=1"))
 
             assert caught.value.reason is Reason.INVALID_REQUEST
+
+
+SERVICE_ACCOUNT = {"name": "web", "identityProvider": "my-cluster", "audience": "otc"}
+
+
+def test_service_account_is_refused_with_endpoints() -> None:
+    """The CRD refuses it, too; an older CRD in the cluster does not."""
+    endpoints = {"iam": "https://iam.evil.test", "ims": "https://ims.evil.test"}
+    wanted = spec(serviceAccount=SERVICE_ACCOUNT, endpoints=endpoints)
+    del wanted["credentialsSecretRef"], wanted["region"]
+
+    with pytest.raises(InvalidSpecError, match="tokens are not sent to other endpoints"):
+        Desired.parse(wanted, 1)
+
+
+def test_service_account_is_refused_beside_a_secret() -> None:
+    with pytest.raises(InvalidSpecError, match="mutually exclusive"):
+        Desired.parse(spec(serviceAccount=SERVICE_ACCOUNT), 1)

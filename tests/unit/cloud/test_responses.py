@@ -22,7 +22,7 @@ from image_share_operator.cloud.http.payload import MAX_VALUES, error_of, one_li
 from image_share_operator.cloud.http.refusal import Refusal, parse_refusal
 from image_share_operator.cloud.iam import codec as iam_codec
 from image_share_operator.cloud.iam.authorization import TOKEN_REFUSED
-from image_share_operator.cloud.iam.error_mapping import login_error
+from image_share_operator.cloud.iam.error_mapping import login_error, password_words
 from image_share_operator.cloud.ims import codec
 from image_share_operator.cloud.ims.error_mapping import batch_error, member_error, to_error
 
@@ -32,6 +32,7 @@ BROWSER = (
     "understand how to supply the credentials required."
 )
 TOKEN = "MIItoken-" + "x" * 2000
+DEMO = password_words("demo")
 
 
 def make_response(
@@ -291,7 +292,7 @@ def test_login_refusal_shows_the_code_and_never_the_text(
     status: int, body: object, reason: Reason
 ) -> None:
     refusal = make_refusal(status, body)
-    found = login_error(refusal, "demo")
+    found = login_error(refusal, DEMO)
 
     assert getattr(found, "reason", None) is reason
     assert "secret" not in str(found) + repr(refusal)
@@ -381,7 +382,7 @@ def test_login_error_has_a_hint_and_never_the_text_of_iam(
 ) -> None:
     body = {"error": {"code": status, "message": text, "title": "Unauthorized"}}
 
-    found = login_error(make_refusal(status, body), "demo")
+    found = login_error(make_refusal(status, body), DEMO)
 
     assert hint in str(found)
     assert getattr(found, "reason", None) is (reason or Reason.CREDENTIALS_INVALID)
@@ -392,14 +393,14 @@ def test_login_error_has_a_hint_and_never_the_text_of_iam(
 def test_login_with_a_receipt_of_keystone_needs_another_factor() -> None:
     body = {"receipt": {"methods": ["password"]}, "required_auth_methods": [["password", "totp"]]}
 
-    found = login_error(make_refusal(401, body, Openstack_Auth_Receipt="secret"), "demo")
+    found = login_error(make_refusal(401, body, Openstack_Auth_Receipt="secret"), DEMO)
 
     assert MFA in str(found)
 
 
 def test_login_refused_by_another_server_names_the_endpoint() -> None:
     for status in (403, 404, 405, 418):
-        found = login_error(parse_refusal(make_response(status, text=PAGE)), "demo")
+        found = login_error(parse_refusal(make_response(status, text=PAGE)), DEMO)
 
         assert getattr(found, "reason", None) is Reason.INVALID_REQUEST
         assert "the response is not from IAM; check spec.endpoints.iam" in str(found)
@@ -419,7 +420,7 @@ def test_login_refused_by_another_server_names_the_endpoint() -> None:
 def test_login_body_has_the_project_as_its_only_scope(
     credentials: PasswordCredentials, user: dict[str, object]
 ) -> None:
-    body = iam_codec.login_body(credentials, "pid")
+    body = iam_codec.login_body(credentials, iam_codec.project_scope("pid"))
 
     assert body["auth"]["identity"]["password"]["user"] == user
     assert body["auth"]["scope"] == {"project": {"id": "pid"}}
@@ -627,6 +628,6 @@ def test_member_of_another_image_or_project_is_not_believed(key: str) -> None:
 
 
 def test_html_page_for_a_login_names_the_proxy_too() -> None:
-    found = login_error(parse_refusal(make_response(401, text=PAGE)), "demo")
+    found = login_error(parse_refusal(make_response(401, text=PAGE)), DEMO)
 
     assert "or check whether a proxy rejects the request" in str(found)

@@ -27,7 +27,15 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.jobs import RetryGroup
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Decision, Endpoints, ImageDetails, Key, Membership, Share
+from image_share_operator.api.types import (
+    CredentialsRef,
+    Decision,
+    Endpoints,
+    ImageDetails,
+    Key,
+    Membership,
+    Share,
+)
 from image_share_operator.cloud.sessions import classify_failure
 from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import ObjectStore
@@ -214,17 +222,20 @@ class Tenants:
         assert identity.project_id == PROJECT
         return TenantSession(self, identity.namespace)
 
+    def given_token_end(self, identity: Identity) -> None:
+        """No token of a Secret has a known end."""
+
     def note_refused_login(self, identity: Identity, refused_login: object) -> None:
         """The failures say what a login comes to."""
 
-    async def get(self, namespace: str, name: str) -> LoadedCredentials:
+    async def get(self, namespace: str, ref: CredentialsRef) -> LoadedCredentials:
         given = namespace in self.given
         secret: Credentials = (
             TokenCredentials(token="t")
             if given
             else PasswordCredentials(password="p", user_name="u", domain_name="d")
         )
-        return LoadedCredentials(credentials=secret, version=f"1{name}")
+        return LoadedCredentials(credentials=secret, version=f"1{ref.name}")
 
     async def read(self, key: Key) -> Mapping[str, Any]:
         if key not in self.bodies:

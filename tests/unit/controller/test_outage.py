@@ -19,7 +19,10 @@ import pytest
 
 from fakes import START, FakeKube, ready_of, spec
 from image_share_operator.api.credentials import PasswordCredentials
-from image_share_operator.api.types import Key
+from image_share_operator.api.types import (
+    CredentialsRef,
+    Key,
+)
 from image_share_operator.cloud.http.circuit_breaker import (
     MAX_OPEN_TIME,
     THRESHOLD,
@@ -163,9 +166,9 @@ class Cluster(FakeKube):
         wanted["credentialsSecretRef"] = {"name": secret}
         return self.add(wanted, Key(namespace, f"web-{number}"))
 
-    async def get(self, namespace: str, name: str) -> LoadedCredentials:
+    async def get(self, namespace: str, ref: CredentialsRef) -> LoadedCredentials:
         del namespace
-        credentials = PasswordCredentials(user_name=name, password="p", domain_name="d")
+        credentials = PasswordCredentials(user_name=ref.name, password="p", domain_name="d")
         return LoadedCredentials(credentials=credentials, version="1")
 
     def messages(self) -> Counter[str]:

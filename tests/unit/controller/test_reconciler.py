@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from drive import IMAGES, KEY, PROJECT, Drive, accepted, spec
 
+from image_share_operator.api.credentials import GivenTokenEnd
 from image_share_operator.api.errors import (
     BatchTooLargeError,
     ImagesRefusedError,
@@ -740,3 +741,32 @@ async def test_names_of_images_are_written_but_a_rename_alone_is_not() -> None:
     await drive.until("Accepted")
 
     assert [row.get("name") for row in drive.status["images"]] == ["new", "new", None]
+
+
+@pytest.mark.parametrize("interval", ["1h", "0s"])
+async def test_reconciler_warns_once_before_the_token_of_the_secret_expires(interval: str) -> None:
+    drive = Drive(spec(interval=interval))
+    at = drive.clock.at + timedelta(hours=8)
+    drive.cloud.token_end = GivenTokenEnd(at=at, warn_at=at - timedelta(hours=1))
+    warning = f"expires at {at:%Y-%m-%dT%H:%MZ}; put a new one into the Secret."
+    await drive.until("Accepted")
+
+    await drive.run_for(timedelta(hours=6, minutes=59))
+    assert warning not in drive.ready["message"]
+    await drive.run_for(timedelta(minutes=2))
+
+    assert (drive.reason, drive.ready["status"]) == ("Accepted", "True")
+    assert f"The token of Secret otc {warning}" in drive.ready["message"]
+    writes = len(drive.kube.writes)
+    await drive.run_for(timedelta(minutes=50))
+    assert len(drive.kube.writes) == writes
+    assert [event.reason for event in drive.events].count("TokenExpiring") == 1
+    if interval != "0s":  # without drift checks, a new process reads nothing
+        drive.restart()
+        await drive.run_for(timedelta(minutes=5))
+        assert [event.reason for event in drive.events].count("TokenExpiring") == 1
+
+    drive.cloud.token_end = None
+    await drive.run_for(timedelta(hours=1))
+    assert warning not in drive.ready["message"]
+    assert next(iter(drive.store)).runtime.token_end is None

@@ -21,6 +21,7 @@ from image_share_operator.api.types import (
     Job,
     JobState,
     Membership,
+    SecretRef,
     Status,
 )
 from image_share_operator.planning import planner
@@ -51,7 +52,7 @@ def desired(*images: str, **changes: object) -> Desired:
         project_id=PROJECT,
         decision=Decision.ACCEPT,
         vault_id=None,
-        secret_name="otc",
+        credentials=SecretRef(name="otc"),
         endpoints=REGIONS["eu-de"],
     )
     return replace(asked, **changes)  # type: ignore[arg-type]  # field names come with the table

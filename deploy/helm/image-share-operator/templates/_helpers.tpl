@@ -100,6 +100,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{/* The rule for tokens of ServiceAccounts, if it is enabled. */}}
+{{- define "image-share-operator.tokenRules" -}}
+{{- if .Values.rbac.serviceAccountTokens }}
+{{- .Files.Get "files/token-rules.yaml" | trim }}
+{{- end }}
+{{- end -}}
+
 {{/* Name of the Lease, as the operator derives it: each shard has its own Lease. */}}
 {{- define "image-share-operator.lease" -}}
 {{- $shard := splitList "/" .Values.settings.shard -}}

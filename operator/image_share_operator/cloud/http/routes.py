@@ -1,6 +1,7 @@
 """The requests to IAM and IMS as metrics and traces name them: method and URL template."""
 
 LOGIN = "POST /v3/auth/tokens"
+ID_TOKEN_LOGIN = "POST /v3.0/OS-AUTH/id-token/tokens"  # noqa: S105 - a route
 INTROSPECTION = "GET /v3/auth/tokens"
 UPDATE_MEMBERS = "PUT /v1/cloudimages/members"
 JOB = "GET /v1/{project_id}/jobs/{job_id}"
@@ -8,4 +9,4 @@ IMAGE_JOB = "GET /v1/cloudimages/job/{job_id}"
 MEMBER = "GET /v2/images/{image_id}/members/{member_id}"
 LIST = "GET /v2/cloudimages"
 
-ALL = (LOGIN, INTROSPECTION, UPDATE_MEMBERS, JOB, IMAGE_JOB, MEMBER, LIST)
+ALL = (LOGIN, ID_TOKEN_LOGIN, INTROSPECTION, UPDATE_MEMBERS, JOB, IMAGE_JOB, MEMBER, LIST)

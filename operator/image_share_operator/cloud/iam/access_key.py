@@ -57,6 +57,11 @@ class AccessKeyAuthorization:
         self._usable = False
         self._accepted_before = False
 
+    @property
+    def given_token_end(self) -> None:
+        """There is no token, so ``None``."""
+        return None
+
     async def log_in(self) -> None:
         """Check the access key unless it was checked."""
         await self._check_key(0)

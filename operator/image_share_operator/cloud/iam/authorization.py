@@ -6,15 +6,15 @@ from typing import Protocol
 
 import httpx
 
-from image_share_operator.api.credentials import AccessKeyCredentials, Identity
+from image_share_operator.api.credentials import AccessKeyCredentials, GivenTokenEnd, Identity
 from image_share_operator.api.errors import CloudError
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.iam.access_key import AccessKeyAuthorization
-from image_share_operator.cloud.iam.login_guard import LoginGuards
+from image_share_operator.cloud.iam.given_token import GivenToken
+from image_share_operator.cloud.iam.logins import Logins, Tokens
 from image_share_operator.cloud.iam.signing import SigningForm
-from image_share_operator.cloud.iam.tokens import TokenSource
 
 TOKEN_REFUSED = (RefusalKind.TOKEN, RefusalKind.MISMATCH)
 """Kinds after which a new token may help: the cloud has many codes for an expired one."""
@@ -23,6 +23,11 @@ TOKEN_HEADER = "X-Auth-Token"  # noqa: S105 - the name of a header
 
 class Authorization(Protocol):
     """Authorizes and sends the requests of one identity."""
+
+    @property
+    def given_token_end(self) -> GivenTokenEnd | None:
+        """When the token of a Secret ends; ``None`` for other credentials, or when not known."""
+        ...
 
     async def log_in(self) -> None:
         """Check the credentials with the cloud, unless they were checked.
@@ -52,30 +57,33 @@ class Authorization(Protocol):
 
 
 def authorization_of(
-    identity: Identity,
-    http_client: CloudHttpClient,
-    now: Callable[[], datetime],
-    guards: LoginGuards,
-    form: SigningForm,
+    identity: Identity, http_client: CloudHttpClient, logins: Logins, form: SigningForm
 ) -> Authorization:
     """Return how requests with these credentials are authorized.
 
     Args:
+        logins: of all identities of this process.
         form: of signatures.
     """
-    if isinstance(identity.credentials, AccessKeyCredentials):
+    credentials = identity.credentials
+    if isinstance(credentials, AccessKeyCredentials) and identity.agency is None:
         return AccessKeyAuthorization(
-            identity, identity.credentials, http_client, now=now, guards=guards, form=form
+            identity, credentials, http_client, now=logins.now, guards=logins.guards, form=form
         )
-    return TokenAuthorization(http_client, TokenSource(identity, http_client, now, guards))
+    return TokenAuthorization(http_client, logins.tokens(identity, http_client))
 
 
 class TokenAuthorization:
     """Sends each request with a token of IAM."""
 
-    def __init__(self, http_client: CloudHttpClient, tokens: TokenSource) -> None:
+    def __init__(self, http_client: CloudHttpClient, tokens: Tokens) -> None:
         self._http_client = http_client
         self._tokens = tokens
+
+    @property
+    def given_token_end(self) -> GivenTokenEnd | None:
+        """When the token of a Secret ends; ``None`` for other credentials, or when not known."""
+        return self._tokens.end if isinstance(self._tokens, GivenToken) else None
 
     async def log_in(self) -> None:
         """Log in unless there is a token."""

@@ -1,6 +1,6 @@
 """Builds login requests to IAM and parses its tokens. No I/O."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -9,6 +9,7 @@ import httpx
 
 from image_share_operator.api.credentials import PasswordCredentials
 from image_share_operator.api.errors import RetryableError
+from image_share_operator.api.types import Agency
 from image_share_operator.cloud.http.payload import (
     Json,
     dig_text,
@@ -22,15 +23,47 @@ class Token:
 
     Attributes:
         issued_at: ``None`` when it is missing or not valid.
+        domain_id: the account that is the scope of the token; ``None`` for another scope.
+        user_domain_id: the account of the user; ``None`` when it is missing.
     """
 
     value: str = field(repr=False)
     expires_at: datetime
     issued_at: datetime | None = None
+    domain_id: str | None = None
+    user_domain_id: str | None = None
 
 
-def login_body(credentials: PasswordCredentials, project_id: str) -> Json:
-    """The body of a request for a token of the project.
+Scope = Json
+"""What a token is valid for, as in the body of a login: a project or an account."""
+
+
+def ending_by(token: Token, left: timedelta, now: datetime) -> Token:
+    """The token with an end that is ``left`` after its issue, unless it ends earlier."""
+    return replace(token, expires_at=min(token.expires_at, (token.issued_at or now) + left))
+
+
+def project_scope(project_id: str) -> Scope:
+    """The scope of one project."""
+    return {"project": {"id": project_id}}
+
+
+def domain_scope(domain_id: str) -> Scope:
+    """The scope of an account."""
+    return {"domain": {"id": domain_id}}
+
+
+def own_domain_scope(credentials: PasswordCredentials) -> Scope | None:
+    """The scope of the account of the user; ``None`` when the credentials do not name it."""
+    if credentials.domain_id is not None:
+        return domain_scope(credentials.domain_id)
+    return (
+        None if credentials.domain_name is None else {"domain": {"name": credentials.domain_name}}
+    )
+
+
+def login_body(credentials: PasswordCredentials, scope: Scope | None) -> Json:
+    """The body of a request for a token with this scope, or without one.
 
     Source: IAM API reference, "Obtaining a User Token Through Password Authentication".
     """
@@ -42,7 +75,38 @@ def login_body(credentials: PasswordCredentials, project_id: str) -> Json:
         domain = {"id": credentials.domain_id} if by_id else {"name": credentials.domain_name}
         user |= {"name": credentials.user_name, "domain": domain}
     identity = {"methods": ["password"], "password": {"user": user}}
-    return {"auth": {"identity": identity, "scope": {"project": {"id": project_id}}}}
+    return {"auth": {"identity": identity} | _scope(scope)}
+
+
+def _scope(scope: Scope | None) -> Json:
+    return {} if scope is None else {"scope": scope}
+
+
+def agency_body(agency: Agency, project_id: str, name_field: str) -> Json:
+    """The body of a request for a token of the project by an agency of its account.
+
+    Args:
+        name_field: of `AGENCY_NAME_FIELDS`.
+
+    Source: IAM API reference, "Obtaining an Agency Token".
+    """
+    by_id = agency.domain_id is not None
+    domain = {"domain_id": agency.domain_id} if by_id else {"domain_name": agency.domain_name}
+    identity = {"methods": ["assume_role"], "assume_role": {**domain, name_field: agency.name}}
+    return {"auth": {"identity": identity, "scope": project_scope(project_id)}}
+
+
+def id_token_body(id_token: str, scope: Scope | None) -> Json:
+    """The body of a request that exchanges an ID token.
+
+    Source: IAM API reference, "Obtaining a Token with an OpenID Connect ID Token".
+    """
+    return {"auth": {"id_token": {"id": id_token}} | _scope(scope)}
+
+
+AGENCY_NAME_FIELDS = ("agency_name", "xrole_name")
+"""Fields that have the name of the agency, in the order in which they are tried. The table of the
+API reference has the first one; its sample and the Go client of the cloud have the second one."""
 
 
 def read_token(response: httpx.Response) -> Token:
@@ -62,7 +126,13 @@ def read_token(response: httpx.Response) -> Token:
     if expires_at is None:
         raise RetryableError("IAM login: the expiry time of the token is not valid")
     issued_at = _time(dig_text(body, "token", "issued_at") or "")
-    return Token(value=value, expires_at=expires_at, issued_at=issued_at)
+    return Token(
+        value=value,
+        expires_at=expires_at,
+        issued_at=issued_at,
+        domain_id=dig_text(body, "token", "domain", "id"),
+        user_domain_id=dig_text(body, "token", "user", "domain", "id"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +142,12 @@ class ShownToken:
     Attributes:
         project_id: ``None`` for a token without a scope, or with the scope of an account.
         remaining: until its end, by the clock of IAM; ``None`` when it is not known.
+        lifetime: from its issue to its end; ``None`` when it is not known.
     """
 
     project_id: str | None
     remaining: timedelta | None
+    lifetime: timedelta | None
 
 
 def read_shown_token(response: httpx.Response) -> ShownToken | None:
@@ -88,7 +160,12 @@ def read_shown_token(response: httpx.Response) -> ShownToken | None:
         remaining = expires_at - parsedate_to_datetime(response.headers["Date"])
     except (KeyError, TypeError, ValueError, OverflowError):
         remaining = None
-    return ShownToken(project_id=dig_text(body, "token", "project", "id"), remaining=remaining)
+    issued_at = _time(dig_text(body, "token", "issued_at") or "")
+    return ShownToken(
+        project_id=dig_text(body, "token", "project", "id"),
+        remaining=remaining,
+        lifetime=None if issued_at is None else expires_at - issued_at,
+    )
 
 
 def _time(text: str) -> datetime | None:

@@ -1,9 +1,11 @@
 """Converts a login or a signature that was refused to the error that says what to do. No I/O."""
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 
+from image_share_operator.api.credentials import ServiceAccountCredentials
 from image_share_operator.api.errors import (
     CloudError,
     RetryableError,
@@ -11,6 +13,7 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Agency
 from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.payload import one_line
 from image_share_operator.cloud.http.refusal import Refusal
@@ -100,14 +103,96 @@ def signature_error(
     return TerminalError(f"{what}: {remedy}", reason=Reason.CREDENTIALS_INVALID)
 
 
-def login_error(refusal: Refusal, user: str) -> CloudError:
-    """The error for a login. The message has the code and never the text.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginWords:
+    """How messages name a login, and what to do when IAM refuses it.
+
+    Attributes:
+        who: of the login, such as "user demo".
+        denied: remedy for a missing permission.
+        unauthorized: remedy for credentials that IAM does not accept.
+        not_found: remedy for any other refusal.
+    """
+
+    who: str
+    denied: str
+    unauthorized: str
+    not_found: str
+
+
+def password_words(user: str) -> LoginWords:
+    """The words for a login with a password.
 
     Args:
         user: the name or ID of the user.
     """
-    request = f"IAM login of user {one_line(user)}"
+    return LoginWords(
+        who=f"user {one_line(user)}",
+        denied="the user has no access to the API; enable programmatic access in IAM",
+        unauthorized="user, password, domain or spec.projectID is wrong; correct the Secret",
+        not_found="no such project for this user; correct spec.projectID or the Secret",
+    )
+
+
+def id_token_words(credentials: ServiceAccountCredentials, key_id: str | None) -> LoginWords:
+    """The words for a login with a token of a ServiceAccount.
+
+    Args:
+        key_id: of the key that signed the token.
+    """
+    provider = credentials.identity_provider
+    return LoginWords(
+        who=service_account(credentials),
+        denied=(
+            f"the identity provider {provider} gives it no permission in the project; correct the "
+            "mapping, or the permissions of its user group"
+        ),
+        unauthorized=(
+            f"the token key ID {key_id or '(unknown)'} is not known to the identity provider "
+            f"{provider}, or issuer, audience or mapping differ; upload the keys of this cluster "
+            "(kubectl get --raw /openid/v1/jwks) and compare spec.serviceAccount.audience"
+        ),
+        not_found=(
+            "no such identity provider or project; correct spec.serviceAccount.identityProvider or "
+            "spec.projectID"
+        ),
+    )
+
+
+def service_account(credentials: ServiceAccountCredentials) -> str:
+    """The ServiceAccount, for messages."""
+    return f"ServiceAccount {credentials.namespace}/{credentials.name}"
+
+
+def agency_words(who: str, agency: Agency) -> LoginWords:
+    """The words for a token by an agency.
+
+    Args:
+        who: assumes the agency.
+    """
+    return LoginWords(
+        who=f"{who} as {one_line(str(agency))}",
+        denied=(
+            "it may not assume the agency; grant it the permission Agent Operator, and check that "
+            "the agency trusts its account and has permissions in the project"
+        ),
+        unauthorized="IAM refuses the token of the login for this agency; check spec.agency",
+        not_found="no such agency, account or project; correct spec.agency or spec.projectID",
+    )
+
+
+def is_dead_token(refusal: Refusal) -> bool:
+    """Whether IAM refused the token in ``X-Auth-Token``; some installations return 403 for it."""
+    return refusal.kind is RefusalKind.TOKEN or _DEAD_TOKEN.search(refusal.text or "") is not None
+
+
+_DEAD_TOKEN = re.compile(r"X-Auth-Token is invalid", re.IGNORECASE)
+
+
+def login_error(refusal: Refusal, words: LoginWords) -> CloudError:
+    """The error for a login. The message has the code and never the text."""
     code = f" {refusal.code}" if refusal.code else ""
+    request = f"IAM login of {words.who}"
     what = f"{request}: HTTP {refusal.status}{code}"
     if refusal.status < HTTPStatus.BAD_REQUEST:
         return RetryableError(f"{what}: not a login response of IAM; check spec.endpoints.iam")
@@ -118,11 +203,11 @@ def login_error(refusal: Refusal, user: str) -> CloudError:
             retry_after=refusal.retry_after,
             cause=refusal.cause,
         )
-    reason, remedy = _permanent(refusal)
+    reason, remedy = _permanent(refusal, words)
     return TerminalError(f"{what}: {remedy}", reason=reason)
 
 
-def _permanent(refusal: Refusal) -> tuple[Reason, str]:
+def _permanent(refusal: Refusal, words: LoginWords) -> tuple[Reason, str]:
     """Reason and remedy of an error that a retry does not correct."""
     text = refusal.text or ""
     if refusal.kind is RefusalKind.LOCKED or LOCKED.search(text):
@@ -133,12 +218,10 @@ def _permanent(refusal: Refusal) -> tuple[Reason, str]:
         remedy = "the response is not from IAM; check spec.endpoints.iam and any proxy or firewall"
         return Reason.INVALID_REQUEST, remedy
     if refusal.kind is RefusalKind.DENIED:
-        remedy = "the user has no access to the API; enable programmatic access in IAM"
-        return Reason.PERMISSION_DENIED, hint or remedy
+        return Reason.PERMISSION_DENIED, hint or words.denied
     if refusal.status == HTTPStatus.UNAUTHORIZED:
-        remedy = "user, password, domain or spec.projectID is wrong; correct the Secret"
+        remedy = words.unauthorized
         if not refusal.is_from_api:
             remedy = f"{remedy}, or check whether a proxy rejects the request"
         return Reason.CREDENTIALS_INVALID, hint or remedy
-    remedy = "no such project for this user; correct spec.projectID or the Secret"
-    return Reason.INVALID_REQUEST, hint or remedy
+    return Reason.INVALID_REQUEST, hint or words.not_found

@@ -1,4 +1,6 @@
-"""Limits failed logins: the cloud locks an account or an access key after a few of them.
+"""Limits failed logins, because the cloud locks an account or an access key after a few of them.
+
+It also limits the rate of logins.
 
 One guard controls all logins with equal credentials at one endpoint, whatever projects, Secrets and
 namespaces use them. For an access key, a login is the check of the key at IMS. The guard sends them
@@ -7,10 +9,12 @@ blocks:
 
     no response, or 5xx               all projects, for a second, or as long as the cloud asks
     throttled (429)                   all projects, as long as the cloud asks, or by backoff
-    credentials refused (401)         this project; a second project within `BLOCK_TIME`, without a
-                                      success in between, blocks all projects
-    account or access key locked      all projects, for `BLOCK_TIME`
-    any other refusal                 this project, for `BLOCK_TIME`
+    credentials refused (401)         this project; a second project within the block time, without
+                                      a success in between, blocks all projects
+    account or access key locked      all projects, for the block time
+    any other refusal                 this project, for the block time
+
+The block time is `BLOCK_TIME`, and `ID_TOKEN_BLOCK_TIME` for a ServiceAccount.
 
 A successful login removes the blocks, except those of other projects. The guard itself does no I/O:
 its caller passes the login as a function.
@@ -28,6 +32,7 @@ from image_share_operator.api.credentials import (
     Credentials,
     Identity,
     RefusedLogin,
+    ServiceAccountCredentials,
 )
 from image_share_operator.api.errors import (
     CloudError,
@@ -42,11 +47,18 @@ from image_share_operator.cloud.http.throttle import Throttle
 BLOCK_TIME = timedelta(minutes=20)
 """How long refused credentials are not used again. IAM locks an account after five failed logins in
 15 minutes; this is longer."""
+ID_TOKEN_BLOCK_TIME = timedelta(minutes=2)
+"""How long a refused ServiceAccount is not used again. Its tokens lock no account, and an upload of
+the cluster's keys to IAM makes them valid."""
 UNAVAILABLE_BLOCK_TIME = timedelta(seconds=1)
 """How long waiting logins share the error when IAM did not respond. So they do not wait for one
 timeout after another."""
 MAX_GUARDS = 5_000
 """The number of guards at which idle ones are removed: as many as sessions."""
+
+LOGIN_GAP = timedelta(milliseconds=50)
+"""The shortest time between the starts of two logins with the same credentials: 20 per second. A
+user with thousands of projects must not use up the rate limit of IAM, which other clients share."""
 
 T = TypeVar("T")
 
@@ -68,8 +80,11 @@ class _Block:
 class LoginGuard:
     """Controls the logins with some credentials at one endpoint."""
 
-    def __init__(self, now: Callable[[], datetime], history_valid_until: datetime) -> None:
+    def __init__(
+        self, now: Callable[[], datetime], history_valid_until: datetime, block_time: timedelta
+    ) -> None:
         self._now = now
+        self._block_time = block_time
         self._history_valid_until = history_valid_until
         # Held during a login on purpose: each waiting login needs the result of the one before.
         self._lock = asyncio.Lock()
@@ -81,6 +96,7 @@ class LoginGuard:
         # before this time, without a success in between, is about the credentials.
         self._first_refusal_until: datetime | None = None
         self._has_succeeded = False
+        self._next_login_at = float("-inf")  # by the clock of the event loop
 
     @property
     def idle(self) -> bool:
@@ -113,6 +129,7 @@ class LoginGuard:
         try:
             async with self._lock:
                 self.admit(identity)
+                await self._pace()
                 try:
                     result = await send_login()
                 except CloudError as exc:
@@ -125,9 +142,15 @@ class LoginGuard:
         finally:
             self._waiting -= 1
 
+    async def _pace(self) -> None:
+        """Wait until `LOGIN_GAP` has passed since the start of the last login."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(self._next_login_at - loop.time(), 0))
+        self._next_login_at = loop.time() + LOGIN_GAP.total_seconds()
+
     def block(self, identity: Identity, error: TerminalError) -> None:
-        """Block the logins of one identity for `BLOCK_TIME`."""
-        self._blocks[identity] = _Block(error, self._now() + BLOCK_TIME)
+        """Block the logins of one identity for the block time of its credentials."""
+        self._blocks[identity] = _Block(error, self._now() + self._block_time)
 
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         """Record a refused login of an earlier process; ignored after the first `BLOCK_TIME`."""
@@ -170,13 +193,13 @@ class LoginGuard:
         """Block all projects if the refusal is about the account or the credentials."""
         now = self._now()
         if error.reason is Reason.ACCOUNT_LOCKED:
-            self._block_of_all = _Block(error, now + BLOCK_TIME)
+            self._block_of_all = _Block(error, now + self._block_time)
         elif error.reason is Reason.CREDENTIALS_INVALID:
             if self._first_refusal_until is not None and now < self._first_refusal_until:
                 message = f"login skipped: the same credentials were refused twice: {error}"
                 skipped = TerminalError(message, reason=error.reason)
-                self._block_of_all = _Block(skipped, now + BLOCK_TIME)
-            self._first_refusal_until = now + BLOCK_TIME
+                self._block_of_all = _Block(skipped, now + self._block_time)
+            self._first_refusal_until = now + self._block_time
 
     def _succeeded(self, identity: Identity) -> None:
         self._has_succeeded = True
@@ -207,7 +230,12 @@ class LoginGuards:
             if len(self._known) >= self._prune_at:
                 self._known = {one: known for one, known in self._known.items() if not known.idle}
                 self._prune_at = max(self._max, 2 * len(self._known))
-            guard = self._known[key] = LoginGuard(self._now, self._history_valid_until)
+            no_secret = isinstance(identity.credentials, ServiceAccountCredentials)
+            guard = self._known[key] = LoginGuard(
+                self._now,
+                self._history_valid_until,
+                ID_TOKEN_BLOCK_TIME if no_secret else BLOCK_TIME,
+            )
         return guard
 
 

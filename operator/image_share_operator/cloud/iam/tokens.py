@@ -1,32 +1,17 @@
-"""The IAM token of one identity: cached, renewed early, renewed once after a refusal.
+"""A cached IAM token: renewed early, and renewed once after a refusal.
 
-One login serves all requests that wait for the token. `login_guard` may block it.
+One login serves all requests that wait for the token. The login is a function: `logins.py` has one
+for each kind of credentials.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from image_share_operator.api.credentials import (
-    Identity,
-    PasswordCredentials,
-    TokenCredentials,
-)
-from image_share_operator.api.errors import CloudError, RetryableError, TerminalError
-from image_share_operator.api.reasons import Reason
-from image_share_operator.cloud.http import routes
-from image_share_operator.cloud.http.client import CloudHttpClient
-from image_share_operator.cloud.http.refusal import Refusal
-from image_share_operator.cloud.iam import codec, error_mapping
-from image_share_operator.cloud.iam.given_token import GivenToken
-from image_share_operator.cloud.iam.login_guard import (
-    BLOCK_TIME,
-    UNAVAILABLE_BLOCK_TIME,
-    LoginGuard,
-    LoginGuards,
-)
-from image_share_operator.telemetry import metrics
+from image_share_operator.api.errors import CloudError, RetryableError
+from image_share_operator.cloud.iam import codec
+from image_share_operator.cloud.iam.login_guard import BLOCK_TIME, UNAVAILABLE_BLOCK_TIME
 
 RENEW_BEFORE = timedelta(minutes=15)
 """How long before its end a token is renewed. The API reference warns that a token may expire
@@ -56,28 +41,21 @@ class _CachedToken:
     ends_at: datetime
 
 
-class TokenSource:
-    """The token of one identity."""
+Login = Callable[[], Awaitable[codec.Token]]
+"""Returns a new token, or raises `CloudError`. It goes through the login guard."""
 
-    def __init__(
-        self,
-        identity: Identity,
-        http_client: CloudHttpClient,
-        now: Callable[[], datetime],
-        guards: LoginGuards,
-    ) -> None:
-        self._identity = identity
-        self._http_client = http_client
+
+class TokenSource:
+    """A token that is renewed by a login."""
+
+    def __init__(self, log_in: Login, now: Callable[[], datetime]) -> None:
+        self._send_login = log_in
         self._now = now
-        self._guards = guards
         # Held during a login on purpose: all waiting requests use its result.
         self._lock = asyncio.Lock()
         self._token: _CachedToken | None = None
         self._renewals: list[datetime] = []
         self._accepted = False
-        self._given: GivenToken | None = None
-        if isinstance(identity.credentials, TokenCredentials):
-            self._given = GivenToken(identity, identity.credentials, http_client, now)
 
     async def current(self) -> str:
         """Return a token that is not expired.
@@ -85,12 +63,7 @@ class TokenSource:
         Raises:
             CloudError: the login failed or is blocked; the same error for all waiting requests.
         """
-        credentials = self._identity.credentials
         async with self._lock:
-            if isinstance(credentials, TokenCredentials):
-                self._guard.admit(self._identity)
-                await self._check_given()
-                return credentials.token
             if self._token is None or self._now() >= self._token.renew_at:
                 return await self._log_in()
             return self._token.value
@@ -105,11 +78,8 @@ class TokenSource:
         Raises:
             CloudError: the login failed or is blocked; the same error for all waiting requests.
         """
+        del error  # the login reports its own
         async with self._lock:
-            if isinstance(self._identity.credentials, TokenCredentials):
-                self._guard.admit(self._identity)
-                self._block_fixed_token(error)
-                return None
             if self._token is not None and self._token.value != refused:
                 return self._token.value  # another request renewed it during the wait for the lock
             if not self._renewal_helps():
@@ -127,10 +97,6 @@ class TokenSource:
         if self._token is not None and self._token.value == token:
             self._accepted = True
 
-    @property
-    def _guard(self) -> LoginGuard:
-        return self._guards.of(self._identity)
-
     def _renewal_helps(self) -> bool:
         now = self._now()
         self._renewals = [at for at in self._renewals if now < at + RENEWALS_WINDOW]
@@ -138,29 +104,10 @@ class TokenSource:
             return False
         return self._accepted or not self._renewals or now >= self._renewals[-1] + RENEWAL_GAP
 
-    async def _check_given(self) -> None:
-        """Check the token of a Secret; block it when it can't be used."""
-        if self._given is None:
-            return
-        try:
-            await self._given.check()
-        except TerminalError as exc:
-            self._guard.block(self._identity, exc)
-            raise
-
-    def _block_fixed_token(self, error: CloudError) -> None:
-        """Block the token of a Secret, unless the refusal may be about the project."""
-        if isinstance(error, TerminalError) and error.reason is Reason.CREDENTIALS_INVALID:
-            expired = TerminalError(
-                f"{error}: put a fresh token into it", reason=Reason.CREDENTIALS_INVALID
-            )
-            self._guard.block(self._identity, expired)
-            raise expired
-
     async def _log_in(self) -> str:
         old = self._token
         try:
-            new = await self._guard.log_in(self._identity, self._request_token)
+            new = await self._send_login()
         except CloudError as exc:
             if old is None or self._now() >= old.ends_at:
                 raise
@@ -171,33 +118,6 @@ class TokenSource:
         self._token = _by_our_clock(new, self._now())
         self._accepted = False
         return self._token.value
-
-    async def _request_token(self) -> codec.Token:
-        try:
-            token = await self._send_login()
-        except CloudError as exc:
-            refused = isinstance(exc, TerminalError)
-            metrics.LOGINS.labels("refused" if refused else "failed").inc()
-            raise
-        metrics.LOGINS.labels("ok").inc()
-        return token
-
-    async def _send_login(self) -> codec.Token:
-        credentials = self._identity.credentials
-        if not isinstance(credentials, PasswordCredentials):
-            raise TypeError("only a user with a password logs in")
-        # A POST that changes nothing: the outcome does not matter when the response is lost.
-        request = self._http_client.client.build_request(
-            "POST",
-            f"{self._identity.endpoints.iam}/v3/auth/tokens",
-            params={"nocatalog": "true"},
-            json=codec.login_body(credentials, self._identity.project_id),
-            extensions={"route": routes.LOGIN},
-        )
-        response = await self._http_client.send(request)
-        if isinstance(response, Refusal):
-            raise error_mapping.login_error(response, credentials.user)
-        return codec.read_token(response)
 
 
 def _retry_wait(error: CloudError) -> timedelta:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from drive import PROJECT, START, Clock
 
-from image_share_operator.api.credentials import Identity, TokenCredentials
+from image_share_operator.api.credentials import GivenTokenEnd, Identity, TokenCredentials
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Endpoints
@@ -35,21 +35,22 @@ class Iam:
         self.status = status
         self.project = project
         self.skew = timedelta()
+        self.lifetime: timedelta | None = DAY
         self.down = False
         self.asked: list[httpx.Request] = []
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
-        self.session = Sessions(
+        self.sessions = Sessions(
             CloudHttpClient(client=client, timeout=timedelta(seconds=1)),
             self.clock.now,
             BatchSettings(window=timedelta(), images=50),
-        ).session(
-            Identity(
-                credentials=TokenCredentials(token=TOKEN),
-                project_id=PROJECT,
-                endpoints=Endpoints(iam="https://iam.test", ims="https://ims.test"),
-                namespace="team",
-            )
         )
+        self.identity = Identity(
+            credentials=TokenCredentials(token=TOKEN),
+            project_id=PROJECT,
+            endpoints=Endpoints(iam="https://iam.test", ims="https://ims.test"),
+            namespace="team",
+        )
+        self.session = self.sessions.session(self.identity)
 
     def _serve(self, request: httpx.Request) -> httpx.Response:
         if request.url.host != "iam.test":
@@ -57,12 +58,18 @@ class Iam:
         self.asked.append(request)
         if self.down:
             raise NoResponseError(Cause.CONNECT, "connection refused")
-        token: dict[str, object] = {"expires_at": (START + self.skew + DAY).isoformat()}
+        ends_at = START + self.skew + DAY
+        token: dict[str, object] = {"expires_at": ends_at.isoformat()}
+        if self.lifetime is not None:
+            token["issued_at"] = (ends_at - self.lifetime).isoformat()
         if self.project is not None:
             token["project"] = {"id": self.project}
         date = format_datetime(self.clock.at + self.skew, usegmt=True)
         body = {"token": token} if self.status == 200 else {"error": {"message": TOKEN}}
         return httpx.Response(self.status, json=body, headers={"Date": date})
+
+    def end(self) -> GivenTokenEnd | None:
+        return self.sessions.given_token_end(self.identity)
 
     async def use(self) -> None:
         await self.session.members(("i",), timedelta())
@@ -165,3 +172,26 @@ async def test_expired_given_token_stays_blocked_without_requests() -> None:
         iam.clock.pass_by(BLOCK_TIME)
 
     assert len(iam.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "early"),
+    [
+        (DAY, timedelta(hours=1)),
+        (timedelta(hours=2), timedelta(minutes=30)),
+        (None, timedelta(minutes=15)),
+    ],
+    ids=["of a day", "of two hours", "not known, an hour is left"],
+)
+async def test_warning_begins_before_the_end_of_a_given_token(
+    lifetime: timedelta | None, early: timedelta
+) -> None:
+    iam = Iam()
+    iam.lifetime = lifetime
+    iam.clock.pass_by(timedelta(hours=23))
+    assert iam.end() is None
+
+    await iam.use()
+
+    at = START + DAY
+    assert iam.end() == GivenTokenEnd(at=at, warn_at=at - early)
