@@ -745,9 +745,11 @@ class FakeCredentials:
 
     Attributes:
         meanwhile: what happens while one is read: one for each read.
+        namespaces: where Secrets were read.
     """
 
     version: str = "1"
+    namespaces: set[str] = field(default_factory=set)
     error: Exception | None = None
     reads: int = 0
     meanwhile: list[Callable[[], object]] = field(default_factory=list)
@@ -757,6 +759,7 @@ class FakeCredentials:
         self.await_point()
         assert ref == SecretRef(name="otc")
         self.reads += 1
+        self.namespaces.add(namespace)
         if self.meanwhile:
             self.meanwhile.pop(0)()
         if self.error is not None:

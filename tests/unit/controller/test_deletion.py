@@ -205,6 +205,7 @@ async def test_finalizer_without_secret_is_removed_with_the_namespace(*, restart
     drive.kube.terminating = True
 
     assert await is_released(drive)
+    assert drive.credentials.namespaces == {KEY.namespace}
 
 
 async def test_resource_that_waits_for_a_secret_goes_with_its_namespace() -> None:
