@@ -30,7 +30,7 @@ from image_share_operator.api.errors import (
     OutcomeUnknownError,
     TerminalError,
 )
-from image_share_operator.api.jobs import JobReport, RetryGroup
+from image_share_operator.api.jobs import JobReport, RetryGroup, Submission
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     API_VERSION,
@@ -227,7 +227,7 @@ class FakeCloud:
         vault_id: str | None,
         images: tuple[str, ...],
         retry_group: RetryGroup | None,
-    ) -> str:
+    ) -> Submission:
         del vault_id, retry_group
         self._meet()
         self.puts.append(images)
@@ -373,6 +373,28 @@ class FakeCloud:
         failure = self.down or (self.fails.pop(0) if self.fails else None)
         if failure is not None:
             raise failure
+
+
+class FakeGlance(FakeCloud):
+    """A cloud without jobs: each image is set at once, or has the error of ``refusals``."""
+
+    async def submit(
+        self,
+        decision: Decision,
+        vault_id: str | None,
+        images: tuple[str, ...],
+        retry_group: RetryGroup | None,
+    ) -> Submission:
+        del vault_id, retry_group
+        self._meet()
+        self.puts.append(images)
+        results: dict[str, Membership | CloudError] = {}
+        for image in images:
+            results[image] = self.refusals.get(image) or Membership.NOT_SHARED
+            if image in self.shares and image not in self.refusals:
+                results[image] = self.shares[image] = decision.wanted
+        raise_common_error(results.values())
+        return results
 
 
 def _last(images: tuple[str, ...], count: int) -> tuple[str, ...]:

@@ -162,6 +162,7 @@ class Operator:
             BatchSettings(window=settings.batch_window, images=settings.batch_images),
             signing_form=SigningForm(settings.signing_form),
             id_tokens=self._credentials.id_token,
+            insecure=settings.allow_insecure_endpoints,
         )
 
     def _build_reconciler(self, kube: ObjectClient) -> Reconciler:

@@ -64,9 +64,11 @@ def told(reason: Reason, *, generation: int = 1, version: str | None = "7") -> S
 class Drive:
     """One object, driven pass by pass; the clock jumps over the delays."""
 
+    cloud_type = FakeCloud
+
     def __init__(self, wanted: Mapping[str, Any] | None = None, **shares: Membership) -> None:
         self.clock = Clock()
-        self.cloud = FakeCloud(self.clock, shares=dict.fromkeys(IMAGES, Membership.PENDING))
+        self.cloud = self.cloud_type(self.clock, shares=dict.fromkeys(IMAGES, Membership.PENDING))
         self.cloud.shares |= shares
         self.kube = FakeKube(new_object(wanted or spec()))
         self.credentials = FakeCredentials()

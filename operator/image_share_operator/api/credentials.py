@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from image_share_operator.api.types import Agency, Endpoints
+from image_share_operator.api.types import Agency, Cloud
 
 ACCESS_KEY = re.compile(r"[!-+\-.0-~]{1,128}")
 """An access key ID: ASCII without spaces, and without the comma and the slash that separate values
@@ -50,6 +50,17 @@ class AccessKeyCredentials:
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     security_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationCredentials:
+    """An application credential of Keystone: its token is for the project that it was made for.
+
+    Source: Identity API v3, "Authenticating with an Application Credential".
+    """
+
+    id: str
+    secret: str = field(repr=False)
 
 
 def token_credentials(token: str, name: str) -> TokenCredentials:
@@ -113,7 +124,11 @@ class ServiceAccountCredentials:
 
 
 Credentials = (
-    PasswordCredentials | TokenCredentials | AccessKeyCredentials | ServiceAccountCredentials
+    PasswordCredentials
+    | TokenCredentials
+    | AccessKeyCredentials
+    | ServiceAccountCredentials
+    | ApplicationCredentials
 )
 
 
@@ -132,7 +147,7 @@ class Identity:
 
     credentials: Credentials
     project_id: str
-    endpoints: Endpoints
+    endpoints: Cloud
     ca: str | None = None
     agency: Agency | None = None
     namespace: str = field(default="", compare=False)

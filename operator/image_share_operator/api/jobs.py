@@ -4,7 +4,12 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from image_share_operator.api.types import JobState
+from image_share_operator.api.errors import CloudError
+from image_share_operator.api.types import JobState, Membership
+
+Submission = str | Mapping[str, Membership | CloudError]
+"""The result of a submission. In a cloud with jobs, it is the ID of the job that sets the
+memberships. In a cloud without jobs, it has the new membership or the error of each image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,6 +134,49 @@ class Endpoints:
     iam: str
     ims: str
 
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All URLs of the spec to which a secret is sent."""
+        return self.iam, self.ims
+
+
+class Interface(StrEnum):
+    """Who an endpoint of a service catalog is for."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStack:
+    """A cloud with Keystone and Glance. URLs have no trailing slash and no version.
+
+    Attributes:
+        auth_url: of Keystone.
+        region: of the image endpoint; ``None`` where the service catalog has one region only.
+        interface: of the image endpoint.
+        image_endpoint: of Glance; ``None`` takes it from the service catalog.
+    """
+
+    auth_url: str
+    region: str | None = None
+    interface: Interface = Interface.PUBLIC
+    image_endpoint: str | None = None
+
+    @property
+    def iam(self) -> str:
+        """Where logins are sent, as in `Endpoints`."""
+        return self.auth_url
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All URLs of the spec to which a secret is sent."""
+        return (self.auth_url, *filter(None, (self.image_endpoint,)))
+
+
+Cloud = Endpoints | OpenStack
+"""Where the requests of a resource are sent."""
 
 REGIONS = {
     region: Endpoints(

@@ -14,7 +14,7 @@ from itertools import chain
 from image_share_operator.api.credentials import GivenTokenEnd, Identity, RefusedLogin
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup
-from image_share_operator.api.types import Decision, ImageDetails, Membership, Share
+from image_share_operator.api.types import Decision, ImageDetails, Membership, OpenStack, Share
 from image_share_operator.cloud.coalescing.batcher import Batcher
 from image_share_operator.cloud.coalescing.job_poller import JobPoller
 from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
@@ -27,6 +27,7 @@ from image_share_operator.cloud.iam.login_guard import LoginGuards
 from image_share_operator.cloud.iam.logins import IdTokens, Logins, no_id_tokens
 from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.ims.client import ImsClient
+from image_share_operator.cloud.openstack_session import OpenStackSession, open_session
 
 MAX_IDENTITIES = 5_000
 """Sessions that are kept: a token has some kilobytes. The least recently used one is dropped; its
@@ -47,9 +48,13 @@ class BatchSettings:
 
 
 class Sessions:
-    """The sessions of all identities in use."""
+    """The sessions of all identities in use.
 
-    def __init__(
+    Args:
+        insecure: whether a service catalog may name an image endpoint without TLS.
+    """
+
+    def __init__(  # noqa: PLR0913 - the settings of all sessions
         self,
         http_client: CloudHttpClient,
         now: Callable[[], datetime],
@@ -58,15 +63,17 @@ class Sessions:
         signing_form: SigningForm = SigningForm.SCOPED,
         max_identities: int = MAX_IDENTITIES,
         id_tokens: IdTokens = no_id_tokens,
+        insecure: bool = False,
     ) -> None:
         self._http_client = http_client
         self._now = now
         self._batching = batching
         self._signing_form = signing_form
         self._max_identities = max_identities
+        self._insecure = insecure
         self._guards = LoginGuards(now, max_identities)
         self._logins = Logins(now, self._guards, id_tokens)
-        self._known: OrderedDict[Identity, CloudSession] = OrderedDict()
+        self._known: OrderedDict[Identity, CloudSession | OpenStackSession] = OrderedDict()
 
     def oldest_token_s(self) -> float:
         """Age of the oldest token in use, in seconds."""
@@ -75,21 +82,11 @@ class Sessions:
             (session.authorization.age_s(now) for session in self._known.values()), default=0.0
         )
 
-    def session(self, identity: Identity) -> "CloudSession":
+    def session(self, identity: Identity) -> "CloudSession | OpenStackSession":
         """Return the session of this identity; create it when there is none."""
         session = self._known.get(identity)
         if session is None:
-            http_client = replace(self._http_client.with_ca(identity.ca), flow=identity.namespace)
-            ims = ImsClient(
-                identity=identity,
-                http_client=http_client,
-                authorization=authorization_of(
-                    identity, http_client, self._logins, self._signing_form
-                ),
-                throttle=Throttle(self._now),
-            )
-            session = CloudSession(ims, self._batching)
-            self._known[identity] = session
+            session = self._known[identity] = self._open(identity)
         self._known.move_to_end(identity)
         while len(self._known) > self._max_identities:
             self._known.popitem(last=False)
@@ -98,6 +95,20 @@ class Sessions:
     def given_token_end(self, identity: Identity) -> GivenTokenEnd | None:
         """When the token of a Secret ends; ``None`` for other credentials, or when not known."""
         return self.session(identity).authorization.given_token_end
+
+    def _open(self, identity: Identity) -> "CloudSession | OpenStackSession":
+        http_client = replace(self._http_client.with_ca(identity.ca), flow=identity.namespace)
+        if isinstance(identity.endpoints, OpenStack):
+            return open_session(
+                identity, http_client, self._now, self._guards, insecure=self._insecure
+            )
+        ims = ImsClient(
+            identity=identity,
+            http_client=http_client,
+            authorization=authorization_of(identity, http_client, self._logins, self._signing_form),
+            throttle=Throttle(self._now),
+        )
+        return CloudSession(ims, self._batching)
 
     def note_refused_login(self, identity: Identity, refused_login: RefusedLogin) -> None:
         """Record a refused login of these credentials from an earlier process."""

@@ -150,6 +150,7 @@ class PassResultBuilder:
             retry_at=report.retry_at,
             began_at=None if report.ready_summary.ready == "True" else began(self.entry, now),
             errors=_errors(before.errors, executor),
+            fresh=before.fresh if report.continues else None,
             tries=0 if report.ready_summary.ready == "True" else tries,
         )
         return PassResult(
@@ -262,13 +263,13 @@ class PassResultBuilder:
         self, executor: PlanExecutor, images: tuple[ImageStatus, ...]
     ) -> tuple[kube_events.Event, ...]:
         key, uid, job = self.entry.key, self.entry.uid, executor.sent
+        drifted: tuple[kube_events.Event, ...] = ()
+        if executor.drifted:
+            drifted = (kube_events.drifted(key, uid, self.entry.generation, executor.drifted),)
         if job is None:
-            return ()
+            return drifted
         carried = sum(row.job_id == job.id for row in images)
-        sent = kube_events.submitted(key, uid, job, carried, self.desired.acting_as)
-        if not executor.drifted:
-            return (sent,)
-        return kube_events.drifted(key, uid, self.entry.generation, executor.drifted), sent
+        return *drifted, kube_events.submitted(key, uid, job, carried, self.desired.acting_as)
 
 
 def _selected(executor: PlanExecutor, status: Status, now: datetime) -> Status:
@@ -288,7 +289,8 @@ def _errors(before: int, executor: PlanExecutor) -> int:
 
     A job was sent: a later read error is a new one.
     """
-    if executor.sent is None and executor.observation.read_again:
+    sent = executor.sent is not None or executor.observation.answered
+    if not sent and executor.observation.read_again:
         return before + 1
     return 0 if executor.observation.status.unanswered is None else before
 

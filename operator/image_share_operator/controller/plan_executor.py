@@ -20,7 +20,14 @@ from image_share_operator.api.errors import (
     RetryableError,
     TerminalError,
 )
-from image_share_operator.api.jobs import REFUSED, FailureClass, JobReport, RetryGroup, batch_peers
+from image_share_operator.api.jobs import (
+    REFUSED,
+    FailureClass,
+    JobReport,
+    RetryGroup,
+    Submission,
+    batch_peers,
+)
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.selector import ImageSelector
 from image_share_operator.api.types import (
@@ -37,6 +44,7 @@ from image_share_operator.api.types import (
 )
 from image_share_operator.planning import image_rows, messages, planner, requeue
 from image_share_operator.planning.model import (
+    FreshMembers,
     ListShares,
     Observation,
     PollJob,
@@ -59,6 +67,9 @@ LONG_LIST = 200
 """Shares that are selected in the event loop. One takes 10 µs, and up to 0.3 ms with an expression
 that was made to be slow; a longer list would delay all other resources."""
 
+FRESH = timedelta(seconds=30)
+"""How long the memberships of one reconcile serve the next one, which continues at once."""
+
 
 class Session(Protocol):
     """The cloud as one identity sees it. All methods raise `CloudError`."""
@@ -74,8 +85,11 @@ class Session(Protocol):
         vault_id: str | None,
         images: tuple[str, ...],
         retry_group: RetryGroup | None,
-    ) -> str:
-        """Send the images in one batch, maybe with those of other resources; return the job ID."""
+    ) -> Submission:
+        """Set the memberships of the images, or start a job that does.
+
+        An error that all images share is raised.
+        """
         ...
 
     async def job(self, job_id: str) -> JobReport:
@@ -192,7 +206,8 @@ class PlanExecutor:
                         return sent
                 case Report():
                     self._raise_common_refusal()
-                    self._raise_first_read_error()
+                    if not self.observation.answered:
+                        self._raise_first_read_error()
                     return step
                 case _:
                     assert_never(step)
@@ -338,13 +353,16 @@ class PlanExecutor:
             )
 
     async def _submit(self, step: Submit) -> Report | None:
-        """Send the batch; ``None`` when the cloud refused it because of an image."""
+        """Send the images; ``None`` when the planner decides what is next.
+
+        That is after a refusal because of an image, and in a cloud without jobs.
+        """
         session = await self.session()
         desired = step.desired
         others = self.claims.changed_by_others(step.drifted)
         self.claims.submitting(desired.decision, step.images)
         try:
-            job_id = await session.submit(
+            submission = await session.submit(
                 desired.decision,
                 desired.vault_id,
                 step.images,
@@ -358,8 +376,11 @@ class PlanExecutor:
                 raise
             self._narrow(step.images, exc)
             return None
-        job = self._started(job_id, desired.decision, step.images)
         self.drifted = tuple(image for image in step.drifted if image not in others)
+        if not isinstance(submission, str):
+            self._note_results(submission)
+            return None
+        job = self._started(submission, desired.decision, step.images)
         return Report(
             ready_summary=messages.submitted(desired, len(step.images)),
             requeue_after=requeue.poll_after(timedelta(), session.typical_duration),
@@ -367,6 +388,35 @@ class PlanExecutor:
                 messages.rows(desired, step.verdicts, self.observation.status), step.images, job
             ),
         )
+
+    def _note_results(self, results: Mapping[str, Membership | CloudError]) -> None:
+        """Add what a cloud without jobs returned for each image to the observation.
+
+        Raises:
+            RetryableError: an image was not set, and its membership must be read before the next
+                attempt. The others are in the observation.
+        """
+        before = self.observation
+        errors = {i: one for i, one in results.items() if isinstance(one, CloudError)}
+        members = {i: one for i, one in results.items() if isinstance(one, Membership)}
+        known = {**(before.members or {}), **members}
+        refused = {**before.refused, **errors}
+        fresh = FreshMembers(
+            results={**before.unreadable, **known}, refused=refused, until=self.now() + FRESH
+        )
+        outage = next((one for one in errors.values() if _is_outage(one)), None)
+        self.observation = replace(
+            before,
+            members=known,
+            refused=refused,
+            answered=True,
+            # A selection needs the list of the shares, so it is read for each batch.
+            runtime=replace(
+                before.runtime, fresh=None if outage or self.desired.selector else fresh
+            ),
+        )
+        if outage is not None:
+            raise outage
 
     def _may_be_about_an_image(self, error: CloudError) -> bool:
         """Whether the cloud may have refused the batch because of one of its images."""
@@ -481,6 +531,11 @@ async def _members(
         return await session.members(images, timedelta())
     except CloudError as exc:
         return dict.fromkeys(images, exc)
+
+
+def _is_outage(error: CloudError) -> bool:
+    """Whether an error is not about the image of the request."""
+    return isinstance(error, RetryableError) and not isinstance(error, RefusedForNowError)
 
 
 def _in_millis(time: datetime) -> datetime:

@@ -260,13 +260,16 @@ class Reconciler:
             runtime = replace(runtime, settled_at=self.now())
         removed = image_rows.removed_from_list(desired, entry.known)
         claims.select(desired.images, removed)
+        fresh = runtime.fresh
         observation = Observation(
             status=entry.known,
-            runtime=runtime,
+            runtime=replace(runtime, fresh=None),
             removed=removed,
             batch_limit=self.policy.batch_images,
             jitter=self.rng.random(),
         )
+        if fresh is not None and self.now() < fresh.until:
+            observation = observation.continuing(fresh)
         access = CloudAccess(
             self.credentials, self.cloud, self.store.login_history, entry.key, desired
         )

@@ -321,6 +321,31 @@ def _conflict(
     )
 
 
+def progressing(
+    desired: Desired,
+    observation: Observation,
+    verdicts: tuple[Verdict, ...],
+    now: datetime,
+    policy: Policy,
+) -> Report:
+    """Report how many images are as wanted; the next reconcile sets more of them at once."""
+    done = sum(v.state is ImageState.DONE for v in verdicts)
+    failed = any(v.state in _FAILING for v in verdicts)
+    reason = _reason_of(desired.decision)
+    return Report(
+        ready_summary=ReadySummary(
+            ready="False",
+            reason=Reason.PROGRESSING,
+            message=f"{done} of {_count(len(verdicts))} {reason.lower()}; the operator continues.",
+            progress=Progress.RECONCILING,
+        ),
+        requeue_after=timedelta(),
+        images=rows(desired, verdicts, observation.status),
+        retry_at=_retry_at(observation, now, policy) if failed else None,
+        continues=True,
+    )
+
+
 def outcome_unknown(decision: Decision) -> ReadySummary:
     """Report that a batch was sent and its outcome is unknown."""
     return ReadySummary(
@@ -494,7 +519,10 @@ def _jitter(observation: Observation) -> float:
 def _is_transient(observation: Observation) -> bool:
     """Whether failed images may succeed soon without a change."""
     if observation.refused:
-        return all(isinstance(error, RetryableError) for error in observation.refused.values())
+        transient = (isinstance(error, RetryableError) for error in observation.refused.values())
+        # A batch is refused for each of its images: only in a cloud without jobs does a retry cost
+        # one request for each.
+        return any(transient) if observation.answered else all(transient)
     return observation.retryable or _row_may_pass(observation)
 
 

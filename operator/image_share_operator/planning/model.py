@@ -14,6 +14,21 @@ from image_share_operator.planning.selection import Selection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FreshMembers:
+    """Memberships for the next reconcile, which continues the work of this one.
+
+    Attributes:
+        results: as they were read or set; the error of an image that could not be read.
+        refused: why an image could not be set.
+        until: after that they are read again; aware UTC.
+    """
+
+    results: Mapping[str, Membership | CloudError]
+    refused: Mapping[str, CloudError]
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeState:
     """What a process may lose in a restart; everything that must survive is in the status.
 
@@ -35,6 +50,7 @@ class RuntimeState:
         tries: retried jobs in a row that failed.
         token_end: when the token of the Secret ends; ``None`` for other credentials.
         one_by_one: whether the next batch has one image: responses of 5xx may be about an image.
+        fresh: ``None`` unless the last reconcile left images for this one, in a cloud without jobs.
     """
 
     generation: int = -1
@@ -49,6 +65,7 @@ class RuntimeState:
     tries: int = 0
     one_by_one: bool = False
     token_end: GivenTokenEnd | None = None
+    fresh: FreshMembers | None = None
 
     def retry_is_due(self, now: datetime) -> bool:
         """Whether failed images may be sent again now."""
@@ -74,6 +91,7 @@ class Observation:
             read.
         unreadable: why a membership could not be read, for each such image.
         refused: why the cloud refused a PUT in this reconcile, for each image that was sent alone.
+        answered: whether a cloud without jobs set memberships in this reconcile.
         conflicts: images that another resource is in charge of, with the message of each.
         opposite_orders: images for which another resource of this operator submitted the opposite
             decision latest. It may still take effect, and its effect is no drift.
@@ -93,6 +111,7 @@ class Observation:
     members: Mapping[str, Membership] | None = None
     unreadable: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
     refused: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
+    answered: bool = False
     conflicts: Mapping[str, str] = field(default_factory=dict[str, str])
     opposite_orders: frozenset[str] = frozenset()
     batch_limit: int = 50
@@ -108,6 +127,10 @@ class Observation:
     def read_again(self) -> bool:
         """Whether a membership could not be read with a transient error."""
         return any(isinstance(error, RetryableError) for error in self.unreadable.values())
+
+    def continuing(self, fresh: FreshMembers) -> "Observation":
+        """Add what the reconcile before has read and set."""
+        return replace(self.with_results(fresh.results), refused=fresh.refused)
 
     def with_results(self, results: Mapping[str, Membership | CloudError]) -> "Observation":
         """Add what was read of each image of the spec."""
@@ -237,6 +260,7 @@ class Report:
         requeue_after: until the next reconcile; ``None`` for not before a change.
         retry_at: see `RuntimeState.retry_at`.
         finished: whether the finalizer may be removed from a resource that is being deleted.
+        continues: whether the next reconcile uses the memberships of this one.
     """
 
     ready_summary: ReadySummary
@@ -244,6 +268,7 @@ class Report:
     images: tuple[ImageStatus, ...] | None = None
     retry_at: datetime | None = None
     finished: bool = False
+    continues: bool = False
 
 
 Step = PollJob | ListShares | ReadMemberships | Submit | Report

@@ -54,6 +54,8 @@ reconcile with what is known from before. The first rule that matches decides:
                               the memberships are as wanted
     any SETTLING or IN_DOUBT  Report JobRunning: nothing is sent while an effect may become visible
     any CANDIDATE             Submit half of them: bisection finds the failing image
+    a part is set, more wait  Report Progressing: the next reconcile continues at once, so that
+                              other resources take turns (only in a cloud without jobs)
     any TO_SUBMIT or DRIFTED  Submit, up to ``batch_limit`` images; one after the other when IMS
                               answered several batches with 5xx, which may be about one of them
     any CONFLICT              Report Conflict; the next check as the other images need it
@@ -123,6 +125,9 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
     if observation.members is None:
         return _read_step(desired, observation)
     step = _batch_or_report(desired, observation, now, policy)
+    if isinstance(step, Submit) and observation.answered:
+        verdicts = image_verdicts(desired, observation, now, policy)
+        step = messages.progressing(desired, observation, verdicts, now, policy)
     if isinstance(step, Report):
         return _when_selection_changes(step, observation, now)
     return _dry_run(desired, observation, now, policy) if desired.dry_run else step

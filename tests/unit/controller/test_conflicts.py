@@ -25,7 +25,7 @@ from image_share_operator.api.errors import (
     RetryableError,
     TerminalError,
 )
-from image_share_operator.api.jobs import RetryGroup
+from image_share_operator.api.jobs import RetryGroup, Submission
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     CredentialsRef,
@@ -65,7 +65,7 @@ class TenantSession:
         vault_id: str | None,
         images: tuple[str, ...],
         retry_group: RetryGroup | None,
-    ) -> str:
+    ) -> Submission:
         self._check()
         if self.namespace in self.tenants.denied:
             raise FORBIDDEN

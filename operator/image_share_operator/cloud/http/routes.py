@@ -1,4 +1,4 @@
-"""The requests to IAM and IMS as metrics and traces name them: method and URL template."""
+"""The requests to the cloud as metrics and traces name them: method and URL template."""
 
 LOGIN = "POST /v3/auth/tokens"
 ID_TOKEN_LOGIN = "POST /v3.0/OS-AUTH/id-token/tokens"  # noqa: S105 - a route
@@ -8,5 +8,20 @@ JOB = "GET /v1/{project_id}/jobs/{job_id}"
 IMAGE_JOB = "GET /v1/cloudimages/job/{job_id}"
 MEMBER = "GET /v2/images/{image_id}/members/{member_id}"
 LIST = "GET /v2/cloudimages"
+UPDATE_MEMBER = "PUT /v2/images/{image_id}/members/{member_id}"
+GLANCE_LIST = "GET /v2/images"
 
-ALL = (LOGIN, ID_TOKEN_LOGIN, INTROSPECTION, UPDATE_MEMBERS, JOB, IMAGE_JOB, MEMBER, LIST)
+ALL = (
+    LOGIN,
+    ID_TOKEN_LOGIN,
+    INTROSPECTION,
+    UPDATE_MEMBERS,
+    JOB,
+    IMAGE_JOB,
+    MEMBER,
+    LIST,
+    UPDATE_MEMBER,
+    GLANCE_LIST,
+)
+LISTS = frozenset((LIST, GLANCE_LIST))
+"""Requests whose responses may be large."""

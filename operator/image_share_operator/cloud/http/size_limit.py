@@ -29,7 +29,7 @@ class SizeLimitTransport(httpx.AsyncBaseTransport):
             await response.aclose()
             raise NoResponseError(Cause.NOT_HTTP, "the response is compressed")
         if isinstance(response.stream, httpx.AsyncByteStream):
-            is_list = request.extensions.get("route") == routes.LIST
+            is_list = request.extensions.get("route") in routes.LISTS
             limit = MAX_LIST_BYTES if is_list else MAX_BODY_BYTES
             response.stream = _LimitedStream(response.stream, limit)
         return response

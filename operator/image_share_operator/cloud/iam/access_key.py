@@ -19,6 +19,7 @@ from image_share_operator.api.errors import (
     TerminalError,
     ThrottledError,
 )
+from image_share_operator.api.types import Endpoints
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind
@@ -104,6 +105,13 @@ class AccessKeyAuthorization:
                 self._checks += 1
             return self._checks
 
+    @property
+    def _ims_url(self) -> str:
+        endpoints = self._identity.endpoints
+        if not isinstance(endpoints, Endpoints):
+            raise TypeError("only endpoints of IAM and IMS have an IMS")
+        return endpoints.ims
+
     async def _send_check(self) -> None:
         """Send a request that changes nothing.
 
@@ -112,7 +120,7 @@ class AccessKeyAuthorization:
         """
         request = self._http_client.client.build_request(
             "GET",
-            f"{self._identity.endpoints.ims}/v2/cloudimages",
+            f"{self._ims_url}/v2/cloudimages",
             params={"visibility": "shared", "member_status": "accepted", "limit": "1"},
             extensions={"route": routes.LIST},
         )

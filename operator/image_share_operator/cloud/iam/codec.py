@@ -122,10 +122,10 @@ def read_token(response: httpx.Response) -> Token:
         raise RetryableError(
             f"IAM login: HTTP {response.status_code} without a token; check spec.endpoints.iam"
         )
-    expires_at = _time(expires)
+    expires_at = parse_time(expires)
     if expires_at is None:
         raise RetryableError("IAM login: the expiry time of the token is not valid")
-    issued_at = _time(dig_text(body, "token", "issued_at") or "")
+    issued_at = parse_time(dig_text(body, "token", "issued_at") or "")
     return Token(
         value=value,
         expires_at=expires_at,
@@ -153,14 +153,14 @@ class ShownToken:
 def read_shown_token(response: httpx.Response) -> ShownToken | None:
     """Read what IAM reports about a token; ``None`` when it is not such a response."""
     body = parse_body(response)
-    expires_at = _time(dig_text(body, "token", "expires_at") or "")
+    expires_at = parse_time(dig_text(body, "token", "expires_at") or "")
     if response.status_code != HTTPStatus.OK or expires_at is None:
         return None
     try:
         remaining = expires_at - parsedate_to_datetime(response.headers["Date"])
     except (KeyError, TypeError, ValueError, OverflowError):
         remaining = None
-    issued_at = _time(dig_text(body, "token", "issued_at") or "")
+    issued_at = parse_time(dig_text(body, "token", "issued_at") or "")
     return ShownToken(
         project_id=dig_text(body, "token", "project", "id"),
         remaining=remaining,
@@ -168,8 +168,8 @@ def read_shown_token(response: httpx.Response) -> ShownToken | None:
     )
 
 
-def _time(text: str) -> datetime | None:
-    """Parse a time of IAM; it is in UTC when it has no time zone."""
+def parse_time(text: str) -> datetime | None:
+    """Parse a time of IAM or Keystone; it is in UTC when it has no time zone."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

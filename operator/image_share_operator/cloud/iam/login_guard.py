@@ -42,6 +42,7 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import Endpoints
 from image_share_operator.cloud.http.throttle import Throttle
 
 BLOCK_TIME = timedelta(minutes=20)
@@ -222,8 +223,13 @@ class LoginGuards:
 
         Do not keep it: an idle guard may be removed, and this returns another one then.
         """
-        signs = isinstance(identity.credentials, AccessKeyCredentials)
-        endpoint = identity.endpoints.ims if signs else identity.endpoints.iam
+        signs, endpoints = (
+            isinstance(identity.credentials, AccessKeyCredentials),
+            identity.endpoints,
+        )
+        endpoint = endpoints.iam
+        if signs and isinstance(endpoints, Endpoints):
+            endpoint = endpoints.ims
         key = (identity.credentials, _origin(endpoint))
         guard = self._known.get(key)
         if guard is None:

@@ -22,6 +22,7 @@ from cachetools import LRUCache
 
 from image_share_operator.api.credentials import (
     AccessKeyCredentials,
+    ApplicationCredentials,
     Identity,
     PasswordCredentials,
     ServiceAccountCredentials,
@@ -79,6 +80,8 @@ class Logins:
             if isinstance(credentials, AccessKeyCredentials):
                 raise TypeError("requests with an access key need no token")
             return GivenToken(identity, http_client, self.now, self.guards)
+        if isinstance(credentials, ApplicationCredentials):
+            return TokenSource(_no_application_credential, self.now)
         iam = IamClient(endpoint=identity.endpoints.iam, http_client=http_client)
         send, scope, who = self._scoped_login(credentials, iam)
         if agency is None:
@@ -254,6 +257,14 @@ async def _no_login(credentials: TokenCredentials | AccessKeyCredentials) -> cod
     raise TerminalError(
         f"spec.agency needs a user that logs in; the operator can't assume an agency with {held}; "
         "put a user and its password into the Secret",
+        reason=Reason.CREDENTIALS_INVALID,
+    )
+
+
+async def _no_application_credential() -> codec.Token:
+    raise TerminalError(
+        "IAM has no application credentials; put a user and its password into the Secret, or set "
+        "spec.openstack",
         reason=Reason.CREDENTIALS_INVALID,
     )
 

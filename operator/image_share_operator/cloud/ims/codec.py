@@ -177,9 +177,15 @@ def read_share(row: object, image: str, membership: Membership) -> Share:
         name=None if name is None else name_line(name),
         created_at=_time_of(dig_text(row, "created_at")),
         status=_word_of(row, "status"),
-        os_type=_word_of(row, "__os_type"),
+        os_type=_word_of(row, "__os_type") or _os_type_of(row),
         full_server=(dig_text(row, "__whole_image") or "").lower() == "true",
     )
+
+
+def _os_type_of(row: object) -> str | None:
+    """``os_type`` of Glance, which has ``linux`` for ``Linux`` of IMS."""
+    word = dig_line(row, "os_type")
+    return None if word is None else intern(word.capitalize())
 
 
 def _word_of(row: object, key: str) -> str | None:
@@ -200,8 +206,13 @@ def _time_of(text: str | None) -> datetime | None:
         return None
 
 
-def read_member(response: httpx.Response, image: str, project_id: str) -> Membership:
+def read_member(
+    response: httpx.Response, image: str, project_id: str, *, setting: str = "spec.endpoints.ims"
+) -> Membership:
     """Read the membership from a response that was not refused.
+
+    Args:
+        setting: that has the URL, for messages.
 
     Raises:
         RetryableError: the response is not a member, or that of another image or project.
@@ -212,13 +223,13 @@ def read_member(response: httpx.Response, image: str, project_id: str) -> Member
         if found is not None and found.lower() != wanted:
             raise RetryableError(
                 f"{request_line(response)}: the response is for {key} {found}; check "
-                "spec.endpoints.ims and any proxy"
+                f"{setting} and any proxy"
             )
     word = body.get("status")
     if word is None:
         raise RetryableError(
             f"{request_line(response)}: HTTP {response.status_code} without a member status; check "
-            "spec.endpoints.ims and any proxy or firewall"
+            f"{setting} and any proxy or firewall"
         )
     if word not in (Membership.PENDING, Membership.ACCEPTED, Membership.REJECTED):
         raise RetryableError(

@@ -1,0 +1,1 @@
+"""Glance: image memberships and lists, one request for each."""

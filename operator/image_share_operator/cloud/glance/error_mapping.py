@@ -1,0 +1,65 @@
+"""Converts a request that Glance refused to the error that says what to do about it. No I/O."""
+
+from http import HTTPStatus
+
+from image_share_operator.api.errors import (
+    CloudError,
+    ImagesRefusedError,
+    RefusedForNowError,
+    RetryableError,
+    TerminalError,
+    ThrottledError,
+)
+from image_share_operator.api.reasons import Reason
+from image_share_operator.cloud.http.error_codes import RefusalKind
+from image_share_operator.cloud.http.refusal import Refusal
+
+SETTING = "spec.openstack"
+"""Has the URLs, for messages."""
+NO_MEMBERS = "Not allowed to update members"
+"""The text with which Glance denies the update of a membership in a public or community image. For
+a missing role it has another one."""
+
+
+def to_error(refusal: Refusal) -> CloudError:
+    """The error for a list, or for a refused token."""
+    match refusal.kind:
+        case RefusalKind.THROTTLED:
+            return ThrottledError(str(refusal), retry_after=refusal.retry_after)
+        case RefusalKind.RETRY:
+            message = f"{refusal.endpoint}: {refusal}"
+            return RetryableError(message, retry_after=refusal.retry_after)
+        case RefusalKind.IMAGES if refusal.is_from_api:
+            return ImagesRefusedError(str(refusal))
+        case RefusalKind.TOKEN | RefusalKind.MISMATCH:
+            remedy = "Glance refused the token; correct the Secret"
+            return TerminalError(f"{refusal}: {remedy}", reason=Reason.CREDENTIALS_INVALID)
+        case RefusalKind.DENIED | RefusalKind.LOCKED:
+            return _denied(refusal, "the user needs the role member in the project; grant it")
+        case _:
+            remedy = "Glance refused the request; correct the spec"
+            if not refusal.is_from_api:
+                remedy = f"the response is not from Glance; check {SETTING} and any proxy"
+            return TerminalError(f"{refusal}: {remedy}", reason=Reason.INVALID_REQUEST)
+
+
+def member_error(refusal: Refusal) -> CloudError:
+    """The error for a request about one membership. It is about this image only, or may be."""
+    if refusal.kind is RefusalKind.RETRY:
+        message = f"{refusal.endpoint}: {refusal}"
+        return RefusedForNowError(message, retry_after=refusal.retry_after)
+    if refusal.kind is RefusalKind.DENIED and NO_MEMBERS in (refusal.text or ""):
+        remedy = "a public or community image needs no decision; remove it from spec.images"
+        return _denied(refusal, remedy)
+    return to_error(refusal)
+
+
+def is_not_shared(refusal: Refusal) -> bool:
+    """Whether the image does not exist, or is not shared with the project: Glance hides which."""
+    return refusal.status == HTTPStatus.NOT_FOUND and refusal.is_from_api
+
+
+def _denied(refusal: Refusal, remedy: str) -> TerminalError:
+    if not refusal.is_from_api:
+        remedy = f"{remedy}, or check whether a proxy rejects the request"
+    return TerminalError(f"{refusal}: {remedy}", reason=Reason.PERMISSION_DENIED)

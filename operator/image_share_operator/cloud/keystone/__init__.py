@@ -1,0 +1,1 @@
+"""Keystone: logins and the service catalog."""
