@@ -210,7 +210,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "only --ims": (("--ims", "https://x", "--project", "a" * 32), "--iam is required with --ims"),
     "no place": (
         ("--project", "a" * 32),
-        "--region is required: set it to eu-de or eu-nl, or set --iam and --ims",
+        "--region is required: set it to eu-de or eu-nl, or set --auth-url, or --iam and --ims",
     ),
     "two places": ((*PLACE, "--iam", "https://x"), "--region: not allowed with --iam and --ims"),
     "an endpoint with a path": (

@@ -163,6 +163,12 @@ CASES: dict[str, Json] = {
     ),
     "spec is null": {**document(), "spec": None},
     "spec is a list": {**document(), "spec": []},
+    "openstack is null beside region": spec(openstack=None),
+    "openstack without authURL": spec(region=None, openstack={"region": "one"}),
+    "openstack.imageEndpoint is null": spec(
+        region=None, openstack={"authURL": "https://keystone.test/v3", "imageEndpoint": None}
+    ),
+    "openstack is a text": spec(region=None, openstack="https://keystone.test"),
     "unknown field is null": spec(retries=None),
     "unknown field is an object": spec(retries={"most": 3}),
     "unknown field in endpoints": spec(region=None, endpoints={**BOTH, "obs": None}),
@@ -248,6 +254,7 @@ def test_check_has_the_verdict_of_the_api_server(
 
 OPTIONAL = (
     *("decision", "timeout", "interval", "deletionPolicy", "suspend", "vaultID", "endpoints"),
+    "openstack",
     *("removalPolicy", "dryRun", "imageSelectorTerms", "imageSelectionPolicy"),
     *("agency", "serviceAccount"),
 )

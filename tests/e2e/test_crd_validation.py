@@ -35,7 +35,27 @@ NOT_A_PATTERN = "must be a pattern in which * matches any text and ? matches one
 NOT_AN_AGE = "must be a duration from 0s to 8760h with the units h, m and s, such as 24h or 1h30m"
 NOT_AN_INTERVAL = "must be a duration from 1m to 24h with the units h, m and s, such as 5m "
 NOT_PRINTABLE = "must contain only printable ASCII characters, and no space at the start or end"
-NO_ENDPOINTS = "region or endpoints is required; set region to eu-de or eu-nl, or set both "
+NO_ENDPOINTS = (
+    "region, endpoints or openstack is required; set region to eu-de or eu-nl, or set both "
+)
+
+
+KEYSTONE = "https://cloud.example.com/identity"
+UUID_PROJECT = "5dd3c0b2-4cdc-4d31-952c-49589182a89d"
+NOT_A_PATH_URL = "must have the form https://HOST[:PORT][/PATH] with a valid host and port; remove "
+NOT_AN_OTC_PROJECT = (
+    "spec.projectID: Invalid value: must be 32 lower-case hexadecimal digits "
+    "without dashes; only a project of openstack may have a UUID with dashes"
+)
+
+
+def openstack(**fields: object) -> Json:
+    """The changes for a cloud with Keystone and Glance."""
+    values = {"authURL": KEYSTONE, **fields}
+    return {
+        "region": ABSENT,
+        "openstack": {name: value for name, value in values.items() if value is not ABSENT},
+    }
 
 
 def secret(name: str) -> Json:
@@ -308,6 +328,37 @@ REFUSED: dict[str, tuple[Json, str]] = {
         {"endpoints": {"iam": IAM, "ims": IMS}},
         "spec.endpoints: Forbidden: region and endpoints are mutually exclusive, because the ",
     ),
+    "region and openstack": (
+        {"openstack": {"authURL": KEYSTONE}},
+        "spec.openstack: Forbidden: openstack and the fields region and endpoints are mutually ",
+    ),
+    "openstack without authURL": (openstack(authURL=ABSENT), "spec.openstack.authURL: Required"),
+    "openstack with a vault": (
+        openstack() | {"vaultID": "vault"},
+        "spec.vaultID: Forbidden: vaultID is for full-server images of the Open Telekom Cloud; ",
+    ),
+    "openstack with full-server images": (
+        openstack(authURL=KEYSTONE)
+        | {
+            "images": ABSENT,
+            "imageSelectorTerms": [{"owner": OTHER_PROJECT, "fullServer": True}],
+        },
+        "spec.imageSelectorTerms: Forbidden: fullServer is for images of the Open Telekom Cloud;",
+    ),
+    "an authURL with a query": (openstack(authURL=f"{KEYSTONE}?a=b"), NOT_A_PATH_URL),
+    "an authURL with a user": (openstack(authURL="https://me@example.com/v3"), NOT_A_PATH_URL),
+    "an authURL with an empty step": (openstack(authURL=f"{KEYSTONE}//v3"), NOT_A_PATH_URL),
+    "an imageEndpoint that is none": (openstack(imageEndpoint="glance"), NOT_A_PATH_URL),
+    "an interface in upper case": (
+        openstack(interface="PUBLIC"),
+        'spec.openstack.interface: Unsupported value: "PUBLIC"',
+    ),
+    "a region that is empty": (openstack(region=""), "should be at least 1 chars long"),
+    "an unknown field of openstack": (
+        openstack(cloud="mine"),
+        'unknown field "spec.openstack.cloud"',
+    ),
+    "a project with dashes in a region": ({"projectID": UUID_PROJECT}, NOT_AN_OTC_PROJECT),
     "only the IAM endpoint": (endpoints(ims=ABSENT), "spec.endpoints.ims: Required value"),
     "only the IMS endpoint": (endpoints(iam=ABSENT), "spec.endpoints.iam: Required value"),
     "an IAM endpoint with its version": (
@@ -396,6 +447,14 @@ def test_spec_is_refused(control_plane: ControlPlane, changes: Json, words: str)
 
 
 ACCEPTED: dict[str, Json] = {
+    "openstack": openstack(),
+    "openstack with all fields": openstack(
+        authURL="https://cloud.example.com:5000/v3/",
+        region="RegionOne",
+        interface="internal",
+        imageEndpoint="https://[2001:db8::1]:9292/image/v2",
+    ),
+    "openstack with a UUID with dashes": openstack() | {"projectID": UUID_PROJECT},
     "the least": {},
     "all fields": {
         "decision": "Accept",

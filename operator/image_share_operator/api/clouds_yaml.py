@@ -16,6 +16,7 @@ from image_share_operator.api import bounded_yaml, placeholders
 from image_share_operator.api.bounded_yaml import TENANT, Node, Typed, YamlLimits
 from image_share_operator.api.credentials import (
     AccessKeyCredentials,
+    ApplicationCredentials,
     Credentials,
     PasswordCredentials,
     access_key_credentials,
@@ -33,15 +34,16 @@ MAX_NAME_CHARS: Final = 64
 
 PASSWORD_TYPES: Final = ("password", "v3password")
 TOKEN_TYPES: Final = ("token", "v3token")
+APPLICATION_TYPES: Final = ("v3applicationcredential",)
 ACCESS_KEY_TYPES: Final = ("aksk", "v3aksk")
 """Of gophertelekomcloud, the SDK of the Terraform provider; the OpenStack client has none."""
 ACCESS_KEY_FIELDS: Final = (("access_key", "ak"), ("secret_key", "sk"), ("security_token",))
 """Names of the access key, the secret key and the security token in gophertelekomcloud (``ak``) and
 python-otcextensions (both)."""
+SUPPORTED_TYPES: Final = PASSWORD_TYPES + TOKEN_TYPES + APPLICATION_TYPES + ACCESS_KEY_TYPES
 UNSUPPORTED_TYPES: Final[Mapping[str, str]] = {
     "v3multifactor": "; use an IAM user for programmatic access, without a second factor",
     "v3totp": "; use an IAM user for programmatic access, without a second factor",
-    "v3applicationcredential": "",
     **dict.fromkeys(
         (
             "none",
@@ -243,6 +245,8 @@ def _credentials(cloud: CloudEntry) -> Credentials:
     _refuse_unverified(cloud)
     auth_type = cloud.text("auth_type") or cloud.text("auth_plugin")
     check_auth_type(auth_type, f"{FILE}: auth_type of cloud {cloud.shown}")
+    if auth_type in APPLICATION_TYPES:
+        return _application_credentials(cloud)
     token = cloud.text("token", limit=MAX_TOKEN_CHARS) or cloud.text(
         "auth_token", limit=MAX_TOKEN_CHARS
     )
@@ -280,13 +284,23 @@ def _access_key(cloud: CloudEntry) -> AccessKeyCredentials | None:
     )
 
 
+def _application_credentials(cloud: CloudEntry) -> ApplicationCredentials:
+    values = {key: cloud.text(f"application_credential_{key}") for key in ("id", "secret")}
+    if values["id"] is None or values["secret"] is None:
+        raise cloud.error(
+            f"cloud {cloud.shown} needs auth.application_credential_id and "
+            "auth.application_credential_secret; a name without the ID is not supported"
+        )
+    return ApplicationCredentials(id=values["id"], secret=values["secret"])
+
+
 def _password_credentials(cloud: CloudEntry) -> PasswordCredentials:
     password = cloud.text("password")
     if not password:
         if cloud.text("application_credential_id") or cloud.text("application_credential_secret"):
             raise cloud.error(
-                f"cloud {cloud.shown} has an application credential, which is not supported; "
-                "use a password or a token"
+                f"cloud {cloud.shown} has an application credential; set auth_type to "
+                "v3applicationcredential"
             )
         raise cloud.error(f"cloud {cloud.shown} has no auth.password, auth.token or auth.ak")
     user_id = cloud.text("user_id")
@@ -329,10 +343,12 @@ def check_auth_type(auth_type: str | None, name: str) -> None:
     Raises:
         ValueError: it is not supported; the message names it when it is a known one.
     """
-    if auth_type is None or auth_type in PASSWORD_TYPES + TOKEN_TYPES + ACCESS_KEY_TYPES:
+    if auth_type is None or auth_type in SUPPORTED_TYPES:
         return
     named = f"{name}: {auth_type}" if auth_type in UNSUPPORTED_TYPES else name
-    remedy = UNSUPPORTED_TYPES.get(auth_type) or "; use password, token or aksk"
+    remedy = (
+        UNSUPPORTED_TYPES.get(auth_type) or "; use password, token, v3applicationcredential or aksk"
+    )
     raise ValueError(f"{named} is not supported{remedy}")
 
 

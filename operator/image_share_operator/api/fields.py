@@ -15,10 +15,13 @@ _LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
 _NAME = rf"(?:{_LABEL}[.])*[A-Za-z](?:[-A-Za-z0-9]{{0,61}}[A-Za-z0-9])?"
 """Of a host. The last part begins with a letter: ``127.1`` and ``0x7f000001`` are addresses to
 some programs and names to others."""
-_BASE_URL = re.compile(
+_ORIGIN = (
     rf"https?://(?:(?P<name>{_NAME})|(?P<v4>[0-9.]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])"
-    r"(?::(?P<port>[1-9][0-9]{0,4}))?/?"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?"
 )
+_BASE_URL = re.compile(rf"{_ORIGIN}/?")
+_PATH_URL = re.compile(rf"{_ORIGIN}(?:/[-A-Za-z0-9._~]+)*/?")
+_VERSION = re.compile(r"/v\d+(\.\d+)?/?$")
 _MAX_NAME = 253
 _MAX_PORT = 65_535
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -61,7 +64,21 @@ def texts(spec: Mapping[str, Any], field: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1024)
 def is_base_url(text: str) -> bool:
     """Whether it is a scheme, a host and perhaps a port, as the rule of the CRD has it."""
-    found = _BASE_URL.fullmatch(text)
+    return _has_valid_host(_BASE_URL.fullmatch(text))
+
+
+@lru_cache(maxsize=1024)
+def is_path_url(text: str) -> bool:
+    """Whether it is such a URL, perhaps with a path, as the rule of the CRD has it."""
+    return _has_valid_host(_PATH_URL.fullmatch(text))
+
+
+def without_version(url: str) -> str:
+    """The URL without an API version and a slash at its end: ``https://host/identity/v3``."""
+    return _VERSION.sub("", url).rstrip("/")
+
+
+def _has_valid_host(found: re.Match[str] | None) -> bool:
     if found is None or len(found["name"] or "") > _MAX_NAME:
         return False
     try:

@@ -12,6 +12,7 @@ from image_share_operator.api import bounded_yaml, clouds_yaml, placeholders
 from image_share_operator.api.clouds_yaml import MAX_TOKEN_CHARS, MAX_VALUE_CHARS
 from image_share_operator.api.credentials import (
     AccessKeyCredentials,
+    ApplicationCredentials,
     Credentials,
     PasswordCredentials,
     access_key_credentials,
@@ -29,12 +30,14 @@ _FAMILIES: Final = {
     "userID": "userID and password",
     "username": "username, password and domainName or domainID",
     "accessKey": "accessKey and secretKey",
+    "applicationCredentialID": "applicationCredentialID and applicationCredentialSecret",
 }
 """What a Secret logs in with: the key that tells it, and all of its keys."""
 _PARTS: Final = {
     "password": {"userID", "username"},
     "secretKey": {"accessKey"},
     "securityToken": {"accessKey", "secretKey"},
+    "applicationCredentialSecret": {"applicationCredentialID"},
 }
 """Keys that need one of these others. Without it, they count as a family of their own."""
 _NEEDED: Final = "needs the keys of one of these: " + "; ".join(_FAMILIES.values())
@@ -49,6 +52,8 @@ _SIMILAR: Final = {
     "clouds.yaml": {"cloudsyml", "clouds", "cloudsyaml"},
     "accessKey": {"ak", "accesskeyid", "awsaccesskeyid", "osaccesskey"},
     "secretKey": {"sk", "secretaccesskey", "awssecretaccesskey", "ossecretkey"},
+    "applicationCredentialID": {"osapplicationcredentialid"},
+    "applicationCredentialSecret": {"osapplicationcredentialsecret"},
     "securityToken": {"sessiontoken", "awssessiontoken", "ossecuritytoken"},
 }
 """Keys that people write instead, in lower case without separators. A key of the Secret is shown
@@ -90,6 +95,11 @@ def parse(data: Mapping[str, bytes]) -> Credentials:
             )
         case ["username" | "password"]:
             return _named_user(data)
+        case ["applicationCredentialID" | "applicationCredentialSecret"]:
+            return ApplicationCredentials(
+                id=_text(data, "applicationCredentialID"),
+                secret=_text(data, "applicationCredentialSecret"),
+            )
         case ["accessKey" | "secretKey" | "securityToken"]:
             return _access_key(data)
         case _:

@@ -8,16 +8,19 @@ from typing import Any
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     REGIONS,
+    Cloud,
     Condition,
     ConditionType,
     Decision,
     Endpoints,
     ImageStatus,
     InDoubtBatch,
+    Interface,
     Job,
     JobState,
     LatestImage,
     Membership,
+    OpenStack,
     SelectionVerdict,
     Status,
 )
@@ -204,13 +207,33 @@ def _latest_in(raw: Mapping[str, Any]) -> LatestImage:
     )
 
 
-def _endpoints_out(endpoints: Endpoints | None) -> Json | None:
-    return None if endpoints is None else {"iam": endpoints.iam, "ims": endpoints.ims}
+def _endpoints_out(endpoints: Cloud | None) -> Json | None:
+    match endpoints:
+        case Endpoints():
+            return {"iam": endpoints.iam, "ims": endpoints.ims}
+        case OpenStack():
+            return _present(
+                {
+                    "authURL": endpoints.auth_url,
+                    "region": endpoints.region,
+                    "interface": endpoints.interface.value,
+                    "imageEndpoint": endpoints.image_endpoint,
+                }
+            )
+        case None:
+            return None
 
 
-def _endpoints_in(raw: Mapping[str, Any] | None) -> Endpoints | None:
+def _endpoints_in(raw: Mapping[str, Any] | None) -> Cloud | None:
     if raw is None:
         return None
+    if "authURL" in raw:
+        return OpenStack(
+            auth_url=intern(raw["authURL"]),
+            region=_shared(raw.get("region")),
+            interface=Interface(raw["interface"]),
+            image_endpoint=_shared(raw.get("imageEndpoint")),
+        )
     endpoints = Endpoints(iam=intern(raw["iam"]), ims=intern(raw["ims"]))
     return next((known for known in REGIONS.values() if known == endpoints), endpoints)
 

@@ -135,9 +135,9 @@ class Endpoints:
     ims: str
 
     @property
-    def urls(self) -> tuple[str, ...]:
-        """All URLs of the spec to which a secret is sent."""
-        return self.iam, self.ims
+    def urls(self) -> Mapping[str, str]:
+        """The URLs to which a secret is sent, by the field of the spec."""
+        return {"spec.endpoints.iam": self.iam, "spec.endpoints.ims": self.ims}
 
 
 class Interface(StrEnum):
@@ -170,9 +170,17 @@ class OpenStack:
         return self.auth_url
 
     @property
-    def urls(self) -> tuple[str, ...]:
-        """All URLs of the spec to which a secret is sent."""
-        return (self.auth_url, *filter(None, (self.image_endpoint,)))
+    def ims(self) -> str:
+        """Where requests about images are sent, as in `Endpoints`, if the spec tells it."""
+        return self.image_endpoint or self.auth_url
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """The URLs to which a secret is sent, by the field of the spec."""
+        urls = {"spec.openstack.authURL": self.auth_url}
+        if self.image_endpoint is not None:
+            urls["spec.openstack.imageEndpoint"] = self.image_endpoint
+        return urls
 
 
 Cloud = Endpoints | OpenStack
@@ -260,7 +268,7 @@ class Desired:
     decision: Decision
     vault_id: str | None
     credentials: CredentialsRef
-    endpoints: Endpoints
+    endpoints: Cloud
     timeout: timedelta = DEFAULT_TIMEOUT
     interval: timedelta = DEFAULT_INTERVAL
     suspend: bool = False
@@ -462,7 +470,7 @@ class Status:
     summary: str | None = None
     handled_reconcile_at: str | None = None
     secret_version: str | None = None
-    credentials_accepted_by: Endpoints | None = None
+    credentials_accepted_by: Cloud | None = None
     acting_as: str | None = None
 
     def condition(self, kind: ConditionType) -> Condition | None:
@@ -514,8 +522,10 @@ def _agency(spec: Mapping[str, Any]) -> Agency | None:
     return Agency(name=fields.text(agency, "name"), domain_name=name, domain_id=id_)
 
 
-def _endpoints(spec: Mapping[str, Any]) -> Endpoints:
+def _endpoints(spec: Mapping[str, Any]) -> Cloud:
     region = fields.optional_text(spec, "region")
+    if region is None and spec.get("openstack") is not None:
+        return _openstack(fields.mapping(spec, "openstack"))
     if region is None:
         both = fields.mapping(spec, "endpoints")
         return Endpoints(iam=_url(both, "iam"), ims=_url(both, "ims"))
@@ -525,6 +535,38 @@ def _endpoints(spec: Mapping[str, Any]) -> Endpoints:
             f"spec.region {region!r} is not known. Use one of {known}, or set spec.endpoints."
         )
     return REGIONS[region]
+
+
+def _openstack(openstack: Mapping[str, Any]) -> OpenStack:
+    word = openstack.get("interface", Interface.PUBLIC)
+    try:
+        interface = Interface(word)
+    except ValueError:
+        raise InvalidSpecError(
+            f"spec.openstack.interface {word!r} is not one of {', '.join(Interface)}"
+        ) from None
+    image_endpoint = None
+    if openstack.get("imageEndpoint") is not None:
+        image_endpoint = _path_url(openstack, "imageEndpoint")
+    return OpenStack(
+        auth_url=_path_url(openstack, "authURL"),
+        region=fields.optional_text(openstack, "region"),
+        interface=interface,
+        image_endpoint=image_endpoint,
+    )
+
+
+def _path_url(openstack: Mapping[str, Any], field: str) -> str:
+    """A URL without the version at its end: the client adds the one that it uses."""
+    text = fields.text(openstack, field)
+    if not fields.is_path_url(text):
+        raise InvalidSpecError(
+            f"spec.openstack.{field} must be https://HOST[:PORT][/PATH], without user and query"
+        )
+    scheme, _, rest = fields.without_version(text).partition("://")
+    host, slash, path = rest.partition("/")
+    host = host.lower().removesuffix(":443") if scheme == "https" else host.lower()
+    return f"{scheme}://{host}{slash}{path}"
 
 
 def _url(endpoints: Mapping[str, Any], field: str) -> str:

@@ -204,9 +204,19 @@ def _add_pending(add: AddParser) -> None:
     pending.add_argument(
         "--project", required=True, metavar="ID", help="ID of the recipient project"
     )
-    pending.add_argument("--region", help="eu-de or eu-nl; for other regions, set --iam and --ims")
+    pending.add_argument(
+        "--region",
+        help="eu-de or eu-nl; for other regions, set --iam and --ims; with --auth-url, the region "
+        "of the image endpoint",
+    )
     pending.add_argument("--iam", metavar="URL", help="base URL of IAM")
     pending.add_argument("--ims", metavar="URL", help="base URL of IMS")
+    pending.add_argument(
+        "--auth-url", metavar="URL", help="URL of Keystone, for a cloud with Keystone and Glance"
+    )
+    pending.add_argument(
+        "--interface", help="interface of the image endpoint: public, internal or admin"
+    )
     pending.add_argument(
         "--all", action="store_true", help="also list accepted and rejected images"
     )

@@ -20,13 +20,19 @@ from image_share_operator.api.types import (
     Status,
 )
 from image_share_operator.cli import spec_validation
-from image_share_operator.cli.cloud import CloudConnection, code_of, insecure, list_offers, now
+from image_share_operator.cli.cloud import (
+    CloudConnection,
+    ImageClient,
+    code_of,
+    insecure,
+    list_offers,
+    now,
+)
 from image_share_operator.cli.credentials import Login
 from image_share_operator.cli.exit_codes import Exit
 from image_share_operator.cli.manifests import Resource
 from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
 from image_share_operator.cloud.coalescing.share_lists import ShareLists
-from image_share_operator.cloud.ims.client import ImsClient
 from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.planning import matching, messages, planner
 from image_share_operator.planning.model import (
@@ -146,8 +152,9 @@ def desired_of(resource: Resource, settings: Settings) -> Desired | Finding:
         else:
             if settings.allow_insecure_endpoints or not insecure(desired.endpoints):
                 return desired
+            field = next(iter(desired.endpoints.urls)).rpartition(".")[0]
             faults = [
-                "spec.endpoints: http:// requires --allow-insecure-endpoints; set it, or use https://"
+                f"{field}: http:// requires --allow-insecure-endpoints; set it, or use https://"
             ]
     return Finding(resource=resource, code=Exit.USAGE, faults=tuple(faults), rights=UNKNOWN)
 
@@ -178,17 +185,17 @@ async def check_resource(
         ca=login.ca,
         agency=desired.agency,
     )
-    ims = connection.ims(identity)
+    client = connection.images(identity)
     try:
-        await ims.authorization.log_in()
+        await client.authorization.log_in()
     except CloudError as exc:
         login_state = LoginState.FAILED if isinstance(exc, TerminalError) else LoginState.UNKNOWN
         found = Finding(resource=resource, code=code_of(exc), login=login_state, rights=UNKNOWN)
         return replace(found, error=str(exc))
     if desired.selector is not None:
-        return await _select(ims, resource, desired, desired.selector, settings)
-    members = await _members(ims, desired.images)
-    listed = await _listed(ims)
+        return await _select(client, resource, desired, desired.selector, settings)
+    members = await _members(client, desired.images)
+    listed = await _listed(client)
     needs_vault = frozenset[str]()
     if not isinstance(listed, CloudError) and desired.vault_id is None:
         needs_vault = frozenset(share.image for share in listed if share.whole)
@@ -211,15 +218,15 @@ async def check_resource(
 
 
 async def _select(
-    ims: ImsClient,
+    client: ImageClient,
     resource: Resource,
     desired: Desired,
     selector: ImageSelector,
     settings: Settings,
 ) -> Finding:
     """List the shares of the owners in the selector, and plan the next step."""
-    shares = await _shares(ims, selector.owners)
-    member = await _member(ims, shares)
+    shares = await _shares(client, selector.owners)
+    member = await _member(client, shares)
     rights = {
         Permission.GET: Granted.UNKNOWN if member is None else _granted(member),
         Permission.LIST: _granted(shares),
@@ -276,8 +283,8 @@ def _mismatch(selector: ImageSelector, share: Share) -> str:
     return f"no term matches: {why}" if len(terms) == 1 else f"no term matches; first term: {why}"
 
 
-async def _shares(ims: ImsClient, owners: tuple[str, ...]) -> tuple[Share, ...] | CloudError:
-    lists = ShareLists(ims)
+async def _shares(client: ImageClient, owners: tuple[str, ...]) -> tuple[Share, ...] | CloudError:
+    lists = ShareLists(client)
     try:
         found = [await lists.read(owner) for owner in owners]
     except CloudError as exc:
@@ -286,35 +293,35 @@ async def _shares(ims: ImsClient, owners: tuple[str, ...]) -> tuple[Share, ...] 
 
 
 async def _member(
-    ims: ImsClient, shares: tuple[Share, ...] | CloudError
+    client: ImageClient, shares: tuple[Share, ...] | CloudError
 ) -> Membership | CloudError | None:
     """Read one membership to test the permission for it; ``None`` if there is no share."""
     if isinstance(shares, CloudError) or not shares:
         return None
     try:
-        return await ims.member(shares[0].id)
+        return await client.member(shares[0].id)
     except CloudError as exc:
         return exc
 
 
 async def _members(
-    ims: ImsClient, images: tuple[str, ...]
+    client: ImageClient, images: tuple[str, ...]
 ) -> Mapping[str, Membership | CloudError] | CloudError:
     # One image first: a lookup of many images reads lists, which need another permission.
     try:
-        await ims.member(images[0])
+        await client.member(images[0])
     except CloudError as exc:
         if len(images) == 1:
             return exc
     try:
-        return await MembershipLookup(ims).read(images, timedelta())
+        return await MembershipLookup(client).read(images, timedelta())
     except CloudError as exc:
         return exc
 
 
-async def _listed(ims: ImsClient) -> tuple[ListedImage, ...] | CloudError:
+async def _listed(client: ImageClient) -> tuple[ListedImage, ...] | CloudError:
     try:
-        return await list_offers(ims, Membership.PENDING)
+        return await list_offers(client, Membership.PENDING)
     except CloudError as exc:
         return exc
 

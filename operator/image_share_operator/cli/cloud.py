@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import CloudError, RetryableError
-from image_share_operator.api.types import Endpoints, Membership, Share
+from image_share_operator.api.types import Cloud, Membership, OpenStack, Share
 from image_share_operator.cli.exit_codes import Exit
 from image_share_operator.cloud.coalescing.share_lists import LISTS
+from image_share_operator.cloud.glance.client import GlanceClient
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.http.transport import HttpClients
@@ -30,18 +31,22 @@ from image_share_operator.cloud.ims.pagination import (
     TooManyPagesError,
     pages,
 )
+from image_share_operator.cloud.openstack_session import open_glance
 from image_share_operator.settings import Settings
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 P = TypeVar("P", bound=Page)
+ImageClient = ImsClient | GlanceClient
+"""The client of an image service."""
 
 
 @dataclass(slots=True)
 class CloudConnection:
-    """The IMS clients of a command, one per identity.
+    """The image clients of a command, one per identity.
 
     Attributes:
         known: clients by identity, so that all files with the same identity use one token.
+        insecure: whether a service catalog may name an image endpoint without TLS.
         logins: limits failed logins with the same credentials to two, across all files and
             projects, because IAM locks an account after failed logins.
         form: of signatures.
@@ -50,19 +55,27 @@ class CloudConnection:
     http_client: CloudHttpClient
     logins: Logins
     form: SigningForm = SigningForm.SCOPED
-    known: dict[Identity, ImsClient] = field(default_factory=dict[Identity, ImsClient])
+    insecure: bool = False
+    known: dict[Identity, ImageClient] = field(default_factory=dict[Identity, ImageClient])
 
-    def ims(self, identity: Identity) -> ImsClient:
-        """Return the IMS client of this identity."""
+    def images(self, identity: Identity) -> ImageClient:
+        """Return the image client of this identity."""
         if identity not in self.known:
-            http_client = self.http_client.with_ca(identity.ca)
-            self.known[identity] = ImsClient(
-                identity=identity,
-                http_client=http_client,
-                authorization=authorization_of(identity, http_client, self.logins, self.form),
-                throttle=Throttle(now),
-            )
+            self.known[identity] = self._open(identity)
         return self.known[identity]
+
+    def _open(self, identity: Identity) -> ImageClient:
+        http_client = self.http_client.with_ca(identity.ca)
+        if isinstance(identity.endpoints, OpenStack):
+            return open_glance(
+                identity, http_client, now, self.logins.guards, insecure=self.insecure
+            )
+        return ImsClient(
+            identity=identity,
+            http_client=http_client,
+            authorization=authorization_of(identity, http_client, self.logins, self.form),
+            throttle=Throttle(now),
+        )
 
 
 @asynccontextmanager
@@ -81,23 +94,24 @@ async def connect(settings: Settings) -> AsyncGenerator[CloudConnection]:
             ),
             Logins(now, LoginGuards(now), no_id_tokens),
             SigningForm(settings.signing_form),
+            settings.allow_insecure_endpoints,
         )
 
 
-async def list_offers(ims: ImsClient, membership: Membership) -> tuple[ListedImage, ...]:
+async def list_offers(client: ImageClient, membership: Membership) -> tuple[ListedImage, ...]:
     """Return all shares with this membership.
 
     Raises:
         CloudError: a page could not be read. An incomplete list is never returned.
     """
-    found = await _list(ims, membership, typed=True)
+    found = await _list(client, membership, typed=True)
     if not found and membership is Membership.PENDING:
         # Some clouds return no pending shares for the documented filter.
-        return await _list(ims, membership, typed=False)
+        return await _list(client, membership, typed=False)
     return found
 
 
-async def list_shares(ims: ImsClient) -> tuple[Share, ...]:
+async def list_shares(client: ImageClient) -> tuple[Share, ...]:
     """Return all shares of the project, whatever their membership, as selectors see them.
 
     Raises:
@@ -106,22 +120,24 @@ async def list_shares(ims: ImsClient) -> tuple[Share, ...]:
     found: dict[str, Share] = {}
     # In the order of `share_lists`: an image that moves during the read is where it was last.
     for membership in LISTS:
-        async for page in _read(_share_pages(ims, membership)):
+        async for page in _read(_share_pages(client, membership)):
             for image in page.images:
                 found[image] = codec.read_share(page.raw[image], image, membership)
     return tuple(found.values())
 
 
 def _share_pages(
-    ims: ImsClient, membership: Membership
+    client: ImageClient, membership: Membership
 ) -> Callable[[str | None], Awaitable[codec.SharePage]]:
-    return lambda marker: ims.shared(membership, marker=marker, limit=PAGE_SIZE, typed=False)
+    return lambda marker: client.shared(membership, marker=marker, limit=PAGE_SIZE, typed=False)
 
 
-async def _list(ims: ImsClient, membership: Membership, *, typed: bool) -> tuple[ListedImage, ...]:
+async def _list(
+    client: ImageClient, membership: Membership, *, typed: bool
+) -> tuple[ListedImage, ...]:
     found: dict[str, ListedImage] = {}
     async for page in _read(
-        lambda marker: ims.offers(membership, marker=marker, limit=PAGE_SIZE, typed=typed)
+        lambda marker: client.offers(membership, marker=marker, limit=PAGE_SIZE, typed=typed)
     ):
         for offer in page.offers:
             found.setdefault(offer.image, offer)
@@ -145,9 +161,9 @@ async def _read(get_page: Callable[[str | None], Awaitable[P]]) -> AsyncIterator
         raise RetryableError(f"the list of shares has more than {MAX_PAGES} pages") from None
 
 
-def insecure(endpoints: Endpoints) -> bool:
+def insecure(endpoints: Cloud) -> bool:
     """Whether credentials would be sent without TLS."""
-    return not all(url.startswith("https://") for url in (endpoints.iam, endpoints.ims))
+    return not all(url.startswith("https://") for url in endpoints.urls.values())
 
 
 def code_of(error: CloudError) -> Exit:

@@ -73,10 +73,10 @@ async def _pending(asked: Namespace, settings: Settings) -> int:
     if login is None:
         raise CommandError(credentials.NONE)
     async with connect(settings) as connection:
-        ims = connection.ims(pending.identity_of(desired, login))
+        client = connection.images(pending.identity_of(desired, login))
         if asked.images_as == "selector":
-            return _propose(asked, desired, await pending.find_all(ims, asked))
-        shares = await pending.find(ims, asked)
+            return _propose(asked, desired, await pending.find_all(client, asked))
+        shares = await pending.find(client, asked)
     if asked.output == "json":
         output.data(pending.as_data(desired.project_id, shares), "json")
     elif not shares:

@@ -26,10 +26,9 @@ from image_share_operator.cli import (
     spec_validation,
     yaml_codec,
 )
-from image_share_operator.cli.cloud import code_of, insecure, list_offers, list_shares
+from image_share_operator.cli.cloud import ImageClient, code_of, insecure, list_offers, list_shares
 from image_share_operator.cli.exit_codes import CommandError
 from image_share_operator.cli.selector_proposal import Proposal, ProposedTerm, TooManyImagesError
-from image_share_operator.cloud.ims.client import ImsClient
 from image_share_operator.cloud.ims.listing import ListedImage
 from image_share_operator.settings import Settings
 
@@ -45,6 +44,9 @@ OPTIONS = {
     "spec.region": "--region",
     "spec.endpoints.iam": "--iam",
     "spec.endpoints.ims": "--ims",
+    "spec.openstack.authURL": "--auth-url",
+    "spec.openstack.region": "--region",
+    "spec.openstack.interface": "--interface",
     "spec.credentialsSecretRef.name": "--secret-name",
 }
 """The option for each field that has one."""
@@ -73,17 +75,22 @@ def desired_of(asked: Namespace, settings: Settings) -> Desired:
         raise CommandError("; ".join(faults))
     desired = Desired.parse(spec, 0)
     if insecure(desired.endpoints) and not settings.allow_insecure_endpoints:
-        raise CommandError(
-            "--iam, --ims: http:// requires --allow-insecure-endpoints; use https://"
-        )
+        options = "--iam, --ims" if asked.auth_url is None else "--auth-url"
+        raise CommandError(f"{options}: http:// requires --allow-insecure-endpoints; use https://")
     return desired
 
 
 def _place_faults(asked: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options that name the region or the endpoints."""
     known = " or ".join(REGIONS)
+    if asked.auth_url is not None:
+        if asked.iam is not None or asked.ims is not None:
+            yield "--auth-url: not allowed with --iam and --ims; remove one of them"
+        return
+    if asked.interface is not None:
+        yield "--interface: allowed only with --auth-url"
     if asked.region is None and asked.iam is None and asked.ims is None:
-        yield f"--region is required: set it to {known}, or set --iam and --ims"
+        yield f"--region is required: set it to {known}, or set --auth-url, or --iam and --ims"
     elif asked.region is not None and (asked.iam is not None or asked.ims is not None):
         yield (
             "--region: not allowed with --iam and --ims, because the region determines the "
@@ -136,9 +143,17 @@ def _spec(asked: Namespace, images: Mapping[str, Any]) -> dict[str, Any]:
     """Return a spec with these fields, and the region or the endpoints of the options."""
     both = {"iam": asked.iam, "ims": asked.ims}
     endpoints = {name: url for name, url in both.items() if url is not None}
+    cloud: dict[str, Any] = {}
+    if asked.auth_url is not None:
+        fields = {"region": asked.region, "interface": asked.interface}
+        given = {name: text for name, text in fields.items() if text is not None}
+        cloud = {"openstack": {"authURL": asked.auth_url, **given}}
+    elif asked.region is not None:
+        cloud = {"region": asked.region}
+    elif endpoints:
+        cloud = {"endpoints": endpoints}
     return {
-        **({"region": asked.region} if asked.region is not None else {}),
-        **({"endpoints": endpoints} if endpoints else {}),
+        **cloud,
         "projectID": asked.project,
         "decision": asked.decision,
         **images,
@@ -156,7 +171,7 @@ def identity_of(desired: Desired, login: credentials.Login) -> Identity:
     )
 
 
-async def find(ims: ImsClient, asked: Namespace) -> tuple[ListedShare, ...]:
+async def find(client: ImageClient, asked: Namespace) -> tuple[ListedShare, ...]:
     """List the shares of the project that the options ask for.
 
     Raises:
@@ -164,7 +179,7 @@ async def find(ims: ImsClient, asked: Namespace) -> tuple[ListedShare, ...]:
     """
     wanted = ORDER if asked.all else (Membership.PENDING,)
     try:
-        lists = [(membership, await list_offers(ims, membership)) for membership in wanted]
+        lists = [(membership, await list_offers(client, membership)) for membership in wanted]
     except CloudError as exc:
         raise CommandError(str(exc), code_of(exc)) from None
     return tuple(
@@ -175,14 +190,14 @@ async def find(ims: ImsClient, asked: Namespace) -> tuple[ListedShare, ...]:
     )
 
 
-async def find_all(ims: ImsClient, asked: Namespace) -> tuple[Share, ...]:
+async def find_all(client: ImageClient, asked: Namespace) -> tuple[Share, ...]:
     """List the shares for a selector: whatever their membership.
 
     Raises:
         CommandError: a list could not be read.
     """
     try:
-        shares = await list_shares(ims)
+        shares = await list_shares(client)
     except CloudError as exc:
         raise CommandError(str(exc), code_of(exc)) from None
     return tuple(share for share in shares if _is_asked(asked, share.owner, share.name))

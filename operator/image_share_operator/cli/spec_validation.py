@@ -14,19 +14,21 @@ from datetime import timedelta
 from typing import Any, cast
 
 from image_share_operator.api import patterns
-from image_share_operator.api.fields import is_base_url, parse_duration
+from image_share_operator.api.fields import is_base_url, is_path_url, parse_duration
 from image_share_operator.api.selector import OsType
 from image_share_operator.api.types import (
     API_VERSION,
     REGIONS,
     Decision,
     DeletionPolicy,
+    Interface,
     RemovalPolicy,
 )
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_PROJECT = re.compile(r"[0-9a-f]{32}")
-_OWNER = re.compile(rf"{_PROJECT.pattern}|{_UUID.pattern}")
+_OTC_PROJECT = re.compile(r"[0-9a-f]{32}")
+_PROJECT = re.compile(rf"{_OTC_PROJECT.pattern}|{_UUID.pattern}")
+"""Also of the owner of an image."""
 _GLOB = re.compile(r"[^\[\]\\]*")
 _TWO_GROUPS = re.compile(
     r"((([^\\[(?]|\\[^Q]|\[\^?([^\]\\[^]|\\.)([^\]\\[]|\\.)*\]|[(][?][^P<])[?]*)*[(]([?]P?<)?){2}[^?]"
@@ -78,6 +80,10 @@ NOT_A_VAULT = (
 NOT_A_URL = (
     "must have the form https://HOST or https://HOST:PORT with a valid host and port; remove "
     "user, path, query and version"
+)
+NOT_A_PATH_URL = (
+    "must have the form https://HOST[:PORT][/PATH] with a valid host and port; remove user and "
+    "query"
 )
 NOT_A_TIMEOUT = (
     "must be a duration from 30s to 24h with the units h, m and s, such as 45s, 10m or 1h30m"
@@ -203,15 +209,37 @@ def _key_faults(path: str, key: str) -> Faults:
 
 def _across(spec: Mapping[str, Any]) -> Faults:
     """Apply the rules for several fields. Runs only if each field is valid."""
-    if "region" not in spec and "endpoints" not in spec:
+    if not {"region", "endpoints", "openstack"} & spec.keys():
         yield (
-            "spec.region: Required value: region or endpoints is required; set region to eu-de or "
-            "eu-nl, or set both endpoints.iam and endpoints.ims"
+            "spec.region: Required value: region, endpoints or openstack is required; set region "
+            "to eu-de or eu-nl, or set both endpoints.iam and endpoints.ims, or set "
+            "openstack.authURL"
         )
     if "region" in spec and "endpoints" in spec:
         yield (
             "spec.endpoints: Forbidden: region and endpoints are mutually exclusive, because the "
             "region determines the endpoints; remove one of them"
+        )
+    if "openstack" in spec and {"region", "endpoints"} & spec.keys():
+        yield (
+            "spec.openstack: Forbidden: openstack and the fields region and endpoints are mutually "
+            "exclusive, because they name different clouds; remove openstack, or remove the others"
+        )
+    if "openstack" in spec and "vaultID" in spec:
+        yield (
+            "spec.vaultID: Forbidden: vaultID is for full-server images of the Open Telekom Cloud; "
+            "remove vaultID"
+        )
+    terms = spec.get("imageSelectorTerms") or ()
+    if "openstack" in spec and any(term.get("fullServer") for term in terms):
+        yield (
+            "spec.imageSelectorTerms: Forbidden: fullServer is for images of the Open Telekom "
+            "Cloud; remove fullServer"
+        )
+    if "openstack" not in spec and not _OTC_PROJECT.fullmatch(str(spec["projectID"])):
+        yield (
+            "spec.projectID: Invalid value: must be 32 lower-case hexadecimal digits without "
+            "dashes; only a project of openstack may have a UUID with dashes"
         )
     if "vaultID" in spec and spec.get("decision", Decision.ACCEPT) != Decision.ACCEPT:
         yield (
@@ -443,11 +471,18 @@ def _shown(value: str) -> str:
 
 
 _endpoint = _text(is_base_url, NOT_A_URL, most=512)
+_path_url = _text(is_path_url, NOT_A_PATH_URL, most=512)
+_OPENSTACK: dict[str, Rule] = {
+    "authURL": _path_url,
+    "region": _text(bool, "", most=255, least=1),
+    "interface": _one_of(*Interface),
+    "imageEndpoint": _path_url,
+}
 _SECRET_REF: dict[str, Rule] = {"name": _text(SUBDOMAIN.fullmatch, NOT_A_SECRET, most=253, least=1)}
 _image = _text(_UUID.fullmatch, NOT_AN_IMAGE, most=64)
 _group_by_text = _text(lambda text: not _TWO_GROUPS.match(text), TWO_GROUPS, most=128, least=1)
 _TERM: dict[str, Rule] = {
-    "owner": _text(_OWNER.fullmatch, NOT_AN_OWNER, most=64),
+    "owner": _text(_PROJECT.fullmatch, NOT_AN_OWNER, most=64),
     "name": _text(_GLOB.fullmatch, NOT_A_GLOB, most=128, least=1),
     "osType": _one_of(*OsType),
     "fullServer": _flag,
@@ -484,6 +519,7 @@ _FIELDS: dict[str, Rule] = {
     "agency": _object(_AGENCY, ("name",)),
     "region": _text(REGIONS.__contains__, NOT_A_REGION, most=64),
     "endpoints": _object({"iam": _endpoint, "ims": _endpoint}, ("iam", "ims")),
+    "openstack": _object(_OPENSTACK, ("authURL",)),
     "timeout": _text(_span(timedelta(seconds=30)), NOT_A_TIMEOUT, most=32),
     "interval": _text(
         lambda text: text == "0s" or _span(timedelta(minutes=1))(text), NOT_AN_INTERVAL, most=32

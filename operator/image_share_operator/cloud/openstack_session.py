@@ -37,15 +37,19 @@ MAX_CONCURRENT_WRITES = 8
 all identities."""
 
 
-def open_session(
+def open_glance(
     identity: Identity,
     http_client: CloudHttpClient,
     now: Callable[[], datetime],
     guards: LoginGuards,
     *,
     insecure: bool,
-) -> "OpenStackSession":
-    """Build the session of an identity whose endpoints are those of an `OpenStack`."""
+) -> GlanceClient:
+    """Build the client of an identity whose endpoints are those of an `OpenStack`.
+
+    Args:
+        insecure: whether a service catalog may name an image endpoint without TLS.
+    """
     cloud = identity.endpoints
     if not isinstance(cloud, OpenStack):
         raise TypeError("not a cloud with Keystone and Glance")
@@ -53,14 +57,13 @@ def open_session(
         identity=identity, cloud=cloud, http_client=http_client, guards=guards, insecure=insecure
     )
     tokens = TokenSource(login, now)
-    glance = GlanceClient(
+    return GlanceClient(
         project_id=identity.project_id,
         url=login.image_url,
         http_client=http_client,
         authorization=TokenAuthorization(http_client, tokens),
         throttle=Throttle(now),
     )
-    return OpenStackSession(glance)
 
 
 class OpenStackSession:

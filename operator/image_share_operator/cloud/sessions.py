@@ -27,7 +27,7 @@ from image_share_operator.cloud.iam.login_guard import LoginGuards
 from image_share_operator.cloud.iam.logins import IdTokens, Logins, no_id_tokens
 from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.ims.client import ImsClient
-from image_share_operator.cloud.openstack_session import OpenStackSession, open_session
+from image_share_operator.cloud.openstack_session import OpenStackSession, open_glance
 
 MAX_IDENTITIES = 5_000
 """Sessions that are kept: a token has some kilobytes. The least recently used one is dropped; its
@@ -99,9 +99,10 @@ class Sessions:
     def _open(self, identity: Identity) -> "CloudSession | OpenStackSession":
         http_client = replace(self._http_client.with_ca(identity.ca), flow=identity.namespace)
         if isinstance(identity.endpoints, OpenStack):
-            return open_session(
+            glance = open_glance(
                 identity, http_client, self._now, self._guards, insecure=self._insecure
             )
+            return OpenStackSession(glance)
         ims = ImsClient(
             identity=identity,
             http_client=http_client,

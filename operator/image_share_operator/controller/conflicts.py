@@ -63,7 +63,7 @@ from enum import Enum, auto
 from types import MappingProxyType
 
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Decision, Endpoints, Key
+from image_share_operator.api.types import Cloud, Decision, Key
 from image_share_operator.planning.conflicts import Claim, winner_over
 
 REFUSED = frozenset({Reason.CREDENTIALS_INVALID, Reason.SECRET_NOT_FOUND, Reason.PERMISSION_DENIED})
@@ -75,7 +75,7 @@ MAX_ORDERS = 10_000
 """Images whose latest decision is kept. All are dropped when there are more: the next change by
 another resource of this operator is then reported as drift."""
 
-Project = tuple[Endpoints, str]
+Project = tuple[Cloud, str]
 """A project ID and the endpoints where it is valid."""
 NO_CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType({})
 

@@ -12,9 +12,9 @@ from image_share_operator.api.types import (
     FINALIZER,
     RECONCILE_AT,
     SKIP_REJECT,
+    Cloud,
     ConditionType,
     Desired,
-    Endpoints,
     Key,
     Status,
 )
@@ -72,7 +72,7 @@ class CachedObject:
     created_at: str
     seen_at: datetime
     first_seen_at: datetime
-    accepted_by: Endpoints | None = None
+    accepted_by: Cloud | None = None
     accepted_at: datetime | None = None
     is_decided: bool = False
     selected: tuple[str, ...] = ()
@@ -254,7 +254,7 @@ class ObjectStore:
         """Record that the status was restored just now."""
         self._update(entry, restored_at=self._now())
 
-    def accepted(self, entry: CachedObject, endpoints: Endpoints) -> None:
+    def accepted(self, entry: CachedObject, endpoints: Cloud) -> None:
         """Record that the endpoints accepted the credentials just now."""
         self._update(entry, accepted_by=endpoints, accepted_at=self._now(), is_decided=True)
 

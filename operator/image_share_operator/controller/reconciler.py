@@ -243,10 +243,10 @@ class Reconciler:
         desired = entry.desired
         if isinstance(desired, InvalidSpecError) or self.allow_insecure_endpoints:
             return desired
-        for name in ("iam", "ims"):
-            if not getattr(desired.endpoints, name).startswith("https://"):
+        for name, url in desired.endpoints.urls.items():
+            if not url.startswith("https://"):
                 return InvalidSpecError(
-                    f"spec.endpoints.{name} must be an https:// URL: credentials are not sent over "
+                    f"{name} must be an https:// URL: credentials are not sent over "
                     "plain HTTP (--allow-insecure-endpoints of the operator is for tests only)"
                 )
         return desired

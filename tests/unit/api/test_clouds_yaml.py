@@ -209,14 +209,14 @@ ERRORS: list[tuple[bytes, str | None, str]] = [
     (
         document(NAMED, beside="auth_type: v3applicationcredential"),
         None,
-        "auth_type of cloud otc: v3applicationcredential is not supported",
+        "cloud otc needs auth.application_credential_id and auth.application_credential_secret; a",
     ),
     (document(NAMED, beside="auth_type: hunter2"), None, "auth_type of cloud otc is not supp"),
     (document(NAMED, beside="auth_type: token"), None, "auth_type token and no auth.token"),
     (
         document("application_credential_id: a, application_credential_secret: b"),
         None,
-        "application credential, which is not supported",
+        "cloud otc has an application credential; set auth_type to v3applicationcredential",
     ),
     (document(NAMED, beside="verify: false"), None, "verify: false of cloud otc"),
     (document(NAMED, beside="insecure: 'True'"), None, "insecure: true of cloud otc"),

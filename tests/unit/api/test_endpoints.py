@@ -10,10 +10,19 @@ from drive import spec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from image_share_operator.api import status_json
 from image_share_operator.api.errors import InvalidSpecError, TerminalError
 from image_share_operator.api.fields import is_base_url
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Desired
+from image_share_operator.api.types import (
+    REGIONS,
+    Cloud,
+    Desired,
+    Endpoints,
+    Interface,
+    OpenStack,
+    Status,
+)
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.transport import HttpClients
 
@@ -35,7 +44,9 @@ def test_unusable_endpoint_is_refused_with_its_field(field: str, unusable: str) 
 
 
 def test_trailing_slash_is_removed() -> None:
-    assert parsed({"iam": GOOD, "ims": f"{GOOD}:8443/"}).endpoints.ims == f"{GOOD}:8443"
+    assert parsed({"iam": GOOD, "ims": f"{GOOD}:8443/"}).endpoints == Endpoints(
+        iam=GOOD, ims=f"{GOOD}:8443"
+    )
 
 
 HOSTS = st.text("aZ09-.:x[]fn", max_size=20) | st.lists(
@@ -86,3 +97,58 @@ def test_service_account_is_refused_with_endpoints() -> None:
 def test_service_account_is_refused_beside_a_secret() -> None:
     with pytest.raises(InvalidSpecError, match="mutually exclusive"):
         Desired.parse(spec(serviceAccount=SERVICE_ACCOUNT), 1)
+
+
+def of_openstack(**fields: str) -> Cloud:
+    wanted = spec(region=None, openstack={"authURL": "https://cloud.test/identity", **fields})
+    return Desired.parse(wanted, 1).endpoints
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://Cloud.test/identity/v3/", "https://cloud.test/identity"),
+        ("https://cloud.test:443/Identity", "https://cloud.test/Identity"),
+        ("https://cloud.test:5000/v3", "https://cloud.test:5000"),
+        ("http://[::1]:5000/", "http://[::1]:5000"),
+    ],
+)
+def test_auth_url_has_one_spelling(given: str, url: str) -> None:
+    assert of_openstack(authURL=given) == OpenStack(auth_url=url)
+
+
+@pytest.mark.parametrize("field", ["authURL", "imageEndpoint"])
+def test_unusable_url_of_openstack_is_refused_with_its_field(field: str) -> None:
+    with pytest.raises(InvalidSpecError, match=rf"^spec\.openstack\.{field} must be https://HOST"):
+        of_openstack(**{field: "https://cloud.test/a?b=c"})
+
+
+def test_unknown_interface_is_refused() -> None:
+    with pytest.raises(InvalidSpecError, match=r"^spec\.openstack\.interface 'dmz' is not one of"):
+        of_openstack(interface="dmz")
+
+
+def test_all_fields_of_openstack_are_read() -> None:
+    assert of_openstack(
+        region="two", interface="internal", imageEndpoint="https://cloud.test/image/v2"
+    ) == OpenStack(
+        auth_url="https://cloud.test/identity",
+        region="two",
+        interface=Interface.INTERNAL,
+        image_endpoint="https://cloud.test/image",
+    )
+
+
+@pytest.mark.parametrize(
+    "cloud",
+    [
+        OpenStack(auth_url="https://cloud.test/identity"),
+        OpenStack(auth_url=GOOD, region="two", image_endpoint=f"{GOOD}/image"),
+        REGIONS["eu-de"],
+    ],
+    ids=str,
+)
+def test_status_has_the_cloud_that_accepted_the_credentials(cloud: Cloud) -> None:
+    status = Status(credentials_accepted_by=cloud)
+
+    assert status_json.read(status_json.write(status)) == status

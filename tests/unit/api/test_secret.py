@@ -10,6 +10,7 @@ import trustme
 from image_share_operator.api import secret
 from image_share_operator.api.credentials import (
     AccessKeyCredentials,
+    ApplicationCredentials,
     PasswordCredentials,
     TokenCredentials,
 )
@@ -18,6 +19,7 @@ PASSWORD = "hunter2-of-the-user"
 NAMED = {"username": "op", "password": PASSWORD, "domainName": "OTC-1"}
 SOPS = "ENC[AES256_GCM,data:d29ybGQ=,iv:MTIzNDU2Nzg5MDEy,tag:MTIzNDU2Nzg5MDEyMzQ1Ng==,type:str]"
 TOKEN = "MII" + "A" * 100
+APPLICATION = {"applicationCredentialID": "c0ffee", "applicationCredentialSecret": "hunter2"}
 KEYS = {"accessKey": "AKHUNTER2", "secretKey": "sk-hunter2"}
 
 
@@ -74,6 +76,7 @@ def encoded(data: Mapping[str, str | bytes]) -> dict[str, bytes]:
                 access_key="AKHUNTER2", secret_key="sk-hunter2", security_token=TOKEN
             ),
         ),
+        (APPLICATION, ApplicationCredentials(id="c0ffee", secret="hunter2")),
     ],
     ids=[
         "token",
@@ -87,6 +90,7 @@ def encoded(data: Mapping[str, str | bytes]) -> dict[str, bytes]:
         "password with special characters",
         "permanent access key",
         "temporary access key",
+        "application credential",
     ],
 )
 def test_secret_is_read_as_credentials(data: Mapping[str, str | bytes], expected: object) -> None:
@@ -108,6 +112,10 @@ ERRORS: list[tuple[Mapping[str, str | bytes], str]] = [
     ({**NAMED, **KEYS}, "keys username and accessKey; keep those of one"),
     ({"token": TOKEN, "secretKey": "sk"}, "keys token and secretKey"),
     ({**KEYS, "password": PASSWORD}, "keys accessKey and password"),
+    ({**NAMED, **APPLICATION}, "keys username and applicationCredentialID; keep those of one"),
+    ({"applicationCredentialID": "a"}, "key applicationCredentialSecret is missing"),
+    ({"applicationCredentialSecret": "s"}, "key applicationCredentialID is missing"),
+    ({**APPLICATION, "applicationCredentialSecret": ""}, "key applicationCredentialSecret is em"),
     ({"accessKey": "AK"}, "key secretKey is missing"),
     ({"secretKey": "sk", "securityToken": "t"}, "key accessKey is missing"),
     ({"securityToken": "t"}, "key accessKey is missing"),

@@ -8,7 +8,7 @@ from drive import KEY, Drive, spec
 
 from image_share_operator.api import status_json
 from image_share_operator.api.errors import InvalidSpecError
-from image_share_operator.api.types import RECONCILE_AT, Desired
+from image_share_operator.api.types import RECONCILE_AT, REGIONS, Desired
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.planning.model import RuntimeState
 
@@ -138,7 +138,7 @@ def test_store_reads_a_spec_into_types() -> None:
 
     assert entry is not None
     assert isinstance(entry.desired, Desired)
-    assert entry.desired.endpoints.ims == "https://ims.eu-de.otc.t-systems.com"
+    assert entry.desired.endpoints == REGIONS["eu-de"]
 
 
 def test_objects_share_their_namespace() -> None:

@@ -7,7 +7,7 @@ import httpx
 
 from image_share_operator.api.credentials import Identity
 from image_share_operator.api.jobs import JobReport
-from image_share_operator.api.types import Decision, Endpoints, Membership
+from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind
@@ -138,7 +138,7 @@ class ImsClient:
         def build() -> httpx.Request:
             return self.http_client.client.build_request(
                 method,
-                f"{self._url}{path}",
+                f"{self.identity.endpoints.ims}{path}",
                 json=body,
                 extensions={"route": route},
             )
@@ -149,10 +149,3 @@ class ImsClient:
         else:
             self.throttle.accepted()
         return response
-
-    @property
-    def _url(self) -> str:
-        endpoints = self.identity.endpoints
-        if not isinstance(endpoints, Endpoints):
-            raise TypeError("only endpoints of IAM and IMS have an IMS")
-        return endpoints.ims

@@ -1,10 +1,10 @@
 """Chooses the image endpoint from the service catalog of a token. No I/O."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
+from image_share_operator.api import fields
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import OpenStack
@@ -16,8 +16,6 @@ SHOWN = 4
 """Endpoints that a message shows."""
 MAX_URL_CHARS = 1024
 """Longer URLs are left out: the API server limits those of a spec to less."""
-
-_VERSION = re.compile(r"/v\d+(\.\d+)?/?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +53,8 @@ def _read(rows: Iterable[object]) -> Iterable[Endpoint]:
             yield Endpoint(
                 region=dig_line(row, "region_id") or dig_line(row, "region") or "",
                 interface=dig_line(row, "interface") or "",
-                url=base_url(url),
+                url=fields.without_version(url),
             )
-
-
-def base_url(url: str) -> str:
-    """A URL without a version and without a slash at its end: `/v2` is added to it."""
-    return _VERSION.sub("", url).rstrip("/")
 
 
 def choose(endpoints: tuple[Endpoint, ...], wanted: OpenStack) -> str:

@@ -20,7 +20,7 @@ from image_share_operator.api.errors import (
     TerminalError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Decision, Membership
+from image_share_operator.api.types import Decision, Endpoints, Membership
 from image_share_operator.cloud.http.no_response import Cause, NoResponseError
 from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
 from image_share_operator.cloud.iam.signing import SigningForm
@@ -135,9 +135,11 @@ async def test_other_key_and_other_endpoint_are_not_blocked() -> None:
     cloud.ims = accepts
 
     assert await cloud.read(cloud.of(key=replace(KEY, secret_key="right"))) is None
-    elsewhere = replace(cloud.of().endpoints, ims="https://ims.other")
+    endpoints = cloud.of().endpoints
+    assert isinstance(endpoints, Endpoints)
+    elsewhere = replace(endpoints, ims="https://ims.other")
     assert await cloud.read(replace(cloud.of(), endpoints=elsewhere)) is None
-    spelled = replace(cloud.of().endpoints, ims="https://IMS.test:443", iam="https://iam.other")
+    spelled = replace(endpoints, ims="https://IMS.test:443", iam="https://iam.other")
     assert await cloud.read(replace(cloud.of(), endpoints=spelled)) is not None
 
 

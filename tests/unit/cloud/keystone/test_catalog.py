@@ -10,7 +10,7 @@ from keystoneauth1.access.service_catalog import ServiceCatalogV3
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Interface, OpenStack
-from image_share_operator.cloud.keystone.catalog import base_url, choose, read_image_endpoints
+from image_share_operator.cloud.keystone.catalog import choose, read_image_endpoints
 
 Json = dict[str, Any]
 
@@ -109,20 +109,6 @@ def test_same_endpoint_twice_is_no_choice() -> None:
 )
 def test_catalog_without_a_usable_endpoint_is_refused(catalog: object) -> None:
     assert "no image endpoint for interface public, and none at all" in refused(catalog, wanted())
-
-
-@pytest.mark.parametrize(
-    ("url", "base"),
-    [
-        ("https://host/image", "https://host/image"),
-        ("https://host/image/", "https://host/image"),
-        ("https://host:9292/v2", "https://host:9292"),
-        ("https://host:9292/v2.9/", "https://host:9292"),
-        ("https://host/v2image", "https://host/v2image"),
-    ],
-)
-def test_version_and_slash_at_the_end_of_a_url_are_removed(url: str, base: str) -> None:
-    assert base_url(url) == base
 
 
 @given(
