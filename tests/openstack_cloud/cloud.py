@@ -27,12 +27,13 @@ class OpenStackCloud(Running):
 
     Args:
         default_page: images of a page without a limit.
-        largest_page: images of a page with any limit: `api_limit_max` of Glance.
+        largest_page: images of a page with any limit: `api_limit_max` of Glance. The default is
+            less than the operator asks for, so that it reads several pages.
     """
 
     region = REGION
 
-    def __init__(self, *, default_page: int = 25, largest_page: int = 1000) -> None:
+    def __init__(self, *, default_page: int = 25, largest_page: int = 100) -> None:
         self._pages = {"default_page": default_page, "largest_page": largest_page}
         self._installation = installation.ensure()
         self.directory = Path(tempfile.mkdtemp(prefix="openstack-"))
@@ -82,6 +83,16 @@ class OpenStackCloud(Running):
             key.write_bytes(base64.urlsafe_b64encode(secrets.token_bytes(32)))
         self.keystone.log_in()
         self._log_in_owner()
+
+    def expire_password(self, user_id: str) -> None:
+        """Let the password of a user be expired, as after `password_expires_days` of Keystone."""
+        statement = (
+            "update password set expires_at = '2020-01-01', expires_at_int = 1577836800000000 "
+            "where local_user_id = (select id from local_user where user_id = ?)"
+        )
+        database = sqlite3.connect(self.directory / "keystone.db", timeout=60)
+        with closing(database), database:
+            assert database.execute(statement, (user_id,)).rowcount == 1
 
     def _log_in_owner(self) -> None:
         user = {"id": self._owner_id, "password": OWNER_PASSWORD}

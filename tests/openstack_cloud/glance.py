@@ -85,6 +85,15 @@ class Glance:
             return None
         return str(answer.raise_for_status().json()["status"])
 
+    def set_member(self, image: str, project: str, status: str, token: str) -> None:
+        """Set the membership as a user of the project, with its token."""
+        self._send(
+            "PUT",
+            f"/images/{image}/members/{project}",
+            json={"status": status},
+            headers={"X-Auth-Token": token},
+        )
+
     def memberships(self, project: str) -> dict[str, str]:
         """All memberships of a project, as the database of Glance has them."""
         query = "select image_id, status from image_members where member = ? and deleted = 0"

@@ -33,18 +33,34 @@ class World:
     def __init__(
         self, control_plane: ControlPlane, sim: Simulator, operator: Operator, namespace: str
     ) -> None:
-        self.control_plane = control_plane
+        self._begin(control_plane, operator, namespace)
         self.sim = sim
-        self.operator = operator
-        self.namespace = namespace
         # Of the test's own: what the operator remembers of an identity touches no other test.
         self.user, self.password = f"user-{namespace}", f"password-of-{namespace}"
         self.project = sim.add_project(f"eu-de_{namespace}")
         self.user_id = sim.add_user(self.user, self.password)
         self._began = time.monotonic()
+
+    def _begin(self, control_plane: ControlPlane, operator: Operator, namespace: str) -> None:
+        """Set what does not depend on the cloud."""
+        self.control_plane = control_plane
+        self.operator = operator
+        self.namespace = namespace
         self.resources = RESOURCES.format(namespace=namespace)
         self.manifest: Json = {}
         self._secrets = SECRETS.format(namespace=namespace)
+
+    def credentials(self) -> dict[str, str]:
+        """The keys of a Secret that logs in."""
+        return {
+            "username": self.user,
+            "password": self.password,
+            "domainName": self.sim.domain,
+        }
+
+    def place(self) -> Json:
+        """The fields of a spec that name the cloud."""
+        return {"endpoints": {"iam": self.sim.url, "ims": self.sim.url}}
 
     def image(self, status: str = "pending") -> str:
         """An image that its owner shares with our project."""
@@ -52,11 +68,7 @@ class World:
 
     def secret(self, name: str = SECRET, **data: str) -> None:
         """Make or replace a Secret; by default with the right credentials."""
-        chosen = data or {
-            "username": self.user,
-            "password": self.password,
-            "domainName": self.sim.domain,
-        }
+        chosen = data or self.credentials()
         encoded = {key: base64.b64encode(text.encode()).decode() for key, text in chosen.items()}
         body = {
             "apiVersion": "v1",
@@ -85,7 +97,7 @@ class World:
             "images": None if images is None else list(images),
             "projectID": self.project,
             "credentialsSecretRef": {"name": SECRET},
-            "endpoints": {"iam": self.sim.url, "ims": self.sim.url},
+            **self.place(),
             **changes,
         }
         body = {

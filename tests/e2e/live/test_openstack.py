@@ -1,0 +1,272 @@
+"""The operator against a real Keystone and a real Glance."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from e2e.live.openstack_world import PASSWORD, OpenStackWorld
+from e2e.live.world import Operator, eventually
+from envtest import ControlPlane
+from openstack_cloud import OpenStackCloud
+
+MANY = 300
+
+
+@pytest.fixture(scope="module")
+def operator(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    process = Operator(
+        kubeconfig, tmp_path_factory.mktemp("operator") / "log", ISA_SHARE_POLL_S="1"
+    )
+    process.start()
+    yield process
+    process.terminate()
+
+
+@pytest.fixture
+def world(
+    control_plane: ControlPlane, openstack: OpenStackCloud, operator: Operator, namespace: str
+) -> OpenStackWorld:
+    made = OpenStackWorld(control_plane, openstack, operator, namespace)
+    made.secret()
+    return made
+
+
+def check_now(world: OpenStackWorld, value: str) -> None:
+    """Ask for a reconcile."""
+    world.annotate(**{"ims.otc.dev/reconcile-at": value})
+
+
+def test_images_are_accepted_then_rejected_without_a_job(world: OpenStackWorld) -> None:
+    images = [world.image(), world.image()]
+    world.apply(images)
+    world.wait_for("Accepted")
+
+    assert world.memberships() == dict.fromkeys(images, "accepted")
+    assert [row.status for row in world.requests()] == [200, 200]
+    status = world.status()
+    assert "job" not in status
+    assert status["summary"] == "2/2"
+    assert status["credentialsAcceptedBy"] == {
+        "authURL": world.cloud.auth_url,
+        "interface": "public",
+    }
+
+    world.edit(decision="Reject")
+    world.wait_for("Rejected")
+
+    assert world.memberships() == dict.fromkeys(images, "rejected")
+
+
+def test_many_images_are_accepted_in_steps(world: OpenStackWorld) -> None:
+    images = world.glance.images(MANY, shared_with=[world.project])
+    world.apply(images)
+    progress = world.wait_for("Progressing")
+    world.wait_for("Accepted")
+
+    assert progress["message"] == "50 of 300 images accepted; the operator continues."
+    assert set(world.memberships().values()) == {"accepted"}
+    assert len(world.requests()) == MANY
+
+
+def test_killed_operator_continues_with_the_rest(world: OpenStackWorld) -> None:
+    images = world.glance.images(100, shared_with=[world.project])
+    world.apply(images)
+    world.wait_for("Progressing")
+    world.operator.kill()
+    world.operator.start()
+    world.wait_for("Accepted")
+
+    assert set(world.memberships().values()) == {"accepted"}
+    # One request for each image; those in flight at the kill may be sent again.
+    assert 100 <= len(world.requests()) <= 108
+
+
+def test_deletion_rejects_the_images_first(world: OpenStackWorld) -> None:
+    image = world.image()
+    world.apply([image], deletionPolicy="Reject")
+    world.wait_for("Accepted")
+    world.delete()
+    eventually(lambda: world.find() is None or None)
+
+    assert world.membership(image) == "rejected"
+
+
+def test_changed_membership_is_restored(world: OpenStackWorld) -> None:
+    image = world.image()
+    world.apply([image])
+    world.wait_for("Accepted")
+    token = world.cloud.keystone.token({"id": world.user_id, "password": PASSWORD}, world.project)
+    world.glance.set_member(image, world.project, "rejected", token)
+    check_now(world, "1")
+    eventually(lambda: world.membership(image) == "accepted" or None)
+
+    assert "DriftDetected" in eventually(lambda: world.events() or None)
+
+
+def test_withdrawn_share_is_reported_and_a_new_one_accepted(world: OpenStackWorld) -> None:
+    image = world.image()
+    world.apply([image])
+    world.wait_for("Accepted")
+    world.glance.withdraw(image, world.project)
+    check_now(world, "1")
+    world.wait_for("NotShared")
+    world.glance.share(image, world.project)
+    world.wait_for("Accepted")
+
+    assert world.membership(image) == "accepted"
+
+
+def test_images_that_are_no_shares_keep_back_no_other(world: OpenStackWorld) -> None:
+    good, community, deleted, hidden, inactive = (world.image() for _ in range(5))
+    world.glance.change(community, visibility="community")
+    world.glance.change(hidden, os_hidden=True)
+    world.glance.deactivate(inactive)
+    world.glance.delete(deleted)
+    world.apply([good, community, deleted, hidden, inactive])
+    eventually(lambda: world.status().get("summary") == "3/5" or None)
+    rows = {row["id"]: row for row in world.status()["images"]}
+
+    assert {world.membership(image) for image in (good, hidden, inactive)} == {"accepted"}
+    assert "not shared with project" in rows[deleted]["message"]
+    assert rows[community]["membership"] == "notShared"
+
+
+def test_wrong_password_is_sent_once_until_the_secret_changes(world: OpenStackWorld) -> None:
+    image = world.image()
+    before = world.failed_logins()
+    world.secret(userID=world.user_id, password="wrong")
+    world.apply([image])
+    message = world.wait_for("CredentialsInvalid")["message"]
+    check_now(world, "1")
+    check_now(world, "2")
+
+    assert "Secret otc-credentials: Keystone login of user" in message
+    assert world.failed_logins() - before == 1
+
+    world.secret()
+    world.wait_for("Accepted")
+
+
+def test_disabled_user_is_named_with_the_other_causes(world: OpenStackWorld) -> None:
+    image = world.image()
+    world.cloud.keystone.change_user(world.user_id, enabled=False)
+    world.apply([image])
+
+    assert "disabled, locked or without a role" in world.wait_for("CredentialsInvalid")["message"]
+
+
+def test_expired_password_is_named(world: OpenStackWorld) -> None:
+    world.cloud.expire_password(world.user_id)
+    world.apply([world.image()])
+
+    message = world.wait_for("CredentialsInvalid")["message"]
+
+    assert "the password has expired; change it in Keystone, then correct the Secret" in message
+
+
+def test_application_credential_accepts_images(world: OpenStackWorld) -> None:
+    made = world.application_credential()
+    world.secret(applicationCredentialID=made["id"], applicationCredentialSecret=made["secret"])
+    world.accept()
+
+
+@pytest.mark.parametrize("fault", ["expired", "deleted", "reader", "other project"])
+def test_unusable_application_credential_is_named(world: OpenStackWorld, fault: str) -> None:
+    keystone = world.cloud.keystone
+    reason, words = "CredentialsInvalid", "it was deleted, or the ID is wrong"
+    match fault:
+        case "expired":
+            made = world.application_credential(expires_at=datetime.now(UTC) + timedelta(seconds=5))
+            eventually(lambda: world.cannot_use(made) or None)
+            words = "it has expired, its secret is wrong"
+        case "deleted":
+            made = world.application_credential()
+            keystone.delete_application_credential(world.user_id, made["id"])
+        case "reader":
+            keystone.grant(world.user_id, world.project, "reader")
+            made = world.application_credential(roles=("reader",))
+            reason, words = "PermissionDenied", "needs the role member in the project"
+        case _:
+            other = keystone.project()
+            keystone.grant(world.user_id, other)
+            made = world.application_credential(project=other)
+            words = f"application credential {made['id']} is for project {other}"
+    world.secret(applicationCredentialID=made["id"], applicationCredentialSecret=made["secret"])
+    world.apply([world.image()])
+
+    assert words in world.wait_for(reason)["message"]
+
+
+def test_revoked_token_is_replaced(world: OpenStackWorld) -> None:
+    world.accept()
+    world.cloud.keystone.change_user(world.user_id, password="another-password")
+    world.cloud.keystone.change_user(world.user_id, password=PASSWORD)  # revokes its tokens
+    world.accept(name="second")
+
+
+def test_new_fernet_keys_need_a_new_login_only(world: OpenStackWorld) -> None:
+    world.accept()
+    world.cloud.rotate_keys()
+    world.accept(name="second")
+
+
+def test_glance_that_is_down_is_reported_and_then_used(world: OpenStackWorld) -> None:
+    image = world.image()
+    world.cloud.image.stop()
+    try:
+        world.apply([image])
+        message = world.wait_for("CloudUnavailable")["message"]
+    finally:
+        world.cloud.image.start()
+        world.cloud.image.wait()
+    world.wait_for("Accepted")
+
+    assert "no connection to 127.0.0.1" in message
+
+
+def test_url_of_another_server_is_named(world: OpenStackWorld) -> None:
+    """Glance returns status 300 for a path that it does not know."""
+    world.apply([world.image()], openstack={"authURL": world.cloud.image_url})
+
+    message = world.wait_for("CloudUnavailable")["message"]
+
+    assert "not a login response of Keystone; check spec.openstack.authURL" in message
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("no region", "no image endpoint for region Nowhere and interface public. It has region"),
+        ("no interface", "no image endpoint for interface admin"),
+    ],
+)
+def test_wrong_place_is_named(world: OpenStackWorld, fault: str, words: str) -> None:
+    changes: dict[str, object] = {
+        "no region": {"authURL": world.cloud.auth_url, "region": "Nowhere"},
+        "no interface": {"authURL": world.cloud.auth_url, "interface": "admin"},
+    }
+    world.apply([world.image()], openstack=changes[fault])
+
+    assert words in world.wait_for("InvalidRequest")["message"]
+
+
+def test_project_of_another_domain_without_a_role_is_refused(world: OpenStackWorld) -> None:
+    domain = world.cloud.keystone.domain(f"domain-{world.namespace}")
+    project = world.cloud.keystone.project("elsewhere", domain)
+    world.apply([world.image()], projectID=project)
+
+    assert "without a role in the project" in world.wait_for("CredentialsInvalid")["message"]
+
+
+def test_project_of_another_domain_with_a_role_is_served(world: OpenStackWorld) -> None:
+    keystone = world.cloud.keystone
+    domain = keystone.domain(f"domain-{world.namespace}")
+    project = keystone.project("elsewhere", domain)
+    keystone.grant(world.user_id, project)
+    image = world.glance.image(shared_with=[project])
+    world.apply([image], projectID=project)
+    world.wait_for("Accepted")
+
+    assert world.glance.memberships(project) == {image: "accepted"}
