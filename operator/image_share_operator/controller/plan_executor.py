@@ -275,8 +275,11 @@ class PlanExecutor:
     def _may_have_changed(
         self, listed: Mapping[str, Membership], removed: tuple[str, ...]
     ) -> tuple[str, ...]:
-        """The images whose membership in a cached list shows work to do, or may be outdated."""
-        job = self.observation.job
+        """The images whose membership in a cached list shows work to do, or may be outdated.
+
+        The latter are those of a job that settled just now: the list may be from before the job.
+        """
+        job = self.observation.job if self.observation.job_asked else None
         carried = {row.id for row in self.observation.status.images if job and row.job_id == job.id}
         wanted = self.desired.decision.wanted
         changing = [

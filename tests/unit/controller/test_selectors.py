@@ -457,16 +457,17 @@ async def test_failed_rejection_is_reported_and_retried() -> None:
     assert drive.reason == "Accepted"
 
 
-async def test_settled_resource_writes_nothing() -> None:
+async def test_settled_resource_reads_only_lists_and_writes_nothing() -> None:
     drive = started({"newest": 2})
     for place, image in enumerate((A, B, C)):
         drive.cloud.publish(image, f"ubuntu-{place}")
     await drive.until("Accepted")
-    writes = len(drive.kube.writes)
+    writes, reads = len(drive.kube.writes), drive.cloud.looks
 
     await drive.run_for(timedelta(hours=3))
 
     assert drive.cloud.lists > 30
+    assert drive.cloud.looks == reads
     assert len(drive.kube.writes) == writes
 
 
