@@ -1,8 +1,8 @@
 """Lists the images that an owner shares with one project; one list serves many reconciles.
 
 A list is never older than the call that waits for it, unless the caller accepts an older one
-(``max_age``). The first call waits `COLLECT_S` for others, and two lists of an owner are
-`MIN_GAP_S` apart: all calls that arrive until then get the same list.
+(``max_age``): a cached one, or one that is being read. The first call waits `COLLECT_S` for others,
+and two lists of an owner are `MIN_GAP_S` apart: all calls that arrive until then get the same list.
 
 A list is complete, or the call fails: only a complete list shows that an image is not shared. IMS
 is asked for the images of one owner, so that no other project can make the list long by sharing
@@ -68,12 +68,14 @@ class _OwnerLists:
         started_at: when the latest list was started; time of the event loop.
         shares: of the latest list that was read; ``None`` before, and after `CACHE_S`.
         read_at: when that list was started.
+        running: the list that is being read.
         next: the list that later calls wait for; it has not started yet.
     """
 
     started_at: float = float("-inf")
     read_at: float = float("-inf")
     shares: tuple[Share, ...] | None = None
+    running: asyncio.Task[tuple[Share, ...]] | None = None
     next: asyncio.Task[tuple[Share, ...]] | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -94,8 +96,11 @@ class ShareLists:
         """
         loop = asyncio.get_running_loop()
         lists = self._owners.setdefault(owner, _OwnerLists())
-        if lists.shares is not None and lists.read_at >= loop.time() - max_age.total_seconds():
+        oldest = loop.time() - max_age.total_seconds()
+        if lists.shares is not None and lists.read_at >= oldest:
             return lists.shares
+        if lists.running is not None and lists.started_at >= oldest:
+            return await asyncio.shield(lists.running)
         if lists.next is None:
             lists.next = loop.create_task(self._read(owner, lists), context=context.shared())
             self._reads.add(lists.next)
@@ -113,9 +118,12 @@ class ShareLists:
         loop = asyncio.get_running_loop()
         async with lists.turn:
             await asyncio.sleep(max(COLLECT_S, lists.started_at + MIN_GAP_S - loop.time()))
-            lists.next = None
+            lists.running, lists.next = lists.next, None
             started_at = lists.started_at = loop.time()
-            shares = await self._read_lists(owner)
+            try:
+                shares = await self._read_lists(owner)
+            finally:
+                lists.running = None
             lists.shares, lists.read_at = shares, started_at
         loop.call_later(CACHE_S, self._evict, owner, started_at)
         return shares

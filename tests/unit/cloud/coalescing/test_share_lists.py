@@ -110,6 +110,18 @@ async def test_call_during_a_read_waits_for_the_next_list() -> None:
     assert loop.time() >= MIN_GAP_S
 
 
+async def test_call_that_accepts_an_older_list_waits_for_the_one_being_read() -> None:
+    source = Lists(a=ACCEPTED)
+    lists = ShareLists(source)
+    first = asyncio.create_task(lists.read(OWNER))
+    await asyncio.sleep(0.15)
+
+    second = await lists.read(OWNER, timedelta(seconds=30))
+
+    assert second is await first
+    assert source.calls.count((ACCEPTED, None)) == 1
+
+
 async def test_cached_list_is_used_up_to_the_age_that_the_caller_accepts() -> None:
     source = Lists(a=ACCEPTED)
     lists = ShareLists(source)
