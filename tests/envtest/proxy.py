@@ -281,7 +281,7 @@ class FaultyProxy(Running):
 
     def expire(self, token: str) -> None:
         """Refuse this bearer token from now on. Open watches stay open, as of the API server."""
-        self._call(lambda: self._expired.add(f"Bearer {token}"))
+        self._call(lambda: self._expired.add(token))
 
     def calls(self, verb: str = "*", path: str = "*") -> list[Call]:
         """The calls so far, oldest first."""
@@ -393,7 +393,8 @@ class FaultyProxy(Running):
             return _reset(request)  # the server is away, or the client is
 
     def _rule_for(self, request: web.Request, verb: str, query: str) -> _Rule | None:
-        if request.headers.get("Authorization") in self._expired:
+        _, _, token = request.headers.get("Authorization", "").partition(" ")
+        if token in self._expired:
             effect = refusal(401, "Unauthorized", "Unauthorized")
             return _Rule(verb=verb, path=request.path, query="", effect=effect, left=None)
         return next((r for r in self._rules if r.takes(verb, request.path, query)), None)
