@@ -17,6 +17,7 @@ OperatorError
     ├── KubeForbiddenError      the request is denied: by RBAC, admission or a quota
     ├── KubeInvalidError        the request is refused: sending it again does not help
     └── KubeRetryableError      retry later
+        ├── KubeTooLargeError   retry with fewer objects
         └── KubeConflictError   retry after a read: the object has changed
 
 LostLeadError is not an OperatorError: a reconcile must not report it, the process exits.
@@ -173,6 +174,10 @@ class KubeRetryableError(KubeError):
     def __init__(self, message: str, *, retry_after: timedelta | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class KubeTooLargeError(KubeRetryableError):
+    """The response is over the size limit: request fewer objects."""
 
 
 class KubeConflictError(KubeRetryableError):

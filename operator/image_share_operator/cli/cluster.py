@@ -20,7 +20,6 @@ from image_share_operator.settings import Settings
 
 Json = Mapping[str, Any]
 FIELD_MANAGER = "image-share-operator-cli"
-PAGE_SIZE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +73,20 @@ class Cluster:
 
     async def _list(self, namespace: str | None) -> tuple[Json, ...]:
         rows: list[Json] = []
-        query = {"limit": str(PAGE_SIZE)}
-        while True:
-            url = client.path(*_parts(namespace), **query)
-            try:
-                page = await self._call("list", url, namespace=namespace or "")
-            except _NotFoundError:
-                raise CommandError(
-                    f"the cluster has no {PLURAL}.{GROUP}; install the CRD of the operator",
-                    Exit.NOT_FINE,
-                ) from None
-            rows += cast("Sequence[Json]", page["items"])
-            token = page["metadata"].get("continue")
-            if not token:
-                return tuple(rows)
-            query["continue"] = token
+        parts = _parts(namespace)
+        try:
+            async for page in client.pages(
+                self.api, *parts, resource=PLURAL, namespace=namespace or ""
+            ):
+                rows += cast("Sequence[Json]", page["items"])
+        except ObjectGoneError:
+            raise CommandError(
+                f"the cluster has no {PLURAL}.{GROUP}; install the CRD of the operator",
+                Exit.NOT_FINE,
+            ) from None
+        except KubeError as exc:
+            _fail(exc, _what("list", namespace or ""))
+        return tuple(rows)
 
     async def _call(self, verb: str, url: str, *, namespace: str, **options: Any) -> Json:
         try:
@@ -99,7 +97,11 @@ class Cluster:
         except ObjectGoneError:
             raise _NotFoundError from None
         except KubeError as exc:
-            _fail(exc, f"{verb} {PLURAL}" + (f" in namespace {namespace}" if namespace else ""))
+            _fail(exc, _what(verb, namespace))
+
+
+def _what(verb: str, namespace: str) -> str:
+    return f"{verb} {PLURAL}" + (f" in namespace {namespace}" if namespace else "")
 
 
 class _NotFoundError(Exception):

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 
-**What kopf does.** kopf lists all objects in pages of 500, then watches from the resourceVersion of
+**What kopf does.** kopf lists all objects in pages of 100, then watches from the resourceVersion of
 the list. It reconnects, refreshes the token, and lists again after 410 Gone. It calls the handler
 of `image_share_operator.handlers` for each listed object and each watch event. The handler is an
 `on.event` handler, because these write nothing to the object. It returns at once: `controller`

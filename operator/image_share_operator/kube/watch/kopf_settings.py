@@ -7,8 +7,10 @@ import kopf
 RECONNECT_BACKOFF_S = (0.5, 1.0, 2.0, 3.0, 5.0)
 """Seconds between the attempts of one request. The default of kopf grows to 21 s, which would delay
 the recovery of the watch."""
-PAGE_SIZE = 500
-"""Objects per page of a list: limits the memory of this process and of the API server."""
+PAGE_SIZE = 100
+"""Objects per page of a list: limits the memory of this process and of the API server. A resource
+with 500 images and its managed fields are up to 270 KB of JSON. A page of 500 took 250 MB more than
+one of 100 (measured with 155 KB for each)."""
 
 
 class _NoDiff(kopf.AnnotationsDiffBaseStorage):

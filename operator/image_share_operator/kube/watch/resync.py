@@ -13,13 +13,12 @@ from image_share_operator.api.errors import KubeError
 from image_share_operator.api.types import GROUP, PLURAL, VERSION
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
-from image_share_operator.kube.client import ApiServer, path
+from image_share_operator.kube.client import ApiServer, pages
 
 log = logging.getLogger(__name__)
 
 INTERVAL = timedelta(minutes=10)
 """Between two resyncs. They find the deletions that `sync_check` cannot see by the count."""
-PAGE_SIZE = 500
 ONLY_METADATA = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 
 
@@ -63,18 +62,15 @@ class Resync:
     async def _list(self, namespace: str, uids: set[str]) -> int:
         """Add the uids of all objects to ``uids``; return the resourceVersion of the list."""
         where = ("namespaces", namespace) if namespace else ()
-        query = {"limit": str(PAGE_SIZE)}
-        while True:
-            page = await self._api.call(
-                "list",
-                path("apis", GROUP, VERSION, *where, PLURAL, **query),
-                resource=PLURAL,
-                namespace=namespace,
-                headers=ONLY_METADATA,
-            )
+        version = 0
+        async for page in pages(
+            self._api,
+            *("apis", GROUP, VERSION, *where, PLURAL),
+            resource=PLURAL,
+            namespace=namespace,
+            headers=ONLY_METADATA,
+        ):
             # ``items`` of an empty PartialObjectMetadataList is null.
             uids.update(item["metadata"]["uid"] for item in page["items"] or ())
-            more = page["metadata"].get("continue")
-            if not more:
-                return int(page["metadata"]["resourceVersion"])
-            query["continue"] = more
+            version = int(page["metadata"]["resourceVersion"])
+        return version

@@ -11,7 +11,7 @@ CRDS = "*/customresourcedefinitions"
 STATUS = "*/imageshareacceptances/*/status"
 OBJECT = "*/imageshareacceptances/web"
 SECRET = "*/secrets/*"
-FIRST_PAGE = "limit=500"
+FIRST_PAGE = "limit=100"
 """In the query of the watch's own list; the check whether all is known asks for one object."""
 REQUEST_TIMEOUT_S = 2.0
 INVALID = {"reason": "FieldValueInvalid", "message": "Invalid value", "field": "status.job"}

@@ -2,11 +2,12 @@
 
 import asyncio
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 import pytest
 from drive import spec
 
-from image_share_operator.api.errors import KubeRetryableError
+from image_share_operator.api.errors import KubeRetryableError, KubeTooLargeError
 from image_share_operator.api.types import Key
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.workqueue import WorkQueue
@@ -25,6 +26,7 @@ class FakeApiServer:
         self.objects: list[dict[str, Any]] = []
         self.lists = 0
         self.unavailable = False
+        self.too_large = 0  # the limit from which a page is over the size limit
 
     def add(self, name: str, namespace: str = "demo") -> None:
         """Create an object that the watch reports."""
@@ -52,7 +54,10 @@ class FakeApiServer:
         self.lists += 1
         if self.unavailable:
             raise KubeRetryableError("list: no response")
-        start = int(path.partition("continue=")[2] or 0)
+        query = dict(parse_qsl(path.partition("?")[2]))
+        start = int(query.get("continue", "0"))
+        if 0 < self.too_large <= int(query["limit"]):
+            raise KubeTooLargeError("list: the response is over 10 MiB")
         rows = [row for row in self.objects if namespace in ("", row["namespace"])]
         metadata: dict[str, str] = {"resourceVersion": str(self.version)}
         if len(rows) > start + 3:
@@ -81,6 +86,30 @@ async def test_missing_object_is_removed_from_store_and_queue() -> None:
     assert api.lists == 3
     queued = {(await api.queue.get()).name for _ in range(7)}
     assert queued == api.stored()
+
+
+@pytest.mark.parametrize("too_large", [500, 50, 2])
+async def test_pages_become_smaller_when_one_is_too_large(too_large: int) -> None:
+    api = FakeApiServer()
+    for number in range(8):
+        api.add(f"web-{number}")
+    api.delete("web-4")
+    api.too_large = too_large
+
+    await api.resync().resync()
+
+    assert len(api.stored()) == 7
+
+
+async def test_single_object_that_is_too_large_is_an_error() -> None:
+    api = FakeApiServer()
+    api.add("web")
+    api.too_large = 1
+
+    with pytest.raises(KubeTooLargeError):
+        await api.resync().resync()
+
+    assert api.stored() == {"web"}
 
 
 async def test_object_that_is_newer_than_the_list_is_kept() -> None:
