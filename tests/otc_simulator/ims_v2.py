@@ -101,6 +101,8 @@ async def show_member(request: web.Request) -> web.Response:
     own = project_with(request, "get", "share")
     world = world_of(request)
     image = _visible_image(request, own)
+    if image.public:
+        raise answers.glance(404, "Only shared images have members.")
     member = world.cloud.registry.member(image.id, request.match_info["member_id"])
     if member is None or own not in (image.owner, member.project_id) or not _status(world, member):
         raise answers.glance(404, "Member not found.")
@@ -116,6 +118,8 @@ async def update_member(request: web.Request) -> web.Response:
     status = body.get("status")
     if status not in STATUSES[1:]:
         raise answers.glance(400, "Expected a status: accepted or rejected.")
+    if image.public:
+        raise answers.glance(403, f"Not allowed to update members for image {image.id}.")
     if image.owner == own:
         raise answers.glance(403, "You are not permitted to modify 'status' on this image member.")
     member = registry.member(image.id, request.match_info["member_id"])

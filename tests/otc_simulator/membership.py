@@ -161,7 +161,7 @@ class Registry:
         set_now = replace(
             member,
             status=status,
-            updated_at=now,
+            updated_at=now if status != member.status else member.updated_at,
             status_before=member.visible_status(now, settings),
         )
         self._store(set_now)

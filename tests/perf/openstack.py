@@ -1,0 +1,107 @@
+"""Measures 300 images against a real Glance: the operator, a plain loop, and the OpenStack client.
+
+    python tests/perf/openstack.py
+
+One after the other in the same run, each with images and a project of its own.
+"""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from e2e.live.openstack_world import PASSWORD, OpenStackWorld
+from e2e.live.world import Operator, install_rights
+from envtest import ControlPlane
+from image_share_operator.cloud.openstack_session import MAX_CONCURRENT_WRITES
+from openstack_cloud import OpenStackCloud
+
+IMAGES = 300
+CLIENT_IMAGES = 10
+CRDS = Path(__file__).parents[2] / "deploy/crds"
+
+
+def images_of(world: OpenStackWorld, count: int) -> list[str]:
+    """New images that are shared with the project of the world."""
+    return world.glance.images(count, shared_with=[world.project])
+
+
+def operator_s(world: OpenStackWorld) -> float:
+    """Seconds from the creation of the resource until it is Ready."""
+    images = images_of(world, IMAGES)
+    world.secret()
+    began = time.monotonic()
+    world.apply(images)
+    world.wait_for("Accepted")
+    return time.monotonic() - began
+
+
+def loop_s(world: OpenStackWorld) -> float:
+    """Seconds of a loop that sends the same requests, with the same concurrency."""
+    images = images_of(world, IMAGES)
+    began = time.monotonic()
+    asyncio.run(_send(world, images))
+    return time.monotonic() - began
+
+
+async def _send(world: OpenStackWorld, images: list[str]) -> None:
+    token = world.cloud.keystone.token({"id": world.user_id, "password": PASSWORD}, world.project)
+    seats = asyncio.Semaphore(MAX_CONCURRENT_WRITES)
+    async with httpx.AsyncClient(headers={"X-Auth-Token": token}, timeout=60) as http:
+
+        async def accept(image: str) -> None:
+            async with seats:
+                url = f"{world.cloud.image_url}/v2/images/{image}/members/{world.project}"
+                (await http.put(url, json={"status": "accepted"})).raise_for_status()
+
+        await asyncio.gather(*map(accept, images))
+
+
+def client_s(world: OpenStackWorld) -> float:
+    """Seconds of `openstack image set --accept` for all images, by a part of them."""
+    images = images_of(world, CLIENT_IMAGES)
+    env = {
+        **os.environ,
+        "OS_AUTH_TYPE": "v3password",
+        "OS_AUTH_URL": world.cloud.auth_url,
+        "OS_USER_ID": world.user_id,
+        "OS_PASSWORD": PASSWORD,
+        "OS_PROJECT_ID": world.project,
+        "OS_IDENTITY_API_VERSION": "3",
+    }
+    env.pop("PYTHONPATH", None)
+    began = time.monotonic()
+    for image in images:
+        command = [str(world.cloud.command("openstack")), "image", "set", "--accept", image]
+        subprocess.run(command, env=env, check=True, capture_output=True)
+    return (time.monotonic() - began) * IMAGES / CLIENT_IMAGES
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as directory, ControlPlane() as control_plane:
+        control_plane.apply_crds(CRDS)
+        operator = Operator(install_rights(control_plane), Path(directory) / "log")
+        operator.start()
+        try:
+            with OpenStackCloud() as cloud:
+                for name, measure in (
+                    ("loop", loop_s),
+                    ("operator", operator_s),
+                    ("client", client_s),
+                    ("loop", loop_s),
+                    ("operator", operator_s),
+                ):
+                    namespace = control_plane.create_namespace("perf")
+                    world = OpenStackWorld(control_plane, cloud, operator, namespace)
+                    print(f"{name:10} {measure(world):6.1f} s", flush=True)  # noqa: T201
+        finally:
+            operator.terminate()
+
+
+if __name__ == "__main__":
+    main()
