@@ -300,13 +300,17 @@ def _named(
     details: Mapping[str, ImageDetails],
     before: tuple[ImageStatus, ...],
 ) -> tuple[ImageStatus, ...]:
-    """The rows with names and owners: new ones, or else those that were known before."""
-    known = {row.id: ImageDetails(name=row.name, owner=row.owner) for row in before if row.owner}
-    known |= details
-    if not known:
+    """The rows with names and owners: new ones, or else those that were known before.
+
+    A row that has an owner comes from a list of shares, which is newer than the last status.
+    """
+    found = {row.id: ImageDetails(name=row.name, owner=row.owner) for row in before if row.owner}
+    found = {row.id: found[row.id] for row in rows if row.owner is None and row.id in found}
+    found |= details
+    if not found:
         return rows
     return tuple(
-        replace(row, name=known[row.id].name, owner=known[row.id].owner) if row.id in known else row
+        replace(row, name=found[row.id].name, owner=found[row.id].owner) if row.id in found else row
         for row in rows
     )
 

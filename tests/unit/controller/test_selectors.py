@@ -489,3 +489,17 @@ async def test_crash_at_any_moment_ends_in_the_same_state(*, lost: bool) -> None
 
         assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}, steps
         assert drive.reason == "Accepted", steps
+
+
+async def test_renamed_image_is_reported_with_its_new_name() -> None:
+    drive = started()
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+
+    drive.cloud.publish(A, "ubuntu-20260102")
+    await drive.run_for(timedelta(minutes=6))
+
+    assert rows(drive)[A]["name"] == "ubuntu-20260102"
+    drive.cloud.set_by_hand(A, PENDING)
+    await drive.run_for(timedelta(minutes=11))
+    assert rows(drive)[A]["jobID"] == drive.status["job"]["id"], "it counts as renamed once"
