@@ -103,7 +103,7 @@ def job_running(desired: Desired, job: Job, observation: Observation, now: datet
     """Report that the job has not settled, and when to poll it again."""
     carried = sum(row.job_id == job.id for row in observation.status.images)
     return Report(
-        ready_summary=submitted(desired, carried),
+        ready_summary=submitted(replace(desired, decision=job.decision), carried),
         requeue_after=requeue.poll_after(now - job.submitted_at, observation.typical_duration),
     )
 

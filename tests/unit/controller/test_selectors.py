@@ -503,3 +503,18 @@ async def test_renamed_image_is_reported_with_its_new_name() -> None:
     drive.cloud.set_by_hand(A, PENDING)
     await drive.run_for(timedelta(minutes=11))
     assert rows(drive)[A]["jobID"] == drive.status["job"]["id"], "it counts as renamed once"
+
+
+async def test_message_names_the_decision_of_the_job() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    drive.cloud.job_takes = timedelta(minutes=1)
+    while len(drive.cloud.puts) < 3:
+        await drive.step()
+
+    await drive.step()
+
+    assert drive.ready["message"] == "Waiting for the job that rejects 1 image."
