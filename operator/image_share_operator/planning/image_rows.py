@@ -7,6 +7,7 @@ from image_share_operator.api.types import (
     Decision,
     Desired,
     ImageStatus,
+    Job,
     Membership,
     RemovalPolicy,
     SelectionVerdict,
@@ -75,6 +76,30 @@ def status_images(
         desired: with the images that are selected.
         reported: rows that replace what was observed.
     """
+    rows = _all_rows(desired, observation, reported)
+    before = {row.id: row for row in observation.status.images}
+    job = observation.status.job
+    return tuple(_with_job(row, before.get(row.id), job) for row in rows)
+
+
+def _with_job(row: ImageStatus, before: ImageStatus | None, job: Job | None) -> ImageStatus:
+    """The row; without its job when another client accepted an image that was rejected.
+
+    Such an image was not accepted by this resource, so `removalPolicy: Reject` does not reject it.
+    """
+    if (
+        before is None
+        or (before.membership, row.membership) != (Membership.REJECTED, Membership.ACCEPTED)
+        or row.job_id != before.job_id
+        or (job is not None and job.id == row.job_id and job.decision is Decision.ACCEPT)
+    ):
+        return row
+    return replace(row, job_id=None)
+
+
+def _all_rows(
+    desired: Desired, observation: Observation, reported: Iterable[ImageStatus]
+) -> tuple[ImageStatus, ...]:
     rows = {row.id: row for row in _observed(desired, observation)}
     rows |= {row.id: row for row in reported}
     if observation.selection is not None:
@@ -85,11 +110,12 @@ def status_images(
         return tuple((unchanged | rows)[image] for image in known)
     listed = tuple(rows[image] for image in desired.images)
     removed = (rows[image] for image in observation.removed)
-    return listed + tuple(
+    all_rows = listed + tuple(
         replace(row, selection=SelectionVerdict.REMOVED)
         for row in removed
         if row.membership not in (Membership.REJECTED, Membership.NOT_SHARED)
     )
+    return all_rows[:MAX_ROWS]  # the API server refuses a status with more
 
 
 def _observed(desired: Desired, observation: Observation) -> Iterator[ImageStatus]:

@@ -505,6 +505,39 @@ async def test_renamed_image_is_reported_with_its_new_name() -> None:
     assert rows(drive)[A]["jobID"] == drive.status["job"]["id"], "it counts as renamed once"
 
 
+async def test_image_that_others_accept_while_its_successor_is_pending_stays() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    while len(drive.cloud.puts) < 3:
+        await drive.step()
+    drive.cloud.set_by_hand(B, PENDING)
+    await drive.run_for(timedelta(minutes=10))
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+async def test_status_has_no_more_rows_than_the_api_server_takes() -> None:
+    drive = Drive(spec(IMAGES[:3], removalPolicy="Reject"))
+    listed = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(499)]
+    drive.cloud.shares |= dict.fromkeys(listed, ACCEPTED)
+    await drive.until("Accepted")
+
+    drive.edit(images=listed)
+    sizes = set[int]()
+    drive.kube.on_write = lambda status: sizes.add(len(status["images"]))
+    await drive.run_for(timedelta(minutes=5))
+
+    assert max(sizes) == 500
+    assert drive.reason == "Accepted"
+
+
 async def test_message_names_the_decision_of_the_job() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
     drive.cloud.publish(A, "ubuntu-20260101")
