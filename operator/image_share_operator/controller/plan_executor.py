@@ -69,6 +69,7 @@ that was made to be slow; a longer list would delay all other resources."""
 
 FRESH = timedelta(seconds=30)
 """How long the memberships of one reconcile serve the next one, which continues at once."""
+UNLISTED = "image {} is shared, and no list has it: the lists changed while they were read"
 
 
 class Session(Protocol):
@@ -224,28 +225,27 @@ class PlanExecutor:
             return
         # After a job, only the memberships of its images are news.
         max_age = max(self.max_age, LIST_AGE if self.observation.job_asked else timedelta())
+        if self.observation.runtime.errors:
+            max_age = timedelta()
         session = await self.session()
         shares = await session.list_shares(owners, max_age)
         listed = {share.id: share.membership for share in shares}
         hidden = [row for row in self._selected_rows(owners) if row.id not in listed]
-        results: dict[str, Membership | CloudError] = {}
-        if hidden:  # withdrawn, or moved from one list to another during the read
-            results |= await _members(session, tuple(row.id for row in hidden))
+        results = await self._read_hidden(session, tuple(row.id for row in hidden))
         still_shared = tuple(
             unlisted_share(row, selector, status)
             for row in hidden
             if results[row.id] is not Membership.NOT_SHARED
         )
         selection = await self._select(selector, (*shares, *still_shared))
-        removed = image_rows.removed_by_selection(
-            self.desired,
-            superseded(selection, status.images, is_settled=self.desired.dry_run),
-        )
         self.desired = replace(self.desired, images=selection.selected)
+        if max_age:
+            results |= await _members(session, self._may_have_changed(listed))
+        # A list in which a shared image is missing is not complete.
+        removed = () if still_shared else self._removed(selection, results)
         self.claims.select(selection.selected, removed)
         if max_age:
-            changing = self._may_have_changed(listed, removed)
-            results |= await _members(session, changing) if changing else {}
+            results |= await _members(session, removed)
         wanted = (*selection.selected, *removed)
         rows = release_renamed(selection, status.images)
         self.observation = replace(
@@ -272,22 +272,49 @@ class PlanExecutor:
             if row.selection is SelectionVerdict.SELECTED and row.owner in owners:
                 yield row
 
-    def _may_have_changed(
-        self, listed: Mapping[str, Membership], removed: tuple[str, ...]
+    async def _read_hidden(
+        self, session: Session, images: tuple[str, ...]
+    ) -> dict[str, Membership | CloudError]:
+        """Read images that are in no list: withdrawn, or moved to another list during the read.
+
+        One that is not as wanted would be sent, and only a list shows its owner: the status may be
+        wrong about it. If the next list does not have it either, it counts as not shared.
+        """
+        results = dict(await _members(session, images))
+        for image, one in results.items():
+            if isinstance(one, CloudError) or one is self.desired.decision.wanted:
+                continue
+            if one is not Membership.NOT_SHARED and not self.observation.runtime.errors:
+                raise RetryableError(UNLISTED.format(image))
+            results[image] = Membership.NOT_SHARED
+        return results
+
+    def _removed(
+        self, selection: Selection, results: Mapping[str, Membership | CloudError]
     ) -> tuple[str, ...]:
-        """The images whose membership in a cached list shows work to do, or may be outdated.
+        """The images to reject after a complete list."""
+        members = {
+            image: one if isinstance(one, Membership) else Membership.UNKNOWN
+            for image, one in results.items()
+        }
+        rows, is_settled = self.observation.status.images, self.desired.dry_run
+        return image_rows.removed_by_selection(
+            self.desired, superseded(selection, rows, members, is_settled=is_settled)
+        )
+
+    def _may_have_changed(self, listed: Mapping[str, Membership]) -> tuple[str, ...]:
+        """The selected images whose membership in a cached list shows work to do or is outdated.
 
         The latter are those of a job that settled just now: the list may be from before the job.
         """
         job = self.observation.job if self.observation.job_asked else None
         carried = {row.id for row in self.observation.status.images if job and row.job_id == job.id}
         wanted = self.desired.decision.wanted
-        changing = [
+        return tuple(
             image
             for image in self.desired.images
             if image in listed and (listed[image] is not wanted or image in carried)
-        ]
-        return (*changing, *removed)
+        )
 
     async def _read(self, images: tuple[str, ...]) -> Mapping[str, Membership | CloudError]:
         """Read memberships; a cached answer is used only when it shows no change."""
@@ -530,6 +557,8 @@ async def _members(
     session: Session, images: tuple[str, ...]
 ) -> Mapping[str, Membership | CloudError]:
     """Read memberships of a part of the images: an error of all of them is of this part only."""
+    if not images:
+        return {}
     try:
         return await session.members(images, timedelta())
     except CloudError as exc:

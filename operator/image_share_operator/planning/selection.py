@@ -198,7 +198,11 @@ def wakes_at(selector: ImageSelector | None, rows: Sequence[ImageStatus]) -> dat
 
 
 def superseded(
-    selection: Selection, known: Sequence[ImageStatus], *, is_settled: bool = False
+    selection: Selection,
+    known: Sequence[ImageStatus],
+    members: Mapping[str, Membership] | None = None,
+    *,
+    is_settled: bool = False,
 ) -> tuple[str, ...]:
     """The images that `removalPolicy: Reject` rejects, in the order of the selection.
 
@@ -206,10 +210,13 @@ def superseded(
     resource; see "Removal" above. Only after a complete list.
 
     Args:
+        members: as the cloud returned them after the list; the list is used for an image that it
+            does not have.
         is_settled: whether the selected images count as accepted, as a dry run supposes.
     """
     if selection.over_limit:
         return ()
+    read = members or {}
     accepted = {
         row.id
         for row in release_renamed(selection, known)
@@ -220,7 +227,7 @@ def superseded(
         for one in selection.matches
         if one.verdict is SelectionVerdict.SELECTED
         and not is_settled
-        and not _usable(one.share, one.share.membership)
+        and not _usable(one.share, read.get(one.share.id, one.share.membership))
     }
     removable = (SelectionVerdict.SUPERSEDED, SelectionVerdict.EXCLUDED)
     return tuple(

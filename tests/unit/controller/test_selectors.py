@@ -10,7 +10,7 @@ from drive import IMAGES, PROJECT, Drive, spec
 from fakes import OWNER
 from image_share_operator.api.errors import RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Membership
+from image_share_operator.api.types import Membership, Share
 
 A, B, C, D = IMAGES[:4]
 ACCEPTED, PENDING, REJECTED = Membership.ACCEPTED, Membership.PENDING, Membership.REJECTED
@@ -491,6 +491,33 @@ async def test_crash_at_any_moment_ends_in_the_same_state(*, lost: bool) -> None
         assert drive.reason == "Accepted", steps
 
 
+def cache_lists(drive: Drive) -> None:
+    """Serve lists that are as old as the caller accepts, as `ShareLists` does."""
+    read_list = drive.cloud.list_shares
+    kept: list[tuple[Any, tuple[Share, ...]]] = []
+
+    async def list_shares(owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
+        if not kept or kept[-1][0] < drive.clock.at - max_age:
+            kept.append((drive.clock.at, await read_list(owners, max_age)))
+        return kept[-1][1]
+
+    drive.cloud.list_shares = list_shares  # type: ignore[method-assign]
+
+
+async def test_superseded_image_is_rejected_when_the_list_is_from_before_the_job() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject", interval="0s")
+    cache_lists(drive)
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+    drive.annotate(reconcile_at="now")
+    await drive.run_for(timedelta(minutes=5))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+
 async def test_renamed_image_is_reported_with_its_new_name() -> None:
     drive = started()
     drive.cloud.publish(A, "ubuntu-20260101")
@@ -503,6 +530,41 @@ async def test_renamed_image_is_reported_with_its_new_name() -> None:
     drive.cloud.set_by_hand(A, PENDING)
     await drive.run_for(timedelta(minutes=11))
     assert rows(drive)[A]["jobID"] == drive.status["job"]["id"], "it counts as renamed once"
+
+
+async def test_image_that_only_the_status_knows_is_not_submitted() -> None:
+    """Another client wrote the row; the lists have the image under its real owner."""
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.cloud.set_by_hand(C, PENDING)
+    row = {**rows(drive)[A], "id": C, "membership": "pending", "createdAt": "2099-01-01T00:00:00Z"}
+
+    drive.kube.changed(status={**drive.status, "images": [row, *drive.status["images"]]})
+    drive.restart()
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.puts == [(A,)]
+    assert list(rows(drive)) == [A]
+    assert drive.reason == "Accepted"
+
+
+async def test_nothing_is_rejected_when_a_shared_image_is_missing_in_the_list() -> None:
+    drive = started({"newest": 1})
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=6))
+
+    drive.cloud.unlisted.add(B)
+    drive.edit(removalPolicy="Reject")
+    await drive.run_for(timedelta(minutes=6))
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+    drive.cloud.unlisted.clear()
+    await drive.run_for(timedelta(minutes=6))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
 
 
 async def test_image_that_others_accept_while_its_successor_is_pending_stays() -> None:
