@@ -1,6 +1,6 @@
 """Measures 300 images against a real Glance: the operator, a plain loop, and the OpenStack client.
 
-    python tests/perf/openstack.py
+    python tests/perf/glance_rate.py
 
 One after the other in the same run, each with images and a project of its own.
 """
