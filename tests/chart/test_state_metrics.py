@@ -169,9 +169,12 @@ def recorded_series(minutes: int) -> list[Json]:
 NOT_READY = {
     "cloud-unavailable": "CloudUnavailable",
     "credentials-invalid": "CredentialsInvalid",
+    "dry-run": "DryRun",
     "job-running": "JobRunning",
+    "limit-exceeded": "LimitExceeded",
     "not-reconciled": "the operator has not reconciled the resource",
     "not-shared": "NotShared",
+    "nothing-selected": "NothingSelected",
     "partially-failed": "PartiallyFailed",
 }
 """The resources of the recording that are not Ready and not suspended, and the reason told."""

@@ -10,6 +10,7 @@ from e2e.live.world import World
 from envtest import ControlPlane, Operator, eventually
 from image_share_operator import __version__
 from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import SelectionVerdict
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.no_response import Cause
@@ -91,7 +92,10 @@ def test_series_do_not_grow_with_the_objects(world: World, port: int) -> None:
     assert told["error"] <= {*(kind.name.lower() for kind in RefusalKind), *Cause}
     assert told["result"] <= {"ok", "accepted", "refused", "failed", "gone"}
     assert told["version"] == {__version__}
-    assert set(told) == {"ready", "reason", "route", "code", "error", "result", "version", "le"}
+    assert told["selection"] == set(SelectionVerdict)
+    assert set(told) == {
+        *("ready", "reason", "route", "code", "error", "result", "version", "selection", "le"),
+    }
 
 
 def test_replica_is_ready_when_it_has_seen_all_there_is(world: World, port: int) -> None:
