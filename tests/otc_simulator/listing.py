@@ -87,9 +87,29 @@ def image_type(image: Image, registry: Registry) -> str:
 def page(viewer: Viewer, query: Mapping[str, str], *, default_limit: int) -> list[Image]:
     """Return one page of what the viewer's project sees; raises RefusalError."""
     limit = min(_limit(query.get("limit"), default_limit), viewer.settings.max_limit)
+    images = _listed(viewer, query)
+    return images[_after_marker(images, query.get("marker")) :][:limit]
+
+
+def _listed(viewer: Viewer, query: Mapping[str, str]) -> list[Image]:
+    """Return all pages as one; kept until an image or a member changes, for the next page.
+
+    With lags, time changes it as well.
+    """
+    settings, lists = viewer.settings, viewer.registry.lists
+    if settings.share_lag_seconds or settings.visibility_lag_seconds:
+        return _sorted(viewer, query)
+    filters = frozenset((name, query[name]) for name in query if name not in ("limit", "marker"))
+    key = (viewer.project_id, filters, settings)
+    if key not in lists:
+        lists[key] = _sorted(viewer, query)
+    return lists[key]
+
+
+def _sorted(viewer: Viewer, query: Mapping[str, str]) -> list[Image]:
     asked = tuple(name for name in EQUALITY if name in query)
     times = [(name, *_time_filter(name, query[name])) for name in TIMES if name in query]
-    images = sorted(
+    return sorted(
         (
             image
             for image in _visible(viewer, query)
@@ -102,7 +122,6 @@ def page(viewer: Viewer, query: Mapping[str, str], *, default_limit: int) -> lis
         key=lambda image: _sort_key(image, query.get("sort_key", "created_at")),
         reverse=query.get("sort_dir", "desc") == "desc",
     )
-    return images[_after_marker(images, query.get("marker")) :][:limit]
 
 
 def _visible(viewer: Viewer, query: Mapping[str, str]) -> Iterator[Image]:

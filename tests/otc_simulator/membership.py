@@ -1,7 +1,7 @@
 """Images, their members, vaults. Pure: the time is an argument; no I/O, no log."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -71,6 +71,8 @@ class Registry:
     def __init__(self) -> None:
         self.images: dict[str, Image] = {}
         self.vaults: dict[str, Vault] = {}
+        self.lists: dict[Hashable, list[Image]] = {}
+        """What lists found, by what was asked; emptied by each change."""
         self._owned: dict[str, dict[str, None]] = {}
         self._public: dict[str, None] = {}
         self._by_image: dict[str, dict[str, Member]] = {}
@@ -78,6 +80,7 @@ class Registry:
 
     def put_image(self, image: Image) -> None:
         """Add an image, or replace the one with its id; its members stay."""
+        self.lists.clear()
         if image.id in self.images:
             self._owned[self.images[image.id].owner].pop(image.id)
             self._public.pop(image.id, None)
@@ -94,6 +97,7 @@ class Registry:
         image = self.images.pop(image_id, None)
         if image is None:
             return False
+        self.lists.clear()
         self._owned[image.owner].pop(image_id, None)
         self._public.pop(image_id, None)
         for project_id in self._by_image.pop(image_id, {}):
@@ -170,11 +174,13 @@ class Registry:
     def withdraw(self, image_id: str, project_id: str) -> bool:
         if self.member(image_id, project_id) is None:
             return False
+        self.lists.clear()
         del self._by_image[image_id][project_id]
         del self._by_project[project_id][image_id]
         return True
 
     def _store(self, member: Member) -> None:
+        self.lists.clear()
         self._by_image.setdefault(member.image_id, {})[member.project_id] = member
         self._by_project.setdefault(member.project_id, {})[member.image_id] = member
 
