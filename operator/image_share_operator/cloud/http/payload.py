@@ -65,14 +65,21 @@ def dig_line(value: object, *path: str) -> str | None:
 def name_line(text: str) -> str:
     """A name on one line: no control or direction characters, and up to `MAX_NAME_CHARS`."""
     cut = text if len(text) <= MAX_NAME_CHARS else text[: MAX_NAME_CHARS - 1] + "…"
-    return "".join(char if char.isprintable() else "?" for char in cut)
+    return _printable(cut)
 
 
 def one_line(text: str) -> str:
     """One line of up to `MAX_TEXT_CHARS` printable characters; long words are cut out."""
     words = (word if len(word) <= MAX_WORD_CHARS else "(cut)" for word in text.split())
-    line = "".join(char if char.isprintable() else "?" for char in " ".join(words))
+    line = _printable(" ".join(words))
     return line if len(line) <= MAX_TEXT_CHARS else line[: MAX_TEXT_CHARS - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """The text with ``?`` in place of control and direction characters; most texts have none."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def error_of(
