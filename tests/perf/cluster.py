@@ -6,7 +6,7 @@ import os
 import ssl
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -20,9 +20,11 @@ from otc_simulator.client import Simulator
 
 AT_ONCE = 32
 """Requests of the raw client under way together: as many as the operator has workers."""
-GIVE_UP_S = 300.0
+GIVE_UP_S = 900.0
 APPLY = "application/apply-patch+yaml"
 SECRET = "otc-credentials"
+RESOURCES = "/apis/ims.otc.dev/v1alpha1/imageshareacceptances"
+"""Of all namespaces."""
 
 Json = dict[str, Any]
 
@@ -143,7 +145,7 @@ class Cluster:
 
     async def versions(self) -> dict[str, str]:
         """The resourceVersion of each object of all namespaces: writes change it."""
-        async with self._http.get("/apis/ims.otc.dev/v1alpha1/imageshareacceptances") as answer:
+        async with self._http.get(RESOURCES) as answer:
             items = (await answer.json())["items"]
         return {item["metadata"]["uid"]: item["metadata"]["resourceVersion"] for item in items}
 
@@ -153,9 +155,7 @@ class Cluster:
         Args:
             calm_s: for how long to go on watching then, for writes that come late.
         """
-        namespace = self._control_plane.create_namespace("bench")
-        self._crowded.append(namespace)
-        self._secret(namespace)
+        namespace = self._namespace()
         images = self._cloud.add_images(count, shared_with=[self._cloud.project_id])
         path = self._resources(namespace)
 
@@ -166,16 +166,68 @@ class Cluster:
 
         return await self._timed(path, count, one, calm_s)
 
-    async def _timed(
-        self, path: str, count: int, one: Callable[[int], Awaitable[None]], calm_s: float = 0.0
+    async def select(
+        self, projects: Sequence[str], selectors: Sequence[Json], *, interval: str
     ) -> Watched:
-        """Do ``one`` for each number; return when as many objects are Ready."""
+        """Create an object for each selector in each project; return when all are Ready.
+
+        Each project has a namespace of its own.
+        """
+        paths = [self._resources(self._namespace()) for _ in projects]
+
+        async def one(number: int) -> None:
+            place, selector = divmod(number, len(selectors))
+            body = _object(f"golden-{number}", [], self._cloud.url)
+            del body["spec"]["images"]
+            body["spec"] |= selectors[selector]
+            body["spec"] |= {"projectID": projects[place], "interval": interval}
+            await self._send("POST", paths[place], body)
+
+        return await self._timed(RESOURCES, len(projects) * len(selectors), one)
+
+    async def until_latest(self, image: str, count: int, publish: Callable[[], None]) -> float:
+        """Publish an image; return the seconds until it is the latest one of so many objects."""
+
+        def note(body: Json, seen: Watched) -> None:
+            if any(row["id"] == image for row in body["status"].get("latest", ())):
+                seen.ready.add(body["metadata"]["name"])
+
+        async def one(_: int) -> None:
+            await asyncio.to_thread(publish)
+
+        return (await self._timed(RESOURCES, count, one, times=1, note=note)).seconds
+
+    def _namespace(self) -> str:
+        """A new namespace with the Secret, which `clear` deletes objects of."""
+        namespace = self._control_plane.create_namespace("bench")
+        self._crowded.append(namespace)
+        self._secret(namespace)
+        return namespace
+
+    async def _timed(
+        self,
+        path: str,
+        count: int,
+        one: Callable[[int], Awaitable[None]],
+        calm_s: float = 0.0,
+        *,
+        times: int | None = None,
+        note: Callable[[Json, Watched], None] | None = None,
+    ) -> Watched:
+        """Do ``one`` for each number; return when as many objects are Ready.
+
+        Args:
+            times: how often to do it, if not for each object.
+            note: adds the objects for which to wait to ``ready``, if not for Ready.
+        """
         seen = Watched()
         listening = asyncio.Event()
-        watching = asyncio.create_task(self._watch(path, count, seen, listening))
+        watching = asyncio.create_task(
+            self._watch(path, count, seen, listening, note or _note_ready)
+        )
         await asyncio.wait_for(listening.wait(), GIVE_UP_S / 10)
         started, idle, served = time.monotonic(), idle_seconds(), self._served_s()
-        await self._all(one, count)
+        await self._all(one, count if times is None else times)
         complete = asyncio.create_task(seen.complete.wait())
         either = asyncio.wait((watching, complete), return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait_for(either, GIVE_UP_S)
@@ -191,7 +243,14 @@ class Cluster:
         watching.cancel()
         return seen
 
-    async def _watch(self, path: str, count: int, seen: Watched, listening: asyncio.Event) -> None:
+    async def _watch(
+        self,
+        path: str,
+        count: int,
+        seen: Watched,
+        listening: asyncio.Event,
+        note: Callable[[Json, Watched], None],
+    ) -> None:
         version = await self._version(path)
         while True:  # the API server ends the watch of who is slow to read; nothing is lost
             async with self._http.get(f"{path}?watch=1&resourceVersion={version}") as stream:
@@ -204,7 +263,7 @@ class Cluster:
                     if event["type"] != "MODIFIED":
                         continue
                     seen.writes += 1
-                    _note(event["object"], seen)
+                    note(event["object"], seen)
                     if len(seen.ready) == count:
                         seen.complete.set()
 
@@ -260,7 +319,7 @@ class Cluster:
         return f"/apis/ims.otc.dev/v1alpha1/namespaces/{namespace}/imageshareacceptances"
 
 
-def _note(body: Json, seen: Watched) -> None:
+def _note_ready(body: Json, seen: Watched) -> None:
     conditions = body["status"].get("conditions", ())
     if not any(row["type"] == "Ready" and row["status"] == "True" for row in conditions):
         return

@@ -215,11 +215,11 @@ async def _idle(stage: Stage, objects: int, routine: int) -> list[Figure]:
 
     A round takes seconds of its minute, so three quarters of all seconds are of the rest.
     """
-    asked = _asked(stage.cloud)
+    before = asked(stage.cloud)
     spent = await _each_second(stage.operator.pid, LOOKS * ROUND_S)
     quiet = statistics.mean(spent[: len(spent) * 3 // 4])
     round_s = max(0.0, sum(spent) - quiet * len(spent)) / LOOKS * objects / max(routine, 1)
-    calls = (_asked(stage.cloud) - asked) / LOOKS
+    calls = (asked(stage.cloud) - before) / LOOKS
     hourly = quiet + (round_s / 3600 if routine else 0.0)
     found = [
         Figure("  idle: cores, nothing to look at", quiet),
@@ -274,6 +274,6 @@ def errors(operator: Operator) -> Figure:
     return Figure("errors in the log", bad, "", ("=", 0))
 
 
-def _asked(cloud: Simulator) -> int:
+def asked(cloud: Simulator) -> int:
     calls = cloud.counters()["calls"]
     return sum(count for route, count in calls.items() if route != LOGIN)
