@@ -173,3 +173,23 @@ def test_the_type_filter_may_hide_pending_shares(recipient: Caller, sim: Simulat
 
     assert recipient.listed(member_status="pending") == []
     assert [row["id"] for row in rows["images"]] == [image]
+
+
+def test_a_list_shows_each_change_at_once(recipient: Caller, sim: Simulator) -> None:
+    def pending() -> list[str]:
+        rows = recipient.get("/v2/cloudimages", member_status="pending").json()["images"]
+        return sorted(row["name"] for row in rows)
+
+    first = sim.publish("a", shared_with=[sim.project_id])
+    assert pending() == ["a"]
+    second = sim.publish("b", shared_with=[sim.project_id])
+    third = sim.publish("c", shared_with=[sim.project_id])
+    assert pending() == ["a", "b", "c"]
+    sim.rename(first, "d")
+    assert pending() == ["b", "c", "d"]
+    sim.set_membership(first, sim.project_id, "accepted")
+    assert pending() == ["b", "c"]
+    sim.withdraw(second, sim.project_id)
+    assert pending() == ["c"]
+    sim.delete_image(third)
+    assert pending() == []
