@@ -20,8 +20,6 @@ class SecretKind(StrEnum):
     CLOUDS_YAML = "clouds.yaml"
     TOKEN = "token"
     ACCESS_KEY = "access key"
-    AGENCY = "agency"
-    """A user of another account, who assumes an agency."""
 
 
 class Content(StrEnum):
@@ -41,8 +39,6 @@ class Login:
     """One Secret and the one user whose credentials it holds; no two share a user.
 
     Attributes:
-        user_id: of the one whose token or key sends the requests to IMS: for an agency, its user.
-        domain: the account of the projects.
         projects: that the user may answer for; a token is good for the first one only.
         password: the secret key, for an access key.
     """
@@ -61,21 +57,6 @@ class Login:
         """The ID of the user's access key."""
         return f"AK{MARK}{self.user_id}"
 
-    @property
-    def agent_id(self) -> str:
-        """The ID of the user in the Secret: for an agency, who assumes it."""
-        return self.user_id[::-1] if self.kind is SecretKind.AGENCY else self.user_id
-
-    @property
-    def home(self) -> str:
-        """The account of the user in the Secret."""
-        return f"agents-of-{self.domain}" if self.kind is SecretKind.AGENCY else self.domain
-
-    @property
-    def agency(self) -> str | None:
-        """The name of the agency that the user assumes."""
-        return f"agency-{self.name}-{self.namespace}" if self.kind is SecretKind.AGENCY else None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
@@ -84,8 +65,6 @@ class Spec:
     images: tuple[str, ...]
     project: str
     secret: str
-    agency: tuple[str, str] | None = None
-    """Name and account."""
     decision: str = "Accept"
     deletion_policy: str = "Retain"
     suspend: bool = False
@@ -99,9 +78,7 @@ class Spec:
 
     def manifest(self, url: str) -> Json:
         """The spec as users write it; ``url`` is the cloud's."""
-        agency = dict(zip(("name", "domainName"), self.agency or (), strict=False))
         return {
-            **({"agency": agency} if agency else {}),
             "images": list(self.images),
             "projectID": self.project,
             "credentialsSecretRef": {"name": self.secret},

@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from chaos.model import MARK, Content, Login, SecretKind, Spec, Target
@@ -105,16 +105,21 @@ class Population:
         few = self.rng.random() < 0.97
         new = self.images(self.rng.randint(1, 5) if few else self.rng.randint(55, 70))
         own = tuple(image for image, _ in new)
-        agency = None if login.agency is None else (login.agency, login.domain)
-        spec = Spec(images=own, project=project, secret=login.name, agency=agency)
+        spec = Spec(images=own, project=project, secret=login.name)
         match kind:
             case Kind.PLAIN:
                 decision = "Reject" if self.rng.random() < 0.25 else "Accept"
                 policy = "Reject" if self.rng.random() < 0.35 else "Retain"
-                spec = replace(spec, decision=decision, deletion_policy=policy)
+                spec = Spec(
+                    images=own,
+                    project=project,
+                    secret=login.name,
+                    decision=decision,
+                    deletion_policy=policy,
+                )
             case Kind.OVERLAPPING:
                 pool = self.rng.sample(self.pools[project], self.rng.randint(1, 3))
-                spec = replace(spec, images=(*own, *pool))
+                spec = Spec(images=(*own, *pool), project=project, secret=login.name)
             case Kind.BAD_SECRET:
                 bad = self.rng.choice(sorted(BAD_SECRETS))
                 spec = Spec(images=own, project=project, secret=bad)

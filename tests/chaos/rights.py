@@ -106,11 +106,8 @@ def foreign(tape: Tape, history: History) -> list[str]:
         if put.user is not None and put.token_project != put.body_project
     ]
     owners = Owners(history.records.values())
-    agents = {login.agent_id for login in history.logins if login.agency is not None}
     for use in tape.uses:
         if use.user is None:
-            continue
-        if use.user in agents and (use.token_project, use.path) == (None, "/v3/auth/tokens"):
             continue
         login = users.get(use.user)
         if login is None or use.token_project not in login.projects:

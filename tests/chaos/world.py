@@ -85,17 +85,16 @@ class World(Running):
 
     def _plant(self) -> None:
         logins = self._schedule.logins
-        homes = [{"name": login.home, "users": [_user(login)]} for login in logins]
         accounts = [
             {
                 "name": login.domain,
-                "agencies": _agencies(login),
+                "users": [_user(login)],
                 "projects": [{"id": project, "name": f"eu-de_{project}"}],
             }
             for login in logins
             for project in login.projects
         ]
-        self.sim.seed(accounts=[*homes, *accounts])
+        self.sim.seed(accounts=accounts)
         for project, images in self._schedule.pools.items():
             self.add_images([(image, "pending") for image in images], project)
         for namespace in sorted({login.namespace for login in logins}):
@@ -189,7 +188,7 @@ class World(Running):
                 assert login is not None
                 if login.kind is SecretKind.ACCESS_KEY:
                     return {"accessKey": login.access_key, "secretKey": f"{MARK}-wrong"}
-                return {"userID": login.agent_id, "password": f"{MARK}-wrong"}
+                return {"userID": login.user_id, "password": f"{MARK}-wrong"}
             case Content.GOOD:
                 assert login is not None
                 return self._good(login)
@@ -208,11 +207,11 @@ class World(Running):
                 return {"clouds.yaml": json.dumps({"clouds": {"otc": {"auth": auth}}})}
             case SecretKind.ACCESS_KEY:
                 return {"accessKey": login.access_key, "secretKey": login.password}
-            case SecretKind.PASSWORD | SecretKind.AGENCY:
+            case SecretKind.PASSWORD:
                 return {
                     "username": login.user,
                     "password": login.password,
-                    "domainName": login.home,
+                    "domainName": login.domain,
                 }
 
     def freeze(self, seconds: float) -> None:
@@ -250,16 +249,7 @@ class World(Running):
 
 def _user(login: Login) -> Json:
     """The user of a login as a seed of the simulator has it."""
-    user: Json = {"id": login.agent_id, "name": login.user, "password": login.password}
+    user: Json = {"id": login.user_id, "name": login.user, "password": login.password}
     if login.kind is SecretKind.ACCESS_KEY:
         user["access_keys"] = [{"id": login.access_key, "secret": login.password}]
-    if login.kind is SecretKind.AGENCY:
-        user["agent_operator"] = True
     return user
-
-
-def _agencies(login: Login) -> list[Json]:
-    """The agency of a login as a seed of the simulator has it."""
-    if login.agency is None:
-        return []
-    return [{"name": login.agency, "trusts": login.home, "user_id": login.user_id}]

@@ -126,15 +126,12 @@ def _identity_provider(directory: Directory, raw: Mapping[str, Any], account: Ac
 
 
 def _agency(directory: Directory, raw: Mapping[str, Any], account: Account) -> None:
-    """Plant an agency; ``trusts`` names an account that is planted already.
-
-    ``user_id`` is the ID of the user that its tokens belong to.
-    """
+    """Plant an agency; ``trusts`` names an account that is planted already."""
     trusted = directory.account_named(raw["trusts"])
     if trusted is None:
         raise SeedError(f"no account {raw['trusts']}")
     user = User(
-        id=raw.get("user_id") or new_hex_id(),
+        id=new_hex_id(),
         name=f"{account.name}/{raw['name']}",
         account_id=account.id,
         password=new_hex_id(),
