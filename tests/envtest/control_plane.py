@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -174,10 +175,17 @@ class ControlPlane(Running):
         listed = {"apiVersion": "v1", "kind": "List", "items": items}
         return self.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(listed))
 
+    def _established(self, path: Path) -> bool | None:
+        """Whether the CRDs are established. `kubectl wait` fails while a status has no conditions."""
+        with suppress(KubectlError):
+            self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(path))
+            return True
+        return None
+
     def apply_crds(self, path: Path) -> None:
         """Apply CRDs from a file or directory and wait until clients can find and explain them."""
         self.apply(path)
-        self.kubectl("wait", "--for=condition=Established", "--timeout=200s", "-f", str(path))
+        eventually(partial(self._established, path), within_s=START_S)
         for name in self.kubectl("get", "-f", str(path), "-o", "name").split():
             plural, _, group = name.partition("/")[2].partition(".")
             eventually(partial(self._discoverable, plural, group), within_s=START_S)
