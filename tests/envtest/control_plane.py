@@ -176,7 +176,7 @@ class ControlPlane(Running):
         return self.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(listed))
 
     def _established(self, path: Path) -> bool | None:
-        """Whether the CRDs are established. `kubectl wait` fails while a status has no conditions."""
+        """Whether the CRDs are established; `kubectl wait` fails while there are no conditions."""
         with suppress(KubectlError):
             self.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(path))
             return True
