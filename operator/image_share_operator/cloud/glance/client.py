@@ -14,11 +14,10 @@ from image_share_operator.api.types import Decision, Membership
 from image_share_operator.cloud.glance import error_mapping
 from image_share_operator.cloud.http import routes
 from image_share_operator.cloud.http.client import CloudHttpClient
-from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.payload import Json
 from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.http.throttle import Throttle
-from image_share_operator.cloud.iam.authorization import Authorization
+from image_share_operator.cloud.iam.authorization import Authorization, send_throttled
 from image_share_operator.cloud.ims import codec, listing
 
 
@@ -116,16 +115,11 @@ class GlanceClient:
     async def _send(
         self, method: str, path: str, body: Json | None = None, *, route: str
     ) -> httpx.Response | Refusal:
-        self.throttle.admit()
-
         def build() -> httpx.Request:
             return self.http_client.client.build_request(
                 method, f"{self.url()}{path}", json=body, extensions={"route": route}
             )
 
-        response = await self.authorization.send(build, error_mapping.to_error)
-        if isinstance(response, Refusal) and response.kind is RefusalKind.THROTTLED:
-            self.throttle.throttled(response.retry_after)
-        else:
-            self.throttle.accepted()
-        return response
+        return await send_throttled(
+            self.throttle, self.authorization, build, error_mapping.to_error
+        )

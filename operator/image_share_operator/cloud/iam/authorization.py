@@ -11,6 +11,7 @@ from image_share_operator.api.errors import CloudError
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.refusal import Refusal
+from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.iam.access_key import AccessKeyAuthorization
 from image_share_operator.cloud.iam.given_token import GivenToken
 from image_share_operator.cloud.iam.logins import Logins, Tokens
@@ -54,6 +55,26 @@ class Authorization(Protocol):
     def age_s(self, now: datetime) -> float:
         """Seconds since the login of the current token; 0 when there is none."""
         ...
+
+
+async def send_throttled(
+    throttle: Throttle,
+    authorization: Authorization,
+    build: Callable[[], httpx.Request],
+    to_error: Callable[[Refusal], CloudError],
+) -> httpx.Response | Refusal:
+    """Send a request as `Authorization.send` does, unless the cloud throttles the identity.
+
+    Raises:
+        CloudError: as `Authorization.send`; or no request was sent, because of the throttling.
+    """
+    throttle.admit()
+    response = await authorization.send(build, to_error)
+    if isinstance(response, Refusal) and response.kind is RefusalKind.THROTTLED:
+        throttle.throttled(response.retry_after)
+    else:
+        throttle.accepted()
+    return response
 
 
 def authorization_of(

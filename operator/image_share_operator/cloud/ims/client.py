@@ -14,7 +14,7 @@ from image_share_operator.cloud.http.error_codes import RefusalKind
 from image_share_operator.cloud.http.payload import Json
 from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.http.throttle import Throttle
-from image_share_operator.cloud.iam.authorization import Authorization
+from image_share_operator.cloud.iam.authorization import Authorization, send_throttled
 from image_share_operator.cloud.ims import codec, error_mapping, listing
 
 
@@ -133,8 +133,6 @@ class ImsClient:
     async def _send(
         self, method: str, path: str, body: Json | None = None, *, route: str
     ) -> httpx.Response | Refusal:
-        self.throttle.admit()
-
         def build() -> httpx.Request:
             return self.http_client.client.build_request(
                 method,
@@ -143,9 +141,6 @@ class ImsClient:
                 extensions={"route": route},
             )
 
-        response = await self.authorization.send(build, error_mapping.to_error)
-        if isinstance(response, Refusal) and response.kind is RefusalKind.THROTTLED:
-            self.throttle.throttled(response.retry_after)
-        else:
-            self.throttle.accepted()
-        return response
+        return await send_throttled(
+            self.throttle, self.authorization, build, error_mapping.to_error
+        )
