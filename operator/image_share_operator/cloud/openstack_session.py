@@ -7,23 +7,13 @@ result. So resources share only the token and the reads.
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from itertools import chain
 
 from image_share_operator.api.credentials import Identity
 from image_share_operator.api.errors import CloudError, JobUnknownError
 from image_share_operator.api.jobs import JobReport, RetryGroup
-from image_share_operator.api.types import (
-    Decision,
-    ImageDetails,
-    Membership,
-    OpenStack,
-    Share,
-)
-from image_share_operator.cloud.coalescing.membership_lookup import (
-    MembershipLookup,
-    raise_common_error,
-)
-from image_share_operator.cloud.coalescing.share_lists import ShareLists
+from image_share_operator.api.types import Decision, Membership, OpenStack
+from image_share_operator.cloud.coalescing.membership_lookup import raise_common_error
+from image_share_operator.cloud.coalescing.shared_reads import SharedReads
 from image_share_operator.cloud.glance.client import GlanceClient
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.throttle import Throttle
@@ -66,17 +56,16 @@ def open_glance(
     )
 
 
-class OpenStackSession:
+class OpenStackSession(SharedReads):
     """The requests of one identity: many reconciles share one read."""
 
     typical_duration = timedelta()
     """How long recent jobs took to settle: there are none."""
 
     def __init__(self, glance: GlanceClient) -> None:
+        super().__init__(glance)
         self.authorization = glance.authorization
         self._glance = glance
-        self._memberships = MembershipLookup(glance)
-        self._share_lists = ShareLists(glance)
         self._writes = asyncio.Semaphore(MAX_CONCURRENT_WRITES)
 
     async def submit(
@@ -112,25 +101,3 @@ class OpenStackSession:
     async def job(self, job_id: str) -> JobReport:
         """Report that there is no such job: an earlier spec named another cloud."""
         raise JobUnknownError(f"job {job_id}: this cloud has no jobs")
-
-    async def members(
-        self, images: tuple[str, ...], max_age: timedelta
-    ) -> Mapping[str, Membership | CloudError]:
-        """Read the memberships of all ``images``, not older than ``max_age``.
-
-        An image that could not be read has its error; an error that all share is raised.
-        """
-        return await self._memberships.read(images, max_age)
-
-    async def list_shares(self, owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
-        """List all images that the ``owners`` share, not older than ``max_age``.
-
-        Raises:
-            CloudError: a list could not be read to its end.
-        """
-        lists = await asyncio.gather(*(self._share_lists.read(one, max_age) for one in owners))
-        return tuple(chain.from_iterable(lists))
-
-    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
-        """Names and owners of images, where the lists of this process had them."""
-        return self._memberships.details(images)

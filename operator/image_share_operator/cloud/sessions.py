@@ -3,22 +3,18 @@
 A session has the authorization, batches, job polls and membership lists of its identity.
 """
 
-import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from itertools import chain
 
 from image_share_operator.api.credentials import GivenTokenEnd, Identity, RefusedLogin
-from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import FailureClass, JobReport, RetryGroup
-from image_share_operator.api.types import Decision, ImageDetails, Membership, OpenStack, Share
+from image_share_operator.api.types import Decision, OpenStack
 from image_share_operator.cloud.coalescing.batcher import Batcher
 from image_share_operator.cloud.coalescing.job_poller import JobPoller
-from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
-from image_share_operator.cloud.coalescing.share_lists import ShareLists
+from image_share_operator.cloud.coalescing.shared_reads import SharedReads
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind, kind_of_batch
 from image_share_operator.cloud.http.throttle import Throttle
@@ -116,17 +112,16 @@ class Sessions:
         self._guards.of(identity).note_refused_login(identity, refused_login)
 
 
-class CloudSession:
+class CloudSession(SharedReads):
     """The requests of one identity: many reconciles share one request."""
 
     def __init__(self, ims: ImsClient, batching: BatchSettings) -> None:
+        super().__init__(ims)
         self.authorization = ims.authorization
         self._batches = Batcher(
             ims.update_members, window=batching.window, max_images=batching.images
         )
         self._jobs = JobPoller(ims.job)
-        self._memberships = MembershipLookup(ims)
-        self._share_lists = ShareLists(ims)
 
     @property
     def typical_duration(self) -> timedelta:
@@ -146,28 +141,6 @@ class CloudSession:
     async def job(self, job_id: str) -> JobReport:
         """Poll a job."""
         return self._batches.add_peers(job_id, await self._jobs.report(job_id))
-
-    async def members(
-        self, images: tuple[str, ...], max_age: timedelta
-    ) -> Mapping[str, Membership | CloudError]:
-        """Read the memberships of all ``images``, not older than ``max_age``.
-
-        An image that could not be read has its error; an error that all share is raised.
-        """
-        return await self._memberships.read(images, max_age)
-
-    async def list_shares(self, owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
-        """List all images that the ``owners`` share, not older than ``max_age``.
-
-        Raises:
-            CloudError: a list could not be read to its end.
-        """
-        lists = await asyncio.gather(*(self._share_lists.read(one, max_age) for one in owners))
-        return tuple(chain.from_iterable(lists))
-
-    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
-        """Names and owners of images, where the lists of this process had them."""
-        return self._memberships.details(images)
 
 
 def classify_failure(error_code: str | None) -> FailureClass:
