@@ -431,6 +431,11 @@ class ImageStatus:
     created_at: datetime | None = None
     selection: SelectionVerdict | None = None
 
+    @property
+    def accepted_by_us(self) -> bool:
+        """Whether a job of this resource accepted the image."""
+        return self.membership is Membership.ACCEPTED and self.job_id is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:

@@ -66,10 +66,8 @@ LIST_AGE = timedelta(minutes=1)
 LONG_LIST = 200
 """Shares that are selected in the event loop. One takes 10 µs, and up to 0.3 ms with an expression
 that was made to be slow; a longer list would delay all other resources."""
-
 FRESH = timedelta(seconds=30)
 """How long the memberships of one reconcile serve the next one, which continues at once."""
-UNLISTED = "image {} is shared, and no list has it: the lists changed while they were read"
 
 
 class Session(Protocol):
@@ -253,8 +251,6 @@ class PlanExecutor:
             status=replace(status, images=rows),
             selection=selection,
             removed=removed,
-            conflicts=self.claims.conflicts(),
-            opposite_orders=self.claims.opposite_orders(),
         )
         self._observe_members({image: results.get(image) or listed[image] for image in wanted})
 
@@ -285,7 +281,10 @@ class PlanExecutor:
             if isinstance(one, CloudError) or one is self.desired.decision.wanted:
                 continue
             if one is not Membership.NOT_SHARED and not self.observation.runtime.errors:
-                raise RetryableError(UNLISTED.format(image))
+                raise RetryableError(
+                    f"image {image} is shared, and no list has it: the lists changed while they "
+                    "were read"
+                )
             results[image] = Membership.NOT_SHARED
         return results
 
@@ -293,14 +292,14 @@ class PlanExecutor:
         self, selection: Selection, results: Mapping[str, Membership | CloudError]
     ) -> tuple[str, ...]:
         """The images to reject after a complete list."""
+        if not image_rows.may_remove(self.desired):
+            return ()
         members = {
             image: one if isinstance(one, Membership) else Membership.UNKNOWN
             for image, one in results.items()
         }
         rows, is_settled = self.observation.status.images, self.desired.dry_run
-        return image_rows.removed_by_selection(
-            self.desired, superseded(selection, rows, members, is_settled=is_settled)
-        )
+        return superseded(selection, rows, members, is_settled=is_settled)
 
     def _may_have_changed(self, listed: Mapping[str, Membership]) -> tuple[str, ...]:
         """The selected images whose membership in a cached list shows work to do or is outdated.

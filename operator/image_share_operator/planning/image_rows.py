@@ -36,30 +36,26 @@ def resolved(desired: Desired, status: Status, *, deleting: bool) -> Desired:
     images = tuple(
         row.id
         for row in status.images
-        if row.selection is SelectionVerdict.SELECTED or (deleting and is_accepted_by_us(row))
+        if row.selection is SelectionVerdict.SELECTED or (deleting and row.accepted_by_us)
     )
     return replace(desired, images=images)
 
 
-def is_accepted_by_us(row: ImageStatus) -> bool:
-    """Whether a job of this resource accepted the image."""
-    return row.membership is Membership.ACCEPTED and row.job_id is not None
-
-
 def removed_from_list(desired: Desired, status: Status) -> tuple[str, ...]:
     """The images to reject that this resource accepted, and that its spec no longer lists."""
-    if not _removes(desired) or desired.selector is not None:
+    if not may_remove(desired) or desired.selector is not None:
         return ()
     listed = frozenset(desired.images)
     return tuple(
         row.id
         for row in status.images
         if row.id not in listed
-        and (row.selection is SelectionVerdict.REMOVED or is_accepted_by_us(row))
+        and (row.selection is SelectionVerdict.REMOVED or row.accepted_by_us)
     )
 
 
-def _removes(desired: Desired) -> bool:
+def may_remove(desired: Desired) -> bool:
+    """Whether images that are no longer selected may be rejected."""
     return (
         desired.removal_policy is RemovalPolicy.REJECT
         and desired.decision is Decision.ACCEPT
@@ -104,10 +100,8 @@ def _all_rows(
     rows |= {row.id: row for row in reported}
     if observation.selection is not None:
         return _of_selection(observation.selection, observation, rows)
-    known = tuple(row.id for row in observation.status.images)
     if desired.selector is not None:
-        unchanged = {row.id: row for row in observation.status.images}
-        return tuple((unchanged | rows)[image] for image in known)
+        return tuple(rows.get(row.id, row) for row in observation.status.images)
     listed = tuple(rows[image] for image in desired.images)
     removed = (rows[image] for image in observation.removed)
     all_rows = listed + tuple(
@@ -162,8 +156,3 @@ def _of_selection(
             )
         )
     return tuple(found)
-
-
-def removed_by_selection(desired: Desired, superseded: tuple[str, ...]) -> tuple[str, ...]:
-    """The images to reject that the selector superseded or excludes."""
-    return superseded if _removes(desired) else ()

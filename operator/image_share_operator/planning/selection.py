@@ -217,11 +217,7 @@ def superseded(
     if selection.over_limit:
         return ()
     read = members or {}
-    accepted = {
-        row.id
-        for row in release_renamed(selection, known)
-        if row.membership is Membership.ACCEPTED and row.job_id is not None
-    }
+    accepted = {row.id for row in release_renamed(selection, known) if row.accepted_by_us}
     incomplete = {
         one.group
         for one in selection.matches
