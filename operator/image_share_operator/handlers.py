@@ -3,7 +3,6 @@
 kopf only lists and watches. The package `controller` reconciles, with its own work queue.
 """
 
-import asyncio
 import os
 from datetime import timedelta
 from typing import Any
@@ -26,7 +25,7 @@ def registry(
             the request again at once.
     """
     handlers = kopf.OperatorRegistry()
-    pace = Pace(login_interval)
+    pace = connection.Pace(login_interval)
 
     @kopf.on.login(registry=handlers)
     async def login(**kwargs: Any) -> kopf.AiohttpSession | None:
@@ -43,17 +42,3 @@ def registry(
         ingest.handle_event(event)
 
     return handlers
-
-
-class Pace:
-    """Keeps an interval between the ends of two waits."""
-
-    def __init__(self, interval: timedelta) -> None:
-        self._interval_s = interval.total_seconds()
-        self._next = 0.0
-
-    async def wait(self) -> None:
-        """Wait until the interval is over. Returns at once the first time."""
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(self._next - loop.time(), 0.0))
-        self._next = loop.time() + self._interval_s

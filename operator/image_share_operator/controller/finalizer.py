@@ -6,13 +6,13 @@ never finish, because their namespace is being deleted and their credentials are
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
 
 from image_share_operator.api.errors import InvalidSpecError
-from image_share_operator.api.types import Decision, DeletionPolicy, Desired
+from image_share_operator.api.types import DeletionPolicy, Desired
 from image_share_operator.controller.cloud_access import CredentialSource
 from image_share_operator.controller.credential_cache import UnusableSecretError
 from image_share_operator.controller.object_store import CachedObject
@@ -66,11 +66,6 @@ def may_be_stuck(entry: CachedObject, desired: Desired | InvalidSpecError) -> bo
     if isinstance(desired, InvalidSpecError) or desired.suspend or desired.dry_run:
         return True
     return entry.known.secret_version == ""  # there was no Secret or ServiceAccount
-
-
-def while_deleting(desired: Desired) -> Desired:
-    """The desired state of a resource that is being deleted: all its shares are rejected."""
-    return replace(desired, decision=Decision.REJECT, vault_id=None, being_deleted=True)
 
 
 class NamespaceReader(Protocol):

@@ -38,7 +38,7 @@ from image_share_operator.controller.plan_executor import PlanExecutor
 from image_share_operator.controller.schedule import NOW, Schedule
 from image_share_operator.controller.status_writer import ResourceWriter, StatusWriter
 from image_share_operator.flowcontrol.limiter import Limiters, Limits
-from image_share_operator.planning import events, image_rows, requeue
+from image_share_operator.planning import events, image_rows, planner, requeue
 from image_share_operator.planning.model import Observation
 from image_share_operator.planning.requeue import Policy
 from image_share_operator.telemetry import context
@@ -304,7 +304,7 @@ class Reconciler:
 def _now_desired(entry: CachedObject, desired: Desired) -> Desired:
     """The desired state with the images that are selected so far."""
     resolved = image_rows.resolved(desired, entry.known, deleting=entry.deleting)
-    return finalizer.while_deleting(resolved) if entry.deleting else resolved
+    return planner.removal(resolved, resolved.images) if entry.deleting else resolved
 
 
 def _summarized(entry: CachedObject) -> Desired | None:

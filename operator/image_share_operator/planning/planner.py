@@ -134,7 +134,7 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
 
 
 def removal(desired: Desired, images: tuple[str, ...]) -> Desired:
-    """The desired state of the images that are removed: as when the resource is deleted."""
+    """The desired state of images that are rejected: removed ones, or all at a deletion."""
     return replace(
         desired, images=images, decision=Decision.REJECT, vault_id=None, being_deleted=True
     )

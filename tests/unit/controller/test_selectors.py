@@ -46,6 +46,14 @@ def reasons(drive: Drive) -> list[str]:
     return [event.reason for event in drive.events if event.action == "Select"]
 
 
+async def accept_then_publish(drive: Drive) -> None:
+    """Let A be accepted, and publish B a day later."""
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+
 async def test_matching_image_is_accepted_and_is_the_latest() -> None:
     drive = started()
     drive.cloud.publish(A, "ubuntu-20260101")
@@ -73,10 +81,7 @@ async def test_matching_image_is_accepted_and_is_the_latest() -> None:
 
 async def test_new_build_is_accepted_within_the_interval_and_supersedes() -> None:
     drive = started({"newest": 1})
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
 
     await drive.run_for(timedelta(minutes=6))
 
@@ -103,10 +108,7 @@ async def test_summary_counts_a_new_image_before_it_is_accepted() -> None:
 
 async def test_superseded_image_is_rejected_only_after_its_successor_is_accepted() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     sent: list[tuple[object, ...]] = []
     drive.cloud.on_put = lambda _, decision, images: sent.append(
         (decision, images, drive.cloud.shares[B])
@@ -135,10 +137,7 @@ async def test_image_that_was_accepted_by_others_is_not_rejected() -> None:
 
 async def test_superseded_image_that_another_client_accepts_again_stays_accepted() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     await drive.run_for(timedelta(minutes=6))
     assert drive.cloud.shares[A] is REJECTED
 
@@ -151,10 +150,7 @@ async def test_superseded_image_that_another_client_accepts_again_stays_accepted
 async def test_nothing_is_rejected_before_all_resources_are_known() -> None:
     """Another resource may accept the image that this one would reject."""
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
 
     drive.restart()
     drive.reconciler.is_synced = lambda: False
@@ -188,10 +184,7 @@ async def test_slow_expression_and_many_images_do_not_block_the_event_loop() -> 
 
 async def test_image_that_is_selected_again_is_accepted_again() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     await drive.run_for(timedelta(minutes=6))
     assert drive.cloud.shares[A] is REJECTED
 
@@ -206,10 +199,7 @@ async def test_image_that_is_selected_again_is_accepted_again() -> None:
 
 async def test_nothing_is_rejected_or_superseded_when_the_list_fails() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     drive.cloud.down = RetryableError("HTTP 500 on the second page")
 
     await drive.run_for(timedelta(minutes=30))
@@ -345,10 +335,7 @@ async def test_more_images_than_the_limit_submit_nothing_new() -> None:
 
 async def test_dry_run_reports_and_submits_nothing() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
 
     drive.edit(dryRun=True)
     await drive.until("DryRun")
@@ -400,10 +387,7 @@ async def test_migration_from_a_list_rejects_nothing() -> None:
 
 async def test_deletion_rejects_all_images_that_it_accepted() -> None:
     drive = started({"newest": 1}, deletionPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     await drive.run_for(timedelta(minutes=6))
 
     drive.delete()
@@ -425,10 +409,7 @@ async def test_restart_before_anything_is_known_of_a_deleted_one_ends() -> None:
 
 async def test_lost_response_to_a_rejection_is_settled_by_a_read() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     drive.cloud.on_put = lambda *_: setattr(drive.cloud, "lost", len(drive.cloud.puts) == 3)
 
     await drive.run_for(timedelta(minutes=10))
@@ -440,10 +421,7 @@ async def test_lost_response_to_a_rejection_is_settled_by_a_read() -> None:
 
 async def test_failed_rejection_is_reported_and_retried() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     drive.cloud.spoiled[A] = ("IMG.0001", True)
 
     await drive.run_for(timedelta(minutes=6))
@@ -507,10 +485,7 @@ def cache_lists(drive: Drive) -> None:
 async def test_superseded_image_is_rejected_when_the_list_is_from_before_the_job() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject", interval="0s")
     cache_lists(drive)
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
 
     drive.annotate(reconcile_at="now")
     await drive.run_for(timedelta(minutes=5))
@@ -551,10 +526,7 @@ async def test_image_that_only_the_status_knows_is_not_submitted() -> None:
 
 async def test_nothing_is_rejected_when_a_shared_image_is_missing_in_the_list() -> None:
     drive = started({"newest": 1})
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     await drive.run_for(timedelta(minutes=6))
 
     drive.cloud.unlisted.add(B)
@@ -569,10 +541,7 @@ async def test_nothing_is_rejected_when_a_shared_image_is_missing_in_the_list() 
 
 async def test_image_that_others_accept_while_its_successor_is_pending_stays() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     while len(drive.cloud.puts) < 3:
         await drive.step()
     drive.cloud.set_by_hand(B, PENDING)
@@ -602,10 +571,7 @@ async def test_status_has_no_more_rows_than_the_api_server_takes() -> None:
 
 async def test_message_names_the_decision_of_the_job() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.until("Accepted")
-    drive.clock.pass_by(DAY)
-    drive.cloud.publish(B, "ubuntu-20260108")
+    await accept_then_publish(drive)
     drive.cloud.job_takes = timedelta(minutes=1)
     while len(drive.cloud.puts) < 3:
         await drive.step()

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from image_share_operator.handlers import Pace
+from image_share_operator.kube.watch.connection import Pace
 
 pytestmark = pytest.mark.looptime
 

@@ -1,7 +1,9 @@
 """The HTTP session that kopf lists and watches with."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 import aiohttp
 import kopf
@@ -40,3 +42,17 @@ def with_service_address(info: kopf.ConnectionInfo, env: Mapping[str, str]) -> k
         return info
     name = f"[{host}]" if ":" in host else host
     return replace(info, server=f"https://{name}:{port}")
+
+
+class Pace:
+    """Keeps an interval between the ends of two waits."""
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval_s = interval.total_seconds()
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait until the interval is over. Returns at once the first time."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(self._next - loop.time(), 0.0))
+        self._next = loop.time() + self._interval_s

@@ -237,7 +237,7 @@ async def test_requests_stop_for_five_minutes_while_the_clocks_differ() -> None:
         cloud.clock.pass_by(timedelta(minutes=1))
 
     assert len(cloud.calls) == 3
-    assert len(messages) == 3  # the fake cloud's clock stands still
+    assert len(messages) == 3  # the clock of the fake cloud does not move
     cloud.clock.pass_by(timedelta(minutes=5))
     cloud.ims = accepts
     assert await cloud.read() is None
