@@ -223,8 +223,9 @@ def test_selector_progresses_until_it_selects_an_image(world: World, samples: Sa
 
 
 def test_selector_over_its_limit_is_degraded(world: World, samples: Samples) -> None:
-    for day in (5, 6):
-        world.sim.publish(f"ubuntu-2026010{day}", shared_with=[world.project], created_at=MONDAY)
+    for day in (5, 6):  # one after the other: equal times are ordered by random IDs
+        built = MONDAY.replace(day=day)
+        world.sim.publish(f"ubuntu-2026010{day}", shared_with=[world.project], created_at=built)
     history = History(world)
 
     select(world, limit=1)
