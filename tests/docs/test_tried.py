@@ -14,7 +14,7 @@ from docs.blocks import TRIED, Command, Ended, blocks, run
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("golden-images", "spec", "troubleshooting", "runbooks", "argocd", "how-to", "get-started")
-"""The last one deletes and breaks what the others use."""
+"""In this order: the last one deletes and breaks what the others use."""
 PYTHONPATH = [str(ROOT / name) for name in ("operator", "tests", "hack")]
 SOURCED = "source .tmp/demo.env"
 READY = (
@@ -29,10 +29,14 @@ STARTED = "Ctrl-C stops the demo"
 MARK = re.compile(r"^<!-- *tried", re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The demo as `make demo KEEP=1` runs it; returns what it printed."""
-    log = tmp_path_factory.mktemp("demo") / "log"
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[str]:
+    """The demo as `make demo KEEP=1` runs it; returns what it printed.
+
+    Two of them at once would overwrite each other's `.tmp/demo.env`, so one test uses it:
+    workers of pytest-xdist share the tests of a module, and each has its own fixtures.
+    """
+    log = tmp_path / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "hack/demo.py"],
@@ -53,13 +57,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert not (ROOT / ".tmp/demo.env").exists()
 
 
-@pytest.fixture(scope="module")
-def tried(demo: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Ended]]:
-    """The results of each page; the pages run in the order of `PAGES`, the tests in any order."""
-    assert SOURCED in demo
-    return {page: try_page(page, tmp_path_factory.mktemp(page)) for page in PAGES}
-
-
 def try_page(page: str, desk: Path) -> list[Ended]:
     """Run the commands of the page in a directory with what the repository has for a reader."""
     for name in ("deploy", ".tmp"):
@@ -71,15 +68,19 @@ def commands(page: str) -> list[Command]:
     return list(blocks((ROOT / f"docs/{page}.md").read_text()))
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_tried_blocks_do_what_the_page_shows(tried: dict[str, list[Ended]], page: str) -> None:
-    ended = tried[page]
+def test_tried_blocks_do_what_their_page_shows(demo: str, tmp_path: Path) -> None:
+    assert SOURCED in demo
+    for page in PAGES:
+        desk = tmp_path / page
+        desk.mkdir()
 
-    assert commands(page)
-    assert len(ended) == len(READY) + len(commands(page)), ended[-1]
-    for one in ended:
-        assert one.code == one.command.code, one
-        assert one.missing == [], one
+        ended = try_page(page, desk)
+
+        assert commands(page)
+        for one in ended:
+            assert one.code == one.command.code, (page, one)
+            assert one.missing == [], (page, one)
+        assert len(ended) == len(READY) + len(commands(page)), (page, ended[-1])
 
 
 def test_page_that_shows_what_is_not_printed_is_found_out(tmp_path: Path) -> None:

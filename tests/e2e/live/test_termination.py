@@ -23,8 +23,8 @@ ENTRYPOINT = json.loads(
 """The program of the image: the kernel sends PID 1 no signal that it does not handle."""
 UNSHARE = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
 UNSHARE += ["--pid", "--fork", "--kill-child"]
-END_S = 3.0
-"""kubelet sends SIGKILL only after 30 s."""
+END_S = 20.0
+"""kubelet sends SIGKILL after 30 s."""
 
 can_unshare = shutil.which("unshare") is not None and (
     subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
@@ -53,10 +53,22 @@ class Container:
                 },
             )
 
-    def _first_child(self) -> int | None:
+    def _init(self) -> int | None:
+        """The PID of the namespace's PID 1, once it handles SIGTERM.
+
+        Before, the kernel drops a SIGTERM for it, and no runtime would send one: a container
+        that is not running yet is not terminated.
+        """
         number = self._unshare.pid
         children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
-        return int(children[0]) if children else None
+        if not children:
+            return None
+        status = Path(f"/proc/{children[0]}/status").read_text()
+        if ENTRYPOINT[0] not in status.splitlines()[0]:  # not begun: unshare blocks SIGTERM too
+            return None
+        masks = re.findall(r"^Sig(?:Blk|Cgt):\s*(\w+)$", status, re.MULTILINE)
+        handled = any(int(mask, 16) >> (signal.SIGTERM - 1) & 1 for mask in masks)
+        return int(children[0]) if handled else None
 
     @property
     def log(self) -> str:
@@ -64,7 +76,7 @@ class Container:
 
     def terminate(self) -> int:
         """Send SIGTERM; return the exit code."""
-        os.kill(eventually(self._first_child), signal.SIGTERM)
+        os.kill(eventually(self._init), signal.SIGTERM)
         return self._unshare.wait(END_S)
 
     def kill(self) -> None:
