@@ -19,7 +19,9 @@ from image_share_operator.cloud.http.circuit_breaker import THRESHOLD, CircuitOp
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.transport import HttpClients
 
-TIMEOUT = timedelta(seconds=0.5)
+TIMEOUT = timedelta(seconds=10)
+SHORT = timedelta(seconds=2)
+"""For a server that sends nothing. The connection needs a part of it."""
 UNUSED = "http://127.0.0.1:1"
 ADD_CA = "add its certificate authority to the key ca.crt of the Secret, or to extraCA of the chart"
 NO_LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"
@@ -48,13 +50,12 @@ async def failure(
     ca: str | None = None,
     proxy: str = "",
     resolver: AbstractResolver | None = None,
+    limit: timedelta = TIMEOUT,
 ) -> RetryableError:
     """The error of one request."""
-    clients = HttpClients.with_timeouts(
-        connect=TIMEOUT, read=TIMEOUT, proxy=proxy, resolver=resolver
-    )
+    clients = HttpClients.with_timeouts(connect=limit, read=limit, proxy=proxy, resolver=resolver)
     async with clients:
-        http_client = CloudHttpClient(client=clients.get(), timeout=TIMEOUT, clients=clients.get)
+        http_client = CloudHttpClient(client=clients.get(), timeout=limit, clients=clients.get)
         http_client = http_client.with_ca(ca)
         with pytest.raises(RetryableError) as caught:
             await http_client.send(http_client.client.build_request(method, f"{url}/v1?q=1"))
@@ -180,9 +181,9 @@ async def test_put_with_a_broken_response_has_an_unknown_outcome(
 
 async def test_silent_server_is_a_timeout() -> None:
     async with silent_server() as url:
-        error = await failure(url)
+        error = await failure(url, limit=SHORT)
 
-    assert str(error) == f"no response from {url.removeprefix('http://')}: timeout after 0.5 s"
+    assert str(error) == f"no response from {url.removeprefix('http://')}: timeout after 2 s"
     assert isinstance(error, OutcomeUnknownError)
 
 
