@@ -169,7 +169,7 @@ def _image_out(image: ImageStatus) -> Json:
 def _image_in(raw: Mapping[str, Any]) -> ImageStatus:
     created_at, selection = raw.get("createdAt"), raw.get("selection")
     return ImageStatus(
-        id=raw["id"],
+        id=intern(raw["id"]),
         membership=Membership(raw["membership"]),
         job_id=_shared(raw.get("jobID")),
         message=_shared(raw.get("message")),

@@ -8,6 +8,8 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH_ENOUGH = 0.1
 """Fraction of ``spec.interval`` for which a check is fresh: no earlier check is made, and an answer
 of that age serves a drift check."""
+MAX_SPREAD = timedelta(seconds=10)
+"""How far apart the drift checks of one project are: its list of shares is kept for 20 s."""
 LATEST_FIRST_POLL = timedelta(seconds=2)
 """The latest age at which a job is first polled."""
 
@@ -72,8 +74,8 @@ def next_drift_check(
 ) -> timedelta:
     """How long until the next drift check of a project.
 
-    All resources of a project are checked within a sixtieth of the interval, so that one list of
-    its shares serves them all; projects are checked at different times.
+    All resources of a project are checked within a sixtieth of the interval, `MAX_SPREAD` at most,
+    so that one list of its shares serves them all; projects are checked at different times.
 
     Args:
         interval: more than zero.
@@ -82,4 +84,4 @@ def next_drift_check(
     wait = interval - (now - EPOCH - phase) % interval
     if wait < interval * FRESH_ENOUGH:
         wait += interval
-    return wait + jitter * interval / 60
+    return wait + jitter * min(interval / 60, MAX_SPREAD)

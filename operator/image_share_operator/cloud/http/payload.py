@@ -52,8 +52,11 @@ def dig(value: object, *path: str) -> object:
 
 def dig_text(value: object, *path: str) -> str | None:
     """The text under nested keys; ``None`` when there is none or it is empty."""
-    found = dig(value, *path)
-    return found if isinstance(found, str) and found else None
+    for step in path:
+        if not isinstance(value, dict):
+            return None
+        value = cast("Json", value).get(step)
+    return value if isinstance(value, str) and value else None
 
 
 def dig_line(value: object, *path: str) -> str | None:
@@ -70,6 +73,8 @@ def name_line(text: str) -> str:
 
 def one_line(text: str) -> str:
     """One line of up to `MAX_TEXT_CHARS` printable characters; long words are cut out."""
+    if len(text) <= MAX_WORD_CHARS and text.isalnum():
+        return text
     words = (word if len(word) <= MAX_WORD_CHARS else "(cut)" for word in text.split())
     line = _printable(" ".join(words))
     return line if len(line) <= MAX_TEXT_CHARS else line[: MAX_TEXT_CHARS - 1] + "…"

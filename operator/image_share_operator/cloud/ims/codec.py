@@ -171,10 +171,10 @@ def read_share(row: object, image: str, membership: Membership) -> Share:
     """
     name = dig_text(row, "name")
     return Share(
-        id=image,
+        id=intern(image),
         membership=membership,
         owner=intern(dig_line(row, "owner") or ""),
-        name=None if name is None else name_line(name),
+        name=None if name is None else intern(name_line(name)),
         created_at=_time_of(dig_text(row, "created_at")),
         status=_word_of(row, "status"),
         os_type=_word_of(row, "__os_type") or _os_type_of(row),
