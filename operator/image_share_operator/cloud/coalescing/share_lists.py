@@ -124,8 +124,9 @@ class ShareLists:
                 shares = await self._read_lists(owner)
             finally:
                 lists.running = None
+                # Also after a failure: an owner whose lists always fail must not stay in memory.
+                loop.call_later(CACHE_S, self._evict, owner, started_at)
             lists.shares, lists.read_at = shares, started_at
-        loop.call_later(CACHE_S, self._evict, owner, started_at)
         return shares
 
     async def _read_lists(self, owner: str) -> tuple[Share, ...]:
@@ -170,12 +171,13 @@ class ShareLists:
             raise _too_long(owner) from None
         return found
 
-    def _evict(self, owner: str, read_at: float) -> None:
+    def _evict(self, owner: str, started_at: float) -> None:
         lists = self._owners.get(owner)
-        if lists is None or lists.read_at != read_at:
-            return  # a newer list has its own time
-        lists.shares = None
-        if lists.next is None and not lists.turn.locked():
+        if lists is None:
+            return
+        if lists.read_at == started_at:  # a newer list has its own time
+            lists.shares = None
+        if lists.started_at == started_at and lists.next is None and not lists.turn.locked():
             del self._owners[owner]
 
 

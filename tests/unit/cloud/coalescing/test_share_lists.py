@@ -144,6 +144,25 @@ async def test_list_is_dropped_after_a_while() -> None:
     assert lists._owners == {}  # noqa: SLF001 - memory has no other trace
 
 
+async def test_owner_whose_list_always_fails_is_dropped_after_a_minute() -> None:
+    source = Lists(a=ACCEPTED)
+    lists = ShareLists(source)
+    await lists.read(OWNER)
+
+    def fail(*_: object) -> None:
+        raise RetryableError("HTTP 500")
+
+    source.before_page = fail
+    for _ in range(3):
+        await asyncio.sleep(CACHE_S / 2)
+        with pytest.raises(RetryableError):
+            await lists.read(OWNER)
+    assert lists._owners[OWNER].shares is None  # noqa: SLF001 - memory has no other trace
+    await asyncio.sleep(CACHE_S + 1)
+
+    assert lists._owners == {}  # noqa: SLF001
+
+
 async def test_list_whose_second_page_fails_is_an_error_and_is_not_kept() -> None:
     source = Lists(a=ACCEPTED, b=ACCEPTED, c=ACCEPTED)
     lists = ShareLists(source)
