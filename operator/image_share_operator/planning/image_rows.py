@@ -8,6 +8,7 @@ from image_share_operator.api.types import (
     Desired,
     ImageStatus,
     Job,
+    JobState,
     Membership,
     RemovalPolicy,
     SelectionVerdict,
@@ -42,7 +43,7 @@ def resolved(desired: Desired, status: Status, *, deleting: bool) -> Desired:
 
 
 def removed_from_list(desired: Desired, status: Status) -> tuple[str, ...]:
-    """The images to reject that this resource accepted, and that its spec no longer lists."""
+    """The images that the spec no longer lists, and that this resource accepted or may accept."""
     if not may_remove(desired) or desired.selector is not None:
         return ()
     listed = frozenset(desired.images)
@@ -50,8 +51,22 @@ def removed_from_list(desired: Desired, status: Status) -> tuple[str, ...]:
         row.id
         for row in status.images
         if row.id not in listed
-        and (row.selection is SelectionVerdict.REMOVED or row.accepted_by_us)
+        and (
+            row.selection is SelectionVerdict.REMOVED
+            or row.accepted_by_us
+            or _may_be_accepted(row, status)
+        )
     )
+
+
+def _may_be_accepted(row: ImageStatus, status: Status) -> bool:
+    """Whether the latest batch carried the image and may still accept it."""
+    job, batch = status.job, status.unanswered
+    if batch is not None and row.id in batch.images:
+        return batch.decision is Decision.ACCEPT
+    if job is None or row.job_id != job.id or row.message is not None:
+        return False
+    return job.decision is Decision.ACCEPT and job.state is not JobState.FAIL
 
 
 def may_remove(desired: Desired) -> bool:
@@ -97,7 +112,8 @@ def _all_rows(
     desired: Desired, observation: Observation, reported: Iterable[ImageStatus]
 ) -> tuple[ImageStatus, ...]:
     rows = {row.id: row for row in _observed(desired, observation)}
-    rows |= {row.id: row for row in reported}
+    reported_rows = {row.id: row for row in reported}
+    rows |= reported_rows
     if observation.selection is not None:
         return _of_selection(observation.selection, observation, rows)
     if desired.selector is not None:
@@ -107,7 +123,9 @@ def _all_rows(
     all_rows = listed + tuple(
         replace(row, selection=SelectionVerdict.REMOVED)
         for row in removed
-        if row.membership not in (Membership.REJECTED, Membership.NOT_SHARED)
+        if row.membership in (Membership.ACCEPTED, Membership.UNKNOWN)
+        or (row.membership is Membership.PENDING and row.id in reported_rows)
+        or _may_be_accepted(row, observation.status)
     )
     return all_rows[:MAX_ROWS]  # the API server refuses a status with more
 

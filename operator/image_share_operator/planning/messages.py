@@ -152,8 +152,10 @@ def from_verdicts(
     found = {v.state for v in verdicts}
     if ImageState.SETTLING in found:
         age = now - (observation.runtime.settled_at or now)
+        job = observation.job
+        ordered = desired if job is None else replace(desired, decision=job.decision)
         return Report(
-            ready_summary=submitted(desired, sum(v.state is ImageState.SETTLING for v in verdicts)),
+            ready_summary=submitted(ordered, sum(v.state is ImageState.SETTLING for v in verdicts)),
             requeue_after=requeue.settle_after(age),
             images=images,
         )

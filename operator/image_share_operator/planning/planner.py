@@ -15,8 +15,9 @@ One reconcile calls `next_step` until the step is a `Report`:
 A resource with a selector has ListShares instead of ReadMemberships: `selection.py` finds the
 images, which are decided as if the spec listed them. With ``removalPolicy: Reject``, images that
 the resource accepted and no longer selects are *removed*: when all selected images are done, the
-removed ones are decided by the same rules, with the decision Reject. With ``dryRun``, a report says
-what would be sent.
+removed ones are decided by the same rules, with the decision Reject. An image that left a list
+while a batch carried it is not rejected before that batch has accepted it. With ``dryRun``, a
+report says what would be sent.
 
 **States of one image.** `image_verdicts` compares the membership that the cloud returned in this
 reconcile with what is known from before. The first rule that matches decides:
@@ -237,7 +238,9 @@ def still_in_doubt(
     batch = observation.status.unanswered
     if batch is None or observation.members is None:
         return batch
-    if any(image in observation.removed for image in batch.images):
+    if batch.decision is Decision.REJECT and any(
+        image in observation.removed for image in batch.images
+    ):
         desired = removal(desired, observation.removed)
     evaluator = _ImageEvaluator(desired, observation, now, policy)
     known = {row.id: row for row in observation.status.images}
@@ -329,6 +332,8 @@ class _ImageEvaluator:
         # After an order of the opposite decision, only a newer order of our own is final.
         opposed = image in self.observation.opposite_orders
         opposed |= job is not None and self._opposes(job)
+        if self._has_nothing_to_reject(image, membership, known, job):
+            return self._state_of_unaccepted(image, job), None
         batch = self.observation.status.unanswered
         if batch is not None and self.still_in_doubt(batch, image, membership, known):
             if self._effect_awaited(batch):
@@ -341,6 +346,24 @@ class _ImageEvaluator:
         if opposed or known is None:
             return ImageState.TO_SUBMIT, None
         return self._state_of_known(known, job)
+
+    def _has_nothing_to_reject(
+        self, image: str, membership: Membership, known: ImageStatus | None, job: Job | None
+    ) -> bool:
+        """Whether an image that a list no longer has was not accepted for this resource yet."""
+        if image not in self.observation.removed or membership is Membership.ACCEPTED:
+            return False
+        was_accepted = known is not None and known.membership is Membership.ACCEPTED
+        return not was_accepted and (job is None or job.decision is not self.desired.decision)
+
+    def _state_of_unaccepted(self, image: str, job: Job | None) -> ImageState:
+        """Wait for the order that may still accept the image; only then is it rejected."""
+        batch = self.observation.status.unanswered
+        if batch is not None and image in batch.images and self._effect_awaited(batch):
+            return ImageState.IN_DOUBT
+        if job is not None and self._awaits_membership(image, job):
+            return ImageState.SETTLING
+        return ImageState.DONE
 
     def _state_of_known(self, known: ImageStatus, job: Job | None) -> tuple[ImageState, str | None]:
         """Return the state of an image that is not as wanted and has a row in the status."""

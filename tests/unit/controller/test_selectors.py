@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from drive import IMAGES, PROJECT, Drive, spec
 
-from fakes import OWNER
+from fakes import OWNER, Fate
 from image_share_operator.api.errors import RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Membership, Share
+from image_share_operator.api.types import JobState, Membership, Share
 
 A, B, C, D = IMAGES[:4]
 ACCEPTED, PENDING, REJECTED = Membership.ACCEPTED, Membership.PENDING, Membership.REJECTED
@@ -359,6 +359,53 @@ async def test_image_that_is_removed_from_a_list_is_rejected() -> None:
     assert drive.cloud.shares[B] is REJECTED
     assert list(rows(drive)) == [A]
     assert drive.reason == "Accepted"
+
+
+@pytest.mark.parametrize(
+    "fate",
+    [
+        Fate(takes=timedelta(minutes=1)),
+        Fate(takes=timedelta(minutes=1), lag=timedelta(seconds=30)),
+        Fate(lost=True, takes=timedelta(seconds=20)),
+    ],
+    ids=["job runs", "membership lags", "response is lost"],
+)
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_image_removed_from_a_list_during_its_job_is_rejected(
+    fate: Fate, *, restarts: bool
+) -> None:
+    drive = Drive(spec((A, B), removalPolicy="Reject", interval="0s"))
+    drive.cloud.fates = [fate]
+    while not drive.cloud.puts:
+        await drive.step()
+
+    drive.edit(images=[A])
+    await drive.step()
+    if restarts:
+        drive.restart()
+    await drive.run_for(timedelta(minutes=5))
+
+    assert (drive.cloud.shares[A], drive.cloud.shares[B]) == (ACCEPTED, REJECTED)
+    assert drive.cloud.puts == [(A, B), (B,)]
+    assert list(rows(drive)) == [A]
+    assert "unanswered" not in drive.status
+    assert drive.reason == "Accepted"
+
+
+async def test_image_removed_from_a_list_is_not_rejected_when_its_job_failed() -> None:
+    drive = Drive(spec((A, B), removalPolicy="Reject", interval="5m"))
+    drive.cloud.fates = [Fate(takes=timedelta(minutes=1), state=JobState.FAIL, applied=0)]
+    while not drive.cloud.puts:
+        await drive.step()
+
+    drive.edit(images=[A])
+    await drive.run_for(timedelta(minutes=5))
+    drive.cloud.set_by_hand(B, ACCEPTED)
+    await drive.run_for(timedelta(hours=1))
+
+    assert (drive.cloud.shares[A], drive.cloud.shares[B]) == (ACCEPTED, ACCEPTED)
+    assert drive.cloud.puts == [(A, B), (A,)]
+    assert list(rows(drive)) == [A]
 
 
 async def test_image_that_is_removed_from_a_list_stays_by_default() -> None:
