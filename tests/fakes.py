@@ -322,7 +322,7 @@ class FakeCloud:
             name=name,
             membership=Membership.PENDING,
             owner=OWNER,
-            created_at=self.clock.at,
+            created_at=self.clock.at.replace(microsecond=0),  # the precision of a list
             status="active",
         )
         self.offers[image] = replace(self.offers.get(image, new), name=name, **details)

@@ -50,6 +50,8 @@ from image_share_operator.planning.selection import Selection
 RETRIES = "The operator retries automatically."
 DRY_RUN_PREFIX = "dry run: "
 """How the message of an image begins that would be sent: it is no result of a batch."""
+OVERDUE_WORDS = "did not end within spec.timeout"
+"""In the message of an image: the next process reads it."""
 NO_VAULT = "IMG.0184"
 """The code of IMS for a full-server image that is accepted without a vault."""
 MAX_ROW_RETRIES = 3
@@ -133,6 +135,16 @@ def job_timeout(desired: Desired, job: Job, observation: Observation, policy: Po
     return Report(ready_summary=ready_summary, requeue_after=policy.overdue_poll, images=images)
 
 
+def overdue(job: Job, desired: Desired) -> str:
+    """The message of an image whose job ran past its timeout while newer jobs carry others."""
+    return f"job {job.id} {OVERDUE_WORDS} of {_duration(desired.timeout)}"
+
+
+def is_overdue(row: ImageStatus) -> bool:
+    """Whether the job of the image ran past its timeout, and a newer job is in the status."""
+    return row.message is not None and row.message.startswith(f"job {row.job_id} {OVERDUE_WORDS}")
+
+
 def _as_wanted(membership: Membership, desired: Desired) -> bool:
     """Whether the spec is fulfilled; without a share, a deleted resource has nothing to reject."""
     if desired.being_deleted and membership is Membership.NOT_SHARED:
@@ -168,11 +180,18 @@ def from_verdicts(
         retry_at = _retry_at(observation, now, policy)
         waiting = ImageState.NOT_SHARED in found
         waits = [retry_at - now, *([share_again] if waiting else []), *_read_again(observation)]
+        waits += [policy.overdue_poll] if ImageState.OVERDUE in found else []
         return Report(
             ready_summary=_failed(observation, verdicts, retry_at, waiting=waiting),
             requeue_after=min(waits),
             images=images,
             retry_at=retry_at,
+        )
+    if ImageState.OVERDUE in found:
+        return Report(
+            ready_summary=_overdue_images(verdicts),
+            requeue_after=policy.overdue_poll,
+            images=images,
         )
     if ImageState.NOT_SHARED in found:
         return Report(
@@ -494,10 +513,15 @@ def _row_message(verdict: Verdict) -> str | None:
 
 
 def _row(image: str, membership: Membership, observation: Observation) -> ImageStatus:
-    job = next((row.job_id for row in observation.status.images if row.id == image), None)
+    known = next((row for row in observation.status.images if row.id == image), None)
     error = observation.unreadable.get(image)
-    message = None if error is None else unread(error)
-    return ImageStatus(id=image, membership=membership, job_id=job, message=message)
+    message = known.message if known is not None and is_overdue(known) else None
+    return ImageStatus(
+        id=image,
+        membership=membership,
+        job_id=None if known is None else known.job_id,
+        message=message if error is None else unread(error),
+    )
 
 
 def _retry_at(observation: Observation, now: datetime, policy: Policy) -> datetime:
@@ -576,6 +600,21 @@ def _failed(
         ),
         progress=Progress.RECONCILING if retries else Progress.STALLED,
         reconciling_reason=Reason.WAITING_FOR_SHARE if waiting else None,
+    )
+
+
+def _overdue_images(verdicts: tuple[Verdict, ...]) -> ReadySummary:
+    """Report the images of stuck jobs that are no longer the latest one."""
+    stuck = [v for v in verdicts if v.state is ImageState.OVERDUE]
+    more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
+    return ReadySummary(
+        ready="False",
+        reason=Reason.JOB_TIMEOUT,
+        message=(
+            f"Image {stuck[0].image}{more}: {stuck[0].message}. Change the spec to send a new job, "
+            "or ask the support of the cloud about this job."
+        ),
+        progress=Progress.STALLED,
     )
 
 

@@ -160,6 +160,8 @@ class ImageState(Enum):
     """Its job succeeded; the membership may follow a little later."""
     IN_DOUBT = auto()
     """It was sent and no response came: the batch may still take effect."""
+    OVERDUE = auto()
+    """Its job did not end within ``spec.timeout``: it is not sent again before the spec changes."""
     CANDIDATE = auto()
     """Its job failed without naming the failing image: it may be this one."""
     FAILED = auto()

@@ -37,22 +37,25 @@ reconcile with what is known from before. The first rule that matches decides:
      8  it was as wanted at the last check    DRIFTED
      9  the latest job carried it with the    TO_SUBMIT
         opposite decision
-    10  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
-    11  the retry time has come               TO_SUBMIT
-    12  it failed before, for this spec       FAILED
-    13  the cloud no longer knows its job     FAILED
-    14  the latest job did not carry it       TO_SUBMIT
-    15  the job succeeded, without effect     FAILED
-    16  the job failed and named the image    FAILED
-    17  the job failed and named others       TO_SUBMIT
-    18  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
+    10  its job ran past ``spec.timeout``     OVERDUE until the spec changes, also while newer jobs
+                                              carry other images
+    11  its job succeeded a moment ago        SETTLING: memberships lag up to ``Policy.lag``
+    12  the retry time has come               TO_SUBMIT
+    13  it failed before, for this spec       FAILED
+    14  the cloud no longer knows its job     FAILED
+    15  the latest job did not carry it       TO_SUBMIT
+    16  the job succeeded, without effect     FAILED
+    17  the job failed and named the image    FAILED
+    18  the job failed and named others       TO_SUBMIT
+    19  the job failed and named no image     CANDIDATE: it may be the failing image or not; FAILED
                                               when no other image can be it, or division can't help
 
 **States of one resource.** The images decide together; the first line that matches wins:
 
     spec.suspend              Report: the last known value stays, nothing is sent
-    the job runs              Report JobRunning; after ``spec.timeout``: JobTimeout, or Ready where
-                              the memberships are as wanted
+    the job runs              Report JobRunning; after ``spec.timeout``: Submit the images that it
+                              does not carry; else report JobTimeout, or Ready where the
+                              memberships are as wanted
     any SETTLING or IN_DOUBT  Report JobRunning: nothing is sent while an effect may become visible
     any CANDIDATE             Submit half of them: bisection finds the failing image
     a part is set, more wait  Report Progressing: the next reconcile continues at once, so that
@@ -63,6 +66,7 @@ reconcile with what is known from before. The first rule that matches decides:
     any FAILED or UNREADABLE  Report PartiallyFailed, InvalidRequest or CloudUnavailable, with the
                               retry time: quick retries for transient errors, up to three for
                               images that a successful job names, else a slow retry
+    any OVERDUE               Report JobTimeout
     any NOT_SHARED            Report NotShared: a quarter of the time waited until the next check
     no image is selected      Report NothingSelected; the next check as for NotShared
     over the limit            Report LimitExceeded
@@ -118,20 +122,22 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
             return PollJob(job)
         if now < job.submitted_at + desired.timeout:
             return messages.job_running(desired, job, observation, now)
-        if observation.members is None:
-            return _read_step(desired, observation)
-        if job.generation == desired.generation:
-            return messages.job_timeout(desired, job, observation, policy)
-        # The spec changed after the job got stuck: only the memberships count.
     if observation.members is None:
         return _read_step(desired, observation)
     step = _batch_or_report(desired, observation, now, policy)
+    if isinstance(step, Report) and job is not None and is_stuck(job, desired):
+        step = messages.job_timeout(desired, job, observation, policy)
     if isinstance(step, Submit) and observation.answered:
         verdicts = image_verdicts(desired, observation, now, policy)
         step = messages.progressing(desired, observation, verdicts, now, policy)
     if isinstance(step, Report):
         return _when_selection_changes(step, observation, now)
     return _dry_run(desired, observation, now, policy) if desired.dry_run else step
+
+
+def is_stuck(job: Job, desired: Desired) -> bool:
+    """Whether a job past its timeout was sent for this spec; else only the memberships count."""
+    return not job.state.settled and job.generation == desired.generation
 
 
 def removal(desired: Desired, images: tuple[str, ...]) -> Desired:
@@ -371,6 +377,9 @@ class _ImageEvaluator:
             return ImageState.DRIFTED, None
         if job is not None and job.decision is not self.desired.decision:
             return ImageState.TO_SUBMIT, None
+        overdue = self._overdue(known, job)
+        if overdue is not None:
+            return ImageState.OVERDUE, overdue
         unread = known.membership is Membership.UNKNOWN
         if (
             job is not None
@@ -468,6 +477,16 @@ class _ImageEvaluator:
             and known.job_id == gone.id
             and gone.generation == self.desired.generation
         )
+
+    def _overdue(self, known: ImageStatus, job: Job | None) -> str | None:
+        """Which job of the image ran past its timeout; ``None`` for none.
+
+        When a newer job has carried other images, only the row remembers it.
+        """
+        if job is not None:
+            return messages.overdue(job, self.desired) if is_stuck(job, self.desired) else None
+        same = self.observation.status.observed_generation == self.desired.generation
+        return known.message if same and messages.is_overdue(known) else None
 
     def _failed_before(self, known: ImageStatus) -> bool:
         """Whether the status reports a failure of this image for the present spec."""

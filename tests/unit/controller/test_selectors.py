@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from drive import IMAGES, PROJECT, Drive, spec
 
-from fakes import OWNER, Fate
+from fakes import FAITHFUL, OWNER, Fate
 from image_share_operator.api.errors import RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import JobState, Membership, Share
@@ -347,6 +347,75 @@ async def test_dry_run_reports_and_submits_nothing() -> None:
     drive.edit(dryRun=False)
     await drive.until("Accepted")
     assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_new_build_is_accepted_when_an_older_job_never_ends(*, restarts: bool) -> None:
+    drive = started(timeout="1m")
+    drive.cloud.fates = [Fate(takes=timedelta(days=9))]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("JobTimeout")
+
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=2))
+    if restarts:
+        drive.restart()
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: PENDING, B: ACCEPTED}
+    assert drive.cloud.puts == [(A,), (B,)]
+    assert drive.reason == "JobTimeout"
+    assert drive.condition("Stalled") is not None
+    assert f"Image {A}: job {rows(drive)[A]['jobID']} did not end" in drive.ready["message"]
+
+
+@pytest.mark.parametrize(("newest", "end"), [(2, ACCEPTED), (1, REJECTED)])
+async def test_job_that_ends_after_a_newer_one_is_noticed(newest: int, end: Membership) -> None:
+    drive = started({"newest": newest}, removalPolicy="Reject", timeout="1m")
+    await overtake(drive)
+
+    drive.cloud.end_stuck_jobs()
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.cloud.shares == {A: end, B: ACCEPTED}
+    assert drive.reason == "Accepted"
+    assert "message" not in rows(drive)[A]
+
+
+async def test_two_jobs_that_never_end_do_not_keep_back_a_third_build() -> None:
+    drive = started(timeout="1m")
+    drive.cloud.usual = Fate(takes=timedelta(days=9))
+    for image in (A, B):
+        drive.cloud.publish(image, "ubuntu-20260101")
+        await drive.run_for(timedelta(minutes=10))
+    drive.cloud.usual = FAITHFUL
+
+    drive.cloud.publish(C, "ubuntu-20260108")
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.puts == [(A,), (B,), (C,)]
+    assert f"Image {B} and 1 more: job " in drive.ready["message"]
+
+
+async def test_image_of_a_job_that_never_ends_is_sent_again_for_a_new_spec() -> None:
+    drive = started(timeout="1m")
+    await overtake(drive)
+
+    drive.edit(timeout="2m")
+    await drive.until("Accepted")
+
+    assert drive.cloud.puts == [(A,), (B,), (A,)]
+
+
+async def overtake(drive: Drive) -> None:
+    """Let the job of A never end, and the one of B, which is sent after it, succeed."""
+    drive.cloud.fates = [Fate(takes=timedelta(days=9))]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("JobTimeout")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=5))
+    assert drive.cloud.shares[B] is ACCEPTED
 
 
 async def test_image_that_is_removed_from_a_list_is_rejected() -> None:

@@ -160,6 +160,7 @@ NEVER_SENT = replace(WAS_UNREADABLE, job_id=None)
 NAMED_OTHERS = remembered(batch_peers=BatchPeers(shared=True, named=True))
 ODD_ROW = remembered(settled_at=START, retry_at=START, failed_rows={A: "odd"})
 OF_SPEC_BEFORE = known(replace(SUCCESS, generation=OLD), row(), generation=OLD)
+PAST_TIMEOUT = row(message="job j0 did not end within spec.timeout of 10m", job_id="j0")
 JUDGED = {
     # unreadable
     "unreadable": Case(UNREADABLE, member=UNKNOWN, facts=IS_UNREADABLE),
@@ -245,6 +246,24 @@ JUDGED = {
     ),
     "failed job of an older spec": Case(TO_SUBMIT, known(OLD_FAIL, row(), generation=OLD)),
     "accepted although the job failed": Case(DONE, known(FAIL, row()), member=ACCEPTED),
+    # a job past its timeout
+    "job past its timeout": Case(ImageState.OVERDUE, known(RUNNING, row()), after=TIMEOUT),
+    "job past its timeout, retry due": Case(
+        ImageState.OVERDUE, known(RUNNING, row()), RETRY_IS_DUE, after=TIMEOUT
+    ),
+    "older job past its timeout": Case(ImageState.OVERDUE, known(SUCCESS, PAST_TIMEOUT)),
+    "older job past its timeout, retry due": Case(
+        ImageState.OVERDUE, known(SUCCESS, PAST_TIMEOUT), RETRY_IS_DUE
+    ),
+    "older job past its timeout, accepted": Case(
+        DONE, known(SUCCESS, PAST_TIMEOUT), member=ACCEPTED
+    ),
+    "older job past its timeout of an older spec": Case(
+        TO_SUBMIT, known(SUCCESS, PAST_TIMEOUT, generation=OLD)
+    ),
+    "the cloud names a timeout of another job": Case(
+        FAILED, known(SUCCESS, replace(PAST_TIMEOUT, job_id="j9"))
+    ),
     # a job that IMS does not know
     "unknown job": Case(FAILED, known(RUNNING, row()), facts=JOB_UNKNOWN),
     "unknown job of an older spec": Case(
@@ -331,6 +350,27 @@ STEPS = {
     "polled job, end of the timeout": Next(Reason.JOB_RUNNING, RUNS, ASKED, after=TIMEOUT - TICK),
     "overdue job, not read": Next(READ, RUNS, ASKED, after=TIMEOUT),
     "overdue job": Next(Reason.JOB_TIMEOUT, RUNS, {**ASKED, **SEEN}, after=TIMEOUT),
+    "overdue job, another image": Next(
+        replace(SUBMIT, images=(B,)),
+        RUNS,
+        {**ASKED, **BOTH_PENDING},
+        asked=desired(A, B),
+        after=TIMEOUT,
+    ),
+    "overdue job before a newer one": Next(
+        Reason.JOB_TIMEOUT,
+        known(SUCCESS, PAST_TIMEOUT, row(B, ACCEPTED)),
+        {"members": {A: PENDING, B: ACCEPTED}},
+        asked=desired(A, B),
+        after=TIMEOUT,
+    ),
+    "overdue job before a newer one, failed": Next(
+        Reason.PARTIALLY_FAILED,
+        known(FAIL, PAST_TIMEOUT, row(B)),
+        BOTH_PENDING,
+        asked=desired(A, B),
+        after=TIMEOUT,
+    ),
     "overdue job, accepted": Next(Reason.ACCEPTED, RUNS, {**ASKED, **SEEN_ACCEPTED}, after=TIMEOUT),
     "overdue job, being deleted": Next(
         Reason.JOB_TIMEOUT,
