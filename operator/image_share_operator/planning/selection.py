@@ -38,8 +38,9 @@ So nothing new is submitted above the limit, and nothing changes at random.
 - the last status shows it as accepted by a job of this resource;
 - all selected images of its group are accepted and `active`, so that there is something to use;
 - no rename is the cause. `release_renamed` removes the job from the row of a renamed image, and
-  from the rows of superseded images in the group that a renamed image is in now. They stay
-  accepted, also after the status has the new name. A row without a name counts as renamed.
+  from the rows of older images in the group that it is in now: it pushes them out at once, or when
+  the next builds follow. They stay accepted, also after the status has the new name. A row without
+  a name counts as renamed.
 
 An image that no term matches is never rejected: its owner renamed, changed or withdrew it. An image
 that matches for the first time is a new image, also if its owner only renamed it: it supersedes
@@ -248,12 +249,7 @@ def release_renamed(selection: Selection, known: Sequence[ImageStatus]) -> tuple
     }
     if not renamed:
         return tuple(known)
-    groups = {one.group for one in selection.matches if one.share.id in renamed}
-    released = renamed | {
-        one.share.id
-        for one in selection.matches
-        if one.verdict is SelectionVerdict.SUPERSEDED and one.group in groups
-    }
+    released = renamed | _pushed_back(selection, renamed)
     selected = set(selection.selected)
     return tuple(
         replace(row, job_id=None)
@@ -261,6 +257,23 @@ def release_renamed(selection: Selection, known: Sequence[ImageStatus]) -> tuple
         else row
         for row in known
     )
+
+
+def _pushed_back(selection: Selection, renamed: set[str]) -> set[str]:
+    """The images that are older than a renamed one of their group, by the order of the ranks.
+
+    Not those that `exclude` has: they are rejected for that.
+    """
+    matches = {one.share.id: one for one in selection.matches}
+    entered: set[str] = set()
+    found: set[str] = set()
+    for share in matching.newest_first(one.share for one in selection.matches):
+        match = matches[share.id]
+        if share.id in renamed:
+            entered.add(match.group)
+        elif match.group in entered and match.verdict is not SelectionVerdict.EXCLUDED:
+            found.add(share.id)
+    return found
 
 
 def latest_images(

@@ -23,7 +23,7 @@ from image_share_operator.api.types import (
     SelectionVerdict,
     Share,
 )
-from image_share_operator.planning.matching import failing_field
+from image_share_operator.planning.matching import failing_field, newest_first
 from image_share_operator.planning.selection import (
     SelectedShare,
     Selection,
@@ -358,6 +358,25 @@ def test_rename_into_one_group_removes_nothing_now_and_later(before: list[Share]
     assert [one.verdict for one in after.matches] == [SELECTED, SUPERSEDED]
 
 
+def test_rename_into_a_group_removes_no_older_image_at_the_next_build() -> None:
+    oldest, newest = share(3, name="ubuntu-a-3"), share(0, name="ubuntu-a-0")
+    two = selector(group_by=GROUP_BY, newest=2)
+    before = rows(select(two, [oldest, replace(OLD, name="ubuntu-b-2")], (), NOW))
+    renamed = select(two, [oldest, OLD], before, NOW)
+    after = select(two, [oldest, OLD, newest], status_after(renamed, before), NOW)
+
+    assert renamed.selected == ("image-2", "image-3")
+    assert [one.verdict for one in after.matches] == [SELECTED, SELECTED, SUPERSEDED]
+    assert superseded(after, status_after(renamed, before)) == ()
+
+
+def test_rename_into_a_group_keeps_no_newer_image_from_removal() -> None:
+    oldest, newest = share(3, name="ubuntu-a-3"), share(0, name="ubuntu-a-0")
+    known = rows(step([replace(oldest, name="ubuntu-b-3"), OLD]))
+
+    assert superseded(step([oldest, OLD, newest]), known) == ("image-2",)
+
+
 def test_renamed_image_is_not_removed_when_a_newer_one_follows() -> None:
     known = rows(step([replace(OLD, name="ubuntu-b-2")]))
     renamed = status_after(step([OLD]), known)
@@ -630,6 +649,52 @@ def test_renames_alone_never_remove_an_image(
         result = select(given_selector, after, known, NOW)
         assert set(superseded(result, known)) <= due
         known = status_after(result, known)
+
+
+BUILDS = st.lists(
+    st.builds(
+        share,
+        st.integers(-3, 3),
+        id=st.integers(0, 9).map(lambda number: f"image-{number}"),
+        name=st.sampled_from(["ubuntu-a-1", "ubuntu-a-2", "ubuntu-b-1", "ubuntu-b-2"]),
+    ),
+    max_size=8,
+    unique_by=lambda one: one.id,
+).map(lambda builds: newest_first(builds)[::-1])
+"""The oldest first, in two groups; the same term matches each of the names."""
+
+
+@given(
+    newest=st.integers(1, 3),
+    builds=BUILDS,
+    count=st.integers(0, 8),
+    renames=st.dictionaries(
+        st.integers(0, 9).map(lambda number: f"image-{number}"),
+        st.sampled_from(["ubuntu-a-3", "ubuntu-b-3"]),
+        max_size=3,
+    ),
+)
+def test_image_removed_after_renames_is_also_removed_without_them(
+    newest: int, builds: list[Share], count: int, renames: dict[str, str]
+) -> None:
+    """The owner renames some of the first images, and then shares the others, one by one."""
+
+    def removed(names: dict[str, str]) -> set[str]:
+        found: set[str] = set()
+        known: tuple[ImageStatus, ...] = ()
+        for number in range(count, len(builds) + 1):
+            shared = builds[:number]
+            for after in ({}, names) if number == count else (names,):
+                shares = [replace(one, name=after.get(one.id, one.name)) for one in shared]
+                result = select(selector(group_by=GROUP_BY, newest=newest), shares, known, NOW)
+                found |= set(superseded(result, known))
+                seen = {row.id for row in known}
+                new = tuple(row for row in rows(result) if row.id not in seen)
+                known = (*(row for row in status_after(result, known) if row.id in seen), *new)
+        return found
+
+    early = {one.id for one in builds[:count]}
+    assert removed({k: v for k, v in renames.items() if k in early}) <= removed({})
 
 
 @given(given_selector=SELECTORS, shares=SHARES, earlier=SHARES)
