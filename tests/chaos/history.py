@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from chaos.model import Login, Spec, Target
+from chaos.model import LINE_CHARS, Login, Spec, Target
 
 LATE_SIGN_S = 2.0
 """After a freeze ends: what arrives then was perhaps sent before it began."""
@@ -62,6 +62,10 @@ class Record:
         """What is asked for now."""
         return self.versions[-1]
 
+    def names(self, image: str) -> bool:
+        """Whether any version names the image."""
+        return any(version.spec.names(image) for version in self.versions)
+
     def seen_at(self, generation: int) -> float:
         """When the operator surely knew this generation or a later one; infinity: never."""
         return next((s.at_s for s in self.sights if s.observed >= generation), float("inf"))
@@ -72,14 +76,18 @@ class Owners:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._by_image: dict[str, list[Record]] = {}
+        self._by_line: dict[str, list[Record]] = {}
         for record in records:
             images = {image for version in record.versions for image in version.spec.images}
             for image in images:
                 self._by_image.setdefault(image, []).append(record)
+            selectors = {version.spec.selector for version in record.versions}
+            for line in {one.line for one in selectors if one is not None}:
+                self._by_line.setdefault(line, []).append(record)
 
     def of(self, image: str) -> Sequence[Record]:
         """The objects, in no order."""
-        return self._by_image.get(image, ())
+        return [*self._by_image.get(image, ()), *self._by_line.get(image[:LINE_CHARS], ())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +154,7 @@ class History:
     def deleted_between(self, image: str, start_s: float, end_s: float) -> bool:
         """Whether an object that ever named the image was deleted in this span."""
         return any(
-            start_s <= record.deleted_s <= end_s
-            and any(image in version.spec.images for version in record.versions)
+            start_s <= record.deleted_s <= end_s and record.names(image)
             for record in self.records.values()
         )
 

@@ -9,6 +9,8 @@ Json = dict[str, Any]
 
 MARK = "Chaos7Mark"
 """Part of every password, token and access key that there is: what shows it shows a secret."""
+LINE_CHARS = 8
+"""Of an ID, which name the line of an image (see `chaos.golden`)."""
 CREDENTIAL_REASONS = frozenset({"CredentialsInvalid", "SecretNotFound", "AccountLocked"})
 """Reasons that only another Secret ends."""
 
@@ -59,8 +61,43 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Selector:
+    """Selects the newest images of each group of a line.
+
+    Attributes:
+        line: 8 hexadecimal digits, with which the IDs and names of its images begin.
+    """
+
+    line: str
+    newest: int
+    removal: str
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def pattern(self) -> str:
+        """The glob for names."""
+        return f"{self.line}-*"
+
+    def manifest(self, owner: str) -> Json:
+        """Its fields of the spec."""
+        return {
+            "imageSelectorTerms": [{"owner": owner, "name": self.pattern}],
+            "imageSelectionPolicy": {
+                "groupBy": "^(.+)-[0-9]+$",
+                "newest": self.newest,
+                "exclude": list(self.exclude),
+            },
+            "removalPolicy": self.removal,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One version of an object's spec, as far as chaos varies it."""
+    """One version of an object's spec, as far as chaos varies it.
+
+    Attributes:
+        images: that it lists; none with a selector.
+    """
 
     images: tuple[str, ...]
     project: str
@@ -70,16 +107,32 @@ class Spec:
     suspend: bool = False
     interval: str = "1m"
     timeout: str = "30s"
+    selector: Selector | None = None
 
     @property
     def value(self) -> str:
         """The membership that it asks for."""
         return "accepted" if self.decision == "Accept" else "rejected"
 
-    def manifest(self, url: str) -> Json:
+    @property
+    def removes(self) -> bool:
+        """Whether it may also ask for a rejection; `chaos.golden` checks each one."""
+        return self.selector is not None and self.selector.removal == "Reject"
+
+    def names(self, image: str) -> bool:
+        """Whether it lists the image, or its selector may select it."""
+        line = None if self.selector is None else self.selector.line
+        return image in self.images or image[:LINE_CHARS] == line
+
+    def manifest(self, url: str, owner: str) -> Json:
         """The spec as users write it; ``url`` is the cloud's."""
+        chosen = (
+            {"images": list(self.images)}
+            if self.selector is None
+            else self.selector.manifest(owner)
+        )
         return {
-            "images": list(self.images),
+            **chosen,
             "projectID": self.project,
             "credentialsSecretRef": {"name": self.secret},
             "decision": self.decision,
@@ -165,6 +218,42 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """An owner builds an image and shares it.
+
+    Attributes:
+        foreign: whether another owner does, with a name of the same line.
+    """
+
+    image: str
+    project: str
+    name: str
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """The owner renames an image."""
+
+    image: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deactivate:
+    """The owner deactivates an image."""
+
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reactivate:
+    """The owner activates an image again."""
+
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloudFault:
     """One fault rule of the simulator, as its control API takes it."""
 
@@ -226,6 +315,10 @@ Action = (
     | Drift
     | Withdraw
     | Share
+    | Publish
+    | Rename
+    | Deactivate
+    | Reactivate
     | CloudFault
     | ClearFaults
     | CloudSettings

@@ -5,8 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from chaos.golden import Gallery, Image
 from chaos.history import History, Record, Version, Window
 from chaos.kinds import kind_of
 from chaos.model import (
@@ -16,6 +18,7 @@ from chaos.model import (
     CloudSettings,
     Content,
     Create,
+    Deactivate,
     Delete,
     Drift,
     Edit,
@@ -24,6 +27,9 @@ from chaos.model import (
     Json,
     Kill,
     Offline,
+    Publish,
+    Reactivate,
+    Rename,
     RestartApiServer,
     Rotate,
     Schedule,
@@ -41,6 +47,8 @@ COME_BACK_S = 20.0
 """After an outage: how long the operator may need to know again what it missed. Its watch starts
 again after up to 5 s, and lists all objects."""
 FINALIZER = "ims.otc.dev/reject"
+FOREIGN_OWNER = "f" * 32
+"""Shares images with the names of a line, which no selector may select."""
 
 Tell = Callable[[str], None]
 
@@ -69,6 +77,8 @@ class Monkey:
     """By how much the machine was late for an action, at most."""
     slowest_stop_s: float = 0.0
     """From SIGTERM to the end of the operator, at most."""
+    gallery: Gallery = field(default_factory=Gallery)
+    """The images of all lines."""
     bad_stops: list[str] = field(default_factory=list[str])
     """Stops by SIGTERM that did not end with exit code 0."""
     _breaker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
@@ -108,6 +118,8 @@ class Monkey:
                 self._object(action)
             case Drift() | Withdraw() | Share():
                 self._by_hand(action)
+            case Publish() | Rename() | Deactivate() | Reactivate():
+                self._build(action)
             case Rotate(namespace=namespace, secret=secret, content=content):
                 self.secrets[namespace, secret] = content
                 self.world.write_secret(namespace, secret, content)
@@ -139,7 +151,7 @@ class Monkey:
             "apiVersion": "ims.otc.dev/v1alpha1",
             "kind": "ImageShareAcceptance",
             "metadata": {"name": target.name, "namespace": target.namespace},
-            "spec": spec.manifest(self.world.sim.url),
+            "spec": spec.manifest(self.world.sim.url, self.world.sim.owner_project_id),
         }
         sent_s = time.monotonic()
         self.world.call("POST", self.world.path(target).rpartition("/")[0], manifest)
@@ -148,7 +160,8 @@ class Monkey:
     def edit(self, target: Target, spec: Spec) -> None:
         """Change a spec."""
         sent_s = time.monotonic()
-        body = self.world.patch(target, {"spec": spec.manifest(self.world.sim.url)})
+        changed = spec.manifest(self.world.sim.url, self.world.sim.owner_project_id)
+        body = self.world.patch(target, {"spec": changed})
         record = self.history.records[target]
         if body is None:
             assert record.deleted, f"{target} is gone although no user deleted it"
@@ -202,6 +215,32 @@ class Monkey:
             case _:
                 return
         self.history.hands.append((_now(), *at))
+        if self.gallery.has(action.image):
+            self.gallery.change(_now(), action.image, shared=not isinstance(action, Withdraw))
+
+    def _build(self, action: Publish | Rename | Deactivate | Reactivate) -> None:
+        """What owners do with their images."""
+        sim = self.world.sim
+        match action:
+            case Publish(image=image, project=project, name=name, foreign=foreign):
+                owner = FOREIGN_OWNER if foreign else sim.owner_project_id
+                created_at = datetime.now(UTC)
+                sim.publish(
+                    name, shared_with=[project], owner=owner, created_at=created_at, id=image
+                )
+                self.gallery.put(
+                    _now(),
+                    Image(id=image, project=project, owner=owner, name=name, created_at=created_at),
+                )
+            case Rename(image=image, name=name):
+                sim.rename(image, name)
+                self.gallery.change(_now(), image, name=name)
+            case Deactivate(image=image):
+                sim.deactivate(image)
+                self.gallery.change(_now(), image, status="deactivated")
+            case Reactivate(image=image):
+                sim.reactivate(image)
+                self.gallery.change(_now(), image, status="active")
 
     def _cloud(self, action: CloudFault | ClearFaults | CloudSettings | ExpireTokens) -> None:
         sim = self.world.sim

@@ -2,10 +2,10 @@
 
 import random
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from chaos.model import MARK, Content, Login, SecretKind, Spec, Target
+from chaos.model import LINE_CHARS, MARK, Content, Login, SecretKind, Selector, Spec, Target
 
 NAMESPACES = 4
 DOMAINS = 2
@@ -26,13 +26,19 @@ class Kind(Enum):
     PLAIN = auto()
     OVERLAPPING = auto()
     """Names images that others name too: it accepts, and retains."""
+    SELECTING = auto()
+    """Selects images of a line of its own, which their owner rebuilds."""
     BAD_SECRET = auto()
     """Its credentials never work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """A live object: its latest spec, and the images that no other object names."""
+    """A live object: its latest spec, and the images that no other object names.
+
+    Attributes:
+        own: of a selector, those that were published.
+    """
 
     kind: Kind
     spec: Spec
@@ -98,7 +104,7 @@ class Population:
 
     def born(self, target: Target) -> tuple[Life, tuple[tuple[str, str | None], ...]]:
         """A new object in this namespace, and its new images."""
-        kind = self.rng.choices(list(Kind), (80, 13, 7))[0]
+        kind = self.rng.choices(list(Kind), (68, 13, 12, 7))[0]
         login = self.rng.choice([row for row in self.logins if row.namespace == target.namespace])
         project = self.rng.choice(login.projects)
         # One in thirty is large enough for several batches (of 50 images by default).
@@ -110,20 +116,35 @@ class Population:
             case Kind.PLAIN:
                 decision = "Reject" if self.rng.random() < 0.25 else "Accept"
                 policy = "Reject" if self.rng.random() < 0.35 else "Retain"
-                spec = Spec(
-                    images=own,
-                    project=project,
-                    secret=login.name,
-                    decision=decision,
-                    deletion_policy=policy,
-                )
+                spec = replace(spec, decision=decision, deletion_policy=policy)
             case Kind.OVERLAPPING:
                 pool = self.rng.sample(self.pools[project], self.rng.randint(1, 3))
-                spec = Spec(images=(*own, *pool), project=project, secret=login.name)
+                spec = replace(spec, images=(*own, *pool))
+            case Kind.SELECTING:
+                return self._selecting(spec), ()
             case Kind.BAD_SECRET:
                 bad = self.rng.choice(sorted(BAD_SECRETS))
                 spec = Spec(images=own, project=project, secret=bad)
         return Life(kind=kind, spec=spec, own=own), new
+
+    def _selecting(self, spec: Spec) -> Life:
+        """A new object with a selector; its images are published later.
+
+        Args:
+            spec: names the project and the credentials.
+        """
+        selector = Selector(
+            line=f"{self.rng.getrandbits(32):08x}",
+            newest=self.rng.randint(1, 2),
+            removal="Reject" if self.rng.random() < 0.7 else "Retain",
+        )
+        policy = "Reject" if self.rng.random() < 0.35 else "Retain"
+        spec = replace(spec, images=(), deletion_policy=policy, selector=selector)
+        return Life(kind=Kind.SELECTING, spec=spec, own=())
+
+    def line_image(self, line: str) -> str:
+        """A new ID of this line."""
+        return line + self.image_id()[LINE_CHARS:]
 
     def some(self, *kinds: Kind) -> Target | None:
         """A live object of one of these kinds."""
@@ -140,4 +161,4 @@ class Population:
 
     def names(self, image: str) -> bool:
         """Whether a live object names the image."""
-        return any(image in life.spec.images for life in self.lives.values())
+        return any(life.spec.names(image) for life in self.lives.values())

@@ -75,9 +75,9 @@ class _Asked:
         login = self.users.get(put.user or "")
         if login is None or (record.target.namespace, spec.secret) != (login.namespace, login.name):
             return f"{record.target} has another Secret"
-        if spec.project != put.body_project or image not in spec.images:
+        if spec.project != put.body_project or not spec.names(image):
             return f"{what} does not name it"
-        if version.value != put.value:
+        if version.value != put.value and not spec.removes:
             return f"{what} wants {version.value}"
         if spec.suspend and not version.leaving:
             return f"{what} is suspended"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chaos import needs, rights, schedule, truth
+from chaos import golden, needs, rights, schedule, truth
 from chaos.history import History
 from chaos.marks import shows_secret
 from chaos.model import CREDENTIAL_REASONS, Json, Parameters, Target
@@ -77,6 +77,7 @@ def run(seed: int, parameters: Parameters, directory: Path, tell: Tell) -> Verdi
         )
         verdict.complaints |= _checks(tape, history, log, [*shown, *locked])
         verdict.complaints["7 orderly stop"] = monkey.bad_stops
+        verdict.complaints["8 selections"] = golden.complaints(tape, history, monkey.gallery)
         verdict.figures = _figures(monkey, settled, tape, log, watch.events)
     return verdict
 
@@ -98,7 +99,7 @@ class _Settling:
             self.seconds = time.monotonic() - started
             bodies, records = _objects(world), list(history.records.values())
             members = {(row["image"], row["project"]): row["status"] for row in world.sim.members()}
-            self.complaints = truth.complaints(records, bodies, members)
+            self.complaints = truth.complaints(records, bodies, members, self.monkey.gallery)
             if (not self.complaints and quiet) or self.seconds > SETTLE_WITHIN_S:
                 return self
             quiet = not self.complaints
@@ -208,6 +209,8 @@ def _figures(
         "Secret rotations": str(counts["Rotate"]),
         "changes by other clients": f"{counts['Drift']} answers, {counts['Withdraw']} withdrawals, "
         f"{counts['Share']} shares",
+        "owners": f"{counts['Publish']} builds, {counts['Rename']} renames, "
+        f"{counts['Deactivate']} deactivations",
         "fault rules": f"{sum(monkey.faults.values())} of {len(monkey.faults)} kinds, "
         f"met by {tape.faulty_calls} calls",
         "cloud away": f"{counts['Freeze']} times frozen, {counts['Offline']} times offline",

@@ -9,11 +9,13 @@ from functools import partial
 
 from chaos.faults import Deck, Menu
 from chaos.model import (
+    LINE_CHARS,
     Action,
     ClearFaults,
     CloudSettings,
     Content,
     Create,
+    Deactivate,
     Delete,
     Drift,
     Edit,
@@ -23,11 +25,15 @@ from chaos.model import (
     Login,
     Offline,
     Parameters,
+    Publish,
+    Reactivate,
+    Rename,
     RestartApiServer,
     Rotate,
     Schedule,
     SecretKind,
     Share,
+    Spec,
     Target,
     Terminate,
     Timed,
@@ -57,6 +63,7 @@ EVERY_S = {
     "rotation": 6.0,
     "drift": 2.5,
     "withdrawal": 5.0,
+    "build": 0.7,
     "clearing": 40.0,
 }
 """Seconds between two of a kind, give or take half of it. All faults are dealt in a run of
@@ -120,6 +127,7 @@ class _Maker:
             "rotation": self._rotate,
             "drift": self._drift,
             "withdrawal": self._withdraw,
+            "build": self._build,
             "clearing": partial(self._do, ClearFaults()),
         }
         for name, happen in streams.items():
@@ -176,6 +184,9 @@ class _Maker:
         target = Target(f"chaos-{self._rng.randrange(NAMESPACES)}", f"web-{number}")
         life, images = self._people.born(target)
         self._people.lives[target] = life
+        if life.kind is Kind.SELECTING:
+            for _ in range(self._rng.randint(0, 4)):
+                self._publish(target)
         self._do(Create(target, life.spec, images))
         self._share_later(images, life.spec.project)
 
@@ -194,16 +205,77 @@ class _Maker:
             del self._people.lives[target]
             self._do(Delete(target))
 
+    def _build(self) -> None:
+        """The owner of a line publishes, renames, withdraws or deactivates an image."""
+        target = self._people.some(Kind.SELECTING)
+        if target is None or self._now > self._calm_from:
+            return
+        life = self._people.lives[target]
+        if not life.own or self._rng.random() < 0.45:
+            self._publish(target)
+            return
+        image = self._rng.choice(life.own)
+        self._rng.choice((self._retire, self._take_back, self._switch_off))(target, image)
+
+    def _publish(self, target: Target) -> None:
+        life = self._people.lives[target]
+        selector = life.spec.selector
+        assert selector is not None
+        name = f"{selector.line}-{self._rng.choice('ab')}-{next(self._numbers)}"
+        if self._rng.random() < 0.15:
+            self._do(Publish(self._people.image_id(), life.spec.project, name, foreign=True))
+            return
+        image = self._people.line_image(selector.line)
+        self._people.lives[target] = replace(life, own=(*life.own, image))
+        self._do(Publish(image, life.spec.project, name))
+
+    def _retire(self, target: Target, image: str) -> None:
+        """Rename an image: out of its line, or into another group of it."""
+        del target
+        line = image[:LINE_CHARS]
+        stays = f"{line}-{self._rng.choice('ab')}-{next(self._numbers)}"
+        self._do(Rename(image, self._rng.choice((f"retired-{image}", stays))))
+        if self._rng.random() < 0.5:
+            self._after(1.0, 20.0, partial(self._before_calm, Rename(image, stays)))
+
+    def _take_back(self, target: Target, image: str) -> None:
+        project = self._people.lives[target].spec.project
+        self._do(Withdraw(image, project))
+        if self._rng.random() < 0.7:
+            self._after(1.0, 20.0, partial(self._before_calm, Share(image, project)))
+
+    def _switch_off(self, target: Target, image: str) -> None:
+        del target
+        self._do(Deactivate(image))
+        if self._rng.random() < 0.7:
+            self._after(1.0, 20.0, partial(self._before_calm, Reactivate(image)))
+
     def _edit(self) -> None:
-        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
+        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING, Kind.SELECTING)
         if target is None:
             return
         life = self._people.lives[target]
+        if life.kind is Kind.SELECTING:
+            self._edited(target, replace(life, spec=self._reselected(life)))
+            return
         edits = [self._added, self._removed]
         if life.kind is Kind.PLAIN:
             edits += [self._flipped, self._held]
         new, images = self._rng.choice(edits)(life)
         self._edited(target, new, images)
+
+    def _reselected(self, life: Life) -> Spec:
+        """The spec with another policy."""
+        selector = life.spec.selector
+        assert selector is not None
+        exclude = self._rng.sample(life.own, min(len(life.own), self._rng.randint(0, 1)))
+        changed = replace(
+            selector,
+            newest=self._rng.randint(1, 3),
+            removal=self._rng.choice(("Reject", "Retain")),
+            exclude=tuple(exclude),
+        )
+        return replace(life.spec, selector=changed)
 
     def _edited(
         self, target: Target, life: Life, images: tuple[tuple[str, str | None], ...] = ()

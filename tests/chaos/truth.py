@@ -11,8 +11,10 @@ memberships as the simulator has them:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from chaos import golden
+from chaos.golden import Gallery
 from chaos.history import Record
 from chaos.model import Content, Json, Spec, Target
 from chaos.population import BAD_SECRETS
@@ -41,7 +43,7 @@ class Expected:
 
 
 def complaints(
-    records: Sequence[Record], bodies: Mapping[Target, Json], members: Members
+    records: Sequence[Record], bodies: Mapping[Target, Json], members: Members, gallery: Gallery
 ) -> list[str]:
     """Say for each object what is not as it must be; empty when all is."""
     found: list[str] = []
@@ -52,7 +54,7 @@ def complaints(
         elif body is None:
             found.append(f"{record.target}: is gone although no user deleted it")
         else:
-            found += _of_live(record, body, members)
+            found += _of_live(record, body, members, gallery)
     known = {record.target for record in records}
     found += [f"{target}: no user created it" for target in bodies if target not in known]
     return found
@@ -63,7 +65,7 @@ def _of_deleted(record: Record, body: Json | None, members: Members) -> list[str
         return [f"{record.target}: hangs in deletion: {_said(body)}"]
     if not record.held:
         return []
-    spec = record.latest.spec
+    spec = record.latest.spec  # a selector's images are not known any more: no row of the status
     return [
         f"{record.target}: deleted with Reject, but image {image} is {held}"
         for image in spec.images
@@ -71,8 +73,13 @@ def _of_deleted(record: Record, body: Json | None, members: Members) -> list[str
     ]
 
 
-def _of_live(record: Record, body: Json, members: Members) -> list[str]:
+def _of_live(record: Record, body: Json, members: Members, gallery: Gallery) -> list[str]:
     spec, status = record.latest.spec, body.get("status", {})
+    verdicts: Mapping[str, str] = {}
+    if spec.selector is not None:
+        verdicts = golden.selected(spec.selector, spec.project, gallery)
+        chosen = tuple(image for image in verdicts if verdicts[image] == "Selected")
+        spec = replace(spec, images=chosen)
     generation = body["metadata"]["generation"]
     found: list[str] = []
     if generation != record.latest.generation:
@@ -85,6 +92,7 @@ def _of_live(record: Record, body: Json, members: Members) -> list[str]:
         if spec.secret not in BAD_SECRETS:
             found += _rows(status, spec, members)
             found += _held(spec, members)
+            found += _selections(status, spec, verdicts)
     return [f"{record.target}: {text}; status: {_said(body)}" for text in found]
 
 
@@ -94,6 +102,12 @@ def expected(spec: Spec, members: Members) -> Expected:
     if content is not None:
         reasons = REASON_OF_CONTENT[content]
         return Expected(ready="False", reasons=reasons, others={"Stalled": "*"})
+    if not spec.images:
+        return Expected(
+            ready="False",
+            reasons=frozenset({"NothingSelected"}),
+            others={"Reconciling": "NothingSelected"},
+        )
     held = [members.get((image, spec.project)) for image in spec.images]
     if None in held:
         return Expected(
@@ -142,7 +156,11 @@ def _of_suspended(status: Json) -> list[str]:
 
 
 def _rows(status: Json, spec: Spec, members: Members) -> list[str]:
-    said = {row["id"]: row["membership"] for row in status.get("images", ())}
+    said = {
+        row["id"]: row["membership"]
+        for row in status.get("images", ())
+        if row.get("selection", "Selected") == "Selected"
+    }
     is_so = {image: members.get((image, spec.project), "notShared") for image in spec.images}
     found = [
         f"says {said.get(image)} of image {image}, which is {is_so.get(image, 'not its own')}"
@@ -162,6 +180,35 @@ def _held(spec: Spec, members: Members) -> list[str]:
         for image in spec.images
         if (held := members.get((image, spec.project))) not in (None, spec.value)
     ]
+
+
+def _selections(status: Json, spec: Spec, verdicts: Mapping[str, str]) -> list[str]:
+    """Verdicts that differ, and images that the object accepted and should have rejected."""
+    if spec.selector is None:
+        return []
+    rows = {row["id"]: row for row in status.get("images", ())}
+    said = {image: row.get("selection") for image, row in rows.items()}
+    found = [
+        f"says {said.get(image)} of image {image}, which is {verdicts.get(image)}"
+        for image in sorted(said.keys() | verdicts.keys())
+        if said.get(image) != verdicts.get(image)
+    ]
+    found += [
+        f"accepted image {row['id']}, and does not reject it"
+        for row in rows.values()
+        if spec.removes
+        and row.get("selection") in ("Superseded", "Excluded")
+        and row["membership"] == "accepted"
+        and "jobID" in row
+    ]
+    newest: dict[str, str] = {}
+    for image in verdicts:  # the newest first
+        if verdicts[image] == "Selected":
+            newest.setdefault(str(rows.get(image, {}).get("name")).rpartition("-")[0], image)
+    latest = {row["group"]: row["id"] for row in status.get("latest", ())}
+    if latest != newest:
+        found.append(f"latest is {latest}, not {newest}")
+    return found
 
 
 def _said(body: Json) -> str:
