@@ -47,6 +47,8 @@ class Record:
         carried: (image, id of a job) as its status ever named them.
         deleted_s: when the user asked for its deletion.
         held: whether it was deleted with Reject and our finalizer on it.
+        rejects: for a selector: the images that such a deletion must reject, by the first status
+            seen after it: the selected ones, and those that a job of the object accepted.
     """
 
     target: Target
@@ -56,6 +58,7 @@ class Record:
     deleted: bool = False
     deleted_s: float = float("inf")
     held: bool = False
+    rejects: frozenset[str] | None = None
 
     @property
     def latest(self) -> Version:

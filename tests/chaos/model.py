@@ -71,6 +71,8 @@ class Selector:
     line: str
     newest: int
     removal: str
+    min_age_s: int = 0
+    limit: int = 100
     exclude: tuple[str, ...] = ()
 
     @property
@@ -85,6 +87,8 @@ class Selector:
             "imageSelectionPolicy": {
                 "groupBy": "^(.+)-[0-9]+$",
                 "newest": self.newest,
+                "minAge": f"{self.min_age_s}s",
+                "limit": self.limit,
                 "exclude": list(self.exclude),
             },
             "removalPolicy": self.removal,
@@ -105,6 +109,7 @@ class Spec:
     decision: str = "Accept"
     deletion_policy: str = "Retain"
     suspend: bool = False
+    dry_run: bool = False
     interval: str = "1m"
     timeout: str = "30s"
     selector: Selector | None = None
@@ -113,6 +118,11 @@ class Spec:
     def value(self) -> str:
         """The membership that it asks for."""
         return "accepted" if self.decision == "Accept" else "rejected"
+
+    @property
+    def submits(self) -> bool:
+        """Whether the operator may send anything for it."""
+        return not self.suspend and not self.dry_run
 
     @property
     def removes(self) -> bool:
@@ -138,6 +148,7 @@ class Spec:
             "decision": self.decision,
             "deletionPolicy": self.deletion_policy,
             "suspend": self.suspend,
+            "dryRun": self.dry_run,
             "interval": self.interval,
             "timeout": self.timeout,
             "endpoints": {"iam": url, "ims": url},
@@ -219,15 +230,18 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """An owner builds an image and shares it.
+    """An owner shares an image.
 
     Attributes:
+        age_s: since the image was built.
         foreign: whether another owner does, with a name of the same line.
     """
 
     image: str
     project: str
+    line: str
     name: str
+    age_s: float = 0.0
     foreign: bool = False
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
 from chaos.golden import Gallery, Image
@@ -203,7 +203,7 @@ class Monkey:
         record.versions.append(version)
 
     def _by_hand(self, action: Drift | Withdraw | Share) -> None:
-        sim, at = self.world.sim, (action.image, action.project)
+        sim, at, start_s = self.world.sim, (action.image, action.project), _now()
         shared = sim.membership(*at) is not None
         match action:
             case Drift(value=value) if shared:
@@ -216,31 +216,45 @@ class Monkey:
                 return
         self.history.hands.append((_now(), *at))
         if self.gallery.has(action.image):
-            self.gallery.change(_now(), action.image, shared=not isinstance(action, Withdraw))
+            self.gallery.change(start_s, action.image, shared=not isinstance(action, Withdraw))
 
     def _build(self, action: Publish | Rename | Deactivate | Reactivate) -> None:
-        """What owners do with their images."""
-        sim = self.world.sim
+        """What owners do with their images; the operator may see it at any time of the call."""
+        sim, start_s = self.world.sim, _now()
         match action:
-            case Publish(image=image, project=project, name=name, foreign=foreign):
-                owner = FOREIGN_OWNER if foreign else sim.owner_project_id
-                created_at = datetime.now(UTC)
+            case Publish():
+                built = self._built(action)
+                self.gallery.put(start_s, built)
                 sim.publish(
-                    name, shared_with=[project], owner=owner, created_at=created_at, id=image
-                )
-                self.gallery.put(
-                    _now(),
-                    Image(id=image, project=project, owner=owner, name=name, created_at=created_at),
+                    built.name,
+                    shared_with=[built.project],
+                    owner=built.owner,
+                    created_at=built.created_at,
+                    id=built.id,
                 )
             case Rename(image=image, name=name):
                 sim.rename(image, name)
-                self.gallery.change(_now(), image, name=name)
+                self.gallery.change(start_s, image, name=name)
             case Deactivate(image=image):
                 sim.deactivate(image)
-                self.gallery.change(_now(), image, status="deactivated")
+                self.gallery.change(start_s, image, status="deactivated")
             case Reactivate(image=image):
                 sim.reactivate(image)
-                self.gallery.change(_now(), image, status="active")
+                self.gallery.change(start_s, image, status="active")
+
+    def _built(self, action: Publish) -> Image:
+        """The image that an owner shares now."""
+        now = datetime.now(UTC)
+        created_at = (now - timedelta(seconds=action.age_s)).replace(microsecond=0)
+        return Image(
+            id=action.image,
+            line=action.line,
+            project=action.project,
+            owner=FOREIGN_OWNER if action.foreign else self.world.sim.owner_project_id,
+            name=action.name,
+            created_at=created_at,
+            created_s=_now() - (now - created_at).total_seconds(),
+        )
 
     def _cloud(self, action: CloudFault | ClearFaults | CloudSettings | ExpireTokens) -> None:
         sim = self.world.sim

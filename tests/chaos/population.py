@@ -18,6 +18,10 @@ BAD_SECRETS = {
     "never": Content.ABSENT,
 }
 """Secrets that stay as they are; in each namespace."""
+MIN_AGES_S = (0, 0, 0, 20, 3600)
+"""Of selectors: one that an image reaches in a run, and one that only older images have."""
+OLDEST_S = 2 * 3600.0
+"""The age of images that were built before the run, at most."""
 
 
 class Kind(Enum):
@@ -137,10 +141,16 @@ class Population:
             line=f"{self.rng.getrandbits(32):08x}",
             newest=self.rng.randint(1, 2),
             removal="Reject" if self.rng.random() < 0.7 else "Retain",
+            min_age_s=self.rng.choice(MIN_AGES_S),
+            limit=self.limit(),
         )
         policy = "Reject" if self.rng.random() < 0.35 else "Retain"
         spec = replace(spec, images=(), deletion_policy=policy, selector=selector)
         return Life(kind=Kind.SELECTING, spec=spec, own=())
+
+    def limit(self) -> int:
+        """Of a selector: mostly more than there ever are."""
+        return self.rng.randint(2, 3) if self.rng.random() < 0.25 else 100
 
     def line_image(self, line: str) -> str:
         """A new ID of this line."""

@@ -2,8 +2,8 @@
 
 **Right value** (`wrong_values`). A PUT sets images of one project to one value. For each of its
 images there must be a generation of an object of that project and of the token's user that names
-the image, is not suspended and asks for that value (a deletion with our finalizer on the object
-is a generation that asks for ``rejected``), and at the time the PUT was sent that generation
+the image, is neither suspended nor a dry run, and asks for that value, and at the time the PUT was
+sent that generation (a deletion with our finalizer on the object is one that asks for ``rejected``)
 
 - was asked for already: the user's request had been sent;
 - was not superseded by one that the operator had seen: no ``status.observedGeneration`` of a later
@@ -79,8 +79,8 @@ class _Asked:
             return f"{what} does not name it"
         if version.value != put.value and not spec.removes:
             return f"{what} wants {version.value}"
-        if spec.suspend and not version.leaving:
-            return f"{what} is suspended"
+        if not spec.submits and not version.leaving:
+            return f"{what} is suspended or a dry run"
         if put.at_s < version.sent_s:
             return f"{what} came {version.sent_s - put.at_s:.2f} s later"
         return self._superseded(record, version, what)

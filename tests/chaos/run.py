@@ -24,6 +24,8 @@ retries after up to a minute, and reads a Secret every 2 s here."""
 LOOK_EVERY_S = 1.0
 NUDGE_EVERY_S = 15.0
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
+SPEC_REASONS = CREDENTIAL_REASONS | {"LimitExceeded"}
+"""Reasons of Stalled that no retry ends."""
 EVENTS = "/apis/events.k8s.io/v1/events"
 PAGE = 500
 NEXT_ENTRY = re.compile(r"\n(?=\d{4}-\d\d-\d\dT)")
@@ -99,7 +101,9 @@ class _Settling:
             self.seconds = time.monotonic() - started
             bodies, records = _objects(world), list(history.records.values())
             members = {(row["image"], row["project"]): row["status"] for row in world.sim.members()}
-            self.complaints = truth.complaints(records, bodies, members, self.monkey.gallery)
+            self.complaints = truth.complaints(
+                records, bodies, members, self.monkey.gallery, time.monotonic()
+            )
             if (not self.complaints and quiet) or self.seconds > SETTLE_WITHIN_S:
                 return self
             quiet = not self.complaints
@@ -132,7 +136,7 @@ class _Settling:
 def _wants_a_hand(body: Json) -> str | None:
     """What the status says, if it asks for a person, or tries again only after half an hour."""
     for row in body.get("status", {}).get("conditions", ()):
-        if row["type"] == "Stalled" and row["reason"] not in CREDENTIAL_REASONS:
+        if row["type"] == "Stalled" and row["reason"] not in SPEC_REASONS:
             return str(row["message"])
         if row["type"] == "Ready" and row["reason"] == "PartiallyFailed":
             return str(row["message"])

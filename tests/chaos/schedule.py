@@ -39,7 +39,7 @@ from chaos.model import (
     Timed,
     Withdraw,
 )
-from chaos.population import NAMESPACES, Kind, Life, Population
+from chaos.population import MIN_AGES_S, NAMESPACES, OLDEST_S, Kind, Life, Population
 
 FIRST_CREATES_PER_S = 20.0
 """What two cores serve while an API server starts now and then (measured: 46 a second)."""
@@ -59,6 +59,7 @@ EVERY_S = {
     "freeze": 22.0,
     "offline": 27.0,
     "lag": 18.0,
+    "unfiltered": 20.0,
     "tokens": 180.0,  # at least 90: the operator stops logging in when tokens die every minute
     "rotation": 6.0,
     "drift": 2.5,
@@ -123,6 +124,7 @@ class _Maker:
             "freeze": lambda: self._do(Freeze(self._between(0.5, 6.0))),
             "offline": lambda: self._before_calm(Offline(self._between(0.5, 7.0))),
             "lag": self._lag,
+            "unfiltered": self._unfiltered,
             "tokens": partial(self._do, ExpireTokens()),
             "rotation": self._rotate,
             "drift": self._drift,
@@ -174,8 +176,8 @@ class _Maker:
         lives = self._people.lives
         full = len(lives) >= self._parameters.objects
         what = self._rng.choices(
-            (self._create, self._delete, self._edit, self._suspend),
-            (0 if full else 25, 15, 50, 8),
+            (self._create, self._delete, self._edit, self._suspend, self._try_dry),
+            (0 if full else 25, 15, 50, 8, 6),
         )[0]
         what()
 
@@ -201,7 +203,7 @@ class _Maker:
 
     def _delete(self) -> None:
         target = self._people.some(*Kind)
-        if target is not None and not self._people.lives[target].spec.suspend:
+        if target is not None and self._people.lives[target].spec.submits:
             del self._people.lives[target]
             self._do(Delete(target))
 
@@ -221,13 +223,16 @@ class _Maker:
         life = self._people.lives[target]
         selector = life.spec.selector
         assert selector is not None
-        name = f"{selector.line}-{self._rng.choice('ab')}-{next(self._numbers)}"
+        line = selector.line
+        name = f"{line}-{self._rng.choice('ab')}-{next(self._numbers)}"
+        age_s = 0.0 if self._rng.random() < 0.6 else self._between(30.0, OLDEST_S)
+        publish = partial(Publish, project=life.spec.project, line=line, name=name, age_s=age_s)
         if self._rng.random() < 0.15:
-            self._do(Publish(self._people.image_id(), life.spec.project, name, foreign=True))
+            self._do(publish(self._people.image_id(), foreign=True))
             return
-        image = self._people.line_image(selector.line)
+        image = self._people.line_image(line)
         self._people.lives[target] = replace(life, own=(*life.own, image))
-        self._do(Publish(image, life.spec.project, name))
+        self._do(publish(image))
 
     def _retire(self, target: Target, image: str) -> None:
         """Rename an image: out of its line, or into another group of it."""
@@ -273,6 +278,8 @@ class _Maker:
             selector,
             newest=self._rng.randint(1, 3),
             removal=self._rng.choice(("Reject", "Retain")),
+            min_age_s=self._rng.choice(MIN_AGES_S),
+            limit=self._people.limit(),
             exclude=tuple(exclude),
         )
         return replace(life.spec, selector=changed)
@@ -308,16 +315,24 @@ class _Maker:
         return replace(life, spec=replace(life.spec, deletion_policy=other)), ()
 
     def _suspend(self) -> None:
-        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
-        if target is None or self._people.lives[target].spec.suspend:
+        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING, Kind.SELECTING)
+        if target is None or not self._people.lives[target].spec.submits:
             return
         life = self._people.lives[target]
         self._edited(target, replace(life, spec=replace(life.spec, suspend=True)))
         self._after(1.0, 20.0, partial(self._resume, target))
 
+    def _try_dry(self) -> None:
+        target = self._people.some(Kind.PLAIN, Kind.SELECTING)
+        if target is None or not self._people.lives[target].spec.submits:
+            return
+        life = self._people.lives[target]
+        self._edited(target, replace(life, spec=replace(life.spec, dry_run=True)))
+        self._after(1.0, 20.0, partial(self._resume, target))
+
     def _resume(self, target: Target) -> None:
         life = self._people.lives[target]
-        self._edited(target, replace(life, spec=replace(life.spec, suspend=False)))
+        self._edited(target, replace(life, spec=replace(life.spec, suspend=False, dry_run=False)))
 
     def _rotate(self) -> None:
         """A Secret goes bad, and is good again after a while."""
@@ -352,12 +367,14 @@ class _Maker:
 
     def _drift(self) -> None:
         """Another client accepts or rejects a share, against the spec."""
-        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING)
+        target = self._people.some(Kind.PLAIN, Kind.OVERLAPPING, Kind.SELECTING)
         if target is None or self._now > self._calm_from:
             return
-        spec = self._people.lives[target].spec
-        wrong = "rejected" if spec.value == "accepted" else "accepted"
-        self._do(Drift(self._rng.choice(spec.images), spec.project, wrong))
+        life = self._people.lives[target]
+        images = life.own if life.kind is Kind.SELECTING else life.spec.images
+        wrong = "rejected" if life.spec.value == "accepted" else "accepted"
+        if images:
+            self._do(Drift(self._rng.choice(images), life.spec.project, wrong))
 
     def _withdraw(self) -> None:
         """An owner takes a share back, and mostly shares again."""
@@ -384,12 +401,17 @@ class _Maker:
         quick = CloudSettings({"visibility_lag_seconds": 0.0, "share_lag_seconds": 0.0})
         self._after(3.0, 10.0, partial(self._do, quick))
 
+    def _unfiltered(self) -> None:
+        """Lists have the images of all owners for a while."""
+        self._do(CloudSettings({"ignores_owner": True}))
+        self._after(5.0, 15.0, partial(self._do, CloudSettings({"ignores_owner": False})))
+
     def _end(self) -> list[Action]:
         """The last edits, after all faults."""
         self._timed, timed = [], self._timed
         for login in sorted(self._bad, key=lambda login: (login.namespace, login.name)):
             self._heal(login)
-        for target in [t for t, life in self._people.lives.items() if life.spec.suspend]:
+        for target in [t for t, life in self._people.lives.items() if not life.spec.submits]:
             if self._rng.random() < 0.8:
                 self._resume(target)
         for _ in range(max(3, len(self._people.lives) // 10)):

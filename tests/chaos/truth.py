@@ -10,7 +10,7 @@ memberships as the simulator has them:
    had our finalizer have left their images rejected.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from chaos import golden
@@ -43,43 +43,100 @@ class Expected:
 
 
 def complaints(
-    records: Sequence[Record], bodies: Mapping[Target, Json], members: Members, gallery: Gallery
+    records: Sequence[Record],
+    bodies: Mapping[Target, Json],
+    members: Members,
+    gallery: Gallery,
+    now_s: float,
 ) -> list[str]:
-    """Say for each object what is not as it must be; empty when all is."""
+    """Say for each object what is not as it must be; empty when all is.
+
+    Args:
+        now_s: when objects and memberships were read, by the machine's monotonic clock.
+    """
     found: list[str] = []
     for record in records:
         body = bodies.get(record.target)
         if record.deleted:
-            found += _of_deleted(record, body, members)
+            found += _of_deleted(record, body, members, gallery)
         elif body is None:
             found.append(f"{record.target}: is gone although no user deleted it")
         else:
-            found += _of_live(record, body, members, gallery)
+            wanted = _wanted(record.latest.spec, body, gallery, now_s)
+            found += _of_live(record, body, members, wanted)
     known = {record.target for record in records}
     found += [f"{target}: no user created it" for target in bodies if target not in known]
     return found
 
 
-def _of_deleted(record: Record, body: Json | None, members: Members) -> list[str]:
+def _of_deleted(record: Record, body: Json | None, members: Members, gallery: Gallery) -> list[str]:
     if body is not None:
         return [f"{record.target}: hangs in deletion: {_said(body)}"]
     if not record.held:
         return []
-    spec = record.latest.spec  # a selector's images are not known any more: no row of the status
+    spec = record.latest.spec
+    images: Iterable[str] = spec.images
+    if spec.selector is not None:
+        # What an owner changed at about that time was perhaps not in the list any more.
+        since_s = record.deleted_s - golden.REACTION_S
+        images = (
+            image for image in record.rejects or () if not gallery.changed_since(image, since_s)
+        )
     return [
         f"{record.target}: deleted with Reject, but image {image} is {held}"
-        for image in spec.images
+        for image in images
         if (held := members.get((image, spec.project))) not in (None, "rejected")
     ]
 
 
-def _of_live(record: Record, body: Json, members: Members, gallery: Gallery) -> list[str]:
-    spec, status = record.latest.spec, body.get("status", {})
-    verdicts: Mapping[str, str] = {}
-    if spec.selector is not None:
-        verdicts = golden.selected(spec.selector, spec.project, gallery)
-        chosen = tuple(image for image in verdicts if verdicts[image] == "Selected")
-        spec = replace(spec, images=chosen)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the spec asks for now.
+
+    Attributes:
+        spec: with the selected images, for a selector.
+        selections: the verdict on each image that matches a selector, the newest first.
+        removed: superseded images that a job of the object accepted, and that must be rejected.
+    """
+
+    spec: Spec
+    selections: Mapping[str, str]
+    removed: tuple[str, ...] = ()
+
+    @property
+    def over_limit(self) -> bool:
+        """Whether the selector would select more images than its limit."""
+        return "OverLimit" in self.selections.values()
+
+
+def _wanted(spec: Spec, body: Json, gallery: Gallery, now_s: float) -> Wanted:
+    """What the spec asks for.
+
+    Above the limit, any of the images may be selected, up to the limit: those that were before.
+    """
+    if spec.selector is None:
+        return Wanted(spec=spec, selections={})
+    verdicts = golden.of_spec(spec.selector, spec.project, gallery, now_s)
+    chosen = golden.selected(verdicts)
+    rows = body.get("status", {}).get("images", ())
+    if len(chosen) > spec.selector.limit:
+        said = {row["id"] for row in rows if row.get("selection") == "Selected"}
+        chosen = tuple(image for image in chosen if image in said)[: spec.selector.limit]
+    for image in golden.selected(verdicts):
+        verdicts[image] = "Selected" if image in chosen else "OverLimit"
+    removed = tuple(
+        row["id"]
+        for row in rows
+        if row.get("selection") in ("Superseded", "Excluded")
+        and (row["membership"], spec.removes) == ("accepted", True)
+        and "jobID" in row
+        and "OverLimit" not in verdicts.values()
+    )
+    return Wanted(spec=replace(spec, images=chosen), selections=verdicts, removed=removed)
+
+
+def _of_live(record: Record, body: Json, members: Members, wanted: Wanted) -> list[str]:
+    spec, status = wanted.spec, body.get("status", {})
     generation = body["metadata"]["generation"]
     found: list[str] = []
     if generation != record.latest.generation:
@@ -88,35 +145,39 @@ def _of_live(record: Record, body: Json, members: Members, gallery: Gallery) -> 
     if spec.suspend:
         found += _of_suspended(status)
     else:
-        found += _conditions(status, expected(spec, members))
+        found += _conditions(status, expected(wanted, members))
         if spec.secret not in BAD_SECRETS:
-            found += _rows(status, spec, members)
-            found += _held(spec, members)
-            found += _selections(status, spec, verdicts)
+            found += _rows(status, wanted, members)
+            found += _selections(status, wanted, members)
+            if not spec.dry_run:
+                found += _held(wanted, members)
     return [f"{record.target}: {text}; status: {_said(body)}" for text in found]
 
 
-def expected(spec: Spec, members: Members) -> Expected:
+def expected(wanted: Wanted, members: Members) -> Expected:
     """What a spec that was given time must have come to."""
+    spec = wanted.spec
     content = BAD_SECRETS.get(spec.secret)
     if content is not None:
         reasons = REASON_OF_CONTENT[content]
         return Expected(ready="False", reasons=reasons, others={"Stalled": "*"})
-    if not spec.images:
-        return Expected(
-            ready="False",
-            reasons=frozenset({"NothingSelected"}),
-            others={"Reconciling": "NothingSelected"},
-        )
     held = [members.get((image, spec.project)) for image in spec.images]
+    if spec.dry_run and any(value not in (None, spec.value) for value in held):
+        return _not_ready("DryRun")
     if None in held:
-        return Expected(
-            ready="False",
-            reasons=frozenset({"NotShared"}),
-            others={"Reconciling": "WaitingForShare"},
-        )
+        return _not_ready("NotShared", Reconciling="WaitingForShare")
+    if wanted.over_limit:
+        return _not_ready("LimitExceeded", Stalled="LimitExceeded")
+    if spec.dry_run and wanted.removed:
+        return _not_ready("DryRun")
+    if not held:
+        return _not_ready("NothingSelected", Reconciling="NothingSelected")
     answered = "Accepted" if spec.value == "accepted" else "Rejected"
     return Expected(ready="True", reasons=frozenset({answered}))
+
+
+def _not_ready(reason: str, **others: str) -> Expected:
+    return Expected(ready="False", reasons=frozenset({reason}), others=others)
 
 
 def _generations(status: Json, generation: int) -> list[str]:
@@ -155,60 +216,68 @@ def _of_suspended(status: Json) -> list[str]:
     return found
 
 
-def _rows(status: Json, spec: Spec, members: Members) -> list[str]:
-    said = {
-        row["id"]: row["membership"]
-        for row in status.get("images", ())
-        if row.get("selection", "Selected") == "Selected"
-    }
-    is_so = {image: members.get((image, spec.project), "notShared") for image in spec.images}
+def _rows(status: Json, wanted: Wanted, members: Members) -> list[str]:
+    spec = wanted.spec
+    said = {row["id"]: row["membership"] for row in status.get("images", ())}
+    images = spec.images if spec.selector is None else wanted.selections
+    is_so = {image: members.get((image, spec.project), "notShared") for image in images}
     found = [
         f"says {said.get(image)} of image {image}, which is {is_so.get(image, 'not its own')}"
         for image in sorted(said.keys() | is_so.keys())
         if said.get(image) != is_so.get(image)
     ]
-    done = sum(membership == spec.value for membership in is_so.values())
+    done = sum(is_so[image] == spec.value for image in spec.images)
     summary = f"{done}/{len(spec.images)}"
     if status.get("summary") != summary:
         found.append(f"summary is {status.get('summary')}, not {summary}")
     return found
 
 
-def _held(spec: Spec, members: Members) -> list[str]:
-    return [
+def _held(wanted: Wanted, members: Members) -> list[str]:
+    spec = wanted.spec
+    found = [
         f"wants image {image} {spec.value}, the cloud holds {held}"
         for image in spec.images
         if (held := members.get((image, spec.project))) not in (None, spec.value)
     ]
+    return found + [f"accepted image {image}, and does not reject it" for image in wanted.removed]
 
 
-def _selections(status: Json, spec: Spec, verdicts: Mapping[str, str]) -> list[str]:
-    """Verdicts that differ, and images that the object accepted and should have rejected."""
+def _selections(status: Json, wanted: Wanted, members: Members) -> list[str]:
+    """What the status of a selector says about the selection and the latest images."""
+    spec, verdicts = wanted.spec, wanted.selections
     if spec.selector is None:
         return []
     rows = {row["id"]: row for row in status.get("images", ())}
-    said = {image: row.get("selection") for image, row in rows.items()}
     found = [
-        f"says {said.get(image)} of image {image}, which is {verdicts.get(image)}"
-        for image in sorted(said.keys() | verdicts.keys())
-        if said.get(image) != verdicts.get(image)
+        f"says {(rows.get(image) or {}).get('selection')} of image {image}, "
+        f"which is {verdicts.get(image)}"
+        for image in sorted(rows.keys() | verdicts.keys())
+        if (rows.get(image) or {}).get("selection") != verdicts.get(image)
     ]
-    found += [
-        f"accepted image {row['id']}, and does not reject it"
-        for row in rows.values()
-        if spec.removes
-        and row.get("selection") in ("Superseded", "Excluded")
-        and row["membership"] == "accepted"
-        and "jobID" in row
-    ]
+    if status.get("selected") != len(spec.images):
+        found.append(f"selected is {status.get('selected')}, not {len(spec.images)}")
+    return found + _latest(status, wanted, members)
+
+
+def _latest(status: Json, wanted: Wanted, members: Members) -> list[str]:
+    """Whether each group's latest image is the newest of those that are selected and accepted."""
+    project = wanted.spec.project
+    names = {row["id"]: str(row.get("name")) for row in status.get("images", ())}
     newest: dict[str, str] = {}
-    for image in verdicts:  # the newest first
-        if verdicts[image] == "Selected":
-            newest.setdefault(str(rows.get(image, {}).get("name")).rpartition("-")[0], image)
+    for image in wanted.spec.images:
+        if members.get((image, project)) == "accepted":
+            newest.setdefault(names.get(image, "").rpartition("-")[0], image)
     latest = {row["group"]: row["id"] for row in status.get("latest", ())}
-    if latest != newest:
-        found.append(f"latest is {latest}, not {newest}")
-    return found
+    # Without such an image in a group, the one before stays while it is superseded and accepted.
+    latest = {
+        group: image
+        for group, image in latest.items()
+        if group in newest
+        or wanted.selections.get(image) != "Superseded"
+        or members.get((image, project)) != "accepted"
+    }
+    return [] if latest == newest else [f"latest is {latest}, not {newest}"]
 
 
 def _said(body: Json) -> str:

@@ -87,7 +87,15 @@ class Watch:
             self._history.secrets_seen.append(f"status of {target}")
         record = self._history.records.setdefault(target, Record(target=target))
         rows = status.get("images", ())
+        if "deletionTimestamp" in metadata and record.rejects is None:
+            record.rejects = frozenset(row["id"] for row in rows if _is_rejected_at_deletion(row))
         record.carried |= {(row["id"], row["jobID"]) for row in rows if "jobID" in row}
         observed = status.get("observedGeneration", -1)
         if not record.sights or record.sights[-1].observed != observed:
             record.sights.append(Sight(at_s=time.monotonic(), observed=observed))
+
+
+def _is_rejected_at_deletion(row: Json) -> bool:
+    """Whether the image was selected last, or a job of the object accepted it."""
+    accepted_by_us = row["membership"] == "accepted" and "jobID" in row
+    return row.get("selection") == "Selected" or accepted_by_us

@@ -20,6 +20,8 @@ from otc_simulator.client import Simulator
 PATIENCE_S = 60.0
 """For how long users try again when the API server is away."""
 DAYS_S = 7 * 24 * 3600
+PAGE = 25
+"""Images on a page of a list at most: lists have several pages, and some fail in the middle."""
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/image-share-operator"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
@@ -95,6 +97,7 @@ class World(Running):
             for project in login.projects
         ]
         self.sim.seed(accounts=accounts)
+        self.sim.settings(max_limit=PAGE)
         for project, images in self._schedule.pools.items():
             self.add_images([(image, "pending") for image in images], project)
         for namespace in sorted({login.namespace for login in logins}):

@@ -107,7 +107,8 @@ def _listed(viewer: Viewer, query: Mapping[str, str]) -> list[Image]:
 
 
 def _sorted(viewer: Viewer, query: Mapping[str, str]) -> list[Image]:
-    asked = tuple(name for name in EQUALITY if name in query)
+    ignored = {"owner"} if viewer.settings.ignores_owner else set()
+    asked = tuple(name for name in EQUALITY if name in query and name not in ignored)
     times = [(name, *_time_filter(name, query[name])) for name in TIMES if name in query]
     return sorted(
         (

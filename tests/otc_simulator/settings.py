@@ -98,6 +98,8 @@ class Settings:
     """How long a new share is invisible."""
     imagetype_hides_pending: bool = False
     """``__imagetype=shared`` leaves out pending rows (reference, 10, number 12)."""
+    ignores_owner: bool = False
+    """Lists have the rows of all owners, whatever ``owner`` asks for."""
     max_limit: int = 1000
 
 
