@@ -156,13 +156,18 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _caller(request: web.Request, directory: Directory) -> tuple[str | None, str | None]:
-    """User and project of the token, or of the access key that signed."""
+    """Name of the user and project of the token, or of the access key that signed.
+
+    The cloud knows the user of each token that it issued, also for an agency or a ServiceAccount.
+    """
     token = directory.tokens.get(request.headers.get(TOKEN_HEADER, ""))
     if token is not None:
-        return token.user_id, token.project_id
+        return directory.users[token.user_id].name, token.project_id
     signed = HEADER.fullmatch(request.headers.get("Authorization", ""))
     key = directory.access_keys.get(signed["scoped"] or signed["plain"]) if signed else None
-    return (key.user_id, request.headers.get("X-Project-Id")) if key else (None, None)
+    if key is None:
+        return None, None
+    return directory.users[key.user_id].name, request.headers.get("X-Project-Id")
 
 
 def _arrival(raw: bytes, world: World, user: str | None, project: str | None) -> Arrival:

@@ -16,7 +16,8 @@ LOGIN = "POST /v3/auth/tokens"
 JOB = "GET /v1/{project_id}/jobs/{job_id}"
 MEMBER = "GET /v2/images/{image_id}/members/{member_id}"
 LIST = "GET /v2/cloudimages"
-ROUTES = (PUT, PUT, LOGIN, JOB, JOB, MEMBER, MEMBER, LIST, LIST, "*")
+EXCHANGE = "POST /v3.0/OS-AUTH/id-token/tokens"
+ROUTES = (PUT, PUT, LOGIN, EXCHANGE, JOB, JOB, MEMBER, MEMBER, LIST, LIST, "*")
 """Weighted: a login is rare."""
 
 PASSING: Mapping[str, Json] = {

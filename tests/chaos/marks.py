@@ -18,9 +18,11 @@ def _encoded(text: str) -> set[str]:
     return found
 
 
-NEEDLES = (MARK, TOKEN_HEAD, *sorted(_encoded(MARK)))
+JWT_HEAD = "eyJhbGciOi"
+"""How the token of a ServiceAccount begins."""
+NEEDLES = (MARK, TOKEN_HEAD, JWT_HEAD, *sorted(_encoded(MARK)))
 
 
 def shows_secret(text: str) -> bool:
-    """Whether a marked password, a token, or one in base64 is in the text."""
+    """Whether a marked password, a token of any kind, or a password in base64 is in the text."""
     return any(needle in text for needle in NEEDLES)

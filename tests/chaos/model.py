@@ -22,6 +22,19 @@ class SecretKind(StrEnum):
     CLOUDS_YAML = "clouds.yaml"
     TOKEN = "token"
     ACCESS_KEY = "access key"
+    TEMPORARY_KEY = "temporary key"
+    """An access key with a security token."""
+    AGENCY = "agency"
+    """A user of another account, who assumes an agency."""
+    SERVICE_ACCOUNT = "service account"
+    """No Secret: tokens of a ServiceAccount with this name are exchanged. Only in a region."""
+
+
+KEYS = frozenset({SecretKind.ACCESS_KEY, SecretKind.TEMPORARY_KEY})
+"""Kinds that sign requests."""
+ISSUED = frozenset({SecretKind.TOKEN, SecretKind.TEMPORARY_KEY})
+"""Kinds whose credentials a user gets from the cloud, and gets again when they end."""
+REGION, AUDIENCE = "eu-de", "image-shares.example.com"
 
 
 class Content(StrEnum):
@@ -38,9 +51,11 @@ class Content(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """One Secret and the one user whose credentials it holds; no two share a user.
+    """One Secret or ServiceAccount, and the one user whose credentials it holds.
 
     Attributes:
+        user: name of the user; no two logins share one.
+        domain: name of the account that has the projects.
         projects: that the user may answer for; a token is good for the first one only.
         password: the secret key, for an access key.
     """
@@ -56,8 +71,51 @@ class Login:
 
     @property
     def access_key(self) -> str:
-        """The ID of the user's access key."""
+        """The ID of the user's access key; the head of each ID, for temporary keys."""
         return f"AK{MARK}{self.user_id}"
+
+    @property
+    def home(self) -> str:
+        """The account of the user in the Secret."""
+        return f"agents-of-{self.domain}" if self.kind is SecretKind.AGENCY else self.domain
+
+    @property
+    def agency(self) -> str | None:
+        """The name of the agency that the user assumes."""
+        return f"{self.user}-agency" if self.kind is SecretKind.AGENCY else None
+
+    @property
+    def principal(self) -> str:
+        """The name of the user that the requests to IMS come from, in the words of the cloud."""
+        match self.kind:
+            case SecretKind.AGENCY:
+                return f"{self.domain}/{self.agency}"
+            case SecretKind.SERVICE_ACCOUNT:
+                return f"system:serviceaccount:{self.namespace}:{self.name}"
+            case _:
+                return self.user
+
+    def manifest(self, url: str) -> Json:
+        """What a spec says about the credentials and the cloud; ``url`` is the cloud's."""
+        if self.kind is SecretKind.SERVICE_ACCOUNT:
+            account = {
+                "name": self.name,
+                "identityProvider": provider_of(self.domain),
+                "audience": AUDIENCE,
+            }
+            return {"serviceAccount": account, "region": REGION}
+        told: Json = {
+            "credentialsSecretRef": {"name": self.name},
+            "endpoints": {"iam": url, "ims": url},
+        }
+        if self.agency is not None:
+            told["agency"] = {"name": self.agency, "domainName": self.domain}
+        return told
+
+
+def provider_of(domain: str) -> str:
+    """The ID of the account's identity provider."""
+    return f"cluster-of-{domain}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +192,8 @@ class Spec:
         line = None if self.selector is None else self.selector.line
         return image in self.images or image[:LINE_CHARS] == line
 
-    def manifest(self, url: str, owner: str) -> Json:
-        """The spec as users write it; ``url`` is the cloud's."""
+    def manifest(self, access: Json, owner: str) -> Json:
+        """The spec as users write it; ``access`` is what it says about credentials and cloud."""
         chosen = (
             {"images": list(self.images)}
             if self.selector is None
@@ -144,14 +202,13 @@ class Spec:
         return {
             **chosen,
             "projectID": self.project,
-            "credentialsSecretRef": {"name": self.secret},
             "decision": self.decision,
             "deletionPolicy": self.deletion_policy,
             "suspend": self.suspend,
             "dryRun": self.dry_run,
             "interval": self.interval,
             "timeout": self.timeout,
-            "endpoints": {"iam": url, "ims": url},
+            **access,
         }
 
 

@@ -12,6 +12,7 @@ from chaos.golden import Gallery, Image
 from chaos.history import History, Record, Version, Window
 from chaos.kinds import kind_of
 from chaos.model import (
+    ISSUED,
     Action,
     ClearFaults,
     CloudFault,
@@ -33,7 +34,6 @@ from chaos.model import (
     RestartApiServer,
     Rotate,
     Schedule,
-    SecretKind,
     Share,
     Spec,
     Target,
@@ -122,7 +122,7 @@ class Monkey:
                 self._build(action)
             case Rotate(namespace=namespace, secret=secret, content=content):
                 self.secrets[namespace, secret] = content
-                self.world.write_secret(namespace, secret, content)
+                self.world.write_credentials(namespace, secret, content)
             case CloudFault() | ClearFaults() | CloudSettings() | ExpireTokens():
                 self._cloud(action)
             case Freeze() | Offline():
@@ -151,7 +151,7 @@ class Monkey:
             "apiVersion": "ims.otc.dev/v1alpha1",
             "kind": "ImageShareAcceptance",
             "metadata": {"name": target.name, "namespace": target.namespace},
-            "spec": spec.manifest(self.world.sim.url, self.world.sim.owner_project_id),
+            "spec": self.world.manifest(target, spec),
         }
         sent_s = time.monotonic()
         self.world.call("POST", self.world.path(target).rpartition("/")[0], manifest)
@@ -160,8 +160,7 @@ class Monkey:
     def edit(self, target: Target, spec: Spec) -> None:
         """Change a spec."""
         sent_s = time.monotonic()
-        changed = spec.manifest(self.world.sim.url, self.world.sim.owner_project_id)
-        body = self.world.patch(target, {"spec": changed})
+        body = self.world.patch(target, {"spec": self.world.manifest(target, spec)})
         record = self.history.records[target]
         if body is None:
             assert record.deleted, f"{target} is gone although no user deleted it"
@@ -270,11 +269,12 @@ class Monkey:
                     self.history.lags.append((_now(), float(changes["visibility_lag_seconds"])))
             case ExpireTokens():
                 sim.expire_tokens()
+                self.world.end_keys()
                 for login in self.schedule.logins:
                     place = login.namespace, login.name
                     good = self.secrets.get(place, Content.GOOD) is Content.GOOD
-                    if login.kind is SecretKind.TOKEN and good:
-                        self.world.write_secret(*place, Content.GOOD)
+                    if login.kind in ISSUED and good:
+                        self.world.write_credentials(*place, Content.GOOD)
 
     def _stand_still(self, action: Freeze | Offline) -> None:
         match action:

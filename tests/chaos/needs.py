@@ -7,7 +7,8 @@ set it (known afterwards: which jobs applied). That image is extra, as is a PUT 
 images, and is one of these:
 
 - ``overlap``: another object's job set the value at nearly the same time (both looked before it).
-  The statuses of different objects name the two jobs as those that carried the image;
+  The statuses of different objects name the two jobs as those that carried the image, or the
+  cloud issued the tokens of the two PUTs to different users, and they came nearly at once;
 - ``order``: the image's latest PUT before it was of the other value, and its job was stuck or may
   still have shown late, or its answer was lost: only an order of its own is final, however the
   image looks;
@@ -56,6 +57,8 @@ ANSWERED_S = 3.0
 LOOKED_S = 16.0
 """From a look to the PUT that it leads to: a list, the window of a batch, a busy machine, and the
 cloud's lag."""
+TAKES_EFFECT_S = 10.0
+"""From a PUT to its effect: a slow job, then the longest lag of a membership."""
 SHOWS_LATE_S = 75.0
 """From a PUT to when its effect surely shows, for the operator: its job, then a minute of lag."""
 GRAVITY = (
@@ -170,7 +173,7 @@ class _Pair:
         if before is None:
             return "hand" if self._set_by_hand(history) else "unexplained"
         one, other = told.of(before.job, self.image), told.of(self.put.job, self.image)
-        if one and other and not set(one) & set(other):
+        if (one and other and not set(one) & set(other)) or self._from_two_users(history):
             return "overlap"
         if not one:
             sent_s = history.sent_s(before.at_s)
@@ -200,6 +203,13 @@ class _Pair:
             or history.killed_between(late_s, self.put.at_s)  # a new process counts from zero
             or history.stopped_between(late_s, self.put.at_s)
         )
+
+    def _from_two_users(self, history: History) -> bool:
+        """Whether another user's PUT came just before it: each object has one user."""
+        before, put = self.before, self.put
+        if before is None or None in (before.user, put.user) or before.user == put.user:
+            return False
+        return before.at_s >= history.sent_s(put.at_s) - LOOKED_S - TAKES_EFFECT_S
 
     def _set_by_hand(self, history: History) -> bool:
         return any(

@@ -81,10 +81,11 @@ class Population:
         self, number: int, kind: SecretKind, domain: str, projects: tuple[str, ...]
     ) -> Login:
         usable = self.rng.sample(projects, 1 if kind is SecretKind.TOKEN else 2)
-        name = f"user-{number}-{kind.name.lower().replace('_', '-')}"
+        words = kind.name.lower().replace("_", "-")
+        name = f"user-{number}-{words}"
         return Login(
             namespace=f"chaos-{number}",
-            name=f"otc-{kind.name.lower().replace('_', '-')}",
+            name=f"otc-{words}",
             kind=kind,
             user=name,
             user_id=self.hex_id(),

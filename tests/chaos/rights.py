@@ -57,7 +57,7 @@ def wrong_values(tape: Tape, history: History) -> list[str]:
 
 
 def _users(logins: Iterable[Login]) -> Mapping[str, Login]:
-    return {login.user_id: login for login in logins}
+    return {login.principal: login for login in logins}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,12 @@ def foreign(tape: Tape, history: History) -> list[str]:
         if put.user is not None and put.token_project != put.body_project
     ]
     owners = Owners(history.records.values())
+    agents = {login.user for login in history.logins if login.agency is not None}
     for use in tape.uses:
         if use.user is None:
             continue
+        if use.user in agents and (use.token_project, use.path) == (None, "/v3/auth/tokens"):
+            continue  # it assumes its agency
         login = users.get(use.user)
         if login is None or use.token_project not in login.projects:
             found.append(f"{use.route} with a token of user {use.user} for {use.token_project}")

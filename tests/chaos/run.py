@@ -20,7 +20,10 @@ from chaos.world import World
 SETTLE_WITHIN_S = 180.0
 """From the last edit; a last resort. The longest waits: the operator checks an image for drift
 after 66 s (an interval of 1 m, spread by a tenth), believes a job that reported success for 60 s,
-retries after up to a minute, and reads a Secret every 2 s here."""
+and reads a Secret every 2 s here."""
+PATIENT_S = 60.0
+"""How long users wait for a retry after errors in a row: its backoff grows up to 5 min."""
+RETRIED = frozenset({"CloudUnavailable", "Throttled"})
 LOOK_EVERY_S = 1.0
 NUDGE_EVERY_S = 15.0
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
@@ -115,7 +118,7 @@ class _Settling:
     def _nudge(self, target: Target, body: Json) -> None:
         """Do what the status asks a person for: the cloud works again, so try again at once."""
         latest = self._nudged.get(target, float("-inf"))
-        said = _wants_a_hand(body)
+        said = _wants_a_hand(body, self.seconds)
         spec = self.monkey.history.records[target].latest.spec
         if said is None or spec.secret in BAD_SECRETS or time.monotonic() < latest + NUDGE_EVERY_S:
             return
@@ -133,12 +136,13 @@ class _Settling:
         return len(self._nudged)
 
 
-def _wants_a_hand(body: Json) -> str | None:
-    """What the status says, if it asks for a person, or tries again only after half an hour."""
+def _wants_a_hand(body: Json, waited_s: float) -> str | None:
+    """What the status says, if it asks for a person, or the next retry may be minutes away."""
+    late = RETRIED if waited_s > PATIENT_S else frozenset[str]()
     for row in body.get("status", {}).get("conditions", ()):
         if row["type"] == "Stalled" and row["reason"] not in SPEC_REASONS:
             return str(row["message"])
-        if row["type"] == "Ready" and row["reason"] == "PartiallyFailed":
+        if row["type"] == "Ready" and row["reason"] in {"PartiallyFailed", *late}:
             return str(row["message"])
     return None
 

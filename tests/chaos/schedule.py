@@ -351,6 +351,8 @@ class _Maker:
         """Whether the login's Secret is good now, and may get this bad content."""
         if login in self._bad:
             return False
+        if login.kind is SecretKind.SERVICE_ACCOUNT:
+            return content is Content.ABSENT
         match content:
             case Content.UNKNOWN_USER:
                 return login.kind is not SecretKind.TOKEN

@@ -31,7 +31,7 @@ class Put:
 
     Attributes:
         at_s: when it arrived, by the machine's monotonic clock, which all processes share.
-        user: whose token it carried; ``None``: no known one.
+        user: name of the user that the cloud issued its token or key for; ``None``: no known one.
         token_project: that the token is scoped to.
         body_project: that the body names.
         status: of the answer; 0: a reset.

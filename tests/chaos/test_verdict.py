@@ -44,7 +44,7 @@ def put(at_s: float, value: str = "accepted", held: str = "pending", **changes: 
     """A PUT of the image that was taken and took effect."""
     row: dict[str, Any] = {
         "at_s": at_s,
-        "user": LOGIN.user_id,
+        "user": LOGIN.principal,
         "token_project": PROJECT,
         "body_project": PROJECT,
         "value": value,
@@ -56,7 +56,7 @@ def put(at_s: float, value: str = "accepted", held: str = "pending", **changes: 
 
 
 def use(path: str) -> Use:
-    return Use(user=LOGIN.user_id, token_project=PROJECT, route="", path=path, count=1)
+    return Use(user=LOGIN.principal, token_project=PROJECT, route="", path=path, count=1)
 
 
 def verdict(*puts: Put, uses: tuple[Use, ...] = ()) -> str:
@@ -74,9 +74,7 @@ def verdict(*puts: Put, uses: tuple[Use, ...] = ()) -> str:
 
 def test_run_that_is_right_has_no_complaint() -> None:
     lost = put(0.5, job="job-0", effects=("handle", "reset"))
-    own = Use(
-        user="user-id", token_project=PROJECT, route="", path=f"/v1/{PROJECT}/jobs/1", count=1
-    )
+    own = Use(user="user", token_project=PROJECT, route="", path=f"/v1/{PROJECT}/jobs/1", count=1)
 
     assert verdict(put(1.0), put(11.0, "rejected", "accepted"), uses=(own,)) == ""
     assert verdict(lost, put(1.0, held="accepted")) == ""
@@ -105,6 +103,42 @@ def test_wrong_put_is_reported(puts: tuple[Put, ...], complaint: str) -> None:
 )
 def test_foreign_call_is_reported(path: str) -> None:
     assert path in verdict(uses=(use(path),))
+
+
+@pytest.mark.parametrize(
+    ("at_s", "user", "why"),
+    [
+        (5.0, "another user", "overlap"),
+        (50.0, "another user", "unexplained"),
+        (5.0, LOGIN.principal, "unexplained"),
+    ],
+    ids=["at once", "later", "same user"],
+)
+def test_needless_put_of_another_user_is_an_overlap(at_s: float, user: str, why: str) -> None:
+    again = put(at_s, user=user, job="in no status", held="accepted")
+    tape = Tape(puts=(put(1.0), again), uses=(), faulty_calls=0)
+
+    assert needs.sort_extra(tape, history()).images == {why: 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "user"),
+    [
+        (SecretKind.AGENCY, "domain/user-agency"),
+        (SecretKind.SERVICE_ACCOUNT, "system:serviceaccount:team:otc"),
+        (SecretKind.TEMPORARY_KEY, "user"),
+    ],
+)
+def test_user_of_a_token_is_known_for_each_kind(kind: SecretKind, user: str) -> None:
+    known = history()
+    known.logins = (replace(LOGIN, kind=kind),)
+    login = Use(user="user", token_project=None, route="", path="/v3/auth/tokens", count=1)
+    tape = Tape(puts=(put(1.0, user=user),), uses=(login,), faulty_calls=0)
+    is_agency = kind is SecretKind.AGENCY
+
+    assert rights.wrong_values(tape, known) == []
+    assert bool(rights.foreign(tape, known)) is not is_agency
+    assert rights.foreign(replace(tape, uses=(replace(login, path="/v2/cloudimages"),)), known)
 
 
 def body(**status: Any) -> Json:

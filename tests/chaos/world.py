@@ -1,6 +1,7 @@
 """The real things: a control plane, the recorded cloud, the operator. Carries actions out."""
 
 import contextlib
+import itertools
 import json
 import threading
 from collections.abc import Iterable
@@ -10,8 +11,21 @@ from typing import Any
 import httpx
 
 from chaos import tape
-from chaos.model import MARK, Content, Json, Login, Schedule, SecretKind, Target
+from chaos.model import (
+    AUDIENCE,
+    KEYS,
+    MARK,
+    Content,
+    Json,
+    Login,
+    Schedule,
+    SecretKind,
+    Spec,
+    Target,
+    provider_of,
+)
 from chaos.population import BAD_SECRETS
+from chaos.region import Region
 from e2e.conftest import DEPLOY, RESOURCES, SECRETS
 from envtest import ACCOUNT, SYSTEM, ControlPlane, Operator, eventually, install_rights
 from envtest.processes import Running
@@ -20,9 +34,12 @@ from otc_simulator.client import Simulator
 PATIENCE_S = 60.0
 """For how long users try again when the API server is away."""
 DAYS_S = 7 * 24 * 3600
-PAGE = 25
-"""Images on a page of a list at most: lists have several pages, and some fail in the middle."""
+PAGE = 150
+"""Images on a page of a list at most: long lists have several pages, and some fail in the middle.
+
+With many pages, most lists of a run would fail."""
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/image-share-operator"
+RBAC = "rbac.authorization.k8s.io"
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
@@ -39,6 +56,12 @@ class RecordedSimulator(Simulator):
         """A new token, past all faults."""
         return str(self._call("POST", "token", {"user": user_id, "project": project})["token"])
 
+    def temporary_key(self, login: Login, key_id: str) -> dict[str, str]:
+        """A new temporary key, as a Secret has it."""
+        session = f"{MARK}-{key_id}-session"
+        self.add_access_key(login.user_id, key_id, login.password, security_token=session)
+        return {"accessKey": key_id, "secretKey": login.password, "securityToken": session}
+
 
 class World(Running):
     """What chaos is made in; a context manager. Nothing of it is shared with other tests."""
@@ -48,6 +71,8 @@ class World(Running):
         self._directory = directory
         self._ends = contextlib.ExitStack()
         self._thaw: threading.Timer | None = None
+        self._temporary_keys: list[str] = []
+        self._key_numbers = itertools.count()
         self.logins = {(row.namespace, row.name): row for row in schedule.logins}
 
     def start(self) -> None:
@@ -58,9 +83,11 @@ class World(Running):
             self._http = self._ends.enter_context(self.client())
             self.control_plane.apply_crds(DEPLOY / "crds")
             install_rights(self.control_plane)
+            self._allow_account_tokens()
             # Runs may be long: the operator's own token must not end before them.
             kubeconfig = self.control_plane.service_account_kubeconfig(SYSTEM, ACCOUNT, DAYS_S)
             self.sim = self._ends.enter_context(RecordedSimulator())
+            self._region = self._ends.enter_context(Region(self.sim.url, self._directory))
             self._plant()
             self.operators = [
                 self._operator(kubeconfig, number)
@@ -80,23 +107,24 @@ class World(Running):
 
     def _operator(self, kubeconfig: Path, number: int) -> Operator:
         # Shorter than the longest delays of the faults: some answers shall come too late.
-        env = {"ISA_REQUEST_TIMEOUT_S": "8"}
+        env = {"ISA_REQUEST_TIMEOUT_S": "8", **self._region.env}
         if self._schedule.parameters.replicas > 1:
             env |= {"ISA_LEADER_ELECTION": "true", "ISA_LEASE_NAMESPACE": SYSTEM}
         return Operator(kubeconfig, self._directory / f"operator-{number}.log", **env)
 
     def _plant(self) -> None:
         logins = self._schedule.logins
+        homes = [{"name": login.home, "users": [_user(login)]} for login in logins]
         accounts = [
             {
                 "name": login.domain,
-                "users": [_user(login)],
-                "projects": [{"id": project, "name": f"eu-de_{project}"}],
+                "projects": [{"id": each, "name": f"eu-de_{each}"} for each in login.projects],
+                "agencies": _agencies(login),
             }
             for login in logins
-            for project in login.projects
         ]
-        self.sim.seed(accounts=accounts)
+        self.sim.seed(accounts=[*homes, *accounts])
+        self._plant_providers()
         self.sim.settings(max_limit=PAGE)
         for project, images in self._schedule.pools.items():
             self.add_images([(image, "pending") for image in images], project)
@@ -104,9 +132,39 @@ class World(Running):
             body = {"metadata": {"name": namespace}}
             self.call("POST", "/api/v1/namespaces", body)
             for name, content in BAD_SECRETS.items():
-                self.write_secret(namespace, name, content)
+                self.write_credentials(namespace, name, content)
         for login in logins:
-            self.write_secret(login.namespace, login.name, Content.GOOD)
+            self.write_credentials(login.namespace, login.name, Content.GOOD)
+
+    def _plant_providers(self) -> None:
+        """Tell each account the keys of the API server, and which accounts to map to users."""
+        keys = self.call("GET", "/openid/v1/jwks") or {}
+        accounts = [row for row in self._schedule.logins if row.kind is SecretKind.SERVICE_ACCOUNT]
+        for domain in {login.domain for login in accounts}:
+            self.sim.add_identity_provider(
+                provider_of(domain),
+                issuer="https://kubernetes.default.svc",
+                audience=AUDIENCE,
+                jwks=keys,
+                mappings={login.principal: {} for login in accounts if login.domain == domain},
+                account=domain,
+            )
+
+    def _allow_account_tokens(self) -> None:
+        """Grant what the chart grants with rbac.serviceAccountTokens."""
+        head: Json = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "metadata": {"name": "chaos-request-tokens"},
+        }
+        rules = [{"apiGroups": [""], "resources": ["serviceaccounts/token"], "verbs": ["create"]}]
+        role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": head["metadata"]["name"]}
+        account = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}
+        self.control_plane.apply(
+            [
+                {**head, "kind": "ClusterRole", "rules": rules},
+                {**head, "kind": "ClusterRoleBinding", "roleRef": role, "subjects": [account]},
+            ]
+        )
 
     def client(self) -> httpx.Client:
         """A new client of the API server, as administrator; the caller closes it."""
@@ -162,8 +220,39 @@ class World(Running):
         if made:
             self.sim.seed(images=made, shares=shares)
 
-    def write_secret(self, namespace: str, name: str, content: Content) -> None:
-        """Write a Secret with this content, or delete it."""
+    def manifest(self, target: Target, spec: Spec) -> Json:
+        """The spec as the user of the object writes it."""
+        login = self.logins.get((target.namespace, spec.secret))
+        if login is not None:
+            return spec.manifest(login.manifest(self.sim.url), self.sim.owner_project_id)
+        access = {
+            "credentialsSecretRef": {"name": spec.secret},
+            "endpoints": {"iam": self.sim.url, "ims": self.sim.url},
+        }
+        return spec.manifest(access, self.sim.owner_project_id)
+
+    def write_credentials(self, namespace: str, name: str, content: Content) -> None:
+        """Write a Secret with this content, or delete it; or a ServiceAccount."""
+        login = self.logins.get((namespace, name))
+        if login is not None and login.kind is SecretKind.SERVICE_ACCOUNT:
+            self._write_account(login, content)
+        else:
+            self._write_secret(namespace, name, content)
+
+    def _write_account(self, login: Login, content: Content) -> None:
+        path = f"/api/v1/namespaces/{login.namespace}/serviceaccounts"
+        if content is Content.ABSENT:
+            self.call("DELETE", f"{path}/{login.name}")
+        else:
+            self.call("POST", path, {"metadata": {"name": login.name}})
+
+    def end_keys(self) -> None:
+        """Let all temporary keys end."""
+        for key_id in self._temporary_keys:
+            self.sim.change_access_key(key_id, end=True)
+        self._temporary_keys.clear()
+
+    def _write_secret(self, namespace: str, name: str, content: Content) -> None:
         path = SECRETS.format(namespace=namespace)
         data = self._data(self.logins.get((namespace, name)), content)
         if data is None:
@@ -177,7 +266,7 @@ class World(Running):
     def _data(self, login: Login | None, content: Content) -> dict[str, str] | None:
         known = login is not None and login.kind is SecretKind.TOKEN
         garbage = f"{MARK}-garbage"
-        domain = login.domain if login else self.sim.domain
+        domain = login.home if login else self.sim.domain
         match content:
             case Content.ABSENT:
                 return None
@@ -189,8 +278,8 @@ class World(Running):
                 return {"username": "nobody", "password": garbage, "domainName": domain}
             case Content.WRONG_PASSWORD:
                 assert login is not None
-                if login.kind is SecretKind.ACCESS_KEY:
-                    return {"accessKey": login.access_key, "secretKey": f"{MARK}-wrong"}
+                if login.kind in KEYS:
+                    return self._good(login) | {"secretKey": f"{MARK}-wrong"}
                 return {"userID": login.user_id, "password": f"{MARK}-wrong"}
             case Content.GOOD:
                 assert login is not None
@@ -210,11 +299,15 @@ class World(Running):
                 return {"clouds.yaml": json.dumps({"clouds": {"otc": {"auth": auth}}})}
             case SecretKind.ACCESS_KEY:
                 return {"accessKey": login.access_key, "secretKey": login.password}
-            case SecretKind.PASSWORD:
+            case SecretKind.TEMPORARY_KEY:
+                key_id = f"{login.access_key}-{next(self._key_numbers)}"
+                self._temporary_keys.append(key_id)
+                return self.sim.temporary_key(login, key_id)
+            case SecretKind.PASSWORD | SecretKind.AGENCY | SecretKind.SERVICE_ACCOUNT:
                 return {
                     "username": login.user,
                     "password": login.password,
-                    "domainName": login.domain,
+                    "domainName": login.home,
                 }
 
     def freeze(self, seconds: float) -> None:
@@ -255,4 +348,11 @@ def _user(login: Login) -> Json:
     user: Json = {"id": login.user_id, "name": login.user, "password": login.password}
     if login.kind is SecretKind.ACCESS_KEY:
         user["access_keys"] = [{"id": login.access_key, "secret": login.password}]
+    if login.agency is not None:
+        user["agent_operator"] = True
     return user
+
+
+def _agencies(login: Login) -> list[Json]:
+    """The agency of a login as a seed of the simulator has it."""
+    return [] if login.agency is None else [{"name": login.agency, "trusts": login.home}]
