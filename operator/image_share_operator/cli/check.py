@@ -404,6 +404,7 @@ def _image(verdict: Verdict, sends: Decision | None) -> ImageFinding:
             ImageState.DONE
             | ImageState.SETTLING
             | ImageState.IN_DOUBT
+            | ImageState.OVERDUE
             | ImageState.FAILED
             | ImageState.UNREADABLE
         ):
