@@ -37,6 +37,8 @@ again before each submission, not only at the start of a reconcile.
 - Both are new, and the younger one reads its memberships first. So a resource waits while an older
   claim is undecided, up to `UNDECIDED_WAIT` after the older one was first seen. Each object gets
   this time once in a process: no tenant can block others by editing an object again and again.
+  Before its first list, a selector may select any image of the project: it waits for all of these
+  older claims, and younger ones wait for it.
 
 **Own changes are no drift.** `Conflicts` keeps the latest decision that was submitted for an image.
 When a membership differs because another resource of this operator submitted it, the planner
@@ -47,9 +49,10 @@ while it was in conflict.
 **Deletion.** A resource with ``deletionPolicy: Reject`` leaves an image as it is if a claim that
 counts accepts it.
 
-**Limits.** A shard sees only its namespaces: conflicts between shards are not detected. Latest
-decisions are lost in a restart, so the change of a resource that is suspended or deleted at about
-the same time may be reported as drift.
+**Limits.** A shard sees only its namespaces: conflicts between shards are not detected. When a new
+image is shared that the selectors of both resources select, the younger one may list it first and
+submit once before the older one takes over. Latest decisions are lost in a restart, so the change
+of a resource that is suspended or deleted at about the same time may be reported as drift.
 
 **Cost.** A lookup per reconcile where no resource of the project has the opposite decision, else a
 lookup per image. Memory is bounded by the images of all specs that are stored, and `MAX_ORDERS`.
@@ -75,6 +78,9 @@ MAX_ORDERS = 10_000
 """Images whose latest decision is kept. All are dropped when there are more: the next change by
 another resource of this operator is then reported as drift."""
 
+ANY_IMAGE = "*"
+"""In place of an image ID: what a selector claims before its first list."""
+
 Project = tuple[Cloud, str]
 """A project ID and the endpoints where it is valid."""
 NO_CLAIMS: Mapping[str, tuple[Claim, ...]] = MappingProxyType({})
@@ -91,7 +97,11 @@ class ClaimState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ClaimSet:
-    """What one resource claims."""
+    """What one resource claims.
+
+    Attributes:
+        images: IDs, or only `ANY_IMAGE`.
+    """
 
     project: Project
     decision: Decision
@@ -232,9 +242,10 @@ class Conflicts:
         theirs = self._undecided.of(claim_set.project, claim_set.decision.opposite)
         if not theirs:
             return set()
+        may_be_any = ANY_IMAGE in claim_set.images
         return {
             claim
-            for image in claim_set.images
+            for image in (theirs if may_be_any else (*claim_set.images, ANY_IMAGE))
             for claim in theirs.get(image, ())
             if claim < claim_set.claim
         }

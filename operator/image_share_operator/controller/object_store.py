@@ -18,7 +18,13 @@ from image_share_operator.api.types import (
     Key,
     Status,
 )
-from image_share_operator.controller.conflicts import REFUSED, ClaimSet, ClaimState, Conflicts
+from image_share_operator.controller.conflicts import (
+    ANY_IMAGE,
+    REFUSED,
+    ClaimSet,
+    ClaimState,
+    Conflicts,
+)
 from image_share_operator.controller.login_history import LoginHistory
 from image_share_operator.planning import conditions, image_rows
 from image_share_operator.planning.conflicts import Claim
@@ -47,7 +53,8 @@ class CachedObject:
         accepted_by: the endpoints that accepted its credentials for its project; ``None`` for none.
         accepted_at: when they did so last, in this process.
         is_decided: whether it is known if its credentials are accepted.
-        selected: the images that its selector selects; empty for a spec that lists its images.
+        selected: the images that its selector selects; ``None`` before its first list, and for a
+            spec that lists its images.
         check_requested: whether memberships must be read again, also before the next check is due.
         deleting: whether it has a deletion timestamp.
         has_finalizer: whether it has our finalizer.
@@ -75,7 +82,7 @@ class CachedObject:
     accepted_by: Cloud | None = None
     accepted_at: datetime | None = None
     is_decided: bool = False
-    selected: tuple[str, ...] = ()
+    selected: tuple[str, ...] | None = None
     check_requested: bool = False
     runtime: RuntimeState = field(default_factory=RuntimeState)
 
@@ -117,19 +124,25 @@ class CachedObject:
         if desired.suspend or desired.dry_run:
             return None  # it submits nothing
         if desired.selector is not None:
-            desired = replace(desired, images=self.selected)
-        if not desired.images:
-            return None
-        if self.accepted_by == desired.endpoints:
+            desired = replace(desired, images=self.selected or ())
+        if desired.images and self.accepted_by == desired.endpoints:
             return self.claim_set_of(desired, ClaimState.COUNTS)
-        return None if self.is_decided else self.claim_set_of(desired, ClaimState.UNDECIDED)
+        if self.is_decided or not (desired.images or self.may_select_any):
+            return None
+        return self.claim_set_of(desired, ClaimState.UNDECIDED)
+
+    @property
+    def may_select_any(self) -> bool:
+        """Whether it has a selector, and no list was read yet."""
+        desired = self.desired
+        return isinstance(desired, Desired) and desired.selector is not None is self.selected
 
     def claim_set_of(self, desired: Desired, claim_state: ClaimState) -> ClaimSet:
         """What the object would claim with this spec."""
         return ClaimSet(
             project=(desired.endpoints, desired.project_id),
             decision=desired.decision,
-            images=desired.images,
+            images=desired.images or ((ANY_IMAGE,) if self.may_select_any else ()),
             claim=Claim(self.created_at, self.key.namespace, self.key.name),
             claim_state=claim_state,
         )
@@ -359,9 +372,11 @@ def _parse(body: Mapping[str, Any], now: datetime) -> CachedObject:
     )
 
 
-def _selected_in(desired: Desired | InvalidSpecError, status: Status) -> tuple[str, ...]:
+def _selected_in(desired: Desired | InvalidSpecError, status: Status) -> tuple[str, ...] | None:
     if isinstance(desired, InvalidSpecError) or desired.selector is None:
-        return ()
+        return None
+    if status.selected is None:
+        return None
     return image_rows.resolved(desired, status, deleting=False).images
 
 

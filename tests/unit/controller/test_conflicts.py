@@ -159,7 +159,7 @@ class Tenants:
                 "creationTimestamp": self.clock.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "resourceVersion": "0",
             },
-            "spec": {**spec(), "decision": decision, **changes},
+            "spec": _present({**spec(), "decision": decision, **changes}),
             "status": {"observedGeneration": -1},
         }
         self._change(key)
@@ -167,8 +167,7 @@ class Tenants:
 
     def edit(self, key: Key, **changes: Any) -> None:
         """Change the spec; ``None`` removes a field."""
-        merged = {**self.bodies[key]["spec"], **changes}
-        merged = {name: value for name, value in merged.items() if value is not None}
+        merged = _present({**self.bodies[key]["spec"], **changes})
         self._change(key, spec=merged, generation=1)
         self._observe(key)
 
@@ -300,6 +299,10 @@ class Tenants:
     @property
     def drifts(self) -> int:
         return sum(event.reason == "DriftDetected" for event in self.events)
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 async def two(**older: Any) -> Tenants:
@@ -664,7 +667,10 @@ async def test_change_by_another_client_is_still_drift() -> None:
     assert tenants.drifts == 1
 
 
-SELECTS = {"images": None, "imageSelectorTerms": [{"owner": OWNER, "name": "ubuntu-*"}]}
+SELECTS: dict[str, Any] = {
+    "images": None,
+    "imageSelectorTerms": [{"owner": OWNER, "name": "ubuntu-*"}],
+}
 
 
 async def test_selector_claims_the_images_that_it_selects() -> None:
@@ -679,6 +685,58 @@ async def test_selector_claims_the_images_that_it_selects() -> None:
     await tenants.run(timedelta(minutes=6))
 
     assert (tenants.reason(OLD), tenants.reason(NEW)) == ("NothingSelected", "Accepted")
+
+
+@pytest.mark.parametrize(
+    ("of_older", "of_younger"),
+    [("ubuntu-*", "ubuntu-*"), (None, "ubuntu-*"), ("ubuntu-*", None)],
+    ids=["two selectors", "list before selector", "selector before list"],
+)
+async def test_new_selectors_submit_one_decision_only(
+    of_older: str | None, of_younger: str | None
+) -> None:
+    """The younger one is reconciled first, and waits until the older one has listed the shares."""
+    tenants = Tenants()
+    tenants.cloud.publish(IMAGE, "ubuntu-1")
+    older, younger = Key("z", "a"), Key("a", "z")
+    tenants.apply(older, "Reject", **({} if of_older is None else SELECTS))
+    tenants.clock.pass_by(timedelta(seconds=1))
+    tenants.apply(younger, **({} if of_younger is None else SELECTS))
+    tenants.restart()
+
+    await tenants.run()
+
+    assert tenants.decisions == [Decision.REJECT]
+    assert tenants.reason(older) == "Rejected"
+    assert tenants.reason(younger) == "Conflict"
+
+
+async def test_new_selector_waits_for_no_selector_that_selects_nothing() -> None:
+    tenants = Tenants()
+    tenants.cloud.publish(IMAGE, "debian-1")
+    older, younger = Key("z", "a"), Key("a", "z")
+    tenants.apply(older, "Reject", **SELECTS)
+    tenants.clock.pass_by(timedelta(seconds=1))
+    tenants.apply(younger)
+    tenants.restart()
+
+    await tenants.run(timedelta(seconds=10))
+
+    assert (tenants.reason(older), tenants.reason(younger)) == ("NothingSelected", "Accepted")
+
+
+@pytest.mark.parametrize("failure", [DENIED, DOWN], ids=["wrong password", "no answer"])
+async def test_selector_without_valid_credentials_blocks_no_other(failure: Exception) -> None:
+    tenants = Tenants()
+    tenants.cloud.publish(IMAGE, "ubuntu-1")
+    tenants.failures[OLD.namespace] = failure
+    tenants.apply(OLD, "Reject", **SELECTS)
+    tenants.apply(NEW, **SELECTS)
+
+    await tenants.run()
+
+    assert tenants.reason(NEW) == "Accepted"
+    assert tenants.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
 
 
 async def test_selector_in_conflict_submits_its_other_images() -> None:
