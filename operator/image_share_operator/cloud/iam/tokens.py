@@ -82,10 +82,12 @@ class TokenSource:
         async with self._lock:
             if self._token is not None and self._token.value != refused:
                 return self._token.value  # another request renewed it during the wait for the lock
-            if not self._renewal_helps():
-                return None
-            self._token = None
-            self._renewals.append(self._now())
+            if self._token is not None:
+                if not self._renewal_helps():
+                    return None
+                self._token = None
+                self._renewals.append(self._now())
+            # Without a token, the login of another request failed: no new token was refused yet.
             return await self._log_in()
 
     def age_s(self, now: datetime) -> float:
