@@ -11,6 +11,9 @@ it (`REACTION_S`)
   the image was selected before there were too many;
 - a PUT of ``rejected``: a selector with ``removalPolicy: Reject`` superseded or excluded it, while
   no more than its limit were selected. The image has a name that it had when it was accepted.
+
+At the end `kept` requires that an object with ``removalPolicy: Reject`` rejected what it accepted
+and no longer selects.
 """
 
 from collections import Counter
@@ -18,6 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 from chaos.history import History, Owners, Record, Version
 from chaos.model import Selector
@@ -128,6 +132,14 @@ class Gallery:
         """Whether an owner did something with the image then or later."""
         return self._versions(image)[-1][0] >= start_s
 
+    def renamed_since(self, image: str, start_s: float) -> bool:
+        """Whether an image of the line got another name then or later."""
+        return any(
+            at_s >= start_s and new.name != old.name
+            for versions in self._lines[self._line_of[image]].values()
+            for (_, old), (at_s, new) in pairwise(versions)
+        )
+
     def names(self, image: str, start_s: float, end_s: float) -> set[str]:
         """The names that an image had in this span."""
         versions = self._versions(image)
@@ -154,6 +166,52 @@ def complaints(tape: Tape, history: History, gallery: Gallery) -> list[str]:
             if gallery.has(image) and (why := judge.unjustified(position, image))
         ]
     return found
+
+
+def kept(
+    tape: Tape,
+    history: History,
+    gallery: Gallery,
+    members: Mapping[tuple[str, str], str],
+    now_s: float,
+) -> list[str]:
+    """Superseded images that a job of the object accepted, and that were not rejected at the end.
+
+    An object may forget that it accepted an image: the image was changed, any image of its line was
+    renamed, or the cloud showed the membership late.
+
+    Args:
+        members: membership by image and project at the end, lags aside.
+        now_s: the end.
+    """
+    accepted = _accepted(tape)
+    return [
+        f"{record.target}: accepted image {image} by job {put.job}, and did not reject it"
+        for record in history.records.values()
+        for image in _removable(record, gallery, now_s)
+        if members.get((image, record.latest.spec.project)) == "accepted"
+        and (put := accepted.get(image)) is not None
+        and (image, put.job) in record.carried
+        and not gallery.changed_since(image, put.at_s - REACTION_S)
+        and not gallery.renamed_since(image, put.at_s - REACTION_S)
+        and not history.lag_s(put.at_s - REACTION_S, put.at_s + REACTION_S)
+    ]
+
+
+def _accepted(tape: Tape) -> Mapping[str, Put]:
+    """The PUT that set each image last, for images that it accepted."""
+    last = {row.image: put for put in tape.puts for row in put.settings if row.applied}
+    return {image: put for image, put in last.items() if put.value == "accepted"}
+
+
+def _removable(record: Record, gallery: Gallery, now_s: float) -> Iterator[str]:
+    """The images that the object must not have accepted at the end."""
+    spec = record.latest.spec
+    if record.deleted or not spec.submits or spec.selector is None or not spec.removes:
+        return
+    found = of_spec(spec.selector, spec.project, gallery, now_s)
+    if len(selected(found)) <= spec.selector.limit:
+        yield from (image for image in found if found[image] in ("Superseded", "Excluded"))
 
 
 @dataclass(frozen=True, slots=True)

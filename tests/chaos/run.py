@@ -82,7 +82,10 @@ def run(seed: int, parameters: Parameters, directory: Path, tell: Tell) -> Verdi
         )
         verdict.complaints |= _checks(tape, history, log, [*shown, *locked])
         verdict.complaints["7 orderly stop"] = monkey.bad_stops
-        verdict.complaints["8 selections"] = golden.complaints(tape, history, monkey.gallery)
+        verdict.complaints["8 selections"] = [
+            *golden.complaints(tape, history, monkey.gallery),
+            *golden.kept(tape, history, monkey.gallery, _members(world), time.monotonic()),
+        ]
         verdict.figures = _figures(monkey, settled, tape, log, watch.events)
     return verdict
 
@@ -103,9 +106,8 @@ class _Settling:
         while True:
             self.seconds = time.monotonic() - started
             bodies, records = _objects(world), list(history.records.values())
-            members = {(row["image"], row["project"]): row["status"] for row in world.sim.members()}
             self.complaints = truth.complaints(
-                records, bodies, members, self.monkey.gallery, time.monotonic()
+                records, bodies, _members(world), self.monkey.gallery, time.monotonic()
             )
             if (not self.complaints and quiet) or self.seconds > SETTLE_WITHIN_S:
                 return self
@@ -153,6 +155,11 @@ def _objects(world: World) -> dict[Target, Json]:
         Target(body["metadata"]["namespace"], body["metadata"]["name"]): body
         for body in listed["items"]
     }
+
+
+def _members(world: World) -> dict[tuple[str, str], str]:
+    """Memberships by image and project, lags aside."""
+    return {(row["image"], row["project"]): row["status"] for row in world.sim.members()}
 
 
 def _checks(

@@ -233,3 +233,37 @@ def test_deletion_of_a_selector_rejects_its_images(held: str, complaint: str) ->
 
     assert complaint in "\n".join(found)
     assert bool(found) is bool(complaint)
+
+
+def kept(built: Gallery, **held: str) -> list[str]:
+    """Complaints about the old build, which job-1 accepted at 100 s; 300 s is now."""
+    carried = {(OLD, "job-1")}
+    versions = [Version(generation=1, spec=SPEC, sent_s=0.0, done_s=0.1)]
+    record = Record(target=WEB, versions=versions, carried=carried)
+    put = Put(
+        at_s=100.0,
+        user="user",
+        token_project=PROJECT,
+        body_project=PROJECT,
+        value="accepted",
+        settings=(Setting(image=OLD, held="pending", applied=True),),
+        status=200,
+        job="job-1",
+    )
+    members = {(OLD, PROJECT): held.get("old", "accepted")}
+    known = History(logins=(), records={WEB: record})
+    return golden.kept(Tape(puts=(put,), uses=(), faulty_calls=0), known, built, members, 300.0)
+
+
+def test_superseded_image_that_was_not_rejected_is_reported() -> None:
+    assert "did not reject it" in kept(gallery())[0]
+    assert kept(gallery(), old="rejected") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image": OLD, "status": "active"}, {"image": NEW, "name": f"{LINE}-a-9"}],
+    ids=["changed", "renamed"],
+)
+def test_image_may_stay_accepted_after_a_change(change: dict[str, Any]) -> None:
+    assert kept(gallery((250.0, change))) == []
