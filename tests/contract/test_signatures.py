@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.caller import MEMBERS, Caller, code_of
+from contract.caller import MEMBERS, TOKENS, Caller, code_of
 from otc_simulator.client import Simulator
 from otc_simulator.signature import Received, claim_of, fits
 
@@ -129,7 +129,11 @@ class Signer:
         self.key, self.secret, self.form = KEY, SECRET, "plain"
         self.token: str | None = None
         self.late = timedelta()
-        self.project = sim.project_id
+        self.scope = {"X-Project-Id": sim.project_id}
+
+    @property
+    def project(self) -> str:
+        return self.scope["X-Project-Id"]
 
     def get(self, path: str = LIST) -> httpx.Response:
         return self.send("GET", path)
@@ -156,7 +160,7 @@ class Signer:
         signature = hmac.digest(key, text.encode(), "sha256").hex()
         headers = {
             "X-Sdk-Date": stamp,
-            "X-Project-Id": self.project,
+            **self.scope,
             "Authorization": f"SDK-HMAC-SHA256 {who}, SignedHeaders=host;x-sdk-date, "
             f"Signature={signature}",
         }
@@ -284,7 +288,7 @@ def test_disabled_and_deleted_keys_are_refused(signer: Signer) -> None:
 
 
 def test_project_of_another_account_is_forbidden(signer: Signer) -> None:
-    signer.project = signer.sim.owner_project_id
+    signer.scope = {"X-Project-Id": signer.sim.owner_project_id}
 
     assert code_of(signer.get()) == (403, "APIGW.0302")
 
@@ -307,3 +311,68 @@ def test_token_counts_before_a_signature(recipient: Caller) -> None:
     response = recipient.send("GET", LIST, headers={"Authorization": "SDK-HMAC-SHA256 none"})
 
     assert response.status_code == 200
+
+
+CUSTOMER = "customer"
+ASSUME = {"methods": ["assume_role"], "assume_role": {"domain_name": CUSTOMER, "agency_name": "g"}}
+
+
+def account_of(signer: Signer) -> str:
+    signer.scope = {}
+    (account,) = signer.get("/v3/auth/domains").json()["domains"]
+    assert account["name"] == signer.sim.domain
+    return str(account["id"])
+
+
+@pytest.fixture
+def exchange(sim: Simulator) -> dict[str, Any]:
+    """The body of a request for a token of a customer whose agency trusts the default account."""
+    project = sim.add_project("eu-de_customer", domain=CUSTOMER)
+    sim.add_agency("g", CUSTOMER)
+    return {"auth": {"identity": ASSUME, "scope": {"project": {"id": project}}}}
+
+
+@pytest.mark.parametrize("form", ["plain", "scoped"])
+def test_signed_exchange_assumes_an_agency(
+    signer: Signer, exchange: dict[str, Any], form: str
+) -> None:
+    signer.sim.change_user(agent_operator=True)
+    signer.form = form
+    signer.scope = {"X-Domain-Id": account_of(signer)}
+
+    response = signer.send("POST", TOKENS, exchange)
+
+    assert response.status_code == 201, response.text
+    token = response.json()["token"]
+    assert token["assumed_by"]["user"]["name"] == signer.sim.user
+    headers = {"X-Auth-Token": response.headers["X-Subject-Token"]}
+    assert signer.http.get(LIST, headers=headers).status_code == 200
+
+
+def test_signed_exchange_needs_the_account_of_the_signer_and_the_right(
+    signer: Signer, exchange: dict[str, Any]
+) -> None:
+    account = account_of(signer)
+    signer.scope = {"X-Domain-Id": account}
+    assert code_of(signer.send("POST", TOKENS, exchange)) == (403, "IAM.0002")
+    signer.sim.change_user(agent_operator=True)
+    signer.scope = {}
+    assert code_of(signer.send("POST", TOKENS, exchange)) == (403, "IAM.0002")
+    signer.scope = {"X-Domain-Id": "0" * 32}
+    assert code_of(signer.send("POST", TOKENS, exchange)) == (403, "APIGW.0302")
+
+    signer.scope = {"X-Domain-Id": account}
+    assert signer.send("POST", TOKENS, exchange).status_code == 201
+
+
+def test_failures_at_iam_and_ims_lock_a_key_together(
+    signer: Signer, exchange: dict[str, Any]
+) -> None:
+    signer.secret = "wrong"
+    for _ in range(3):
+        assert code_of(signer.get()) == (401, "APIGW.0301")
+        assert code_of(signer.send("POST", TOKENS, exchange)) == (401, "APIGW.0301")
+    signer.secret = SECRET
+
+    assert "failed to reach the limit" in signer.get("/v3/auth/domains").json()["error_msg"]
+    assert signer.sim.counters()["signatures_failed"] == 7

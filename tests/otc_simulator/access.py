@@ -84,6 +84,25 @@ def _signers_token(world: World, received: Received) -> Token:
     )
 
 
+def signers_account_token(world: World, received: Received) -> Token:
+    """Verify a signature at IAM; the token is for no scope without ``X-Domain-Id``."""
+    now = world.now()
+    user = world.cloud.directory.users[_signer(world, received).user_id]
+    named = received.headers.get("x-domain-id")
+    if named not in (None, user.account_id) or not user.enabled:
+        raise answers.gateway(403, "APIGW.0302", "The IAM user is not allowed to access.")
+    return Token(
+        value="",
+        user_id=user.id,
+        account_id=user.account_id,
+        project_id=None,
+        region=None,
+        issued_at=now,
+        expires_at=now,
+        unscoped=named is None,
+    )
+
+
 def _signer(world: World, received: Received) -> AccessKey:
     """Return the key that signed; each failure counts, also one that is due to the clock.
 

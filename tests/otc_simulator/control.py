@@ -143,10 +143,14 @@ def delete_image(world: World, body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def change_user(world: World, body: Mapping[str, Any]) -> None:
-    """Change a user (``id``): password, enabled, programmatic, policies; ``unlock`` ends a lock."""
+    """Change a user (``id``): password, enabled, programmatic, agent_operator, policies.
+
+    ``unlock`` ends a lock.
+    """
     directory = world.cloud.directory
     user = directory.users[body["id"]]
-    changes = {name: body[name] for name in ("password", "enabled", "programmatic") if name in body}
+    changeable = ("password", "enabled", "programmatic", "agent_operator")
+    changes = {name: body[name] for name in changeable if name in body}
     if "policies" in body:
         changes["rights"] = read_rights(body["policies"])
     if body.get("unlock"):

@@ -8,10 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
-from otc_simulator import answers
+from otc_simulator import access, answers
 from otc_simulator.agencies import assumed
 from otc_simulator.identity import Account, LoginFailure, Project, Token, User
-from otc_simulator.world import NOTE, World, world_of
+from otc_simulator.world import NOTE, RECEIVED, World, world_of
 
 SUBJECT_HEADER = "X-Subject-Token"
 
@@ -21,6 +21,7 @@ def add_routes(router: web.UrlDispatcher) -> None:
     router.add_route("GET", "/v3/auth/tokens", show_token)
     router.add_route("HEAD", "/v3/auth/tokens", show_token)
     router.add_route("DELETE", "/v3/auth/tokens", revoke_token)
+    router.add_route("GET", "/v3/auth/domains", list_domains)
     router.add_route("GET", "/v3/auth/projects", list_projects)
     router.add_route("GET", "/v3/projects", list_projects)
     router.add_route("GET", "/v3/auth/catalog", show_catalog)
@@ -98,6 +99,14 @@ async def revoke_token(request: web.Request) -> web.Response:
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
+async def list_domains(request: web.Request) -> web.Response:
+    """Answer with the account of the caller; no right is needed."""
+    account = world_of(request).cloud.directory.accounts[_caller(request).account_id]
+    links = {"self": f"/v3/domains/{account.id}"}
+    row = {"id": account.id, "name": account.name, "enabled": True, "links": links}
+    return web.json_response({"domains": [row], "links": {"self": request.path}})
+
+
 async def list_projects(request: web.Request) -> web.Response:
     caller = _caller(request)
     query = request.query
@@ -122,8 +131,13 @@ async def show_catalog(request: web.Request) -> web.Response:
 
 
 def _caller(request: web.Request) -> Token:
-    """Return the living token that the call is made with."""
+    """Return the living token that the call is made with.
+
+    A signed call has none: it is treated as one with a token for the account of the signer.
+    """
     world = world_of(request)
+    if RECEIVED in request:
+        return access.signers_account_token(world, request[RECEIVED])
     value = request.headers.get("X-Auth-Token")
     if not value:
         raise answers.iam(401, "IAM.0001", "The request you have made requires authentication.")

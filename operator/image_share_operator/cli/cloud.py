@@ -49,12 +49,10 @@ class CloudConnection:
         insecure: whether a service catalog may name an image endpoint without TLS.
         logins: limits failed logins with the same credentials to two, across all files and
             projects, because IAM locks an account after failed logins.
-        form: of signatures.
     """
 
     http_client: CloudHttpClient
     logins: Logins
-    form: SigningForm = SigningForm.SCOPED
     insecure: bool = False
     known: dict[Identity, ImageClient] = field(default_factory=dict[Identity, ImageClient])
 
@@ -73,7 +71,7 @@ class CloudConnection:
         return ImsClient(
             identity=identity,
             http_client=http_client,
-            authorization=authorization_of(identity, http_client, self.logins, self.form),
+            authorization=authorization_of(identity, http_client, self.logins),
             throttle=Throttle(now),
         )
 
@@ -92,8 +90,12 @@ async def connect(settings: Settings) -> AsyncGenerator[CloudConnection]:
             CloudHttpClient(
                 client=clients.get(), timeout=settings.request_timeout, clients=clients.get
             ),
-            Logins(now, LoginGuards(now), no_id_tokens),
-            SigningForm(settings.signing_form),
+            Logins(
+                now,
+                LoginGuards(now),
+                no_id_tokens,
+                signing_form=SigningForm(settings.signing_form),
+            ),
             settings.allow_insecure_endpoints,
         )
 

@@ -64,11 +64,10 @@ class Sessions:
         self._http_client = http_client
         self._now = now
         self._batching = batching
-        self._signing_form = signing_form
         self._max_identities = max_identities
         self._insecure = insecure
         self._guards = LoginGuards(now, max_identities)
-        self._logins = Logins(now, self._guards, id_tokens)
+        self._logins = Logins(now, self._guards, id_tokens, signing_form=signing_form)
         self._known: OrderedDict[Identity, CloudSession | OpenStackSession] = OrderedDict()
 
     def oldest_token_s(self) -> float:
@@ -102,7 +101,7 @@ class Sessions:
         ims = ImsClient(
             identity=identity,
             http_client=http_client,
-            authorization=authorization_of(identity, http_client, self._logins, self._signing_form),
+            authorization=authorization_of(identity, http_client, self._logins),
             throttle=Throttle(self._now),
         )
         return CloudSession(ims, self._batching)

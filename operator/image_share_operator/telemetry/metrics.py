@@ -117,7 +117,7 @@ CLOUD_ERRORS = Counter(
 )
 LOGINS = Counter(
     "logins",
-    "Logins at IAM, and checks of access keys at IMS.",
+    "Logins at IAM, and checks of access keys at IMS or IAM.",
     ["result"],  # ok, refused, failed
     namespace=PREFIX,
     registry=REGISTRY,

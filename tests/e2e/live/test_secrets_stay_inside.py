@@ -238,6 +238,51 @@ SIGNED: dict[str, Case] = {
 }
 
 
+ACCOUNT = {"domains": [{"id": "0f0e0d0c0b0a09080706050403020100", "name": "home"}]}
+
+
+def signed_agency(rest: Callable[[Asked], Answer]) -> Rule:
+    """An IAM that accepts the check of an access key; all else as told."""
+    return lambda asked: Answer(200, ACCOUNT) if asked.path == "/v3/auth/domains" else rest(asked)
+
+
+SIGNED_AGENCIES = {
+    "check for an agency refused, echoing": Case(
+        reason="CredentialsInvalid", agency=True, rule=refuses_with(401, error_code="APIGW.0301")
+    ),
+    "check for an agency forbidden, echoing": Case(
+        reason="PermissionDenied", agency=True, rule=refuses_with(403, error_code="IAM.0002")
+    ),
+    "check for an agency that ends in a page": Case(
+        reason="CloudUnavailable",
+        agency=True,
+        rule=lambda asked: Answer(502, f"<html>{asked.all}</html>"),
+    ),
+    "check for an agency whose account is the signature": Case(
+        reason="CloudUnavailable",
+        agency=True,
+        rule=lambda asked: Answer(200, {"domains": [{"id": asked.signature}]}),
+    ),
+    **{
+        f"signed agency answered with {status}, echoing": Case(
+            reason=reason,
+            agency=True,
+            rule=signed_agency(lambda asked, status=status: Answer(status, echo(asked))),  # type: ignore[misc]  # a default binds it
+        )
+        for status, reason in (
+            (400, "InvalidRequest"),
+            (401, "CredentialsInvalid"),
+            (403, "InvalidRequest"),
+        )
+    },
+    "signed agency answered with the signature as its token": Case(
+        reason="CloudUnavailable",
+        agency=True,
+        rule=signed_agency(lambda asked: Answer(201, {"token": {"expires_at": asked.signature}})),
+    ),
+}
+
+
 def refusing(status: int) -> Rule:
     """Who assumes an agency gets back what was sent."""
     return assuming(lambda asked: Answer(status, echo(asked)))
@@ -286,7 +331,7 @@ CASES: dict[str, Case] = {
     **CLOUDS,
     **AGENCIES,
     **{f"given token: {what}": replace(CLOUDS[what], secret={"token": GIVEN}) for what in ECHOING},
-    **{what: replace(case, secret=ACCESS_KEY) for what, case in SIGNED.items()},
+    **{what: replace(case, secret=ACCESS_KEY) for what, case in (SIGNED | SIGNED_AGENCIES).items()},
     **{what: Case(reason="CredentialsInvalid", secret=data) for what, data in SECRETS.items()},
     NO_SERVER: Case(reason="CloudUnavailable"),
 }

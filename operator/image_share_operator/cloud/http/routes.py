@@ -2,6 +2,7 @@
 
 LOGIN = "POST /v3/auth/tokens"
 ID_TOKEN_LOGIN = "POST /v3.0/OS-AUTH/id-token/tokens"  # noqa: S105 - a route
+ACCOUNTS = "GET /v3/auth/domains"
 INTROSPECTION = "GET /v3/auth/tokens"
 UPDATE_MEMBERS = "PUT /v1/cloudimages/members"
 JOB = "GET /v1/{project_id}/jobs/{job_id}"
@@ -14,6 +15,7 @@ GLANCE_LIST = "GET /v2/images"
 ALL = (
     LOGIN,
     ID_TOKEN_LOGIN,
+    ACCOUNTS,
     INTROSPECTION,
     UPDATE_MEMBERS,
     JOB,

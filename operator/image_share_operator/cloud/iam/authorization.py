@@ -15,7 +15,6 @@ from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.iam.access_key import AccessKeyAuthorization
 from image_share_operator.cloud.iam.given_token import GivenToken
 from image_share_operator.cloud.iam.logins import Logins, Tokens
-from image_share_operator.cloud.iam.signing import SigningForm
 
 TOKEN_REFUSED = (RefusalKind.TOKEN, RefusalKind.MISMATCH)
 """Kinds after which a new token may help: the cloud has many codes for an expired one."""
@@ -78,19 +77,15 @@ async def send_throttled(
 
 
 def authorization_of(
-    identity: Identity, http_client: CloudHttpClient, logins: Logins, form: SigningForm
+    identity: Identity, http_client: CloudHttpClient, logins: Logins
 ) -> Authorization:
     """Return how requests with these credentials are authorized.
 
     Args:
         logins: of all identities of this process.
-        form: of signatures.
     """
-    credentials = identity.credentials
-    if isinstance(credentials, AccessKeyCredentials) and identity.agency is None:
-        return AccessKeyAuthorization(
-            identity, credentials, http_client, now=logins.now, guards=logins.guards, form=form
-        )
+    if isinstance(identity.credentials, AccessKeyCredentials) and identity.agency is None:
+        return AccessKeyAuthorization(logins.signer(identity, http_client))
     return TokenAuthorization(http_client, logins.tokens(identity, http_client))
 
 

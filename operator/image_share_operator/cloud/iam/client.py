@@ -1,12 +1,12 @@
 """One method for each request to IAM that returns a token. It knows no cache and no login guard."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx
 
 from image_share_operator.api.credentials import PasswordCredentials, ServiceAccountCredentials
-from image_share_operator.api.errors import CloudError
 from image_share_operator.api.id_token import IdToken
 from image_share_operator.api.types import Agency
 from image_share_operator.cloud.http import routes
@@ -16,17 +16,8 @@ from image_share_operator.cloud.http.refusal import Refusal
 from image_share_operator.cloud.iam import codec, error_mapping
 from image_share_operator.cloud.iam.error_mapping import LoginWords
 
-
-class BaseTokenRefusedError(CloudError):
-    """IAM does not accept the token with which an agency is assumed.
-
-    Args:
-        error: what to report when another token does not help.
-    """
-
-    def __init__(self, error: CloudError) -> None:
-        super().__init__(str(error))
-        self.error = error
+Send = Callable[[httpx.Request], Awaitable[httpx.Response | Refusal]]
+"""Authorizes and sends a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,34 +50,31 @@ class IamClient:
         return _token(response, words)
 
     async def agency(
-        self, base: str, agency: Agency, project_id: str, *, name_field: str, words: LoginWords
+        self, send: Send, agency: Agency, project_id: str, *, name_field: str, words: LoginWords
     ) -> tuple[codec.Token, str]:
         """Assume an agency; return the token and the field that this IAM knows.
 
         Args:
-            base: a token for the account of the user that assumes the agency.
+            send: authorizes the request for the account of the user that assumes the agency.
             name_field: is tried first; the other one is tried once when IAM refuses the request.
-
-        Raises:
-            BaseTokenRefusedError: IAM refused ``base``.
         """
         used = name_field
-        response = await self._assume(base, codec.agency_body(agency, project_id, used))
+        response = await send(self._login(codec.agency_body(agency, project_id, used)))
         if isinstance(response, Refusal) and response.status == HTTPStatus.BAD_REQUEST:
             (used,) = (name for name in codec.AGENCY_NAME_FIELDS if name != name_field)
-            response = await self._assume(base, codec.agency_body(agency, project_id, used))
-        if isinstance(response, Refusal) and error_mapping.is_dead_token(response):
-            raise BaseTokenRefusedError(error_mapping.login_error(response, words))
+            response = await send(self._login(codec.agency_body(agency, project_id, used)))
         return _token(response, words), used
-
-    async def _assume(self, base: str, body: Json) -> httpx.Response | Refusal:
-        return await self._post(body, {"X-Auth-Token": base})
 
     async def _post(
         self, body: Json, headers: dict[str, str] | None = None, *, route: str = routes.LOGIN
     ) -> httpx.Response | Refusal:
+        return await self.http_client.send(self._login(body, headers, route=route))
+
+    def _login(
+        self, body: Json, headers: dict[str, str] | None = None, *, route: str = routes.LOGIN
+    ) -> httpx.Request:
         # A POST that changes nothing: the outcome does not matter when the response is lost.
-        request = self.http_client.client.build_request(
+        return self.http_client.client.build_request(
             "POST",
             f"{self.endpoint}{route.removeprefix('POST ')}",
             params={"nocatalog": "true"} if route is routes.LOGIN else None,
@@ -94,7 +82,6 @@ class IamClient:
             json=body,
             extensions={"route": route},
         )
-        return await self.http_client.send(request)
 
 
 def _token(response: httpx.Response | Refusal, words: LoginWords) -> codec.Token:

@@ -1,5 +1,6 @@
 """Builds login requests to IAM and parses its tokens. No I/O."""
 
+import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -133,6 +134,28 @@ def read_token(response: httpx.Response) -> Token:
         domain_id=dig_text(body, "token", "domain", "id"),
         user_domain_id=dig_text(body, "token", "user", "domain", "id"),
     )
+
+
+def read_account_id(response: httpx.Response) -> str:
+    """Read the account of a user from the list of its accounts, which has one entry.
+
+    Source: IAM API reference, "Querying the List of Domains Accessible to Users".
+
+    Raises:
+        RetryableError: the response has no such list, or more accounts.
+    """
+    listed = parse_body(response).get("domains")
+    accounts = listed if isinstance(listed, list) else []
+    ids = [found for found in (dig_text(one, "id") for one in accounts) if found is not None]
+    if len(ids) != 1 or not _HEADER_VALUE.fullmatch(ids[0]):
+        raise RetryableError(
+            f"IAM reports {len(ids)} accounts for the access key; one is expected; check "
+            "spec.endpoints.iam, or put a user and its password into the Secret"
+        )
+    return ids[0]
+
+
+_HEADER_VALUE = re.compile(r"[!-~]{1,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

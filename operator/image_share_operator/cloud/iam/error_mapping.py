@@ -1,7 +1,7 @@
 """Converts a login or a signature that was refused to the error that says what to do. No I/O."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -179,6 +179,28 @@ def agency_words(who: str, agency: Agency) -> LoginWords:
         unauthorized="IAM refuses the token of the login for this agency; check spec.agency",
         not_found="no such agency, account or project; correct spec.agency or spec.projectID",
     )
+
+
+def signed_agency_words(agency: Agency) -> LoginWords:
+    """The words for a token by an agency that an access key assumes.
+
+    IAM refused the access key for the agency after a check that it accepted.
+    """
+    words = agency_words("the user of the access key", agency)
+    return replace(
+        words,
+        unauthorized="IAM refuses the access key for this agency, although the key is valid; "
+        "check spec.agency and spec.projectID",
+    )
+
+
+ACCOUNT_WORDS = LoginWords(
+    who="the access key",
+    denied="its user has no access to the API; enable programmatic access in IAM",
+    unauthorized="the access key is not valid; correct the Secret",
+    not_found="IAM does not report the account of the access key; check spec.endpoints.iam",
+)
+"""The words for the check of an access key at IAM."""
 
 
 def is_dead_token(refusal: Refusal) -> bool:

@@ -3,19 +3,17 @@
     without an agency   one request of the credentials, with the scope of the project: a password,
                         or a token of a ServiceAccount, which the API server issues
     with an agency      1. a base token: one request of the credentials, with the scope of the
-                           user's own account; all projects share this token
-                        2. one request with the base token for the token of each project
+                           user's own account; or a check of an access key. All projects share it.
+                        2. one request with the base for the token of each project: `agency.py`
 
-Each login is a function without arguments. `TokenSource` calls it when it has no usable token. The
-base token has a `TokenSource` of its own: so it is cached, renewed early and renewed once after a
-refusal in the same way, and a renewal of an agency token waits for that of the base token.
+Each login is a function without arguments. `TokenSource` calls it when it has no usable token.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import assert_never
 from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
@@ -28,23 +26,30 @@ from image_share_operator.api.credentials import (
     ServiceAccountCredentials,
     TokenCredentials,
 )
-from image_share_operator.api.errors import CloudError, KubeError, RetryableError, TerminalError
+from image_share_operator.api.errors import KubeError, RetryableError, TerminalError
 from image_share_operator.api.id_token import IdToken
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Agency
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.iam import codec, error_mapping
-from image_share_operator.cloud.iam.client import BaseTokenRefusedError, IamClient
+from image_share_operator.cloud.iam.agency import (
+    AgencyLogin,
+    Bases,
+    BaseTokens,
+    CheckedKeys,
+    guarded,
+)
+from image_share_operator.cloud.iam.client import IamClient
 from image_share_operator.cloud.iam.error_mapping import LoginWords
 from image_share_operator.cloud.iam.given_token import GivenToken
 from image_share_operator.cloud.iam.login_guard import LoginGuards
-from image_share_operator.cloud.iam.tokens import TokenSource
-from image_share_operator.telemetry import metrics
+from image_share_operator.cloud.iam.signer import Signer
+from image_share_operator.cloud.iam.signing import SigningForm
+from image_share_operator.cloud.iam.tokens import Login, TokenSource
 
 MAX_ENDPOINTS = 1_000
 """IAM endpoints of which the field for the name of an agency is remembered."""
 
-T = TypeVar("T")
 Tokens = TokenSource | GivenToken
 """The token of one identity."""
 ScopedLogin = Callable[[codec.Scope | None], Awaitable[codec.Token]]
@@ -59,44 +64,85 @@ class Logins:
     Args:
         guards: limit the logins of all tokens that are built here.
         id_tokens: returns a token of a ServiceAccount, and when it ends.
+        signing_form: of the requests that are signed with an access key.
     """
 
     def __init__(
-        self, now: Callable[[], datetime], guards: LoginGuards, id_tokens: IdTokens
+        self,
+        now: Callable[[], datetime],
+        guards: LoginGuards,
+        id_tokens: IdTokens,
+        *,
+        signing_form: SigningForm = SigningForm.SCOPED,
     ) -> None:
         self.now = now
         self.guards = guards
         self._id_tokens = id_tokens
+        self._signing_form = signing_form
         self._name_fields: LRUCache[str, str] = LRUCache(MAX_ENDPOINTS)
-        # Weak: a base token lives as long as a token that is made from it.
+        # Weak: each lives as long as a token that is made from it.
         self._base_tokens: WeakValueDictionary[Identity, TokenSource] = WeakValueDictionary()
+        self._base_keys: WeakValueDictionary[Identity, CheckedKeys] = WeakValueDictionary()
+
+    def signer(self, identity: Identity, http_client: CloudHttpClient) -> Signer:
+        """Signs the requests of an identity that has an access key."""
+        return Signer(
+            identity, http_client, now=self.now, guards=self.guards, form=self._signing_form
+        )
 
     def tokens(self, identity: Identity, http_client: CloudHttpClient) -> Tokens:
         """The token of an identity, which is not one of an access key without an agency."""
-        credentials, agency = identity.credentials, identity.agency
-        if isinstance(credentials, TokenCredentials | AccessKeyCredentials):
-            if agency is not None:
-                return TokenSource(partial(_no_login, credentials), self.now)
-            if isinstance(credentials, AccessKeyCredentials):
-                raise TypeError("requests with an access key need no token")
-            return GivenToken(identity, http_client, self.now, self.guards)
-        if isinstance(credentials, ApplicationCredentials):
-            return TokenSource(_no_application_credential, self.now)
+        match identity.credentials:
+            case TokenCredentials() if identity.agency is None:
+                return GivenToken(identity, http_client, self.now, self.guards)
+            case TokenCredentials():
+                return TokenSource(_no_login, self.now)
+            case ApplicationCredentials():
+                return TokenSource(_no_application_credential, self.now)
+            case AccessKeyCredentials():
+                return TokenSource(self._signed_login(identity, http_client), self.now)
+            case PasswordCredentials() | ServiceAccountCredentials() as credentials:
+                login = self._login(identity, credentials, http_client)
+                return TokenSource(login, self.now)
+        assert_never(identity.credentials)
+
+    def _login(
+        self,
+        identity: Identity,
+        credentials: PasswordCredentials | ServiceAccountCredentials,
+        http_client: CloudHttpClient,
+    ) -> Login:
         iam = IamClient(endpoint=identity.endpoints.iam, http_client=http_client)
         send, scope, who = self._scoped_login(credentials, iam)
+        agency = identity.agency
         if agency is None:
             in_project = partial(send, codec.project_scope(identity.project_id))
-            return TokenSource(partial(_guarded, self.guards, identity, in_project), self.now)
-        log_in = AgencyLogin(
+            return partial(guarded, self.guards, identity, in_project)
+        tokens = BaseTokens(source=self._base_token(identity, send, scope), http_client=http_client)
+        words = error_mapping.agency_words(who, agency)
+        return self._agency_login(identity, agency, iam, tokens, words=words)
+
+    def _signed_login(self, identity: Identity, http_client: CloudHttpClient) -> Login:
+        agency = identity.agency
+        if agency is None:
+            raise TypeError("requests with an access key need no token")
+        iam = IamClient(endpoint=identity.endpoints.iam, http_client=http_client)
+        keys = self._base_key(identity, http_client)
+        words = error_mapping.signed_agency_words(agency)
+        return self._agency_login(identity, agency, iam, keys, words=words)
+
+    def _agency_login(
+        self, identity: Identity, agency: Agency, iam: IamClient, bases: Bases, *, words: LoginWords
+    ) -> AgencyLogin:
+        return AgencyLogin(
             identity=identity,
             agency=agency,
-            words=error_mapping.agency_words(who, agency),
+            words=words,
             iam=iam,
-            base=self._base(identity, send, scope),
+            bases=bases,
             guards=self.guards,
             name_fields=self._name_fields,
         )
-        return TokenSource(log_in, self.now)
 
     def _scoped_login(
         self, credentials: PasswordCredentials | ServiceAccountCredentials, iam: IamClient
@@ -112,16 +158,30 @@ class Logins:
                 )
                 return login, None, error_mapping.service_account(credentials)
 
-    def _base(
+    def _base_token(
         self, identity: Identity, send: ScopedLogin, scope: codec.Scope | None
     ) -> TokenSource:
         """The base token of these credentials, for all projects and agencies."""
-        account = replace(identity, project_id="", agency=None)
+        account = _account(identity)
         base = self._base_tokens.get(account)
         if base is None:
             log_in = AccountLogin(identity=account, send=send, guards=self.guards, scope=scope)
             base = self._base_tokens[account] = TokenSource(log_in, self.now)
         return base
+
+    def _base_key(self, identity: Identity, http_client: CloudHttpClient) -> CheckedKeys:
+        """The access key of these credentials, for all projects and agencies."""
+        account = _account(identity)
+        base = self._base_keys.get(account)
+        if base is None:
+            signer = self.signer(account, http_client)
+            base = self._base_keys[account] = CheckedKeys(signer, account.endpoints.iam)
+        return base
+
+
+def _account(identity: Identity) -> Identity:
+    """The identity for the account of the user: equal for all its projects and agencies."""
+    return replace(identity, project_id="", agency=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,88 +235,13 @@ class AccountLogin:
         return await self._log_in()
 
     async def _log_in(self) -> codec.Token:
-        return await _guarded(self.guards, self.identity, partial(self.send, self.scope))
+        return await guarded(self.guards, self.identity, partial(self.send, self.scope))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgencyLogin:
-    """Exchanges the base token for a token of the project.
-
-    Attributes:
-        name_fields: by IAM endpoint, the field for the name of an agency that it accepted last.
-    """
-
-    identity: Identity
-    agency: Agency
-    words: LoginWords
-    iam: IamClient
-    base: TokenSource
-    guards: LoginGuards
-    name_fields: LRUCache[str, str] = field(repr=False)
-
-    async def __call__(self) -> codec.Token:
-        """Get a token; renew the base token once if IAM refuses it.
-
-        Raises:
-            CloudError: the login failed or is blocked.
-        """
-        # Before the base login: a project that is blocked must not cause one.
-        self.guards.of(self.identity).admit(self.identity)
-        base = await self.base.current()
-        try:
-            return await self._assume(base)
-        except BaseTokenRefusedError as exc:
-            renewed = await self.base.renew(base, exc.error)
-            if renewed is None:
-                raise self._blocked(exc.error) from exc
-        try:
-            return await self._assume(renewed)
-        except BaseTokenRefusedError as exc:
-            raise self._blocked(exc.error) from exc
-
-    async def _assume(self, base: str) -> codec.Token:
-        name_field = self.name_fields.get(self.iam.endpoint, codec.AGENCY_NAME_FIELDS[0])
-        send = partial(
-            self.iam.agency,
-            base,
-            self.agency,
-            self.identity.project_id,
-            name_field=name_field,
-            words=self.words,
-        )
-        token, used = await _guarded(self.guards, self.identity, send)
-        self.name_fields[self.iam.endpoint] = used
-        self.base.accepted(base)
-        return token
-
-    def _blocked(self, error: CloudError) -> CloudError:
-        """Block the project: a new base token did not help, or there was one a moment ago."""
-        if isinstance(error, TerminalError):
-            self.guards.of(self.identity).block(self.identity, error)
-        return error
-
-
-async def _guarded(guards: LoginGuards, identity: Identity, send: Callable[[], Awaitable[T]]) -> T:
-    """Send a login through the guard of its credentials, and count it."""
-
-    async def counted() -> T:
-        try:
-            token = await send()
-        except CloudError as exc:
-            refused = isinstance(exc, TerminalError)
-            metrics.LOGINS.labels("refused" if refused else "failed").inc()
-            raise
-        metrics.LOGINS.labels("ok").inc()
-        return token
-
-    return await guards.of(identity).log_in(identity, counted)
-
-
-async def _no_login(credentials: TokenCredentials | AccessKeyCredentials) -> codec.Token:
-    held = "a token" if isinstance(credentials, TokenCredentials) else "an access key"
+async def _no_login() -> codec.Token:
     raise TerminalError(
-        f"spec.agency needs a user that logs in; the operator can't assume an agency with {held}; "
-        "put a user and its password into the Secret",
+        "spec.agency needs credentials that log in; the operator can't assume an agency with a "
+        "token; put a user and its password, or an access key, into the Secret",
         reason=Reason.CREDENTIALS_INVALID,
     )
 
