@@ -15,10 +15,10 @@ PARALLEL := --dist worksteal --numprocesses
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test chaos unit check dependencies coverage mutants image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
+.PHONY: help demo test cluster-test chaos unit check dependencies coverage mutants image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: welcome $(INSTALLED) tools ## See image shares being accepted (KEEP=1 leaves it running)
 	@$(BIN)/python hack/demo.py
@@ -32,6 +32,9 @@ welcome:
 
 test: $(INSTALLED) tools chart-tools metrics-tools ## Run all tests: unit, contract, end-to-end on a real API server
 	@$(BIN)/python -m pytest $(PARALLEL) 6
+
+cluster-test: $(INSTALLED) tools chart-tools ## Test the chart and IMAGE=REPOSITORY:TAG in the cluster of KUBECONFIG (KEEP=1 leaves them there)
+	@$(BIN)/python -m pytest -p no:randomly --timeout 900 tests/real_cluster
 
 chaos: $(INSTALLED) tools ## Break everything at random for MINUTES=10, with SEED=n to see it again
 	@$(BIN)/python -m chaos --minutes $(or $(MINUTES),10) $(addprefix --seed ,$(SEED))

@@ -33,8 +33,11 @@ class Helm:
         kubeconfig: ``None`` for calls that need no cluster.
     """
 
-    def __init__(self, home: Path, kubeconfig: Path | None = None) -> None:
+    def __init__(
+        self, home: Path, kubeconfig: Path | None = None, *, timeout_s: float = HELM_S
+    ) -> None:
         self._home = home
+        self._timeout_s = timeout_s
         self._env = {
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(home),
@@ -60,7 +63,7 @@ class Helm:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=HELM_S,
+            timeout=self._timeout_s,
             check=False,
         )
         if call.returncode != 0:
