@@ -60,6 +60,20 @@ def test_check_of_what_would_succeed_ends_with_zero(sim: Simulator, run: Run, wr
     assert sim.calls(PUT) == 0
 
 
+def test_check_names_the_policy_rules_of_glance(sim: Simulator, run: Run, write: Write) -> None:
+    openstack = {"authURL": f"{sim.url}/v3"}
+    manifest = write(sim.add_image(), endpoints=None, openstack=openstack, with_secret=None)
+
+    ended = check(run, manifest)
+
+    (resource,) = ended.json["resources"]
+    assert resource["rights"] == {
+        "get_member": "unknown",
+        "get_images": "unknown",
+        "modify_member": "notTried",
+    }
+
+
 @pytest.mark.parametrize(
     ("vault", "code", "message"),
     [

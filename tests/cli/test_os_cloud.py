@@ -11,7 +11,11 @@ import trustme
 
 from cli.command import Ended
 from image_share_operator.api import clouds_yaml
-from image_share_operator.api.credentials import AccessKeyCredentials, PasswordCredentials
+from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
+    ApplicationCredentials,
+    PasswordCredentials,
+)
 from image_share_operator.cli import credentials, os_cloud
 from image_share_operator.cli.exit_codes import CommandError
 from otc_simulator.client import Simulator
@@ -204,8 +208,12 @@ def test_certificates_of_the_cloud_are_trusted(
             {"OS_ACCESS_KEY": "x y", "OS_SECRET_KEY": "x"},
             "OS_ACCESS_KEY has characters that are not allowed in an access key",
         ),
+        (
+            {"OS_APPLICATION_CREDENTIAL_NAME": "x", "OS_APPLICATION_CREDENTIAL_SECRET": "x"},
+            "OS_APPLICATION_CREDENTIAL_SECRET; set both. A name without the ID is not supported",
+        ),
     ],
-    ids=["no user", "placeholder", "token", "type", "half of a key", "access key"],
+    ids=["no user", "placeholder", "token", "type", "half of a key", "access key", "application"],
 )
 def test_unusable_environment_names_the_variable(
     run: Run, env: Mapping[str, str], message: str
@@ -230,6 +238,7 @@ KEYS = {"OS_ACCESS_KEY": "AK1", "OS_SECRET_KEY": "sk1"}
 USER_ENV = {"OS_USERNAME": "op", "OS_PASSWORD": "p", "OS_USER_DOMAIN_ID": "d1"}
 ACCESS_KEY = AccessKeyCredentials(access_key="AK1", secret_key="sk1")
 USER_LOGIN = PasswordCredentials(user_name="op", domain_id="d1", password="p")
+APPLICATION = {"OS_APPLICATION_CREDENTIAL_ID": "a1", "OS_APPLICATION_CREDENTIAL_SECRET": "as1"}
 
 
 @pytest.mark.parametrize(
@@ -239,10 +248,26 @@ USER_LOGIN = PasswordCredentials(user_name="op", domain_id="d1", password="p")
         ({**KEYS, "OS_SECURITY_TOKEN": "st1"}, replace(ACCESS_KEY, security_token="st1")),
         ({**KEYS, **USER_ENV}, USER_LOGIN),
         ({**KEYS, **USER_ENV, "OS_AUTH_TYPE": "aksk"}, ACCESS_KEY),
+        (APPLICATION, ApplicationCredentials(id="a1", secret="as1")),
+        ({**APPLICATION, **USER_ENV}, USER_LOGIN),
+        (
+            {**APPLICATION, **USER_ENV, "OS_AUTH_TYPE": "v3applicationcredential"},
+            ApplicationCredentials(id="a1", secret="as1"),
+        ),
     ],
-    ids=["permanent", "temporary", "user before key", "type before user"],
+    ids=[
+        "permanent",
+        "temporary",
+        "user before key",
+        "type before user",
+        "application credential",
+        "user before application credential",
+        "type of application credential before user",
+    ],
 )
-def test_environment_has_an_access_key(env: Mapping[str, str], expected: object) -> None:
+def test_environment_has_a_credential_other_than_a_password(
+    env: Mapping[str, str], expected: object
+) -> None:
     asked = Namespace(secret=None, secret_dir=None, os_cloud=None)
 
     login = credentials.given(asked, env)

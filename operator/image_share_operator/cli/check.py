@@ -50,12 +50,25 @@ from image_share_operator.planning.selection import Selection, select
 from image_share_operator.settings import Settings
 
 
-class Permission(StrEnum):
-    """A permission of the user in the project; the value is its name in IAM."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    """The names of what the user needs in the project, as an administrator grants it.
 
-    GET = "ims:images:get"
-    LIST = "ims:images:list"
-    SHARE = "ims:images:share"
+    Attributes:
+        get: to read the membership of an image.
+        list: to list the shares.
+        share: to accept and reject.
+    """
+
+    get: str
+    list: str
+    share: str
+
+
+IAM = Permissions(get="ims:images:get", list="ims:images:list", share="ims:images:share")
+"""Permissions of a policy in IAM."""
+GLANCE = Permissions(get="get_member", list="get_images", share="modify_member")
+"""Rules of the policy of Glance. Source: Glance, default policies."""
 
 
 class Granted(StrEnum):
@@ -122,18 +135,13 @@ class Finding:
     code: Exit
     faults: tuple[str, ...] = ()
     login: LoginState = LoginState.UNKNOWN
-    rights: Mapping[Permission, Granted]
+    rights: Mapping[str, Granted]
     images: tuple[ImageFinding, ...] = ()
     error: str | None = None
     step: str | None = None
     seen: int | None = None
 
 
-UNKNOWN = {
-    Permission.GET: Granted.UNKNOWN,
-    Permission.LIST: Granted.UNKNOWN,
-    Permission.SHARE: Granted.NOT_TRIED,
-}
 NEEDS_VAULT = "a full-server image: set spec.vaultID, or IMS refuses it"
 NOT_SELECTED = (Reason.NOTHING_SELECTED, Reason.LIMIT_EXCEEDED)
 """Reasons for which the resource would not become Ready, although nothing failed."""
@@ -156,7 +164,18 @@ def desired_of(resource: Resource, settings: Settings) -> Desired | Finding:
             faults = [
                 f"{field}: http:// requires --allow-insecure-endpoints; set it, or use https://"
             ]
-    return Finding(resource=resource, code=Exit.USAGE, faults=tuple(faults), rights=UNKNOWN)
+    return Finding(
+        resource=resource, code=Exit.USAGE, faults=tuple(faults), rights=rights_of(resource)
+    )
+
+
+def rights_of(
+    resource: Resource, get: Granted = Granted.UNKNOWN, list_: Granted = Granted.UNKNOWN
+) -> dict[str, Granted]:
+    """Return the permissions by their names in the cloud of the resource."""
+    spec = resource.document.get("spec")
+    names = GLANCE if isinstance(spec, Mapping) and spec.get("openstack") else IAM
+    return {names.get: get, names.list: list_, names.share: Granted.NOT_TRIED}
 
 
 def no_login(resource: Resource, why: str) -> Finding:
@@ -165,7 +184,7 @@ def no_login(resource: Resource, why: str) -> Finding:
         resource=resource,
         code=Exit.NOT_FINE,
         login=LoginState.NO_CREDENTIALS,
-        rights=UNKNOWN,
+        rights=rights_of(resource),
         error=why,
     )
 
@@ -190,8 +209,13 @@ async def check_resource(
         await client.authorization.log_in()
     except CloudError as exc:
         login_state = LoginState.FAILED if isinstance(exc, TerminalError) else LoginState.UNKNOWN
-        found = Finding(resource=resource, code=code_of(exc), login=login_state, rights=UNKNOWN)
-        return replace(found, error=str(exc))
+        return Finding(
+            resource=resource,
+            code=code_of(exc),
+            login=login_state,
+            rights=rights_of(resource),
+            error=str(exc),
+        )
     if desired.selector is not None:
         return await _select(client, resource, desired, desired.selector, settings)
     members = await _members(client, desired.images)
@@ -199,11 +223,7 @@ async def check_resource(
     needs_vault = frozenset[str]()
     if not isinstance(listed, CloudError) and desired.vault_id is None:
         needs_vault = frozenset(share.image for share in listed if share.whole)
-    rights = {
-        Permission.GET: _granted(members),
-        Permission.LIST: _granted(listed),
-        Permission.SHARE: Granted.NOT_TRIED,
-    }
+    rights = rights_of(resource, _granted(members), _granted(listed))
     found = Finding(resource=resource, code=Exit.FINE, login=LoginState.OK, rights=rights)
     if isinstance(members, CloudError):
         refused = isinstance(members, TerminalError) and members.reason in LOGIN_FAILED
@@ -227,11 +247,8 @@ async def _select(
     """List the shares of the owners in the selector, and plan the next step."""
     shares = await _shares(client, selector.owners)
     member = await _member(client, shares)
-    rights = {
-        Permission.GET: Granted.UNKNOWN if member is None else _granted(member),
-        Permission.LIST: _granted(shares),
-        Permission.SHARE: Granted.NOT_TRIED,
-    }
+    get = Granted.UNKNOWN if member is None else _granted(member)
+    rights = rights_of(resource, get, _granted(shares))
     found = Finding(resource=resource, code=Exit.FINE, login=LoginState.OK, rights=rights)
     if isinstance(shares, CloudError):
         return replace(found, code=code_of(shares), error=str(shares))

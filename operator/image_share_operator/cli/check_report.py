@@ -139,7 +139,7 @@ def _as_data(finding: Finding) -> dict[str, Any]:
         "ok": finding.code is Exit.FINE,
         "faults": list(finding.faults),
         "login": LOGGED_IN.get(finding.login),
-        "rights": {right.value: held.value for right, held in finding.rights.items()},
+        "rights": {right: held.value for right, held in finding.rights.items()},
         "images": [_image_as_data(image) for image in finding.images],
         "trouble": finding.error,
         "step": finding.step,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from image_share_operator.api import clouds_yaml, placeholders, secret
 from image_share_operator.api.credentials import (
     AccessKeyCredentials,
+    ApplicationCredentials,
     Credentials,
     PasswordCredentials,
     access_key_credentials,
@@ -18,7 +19,7 @@ from image_share_operator.cli.exit_codes import CommandError, Exit
 NONE = (
     "no credentials: set --secret, --secret-dir or --os-cloud, or the environment variables "
     "OS_CLOUD, or OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME, or OS_ACCESS_KEY and "
-    "OS_SECRET_KEY"
+    "OS_SECRET_KEY, or OS_APPLICATION_CREDENTIAL_ID and OS_APPLICATION_CREDENTIAL_SECRET"
 )
 
 
@@ -89,12 +90,14 @@ def _credentials(fields: Mapping[str, str]) -> Credentials | None:
     for field, value in fields.items():
         placeholders.check(value, f"OS_{field.upper()}")
     clouds_yaml.check_auth_type(fields.get("auth_type"), "OS_AUTH_TYPE")
+    if fields.get("auth_type") in clouds_yaml.APPLICATION_TYPES:
+        return _application_credential(fields)
     token = fields.get("token") or fields.get("auth_token")
     if token and fields.get("auth_type") not in clouds_yaml.PASSWORD_TYPES:
         return token_credentials(token, "OS_TOKEN")
     password = fields.get("password")
     if not password or fields.get("auth_type") in clouds_yaml.ACCESS_KEY_TYPES:
-        return _access_key(fields)
+        return _access_key(fields) or _application_credential(fields)
     if "user_id" in fields:
         return PasswordCredentials(user_id=fields["user_id"], password=password)
     domain_id, domain_name = clouds_yaml.domain_of(fields.get)
@@ -122,3 +125,16 @@ def _access_key(fields: Mapping[str, str]) -> AccessKeyCredentials | None:
         fields.get("security_token"),
         names=("OS_ACCESS_KEY", "OS_SECRET_KEY", "OS_SECURITY_TOKEN"),
     )
+
+
+def _application_credential(fields: Mapping[str, str]) -> ApplicationCredentials | None:
+    names = ("application_credential_id", "application_credential_secret")
+    values = {name: fields[name] for name in names if fields.get(name)}
+    if not values and "application_credential_name" not in fields:
+        return None
+    if len(values) < len(names):
+        raise ValueError(
+            "an application credential needs OS_APPLICATION_CREDENTIAL_ID and "
+            "OS_APPLICATION_CREDENTIAL_SECRET; set both. A name without the ID is not supported"
+        )
+    return ApplicationCredentials(id=values[names[0]], secret=values[names[1]])

@@ -28,6 +28,9 @@ _FIELDS = (
     "access_key",
     "secret_key",
     "security_token",
+    "application_credential_id",
+    "application_credential_name",
+    "application_credential_secret",
 )
 
 
