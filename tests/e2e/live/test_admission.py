@@ -1,6 +1,7 @@
 """The admission policy of the samples, and what a stricter policy does to the operator."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +23,14 @@ Json = dict[str, Any]
 
 def sample() -> list[Json]:
     return list(yaml.safe_load_all(POLICY.read_text()))
+
+
+def with_openstack() -> list[Json]:
+    """The policy with the expression of its comment in place of the two above it."""
+    commented = re.findall(r"^    # ([ -] .*)$", POLICY.read_text(), re.MULTILINE)
+    policy, binding = sample()
+    policy["spec"]["validations"][1:] = yaml.safe_load("\n".join(commented))
+    return [policy, binding]
 
 
 def strict() -> list[Json]:
@@ -47,11 +56,11 @@ def applied(world: World, documents: list[Json]) -> Iterator[None]:
         eventually(lambda: refusal(world) is None or None)
 
 
-def refusal(world: World) -> str | None:
+def refusal(world: World, **changes: object) -> str | None:
     """How a new resource with endpoints is refused; ``None`` when it is created."""
     name = f"try-{time.monotonic_ns()}"
     try:
-        world.apply([world.image()], name)
+        world.apply([world.image()], name, **changes)
     except httpx.HTTPStatusError as exc:
         return exc.response.text
     world.delete(name)
@@ -75,10 +84,29 @@ def blocked(world: World) -> Json | None:
 def test_policy_of_the_samples_lets_specs_name_known_regions_only(world: World) -> None:
     with applied(world, sample()):
         refused = refusal(world)
+        openstack = {"authURL": "https://cloud.example.com/identity"}
+        refused_openstack = refusal(world, endpoints=None, openstack=openstack)
         world.apply([world.image()], "known", endpoints=None, region="eu-de")
 
     assert refused is not None
     assert "spec.endpoints is not allowed; set spec.region instead" in refused
+    assert refused_openstack is not None
+    assert "spec.openstack is not allowed; set spec.region instead" in refused_openstack
+
+
+def test_policy_of_the_samples_can_allow_one_openstack_cloud(world: World) -> None:
+    allowed = {"authURL": "https://cloud.example.com/identity"}
+    others = (
+        {"endpoints": None, "openstack": {"authURL": "https://other.example.com/identity"}},
+        {"endpoints": None, "openstack": {**allowed, "imageEndpoint": "https://other.example.com"}},
+        {"endpoints": None, "region": "eu-ch"},
+    )
+    with applied(world, with_openstack()):
+        refused = [refusal(world, **changes) for changes in others]
+        world.apply([world.image()], "cloud", endpoints=None, openstack=allowed)
+        world.apply([world.image()], "region", endpoints=None, region="eu-de")
+
+    assert all(refused)
 
 
 def test_policy_of_the_samples_allows_changes_of_metadata_only(world: World) -> None:
