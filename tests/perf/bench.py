@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import growth
 import selecting
+import selector_rounds
 import signing
 import stages
 from cluster import Cluster
@@ -22,6 +23,8 @@ from stages import JOB_SECONDS, ROUND_S, Round, Stage, machine
 from envtest import ROOT
 
 SIZES = (10_000, 100_000)
+PROJECTS = 50
+"""With selecting resources."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if costs is not None:
         figures += stages.growth(SIZES, costs, growth.MOST_GROWTH)
     figures += selecting.figures()
+    if not arguments.quick:
+        raw_rate = next(one.value for one in figures if one.name == stages.RAW_RATE)
+        figures += selector_rounds.figures(console, PROJECTS, raw_rate)
     show(console, figures)
     facts = {**provenance(ROOT), "objects": arguments.objects, "kubernetes": version}
     keep(ROOT / ".tmp/bench.json", figures, facts)

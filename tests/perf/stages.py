@@ -37,6 +37,8 @@ CALM_S = 3.0
 REFERENCE_RATE = 238.0
 """Objects a second of the raw client where the targets were set: milliseconds of CPU are compared
 as if this machine were as fast as that one."""
+RAW_RATE = "raw client"
+"""The name of the figure."""
 PAGE = 500
 
 
@@ -133,7 +135,7 @@ def compared(rounds: Sequence[Round]) -> list[Figure]:
     cpu_ms, raw_ms = (statistics.mean(one.cpu_ms for one in runs) for runs in (crowds, raws))
     at_reference = cpu_ms * raw_rate / REFERENCE_RATE
     return [
-        Figure("raw client", raw_rate, "objects/s"),
+        Figure(RAW_RATE, raw_rate, "objects/s"),
         Figure("operator, created to Ready", own_rate, "objects/s"),
         Figure("operator / raw client", own_rate / raw_rate, "", (">=", 0.85)),
         Figure("  in the worst round", min(ratios)),

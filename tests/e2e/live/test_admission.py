@@ -56,7 +56,7 @@ def applied(world: World, documents: list[Json]) -> Iterator[None]:
         eventually(lambda: refusal(world) is None or None)
 
 
-def refusal(world: World, **changes: object) -> str | None:
+def refusal(world: World, **changes: Any) -> str | None:
     """How a new resource with endpoints is refused; ``None`` when it is created."""
     name = f"try-{time.monotonic_ns()}"
     try:
@@ -96,7 +96,7 @@ def test_policy_of_the_samples_lets_specs_name_known_regions_only(world: World) 
 
 def test_policy_of_the_samples_can_allow_one_openstack_cloud(world: World) -> None:
     allowed = {"authURL": "https://cloud.example.com/identity"}
-    others = (
+    others: tuple[Json, ...] = (
         {"endpoints": None, "openstack": {"authURL": "https://other.example.com/identity"}},
         {"endpoints": None, "openstack": {**allowed, "imageEndpoint": "https://other.example.com"}},
         {"endpoints": None, "region": "eu-ch"},
