@@ -16,8 +16,9 @@ from image_share_operator.api.types import (
 )
 from image_share_operator.planning.model import Observation
 from image_share_operator.planning.selection import Selection
-from image_share_operator.planning.status_size import MAX_ROWS
 
+MAX_ROWS = 500
+"""As many as `spec.images` may list; the API server refuses a status with more."""
 SHOWN_REASONS = {
     SelectionVerdict.TOO_YOUNG,
     SelectionVerdict.INACTIVE,
@@ -127,7 +128,7 @@ def _all_rows(
         or (row.membership is Membership.PENDING and row.id in reported_rows)
         or _may_be_accepted(row, observation.status)
     )
-    return all_rows[:MAX_ROWS]  # the API server refuses a status with more
+    return all_rows[:MAX_ROWS]
 
 
 def _observed(desired: Desired, observation: Observation) -> Iterator[ImageStatus]:

@@ -1,7 +1,8 @@
 """Keeps a status within the size that etcd and kubectl can bear. No I/O, no clock.
 
-A selector may match thousands of images. The status keeps what a person and the next reconcile need
-most. This is left out, in this order, until the status is small enough, each time from the end:
+A status has up to `image_rows.MAX_ROWS` images, with long names and messages. It keeps what a
+person and the next reconcile need most. This is left out, in this order, until the status is small
+enough, each time from the end:
 
 1. rows of images that are not selected;
 2. latest images beyond `MAX_LATEST`;
@@ -20,8 +21,6 @@ from dataclasses import replace
 from image_share_operator.api import status_json
 from image_share_operator.api.types import ImageStatus, SelectionVerdict, Status
 
-MAX_ROWS = 500
-"""Rows of `status.images`: as many as `spec.images` may list."""
 MAX_BYTES = 200 * 1024
 """Of the JSON of a status. etcd refuses an object of more than 1.5 MiB."""
 MAX_LATEST = 100
@@ -38,9 +37,6 @@ _OTHER_BYTES = 4096
 
 def fit(status: Status) -> Status:
     """The status, or what is kept of it."""
-    surplus = len(status.images) - MAX_ROWS
-    if surplus > 0:
-        status = replace(status, images=_without(status.images, _droppable(status)[:surplus]))
     if _estimate(status) <= MAX_BYTES:
         return status
     excess = _bytes(status_json.write(status)) - MAX_BYTES
@@ -52,7 +48,8 @@ def _smaller(status: Status, excess: int) -> Status:
     raw = status_json.write(status)
     droppable = _droppable(status)
     count, excess = _cut([_bytes(raw["images"][index]) + 1 for index in droppable], excess)
-    rows = _without(status.images, droppable[:count])
+    left_out = frozenset(droppable[:count])
+    rows = tuple(row for index, row in enumerate(status.images) if index not in left_out)
     last_first = [_bytes(row) + 1 for row in reversed(raw.get("latest", ()))]
     beyond, excess = _cut(last_first[: max(0, len(last_first) - MAX_LATEST)], excess)
     rows, excess = _blank(rows, excess, lambda row: row.name, lambda row: replace(row, name=None))
@@ -71,11 +68,6 @@ def _droppable(status: Status) -> list[int]:
         for index in reversed(range(len(status.images)))
         if status.images[index].selection not in _KEPT
     ]
-
-
-def _without(rows: tuple[ImageStatus, ...], dropped: Sequence[int]) -> tuple[ImageStatus, ...]:
-    left_out = frozenset(dropped)
-    return tuple(row for index, row in enumerate(rows) if index not in left_out)
 
 
 def _blank(

@@ -685,6 +685,17 @@ async def test_status_has_no_more_rows_than_the_api_server_takes() -> None:
     assert drive.reason == "Accepted"
 
 
+async def test_status_of_a_selector_has_up_to_500_rows_selected_ones_first() -> None:
+    drive = started({"newest": 3})
+    for number in range(600):
+        drive.cloud.publish(f"{number:08x}-0000-4000-8000-000000000000", f"ubuntu-{number}")
+
+    await drive.until("Accepted")
+
+    verdicts = [row["selection"] for row in drive.status["images"]]
+    assert verdicts == ["Selected"] * 3 + ["Superseded"] * 497
+
+
 async def test_message_names_the_decision_of_the_job() -> None:
     drive = started({"newest": 1}, removalPolicy="Reject")
     await accept_then_publish(drive)

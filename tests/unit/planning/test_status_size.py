@@ -67,18 +67,6 @@ def test_small_status_stays_as_it_is(count: int) -> None:
     assert fit(small) is small
 
 
-def test_status_has_up_to_500_rows_and_all_that_are_kept() -> None:
-    chosen = [row(number) for number in range(10)]
-    others = [row(number, SUPERSEDED) for number in range(10, 600)]
-    removed = [row(600, SelectionVerdict.REMOVED), row(601, None)]
-
-    assert fit(status(chosen + others + removed)).images == (
-        *chosen,
-        *others[:488],
-        *removed,
-    )
-
-
 def test_rows_that_are_not_selected_are_left_out_first() -> None:
     long = "n" * 128
     chosen = [row(number, name=long) for number in range(200)]
