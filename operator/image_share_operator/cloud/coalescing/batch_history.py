@@ -15,6 +15,9 @@ MAX_JOBS = 5_000
 """Jobs whose images are kept. The images of older jobs are unknown, as after a restart."""
 MAX_IMAGES = 20_000
 """Images whose refusals are counted. The least recently refused ones start at zero again."""
+JOINABLE_S = 25.0
+"""How long after its start a job serves later requests, in seconds. The shortest ``spec.timeout``
+is 30 s: after that, a change of the spec must send a new job."""
 REGROWTH_S = 3600.0
 """Time in seconds after which a batch size that was too large doubles again, up to the configured
 size. Each attempt that is still too large costs a refused request."""
@@ -51,6 +54,54 @@ class BatchHistory:
     def add(self, job_id: str, requests: Iterable[tuple[str, ...]]) -> None:
         """Record the images of a job, by request."""
         self._known[job_id] = BatchRecord(tuple(requests))
+
+    def join(self, job_id: str, images: tuple[str, ...]) -> None:
+        """Record a request that a running job serves too; not a second one with these images."""
+        record = self._known.get(job_id)
+        if record is not None and images not in record.requests:
+            record.requests += (images,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """The latest job of an image. Times are the event loop's."""
+
+    job_id: str
+    kind: object
+    sent_at: float
+
+
+class RunningJobs:
+    """The job that carries each image, while it has not settled."""
+
+    def __init__(self) -> None:
+        self._latest: LRUCache[str, _Order] = LRUCache(MAX_IMAGES)
+
+    def started(self, job_id: str, kind: object, images: Iterable[str]) -> None:
+        """Record a new job.
+
+        Args:
+            kind: what it does with the images; compared with that of later requests.
+        """
+        order = _Order(job_id, kind, asyncio.get_running_loop().time())
+        for image in images:
+            self._latest[image] = order
+
+    def settled(self, job_id: str, images: Iterable[str]) -> None:
+        """Forget a job; not the newer jobs of its images."""
+        for image in images:
+            order = self._latest.get(image)
+            if order is not None and order.job_id == job_id:
+                del self._latest[image]
+
+    def of(self, kind: object, images: Sequence[str]) -> str | None:
+        """The job that does the same with all of the images; ``None`` when there is none."""
+        orders = {self._latest.get(image) for image in images}
+        order = orders.pop()
+        if order is None or orders or order.kind != kind:
+            return None
+        is_young = asyncio.get_running_loop().time() < order.sent_at + JOINABLE_S
+        return order.job_id if is_young else None
 
 
 @dataclass(slots=True)

@@ -10,7 +10,9 @@ tenants are never in one batch.
 status of the resource names one job. The first request opens a batch and waits for others: for the
 window, or for the other requests of a failed batch (below). Requests share a batch only if their
 decision, vault and origin are equal. The batch is sent when the wait ends, when it is full, or when
-all requests that belong to it have arrived. Each request gets the ID of the job.
+all requests that belong to it have arrived. Each request gets the ID of the job. A later request
+whose images a running job carries, for the same decision and vault, gets the ID of that job, and
+nothing is sent: several resources may select a new image one after another.
 
 **What happens to a batch that IMS refuses.** Nothing was changed, so it can be divided and sent
 again at once:
@@ -64,6 +66,7 @@ from image_share_operator.cloud.coalescing.batch_history import (
     BatchLimit,
     Bisection,
     RefusalCounter,
+    RunningJobs,
 )
 from image_share_operator.telemetry import context, metrics
 
@@ -134,8 +137,9 @@ class Batcher:
         self._refusals = RefusalCounter()
         self._all_refused = False  # by the last bisection, and no batch was accepted since then
         self._open: dict[_BatchKey, _Batch] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[asyncio.Task[None], tuple[_BatchKey, frozenset[str]]] = {}
         self._history = BatchHistory()
+        self._running = RunningJobs()
 
     async def submit(
         self,
@@ -153,6 +157,11 @@ class Batcher:
         """
         if len(images) > self._limit.max_images():
             raise self._too_large()
+        if retry_group is None:
+            job_id = await self._running_job(_BatchKey(decision, vault_id, None), images)
+            if job_id is not None:
+                self._history.join(job_id, images)
+                return job_id
         narrowing = retry_group is not None and retry_group.job_id is None
         request = _Request(images, asyncio.get_running_loop().create_future(), narrowing)
         if narrowing:
@@ -170,8 +179,18 @@ class Batcher:
         if record is None:
             return replace(report, shared=True)
         carried = record.images
+        if report.state.settled:
+            self._running.settled(job_id, carried)
         rows = {image: message for image, message in report.failed_rows.items() if image in carried}
         return replace(report, shared=len(record.requests) > 1, failed_rows=rows)
+
+    async def _running_job(self, key: _BatchKey, images: tuple[str, ...]) -> str | None:
+        """The job that does what a request asks for, also if it is being sent just now."""
+        for task, (sent, carried) in tuple(self._sending.items()):
+            if sent == key and carried.issuperset(images):
+                await asyncio.wait({task})
+                break
+        return self._running.of((key.decision, key.vault_id), images)
 
     def _too_large(self) -> BatchTooLargeError:
         most = self._limit.current
@@ -237,8 +256,9 @@ class Batcher:
     def _start(self, key: _BatchKey, requests: list[_Request]) -> None:
         # A task of its own: a reconcile may be cancelled while others wait for the same batch.
         task = asyncio.create_task(self._send_all(key, requests), context=context.shared())
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        carried = frozenset(image for request in requests for image in request.images)
+        self._sending[task] = key, carried
+        task.add_done_callback(self._sending.pop)
 
     async def _send_all(
         self, key: _BatchKey, requests: list[_Request], bisection: Bisection | None = None
@@ -283,6 +303,7 @@ class Batcher:
                 request.job_id.cancel()
             raise
         else:
+            self._running.started(job_id, (key.decision, key.vault_id), images)
             self._accepted(job_id, waiting, bisection)
         return True
 

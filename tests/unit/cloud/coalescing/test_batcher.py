@@ -20,7 +20,7 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.jobs import JobReport, RetryGroup
 from image_share_operator.api.types import Decision, JobState
-from image_share_operator.cloud.coalescing.batch_history import REGROWTH_S
+from image_share_operator.cloud.coalescing.batch_history import JOINABLE_S, REGROWTH_S
 from image_share_operator.cloud.coalescing.batcher import BISECTION_WAIT, Batcher
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.telemetry import metrics
@@ -37,8 +37,8 @@ def with_batcher(max_images: int = 50, **facts: Any) -> tuple[FakeIms, Batcher]:
     return cloud, Batcher(cloud.update_members, window=WINDOW, max_images=max_images)
 
 
-def names(count: int) -> list[str]:
-    return [f"image-{number}" for number in range(count)]
+def names(count: int, first: int = 0) -> list[str]:
+    return [f"image-{number}" for number in range(first, first + count)]
 
 
 async def submit_each(batcher: Batcher, images: Sequence[str]) -> list[str | BaseException]:
@@ -60,6 +60,67 @@ async def test_concurrent_requests_share_one_batch() -> None:
 
     assert cloud.puts == [tuple(names(20))]
     assert set(jobs) == {"job-1"}
+
+
+@pytest.mark.parametrize("after_s", [0.105, 1, 20], ids=["while sent", "running", "for long"])
+async def test_request_for_images_of_a_running_job_gets_this_job(after_s: float) -> None:
+    cloud, batcher = with_batcher()
+    first = asyncio.create_task(batcher.submit(ACCEPT, None, ("a", "b"), None))
+    await asyncio.sleep(after_s)
+
+    assert await batcher.submit(ACCEPT, None, ("b",), None) == "job-1" == await first
+    assert cloud.puts == [("a", "b")]
+    report = JobReport(state=JobState.RUNNING)
+    assert batcher.add_peers("job-1", report).shared, "it has two requests now"
+
+
+@pytest.mark.parametrize(
+    ("decision", "vault", "images"),
+    [(REJECT, None, ("a",)), (ACCEPT, "vault", ("a",)), (ACCEPT, None, ("a", "b"))],
+    ids=["another decision", "another vault", "an image more"],
+)
+async def test_request_that_a_running_job_does_not_fulfil_is_sent(
+    decision: Decision, vault: str | None, images: tuple[str, ...]
+) -> None:
+    cloud, batcher = with_batcher()
+    await batcher.submit(ACCEPT, None, ("a",), None)
+
+    await batcher.submit(decision, vault, images, None)
+
+    assert cloud.puts == [("a",), images]
+
+
+async def test_request_is_sent_after_the_opposite_decision() -> None:
+    cloud, batcher = with_batcher()
+    for decision in (ACCEPT, REJECT, ACCEPT):
+        await batcher.submit(decision, None, ("a",), None)
+
+    assert cloud.puts == [("a",)] * 3
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["settled", "stuck"])
+async def test_request_is_sent_after_a_job_that_settled_or_is_stuck(*, ends: bool) -> None:
+    cloud, batcher = with_batcher()
+    await batcher.submit(ACCEPT, None, ("a",), None)
+    if ends:
+        batcher.add_peers("job-1", JobReport(state=JobState.SUCCESS))
+    else:
+        await asyncio.sleep(JOINABLE_S)
+
+    assert await batcher.submit(ACCEPT, None, ("a",), None) == "job-2"
+    assert len(cloud.puts) == 2
+
+
+async def test_request_is_sent_when_the_batch_before_fails() -> None:
+    cloud, batcher = with_batcher(error=RetryableError("HTTP 500"))
+    first = asyncio.create_task(batcher.submit(ACCEPT, None, ("a",), None))
+    await asyncio.sleep(0.105)
+    second = asyncio.create_task(batcher.submit(ACCEPT, None, ("a",), None))
+    with pytest.raises(RetryableError):
+        await first
+    cloud.error = None
+
+    assert await second == "job-2", "the fake counts what it refuses, too"
 
 
 async def test_single_request_waits_for_the_window() -> None:
@@ -248,7 +309,7 @@ async def test_too_large_batch_limits_the_next_ones() -> None:
     await submit_each(batcher, names(40))
     cloud.puts.clear()
 
-    await submit_each(batcher, names(40))
+    await submit_each(batcher, names(40, first=100))
 
     assert [len(put) for put in cloud.puts] == [10, 10, 10, 10]
     with pytest.raises(BatchTooLargeError) as caught:
@@ -278,7 +339,7 @@ async def test_late_refusal_of_a_larger_batch_does_not_raise_the_limit() -> None
 
 async def test_batch_limit_doubles_each_hour_when_more_is_accepted() -> None:
     cloud, batcher = with_batcher(largest=10)
-    await submit_each(batcher, names(50))
+    await submit_each(batcher, names(50, first=100))
     cloud.largest, largest = 1000, list[int]()
 
     for _ in range(5):
