@@ -114,6 +114,7 @@ class History:
         stops: times of each SIGTERM.
         outages: when the operator or the API server could not know of changes.
         freezes: when the cloud stood still.
+        offline: when the cloud refused connections; it dropped those that were open.
         lags: (time, seconds) of each change of how late the cloud shows what was done.
         hands: (time, image, project) of each change by other clients: drift, withdrawal, share.
         nudges: (time, object) of each request to try again at once.
@@ -126,6 +127,7 @@ class History:
     stops: list[float] = field(default_factory=list[float])
     outages: list[Window] = field(default_factory=list[Window])
     freezes: list[Window] = field(default_factory=list[Window])
+    offline: list[Window] = field(default_factory=list[Window])
     lags: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     hands: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
     nudges: list[tuple[float, Target]] = field(default_factory=list[tuple[float, Target]])

@@ -283,7 +283,9 @@ class Monkey:
                 self.world.freeze(seconds)
                 self.history.freezes.append(Window(start_s, start_s + seconds))
             case Offline(seconds=seconds):
+                start_s = time.monotonic()
                 self.world.sim.pause(seconds)
+                self.history.offline.append(Window(start_s, start_s + seconds))
 
     def _break(self, action: Kill | Terminate | RestartApiServer) -> None:
         """Runs in a thread of its own, one at a time: users go on meanwhile."""

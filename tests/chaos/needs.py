@@ -11,7 +11,8 @@ images, and is one of these:
   cloud issued the tokens of the two PUTs to different users, and they came nearly at once;
 - ``order``: the image's latest PUT before it was of the other value, and its job was stuck or may
   still have shown late, or its answer was lost: only an order of its own is final, however the
-  image looks;
+  image looks. The same for a PUT that did not arrive: an object asked for the other value, and the
+  cloud dropped connections since;
 - ``lag``: it was set just before, and the cloud began to show late what had shown already: to a
   look, another client seems to have undone it;
 - ``hand``: another client set the value after the operator's look and before its PUT;
@@ -99,7 +100,7 @@ def sort_extra(tape: Tape, history: History) -> Extra:
         whys: list[str] = []
         for setting in needless:
             before = _setter(tape.puts[:position], put, setting)
-            other = _ordered_otherwise(tape.puts[:position], put, setting.image)
+            other = _ordered_otherwise(tape.puts[:position], put, setting.image, told)
             why = _Pair(before, other, put, setting.image).why(history, told)
             if before is not None and why in ONCE:
                 repeated[str(before.job), setting.image] += 1
@@ -144,13 +145,17 @@ def _setter(before: Sequence[Put], put: Put, setting: Setting) -> Put | None:
     return None
 
 
-def _ordered_otherwise(before: Sequence[Put], put: Put, image: str) -> Put | None:
+def _ordered_otherwise(before: Sequence[Put], put: Put, image: str, told: _Senders) -> Put | None:
     """The latest PUT before that carried the image, if it was of the other value.
 
-    One that was not taken counts if its sender could not know that.
+    One that was not taken counts if its sender could not know that. One of the same value that set
+    nothing, and that no status names, does not: who came later did not know of it.
     """
     for earlier in reversed(before):
         if earlier.body_project != put.body_project or image not in earlier.images:
+            continue
+        applied = any(row.image == image and row.applied for row in earlier.settings)
+        if earlier.value == put.value and not applied and not told.of(earlier.job, image):
             continue
         if earlier.job is not None or (earlier.value != put.value and ID_LOST & {*earlier.effects}):
             return earlier if earlier.value != put.value else None
@@ -168,7 +173,7 @@ class _Pair:
 
     def why(self, history: History, told: _Senders) -> str:
         before = self.before
-        if self._answers_another_order(history, told):
+        if self._answers_another_order(history, told) or self._order_was_dropped(history):
             return "order"
         if before is None:
             return "hand" if self._set_by_hand(history) else "unexplained"
@@ -202,6 +207,19 @@ class _Pair:
             or other.at_s >= late_s
             or history.killed_between(late_s, self.put.at_s)  # a new process counts from zero
             or history.stopped_between(late_s, self.put.at_s)
+        )
+
+    def _order_was_dropped(self, history: History) -> bool:
+        """Whether a PUT of the other value may have been on its way when the cloud went offline."""
+        set_s = float("-inf") if self.before is None else self.before.at_s
+        until_s = self.put.at_s
+        since_s = until_s - SHOWS_LATE_S
+        return any(
+            set_s <= version.sent_s <= until_s
+            and any(span.overlap(max(version.sent_s, since_s), until_s) for span in history.offline)
+            for record in history.records.values()
+            for version in record.versions
+            if version.spec.names(self.image) and version.value != self.put.value
         )
 
     def _from_two_users(self, history: History) -> bool:

@@ -1,10 +1,11 @@
 """One run from the start to the verdict."""
 
+import json
 import re
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from chaos import golden, needs, rights, schedule, truth
@@ -13,7 +14,7 @@ from chaos.marks import shows_secret
 from chaos.model import CREDENTIAL_REASONS, Json, Parameters, Target
 from chaos.monkey import Monkey, Tell
 from chaos.population import BAD_SECRETS
-from chaos.tape import Tape
+from chaos.tape import Tape, read
 from chaos.watch import RESOURCES, Watch
 from chaos.world import World
 
@@ -22,8 +23,9 @@ SETTLE_WITHIN_S = 180.0
 after 66 s (an interval of 1 m, spread by a tenth), believes a job that reported success for 60 s,
 and reads a Secret every 2 s here."""
 PATIENT_S = 60.0
-"""How long users wait for a retry after errors in a row: its backoff grows up to 5 min."""
-RETRIED = frozenset({"CloudUnavailable", "Throttled"})
+"""How long users wait for a retry: its backoff grows up to 5 min after errors in a row, and images
+that failed during a deletion are sent again after half an hour."""
+RETRIED = frozenset({"CloudUnavailable", "Throttled", "Rejecting"})
 LOOK_EVERY_S = 1.0
 NUDGE_EVERY_S = 15.0
 RECONCILE_AT = "ims.otc.dev/reconcile-at"
@@ -71,7 +73,8 @@ def run(seed: int, parameters: Parameters, directory: Path, tell: Tell) -> Verdi
         settled = _Settling(monkey).wait(tell)
         for operator in world.operators:
             operator.terminate()
-        tape = world.sim.tape()
+        recorded = world.sim.recording()
+        tape = read(recorded)
         locked = _locked(_objects(world))
         shown = _secrets_shown(world, history)
         log = [entry for log in world.logs for entry in NEXT_ENTRY.split(log)]
@@ -86,6 +89,7 @@ def run(seed: int, parameters: Parameters, directory: Path, tell: Tell) -> Verdi
             *golden.complaints(tape, history, monkey.gallery),
             *golden.kept(tape, history, monkey.gallery, _members(world), time.monotonic()),
         ]
+        _keep(directory, recorded, history)
         verdict.figures = _figures(monkey, settled, tape, log, watch.events)
     return verdict
 
@@ -155,6 +159,19 @@ def _objects(world: World) -> dict[Target, Json]:
         Target(body["metadata"]["namespace"], body["metadata"]["name"]): body
         for body in listed["items"]
     }
+
+
+def _keep(directory: Path, recorded: Json, history: History) -> None:
+    """Write what the checks read, for a person who looks into a complaint."""
+    told = {name: getattr(history, name) for name in ("kills", "stops", "lags", "hands", "nudges")}
+    windows = {name: getattr(history, name) for name in ("outages", "freezes", "offline")}
+    kept = {
+        **told,
+        **{name: [(one.start_s, one.end_s) for one in spans] for name, spans in windows.items()},
+        "records": [asdict(record) for record in history.records.values()],
+        "tape": recorded,
+    }
+    (directory / "recording.json").write_text(json.dumps(kept, default=list))
 
 
 def _members(world: World) -> dict[tuple[str, str], str]:

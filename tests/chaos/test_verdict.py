@@ -7,7 +7,7 @@ import pytest
 
 from chaos import needs, rights, truth
 from chaos.golden import Gallery
-from chaos.history import History, Record, Sight, Version
+from chaos.history import History, Record, Sight, Version, Window
 from chaos.marks import shows_secret
 from chaos.model import MARK, Json, Login, SecretKind, Spec, Target
 from chaos.tape import Put, Setting, Tape, Use
@@ -119,6 +119,36 @@ def test_needless_put_of_another_user_is_an_overlap(at_s: float, user: str, why:
     tape = Tape(puts=(put(1.0), again), uses=(), faulty_calls=0)
 
     assert needs.sort_extra(tape, history()).images == {why: 1}
+
+
+@pytest.mark.parametrize(("job", "why"), [("in no status", "order"), ("job-5", "unexplained")])
+def test_put_that_set_nothing_and_no_status_names_hides_no_other_order(job: str, why: str) -> None:
+    failed = Setting(image=IMAGE, held="accepted")
+    lost = put(11.0, "rejected", job=job, settings=(failed,))
+    tape = Tape(puts=(put(1.0), lost, put(12.0, "rejected", "rejected")), uses=(), faulty_calls=0)
+
+    assert needs.sort_extra(tape, history()).images == {why: 1}
+
+
+@pytest.mark.parametrize(
+    ("offline", "why"),
+    [((6.0, 7.0), "order"), ((2.0, 3.0), "unexplained")],
+    ids=["after the order", "before the order"],
+)
+def test_order_may_be_lost_when_the_cloud_goes_offline(
+    offline: tuple[float, float], why: str
+) -> None:
+    """The spec asks for the value of the first PUT, then for the other one, then again for it."""
+    known = history()
+    specs = (EDITED.spec, SPEC, EDITED.spec)
+    known.records[WEB].versions = [
+        Version(generation=number, spec=spec, sent_s=5.0 * number, done_s=5.0 * number)
+        for number, spec in enumerate(specs)
+    ]
+    known.offline.append(Window(*offline))
+    puts = (put(1.0, "rejected"), put(11.0, "rejected", "rejected"))
+
+    assert needs.sort_extra(Tape(puts=puts, uses=(), faulty_calls=0), known).images == {why: 1}
 
 
 @pytest.mark.parametrize(
