@@ -10,7 +10,7 @@ it (`REACTION_S`)
 - a PUT of ``accepted``: a selector of the line selected the image, and no more than its limit, or
   the image was selected before there were too many;
 - a PUT of ``rejected``: a selector with ``removalPolicy: Reject`` superseded or excluded it, while
-  no more than its limit were selected. The image has a name that it had when it was accepted.
+  no more than its limit were selected, and under a name that the image had when it was accepted.
 
 At the end `kept` requires that an object with ``removalPolicy: Reject`` rejected what it accepted
 and no longer selects.
@@ -234,13 +234,11 @@ class _Judge:
             return f"it was not selected in the {put.at_s - start_s:.0f} s before"
         if any(version.leaving for one in records for version in one.versions):
             return None  # a deletion rejects all that was accepted
-        if not any(self._superseded(one, image, start_s, put.at_s) for one in records):
-            return f"it was not superseded in the {put.at_s - start_s:.0f} s before"
-        accepted = self._accepted_as(position, image)
-        names = self.gallery.names(image, start_s, put.at_s)
-        if accepted is not None and not accepted & names:
-            return f"it was renamed from {sorted(accepted)} to {sorted(names)}"
-        return None
+        names = self._accepted_as(position, image)
+        if any(self._superseded(one, image, names, (start_s, put.at_s)) for one in records):
+            return None
+        named = f" with a name of {sorted(names)}" if names else ""
+        return f"it was not superseded{named} in the {put.at_s - start_s:.0f} s before"
 
     def _known_since(self, put: Put) -> float:
         """Since when the operator may know what led to the PUT."""
@@ -253,7 +251,7 @@ class _Judge:
         """Whether a selector of the resource selected the image, within its limit."""
         over_limit = False
         for version, selector in _selectors(record, start_s, end_s):
-            for found in self._verdicts(version, selector, start_s, end_s):
+            for _, found in self._verdicts(version, selector, start_s, end_s):
                 chosen = selected(found)
                 if image in chosen:
                     if len(chosen) <= selector.limit:
@@ -264,26 +262,33 @@ class _Judge:
         return over_limit and any(
             image in (chosen := selected(found)) and len(chosen) <= selector.limit
             for version, selector in _selectors(record, born_s, end_s)
-            for found in self._verdicts(version, selector, version.sent_s, end_s)
+            for _, found in self._verdicts(version, selector, version.sent_s, end_s)
         )
 
-    def _superseded(self, record: Record, image: str, start_s: float, end_s: float) -> bool:
-        """Whether a selector of the resource superseded or excluded the image, to reject it."""
+    def _superseded(
+        self, record: Record, image: str, names: set[str] | None, span: tuple[float, float]
+    ) -> bool:
+        """Whether a selector of the resource superseded or excluded the image, to reject it.
+
+        Args:
+            names: the image must have one of them at that time; ``None``: any name.
+        """
         return any(
             found.get(image) in ("Superseded", "Excluded")
             and len(selected(found)) <= selector.limit
-            for version, selector in _selectors(record, start_s, end_s)
+            and (names is None or bool(names & self.gallery.names(image, at_s, at_s)))
+            for version, selector in _selectors(record, *span)
             if selector.removal == "Reject"
-            for found in self._verdicts(version, selector, start_s, end_s)
+            for at_s, found in self._verdicts(version, selector, *span)
         )
 
     def _verdicts(
         self, version: Version, selector: Selector, start_s: float, end_s: float
-    ) -> Iterator[Mapping[str, str]]:
+    ) -> Iterator[tuple[float, Mapping[str, str]]]:
         """The verdicts by this version, at each time of the span when they may have changed."""
         for at_s in self.gallery.turns(selector, start_s, end_s):
             images = self.gallery.of_line(selector.line, at_s)
-            yield verdicts(selector, version.spec.project, images, at_s)
+            yield at_s, verdicts(selector, version.spec.project, images, at_s)
 
     def _accepted_as(self, position: int, image: str) -> set[str] | None:
         """The names that the image had around its latest acceptance; ``None``: there was none."""

@@ -93,9 +93,16 @@ def test_removal_of_a_superseded_build_is_justified() -> None:
         ([(300.0, {"image": NEW, "shared": False})], "was not superseded"),
         ([(300.0, {"image": NEW, "status": "deactivated"})], "was not superseded"),
         ([(300.0, {"image": NEW, "name": "retired"})], "was not superseded"),
-        ([(300.0, {"image": OLD, "name": f"{LINE}-a-9"})], "was renamed from"),
+        ([(150.0, {"image": OLD, "name": f"{LINE}-b-9"})], "was not superseded"),
+        (
+            [
+                (150.0, {"image": OLD, "name": f"{LINE}-b-9"}),
+                (480.0, {"image": OLD, "name": f"{LINE}-a-9"}),
+            ],
+            "was not superseded with a name of",
+        ),
     ],
-    ids=["withdrawn", "deactivated", "successor renamed", "renamed"],
+    ids=["withdrawn", "deactivated", "successor renamed", "other group", "renamed just before"],
 )
 def test_removal_that_nothing_justifies_is_reported(
     changes: list[tuple[float, dict[str, Any]]], complaint: str
