@@ -89,7 +89,7 @@ def run(seed: int, parameters: Parameters, directory: Path, tell: Tell) -> Verdi
             *golden.complaints(tape, history, monkey.gallery),
             *golden.kept(tape, history, monkey.gallery, _members(world), time.monotonic()),
         ]
-        _keep(directory, recorded, history)
+        keep_recording(directory, recorded, history)
         verdict.figures = _figures(monkey, settled, tape, log, watch.events)
     return verdict
 
@@ -161,7 +161,7 @@ def _objects(world: World) -> dict[Target, Json]:
     }
 
 
-def _keep(directory: Path, recorded: Json, history: History) -> None:
+def keep_recording(directory: Path, recorded: Json, history: History) -> None:
     """Write what the checks read, for a person who looks into a complaint."""
     told = {name: getattr(history, name) for name in ("kills", "stops", "lags", "hands", "nudges")}
     windows = {name: getattr(history, name) for name in ("outages", "freezes", "offline")}
@@ -171,7 +171,12 @@ def _keep(directory: Path, recorded: Json, history: History) -> None:
         "records": [asdict(record) for record in history.records.values()],
         "tape": recorded,
     }
-    (directory / "recording.json").write_text(json.dumps(kept, default=list))
+    (directory / "recording.json").write_text(json.dumps(kept, default=_plain))
+
+
+def _plain(value: object) -> object:
+    """What JSON has no form for: sets and the places of objects."""
+    return sorted(value) if isinstance(value, set | frozenset) else str(value)
 
 
 def _members(world: World) -> dict[tuple[str, str], str]:

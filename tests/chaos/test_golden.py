@@ -225,6 +225,24 @@ def test_wrong_status_of_a_selector_is_reported(
 
 
 @pytest.mark.parametrize(
+    ("status", "complaint"), [("active", "hangs in deletion"), ("deactivated", "")]
+)
+def test_deletion_may_wait_for_an_image_that_is_not_active(status: str, complaint: str) -> None:
+    record = Record(
+        target=WEB,
+        versions=[Version(generation=2, spec=SPEC, sent_s=400.0, done_s=400.1, leaving=True)],
+        deleted=True,
+        held=True,
+        rejects=frozenset({OLD}),
+    )
+    built = gallery((300.0, {"image": OLD, "status": status}))
+    found = truth.complaints([record], {WEB: body()}, {}, built, 500.0)
+
+    assert complaint in "\n".join(found)
+    assert bool(found) is bool(complaint)
+
+
+@pytest.mark.parametrize(
     ("held", "complaint"), [("rejected", ""), ("accepted", f"but image {OLD} is accepted")]
 )
 def test_deletion_of_a_selector_rejects_its_images(held: str, complaint: str) -> None:

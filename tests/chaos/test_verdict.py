@@ -1,6 +1,8 @@
 """Each check of the verdict can fail: one forged run for each, and one that holds."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from chaos.golden import Gallery
 from chaos.history import History, Record, Sight, Version, Window
 from chaos.marks import shows_secret
 from chaos.model import MARK, Json, Login, SecretKind, Spec, Target
+from chaos.run import keep_recording
 from chaos.tape import Put, Setting, Tape, Use
 
 PROJECT, OTHER_PROJECT, IMAGE = "a" * 32, "b" * 32, "image-1"
@@ -201,6 +204,21 @@ def test_wrong_status_is_reported(shown: Json | None, held: str | None, complain
 
     assert complaint in "\n".join(found)
     assert bool(found) is bool(complaint)
+
+
+def test_recording_has_the_calls_and_the_history(tmp_path: Path) -> None:
+    known = history()
+    known.nudges.append((5.0, WEB))
+    known.freezes.append(Window(1.0, 2.0))
+    keep_recording(tmp_path, {"puts": []}, known)
+
+    kept = json.loads((tmp_path / "recording.json").read_text())
+
+    assert kept["tape"] == {"puts": []}
+    assert kept["nudges"] == [[5.0, "team/web"]]
+    assert kept["freezes"] == [[1.0, 2.0]]
+    assert kept["records"][0]["versions"][1]["spec"]["decision"] == "Reject"
+    assert "password" not in json.dumps(kept)
 
 
 def test_marked_secret_is_found() -> None:

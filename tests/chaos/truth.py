@@ -71,6 +71,8 @@ def complaints(
 
 def _of_deleted(record: Record, body: Json | None, members: Members, gallery: Gallery) -> list[str]:
     if body is not None:
+        if record.held and _waits_for_owner(record, gallery):
+            return []
         return [f"{record.target}: hangs in deletion: {_said(body)}"]
     if not record.held:
         return []
@@ -87,6 +89,11 @@ def _of_deleted(record: Record, body: Json | None, members: Members, gallery: Ga
         for image in images
         if (held := members.get((image, spec.project))) not in (None, "rejected")
     ]
+
+
+def _waits_for_owner(record: Record, gallery: Gallery) -> bool:
+    """Whether the cloud refuses to reject an image, because its owner deactivated it."""
+    return any(gallery.now(image).status != "active" for image in record.rejects or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
