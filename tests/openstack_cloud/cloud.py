@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from string import Template
 
+import httpx
+
 from envtest.processes import Running
 from openstack_cloud import installation
 from openstack_cloud.glance import Glance
@@ -18,6 +20,8 @@ from openstack_cloud.service import Service
 
 OWNER = "owner"
 OWNER_PASSWORD = "owner-password"
+MEMBERS_PER_IMAGE = 4
+"""`image_member_quota` of Glance. The default is 128."""
 TOKEN_CACHE_S = 2
 """How long Glance uses a token without asking Keystone. The default is 300 s."""
 
@@ -66,8 +70,7 @@ class OpenStackCloud(Running):
         self.image_service_id = self.keystone.image_service(self.image.url)
         project = self.keystone.project(OWNER)
         self._owner_id = self.keystone.user(OWNER, OWNER_PASSWORD, project)
-        self.glance = Glance(self.image.url, project, self.directory / "glance.db")
-        self._log_in_owner()
+        self.glance = self.glance_of(project, self._owner_token(project, self._owner_id))
         self.image.wait()
 
     def stop(self) -> None:
@@ -77,12 +80,35 @@ class OpenStackCloud(Running):
         self.glance.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def owner(self, name: str) -> Glance:
+        """Create another owner of images; the caller closes it."""
+        project = self.keystone.project(name)
+        user_id = self.keystone.user(name, OWNER_PASSWORD, project)
+        return self.glance_of(project, self._owner_token(project, user_id))
+
+    def glance_of(self, project: str, token: str) -> Glance:
+        """A project as an owner of images, with a token for it; the caller closes it."""
+        glance = Glance(self.image.url, project, self.directory / "glance.db")
+        glance.http.headers["X-Auth-Token"] = token
+        return glance
+
+    def publish(self, image: str) -> None:
+        """Make an image public, which only the administrator may."""
+        self.glance.change(
+            image, token=self.keystone.http.headers["X-Auth-Token"], visibility="public"
+        )
+
+    def cannot_check_tokens(self) -> bool:
+        """Whether Glance knows no token any more, while Keystone is down."""
+        return self.glance.http.get("/images").status_code == httpx.codes.SERVICE_UNAVAILABLE
+
     def rotate_keys(self) -> None:
         """Replace all keys of Keystone: no token of before is valid."""
         for key in (self.directory / "fernet").iterdir():
             key.write_bytes(base64.urlsafe_b64encode(secrets.token_bytes(32)))
         self.keystone.log_in()
-        self._log_in_owner()
+        token = self._owner_token(self.glance.owner, self._owner_id)
+        self.glance.http.headers["X-Auth-Token"] = token
 
     def expire_password(self, user_id: str) -> None:
         """Let the password of a user be expired, as after `password_expires_days` of Keystone."""
@@ -94,9 +120,8 @@ class OpenStackCloud(Running):
         with closing(database), database:
             assert database.execute(statement, (user_id,)).rowcount == 1
 
-    def _log_in_owner(self) -> None:
-        user = {"id": self._owner_id, "password": OWNER_PASSWORD}
-        self.glance.http.headers["X-Auth-Token"] = self.keystone.token(user, self.glance.owner)
+    def _owner_token(self, project: str, user_id: str) -> str:
+        return self.keystone.token({"id": user_id, "password": OWNER_PASSWORD}, project)
 
     def command(self, name: str) -> Path:
         """A program of the environment of the servers, such as ``openstack``."""
@@ -115,6 +140,7 @@ class OpenStackCloud(Running):
             **self._pages,
             "auth_url": self.identity.url,
             "admin_password": ADMIN_PASSWORD,
+            "members_per_image": MEMBERS_PER_IMAGE,
             "token_cache_s": TOKEN_CACHE_S,
             "paste_file": self._installation.paste_file,
         }

@@ -75,6 +75,15 @@ class Glance:
     def share(self, image: str, project: str) -> None:
         self._send("POST", f"/images/{image}/members", json={"member": project})
 
+    def fill_member_quota(self, image: str) -> None:
+        """Share the image with other projects until Glance refuses one more."""
+        while True:
+            body = {"member": uuid.uuid4().hex}
+            answer = self.http.post(f"/images/{image}/members", json=body)
+            if answer.status_code == httpx.codes.REQUEST_ENTITY_TOO_LARGE:
+                return
+            answer.raise_for_status()
+
     def withdraw(self, image: str, project: str) -> None:
         self._send("DELETE", f"/images/{image}/members/{project}")
 
@@ -100,12 +109,19 @@ class Glance:
         with closing(sqlite3.connect(self._database, timeout=60)) as database:
             return dict(database.execute(query, (project,)))
 
-    def change(self, image: str, **changes: object) -> None:
-        """Replace properties of an image."""
+    def change(self, image: str, *, token: str | None = None, **changes: object) -> None:
+        """Replace properties of an image.
+
+        Args:
+            token: of another user than the owner.
+        """
         patch = [
             {"op": "replace", "path": f"/{name}", "value": value} for name, value in changes.items()
         ]
-        self._send("PATCH", f"/images/{image}", json=patch, headers={"Content-Type": PATCH_TYPE})
+        headers = {"Content-Type": PATCH_TYPE}
+        if token is not None:
+            headers["X-Auth-Token"] = token
+        self._send("PATCH", f"/images/{image}", json=patch, headers=headers)
 
     def deactivate(self, image: str) -> None:
         self._send("POST", f"/images/{image}/actions/deactivate")
