@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+import agencies
 import growth
 import selecting
 import selector_rounds
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         version = control_plane.http.get("/version").raise_for_status().json()["gitVersion"]
         figures = asyncio.run(_measure(console, stage, arguments))
     figures += signing.figures()
+    console.print(f"operator: {agencies.PROJECTS} projects of one user, by an agency")
+    figures += agencies.figures()
     if costs is not None:
         figures += stages.growth(SIZES, costs, growth.MOST_GROWTH)
     figures += selecting.figures()

@@ -166,6 +166,27 @@ class Cluster:
 
         return await self._timed(path, count, one, calm_s)
 
+    async def run_in(self, projects: Sequence[str], login: Json, **spec: Json) -> Watched:
+        """Create an object with a new image for each project; return when all are Ready.
+
+        Args:
+            login: the keys of the Secret.
+            spec: more fields of each object.
+        """
+        namespace = self._namespace(login)
+        shares = [(str(uuid.uuid4()), project, "pending") for project in projects]
+        owner = self._cloud.owner_project_id
+        images = [{"id": image, "owner": owner} for image, _, _ in shares]
+        self._cloud.seed(images=images, shares=shares)
+        path = self._resources(namespace)
+
+        async def one(number: int) -> None:
+            body = _object(f"web-{number}", [shares[number][0]], self._cloud.url)
+            body["spec"] |= {"projectID": projects[number], **spec}
+            await self._send("POST", path, body)
+
+        return await self._timed(path, len(projects), one)
+
     async def select(
         self, projects: Sequence[str], selectors: Sequence[Json], *, interval: str
     ) -> Watched:
@@ -197,11 +218,11 @@ class Cluster:
 
         return (await self._timed(RESOURCES, count, one, times=1, note=note)).seconds
 
-    def _namespace(self) -> str:
+    def _namespace(self, login: Json | None = None) -> str:
         """A new namespace with the Secret, which `clear` deletes objects of."""
         namespace = self._control_plane.create_namespace("bench")
         self._crowded.append(namespace)
-        self._secret(namespace)
+        self._secret(namespace, login)
         return namespace
 
     async def _timed(
@@ -279,8 +300,8 @@ class Cluster:
     def _served_s(self) -> float:
         return sum(map(cpu_seconds, self._control_plane.pids))
 
-    def _secret(self, namespace: str) -> None:
-        login = {
+    def _secret(self, namespace: str, login: Json | None) -> None:
+        usual = {
             "username": self._cloud.user,
             "password": self._cloud.password,
             "domainName": self._cloud.domain,
@@ -290,7 +311,7 @@ class Cluster:
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": SECRET, "namespace": namespace},
-                "stringData": login,
+                "stringData": login or usual,
             }
         )
 

@@ -12,7 +12,8 @@ from figures import Figure
 
 from fakes import IMAGES, PROJECT
 from image_share_operator.api.credentials import AccessKeyCredentials
-from image_share_operator.api.types import Decision
+from image_share_operator.api.types import Agency, Decision
+from image_share_operator.cloud.iam import codec as iam_codec
 from image_share_operator.cloud.iam.signing import SigningForm, sign
 from image_share_operator.cloud.ims import codec
 
@@ -20,6 +21,7 @@ MOST_US = 60.0
 CALLS = 2_000
 ROUNDS = 7
 IMS = "https://ims.eu-de.otc.t-systems.com"
+LOGIN = "https://iam.eu-de.otc.t-systems.com/v3/auth/tokens?nocatalog=true"
 PAGE = (
     f"{IMS}/v2/cloudimages?member_status=pending&visibility=shared&limit=500"
     f"&__imagetype=shared&marker={IMAGES[0]}"
@@ -27,11 +29,14 @@ PAGE = (
 
 
 def figures() -> list[Figure]:
-    """The more expensive of the two forms for a page of a list, and for a batch of 50 images."""
+    """The more expensive of the two forms, for each request that is signed often."""
+    customer = Agency(name="image-sharing", domain_name="customer")
+    agency = iam_codec.agency_body(customer, PROJECT, iam_codec.AGENCY_NAME_FIELDS[0])
     body = codec.update_members_body(PROJECT, Decision.ACCEPT, None, IMAGES[:50])
     requests = {
         "page of a list": httpx.Request("GET", PAGE),
         "batch of 50 images": httpx.Request("PUT", f"{IMS}/v1/cloudimages/members", json=body),
+        "request for an agency token": httpx.Request("POST", LOGIN, json=agency),
     }
     return [
         Figure(
