@@ -80,6 +80,40 @@ def test_application_is_as_healthy_as_it_says(status: Any, health: dict[str, str
     assert sandbox.health(script, {"status": status}) == health
 
 
+@pytest.mark.parametrize(
+    ("phase", "finished", "sync", "health"),
+    [
+        ("Running", None, "OutOfSync", "Progressing"),
+        ("Running", None, "Synced", "Progressing"),
+        ("Succeeded", "2026-05-04T03:02:02Z", "OutOfSync", "Progressing"),
+        ("Succeeded", "2026-05-04T03:02:01Z", "OutOfSync", "Progressing"),
+        ("Succeeded", "2026-05-04T03:02:01Z", "Synced", "Healthy"),
+        ("Succeeded", "2026-05-04T03:02:00Z", "OutOfSync", "Healthy"),
+    ],
+    ids=[
+        "during a sync",
+        "during another sync",
+        "not compared since",
+        "perhaps not compared since",
+        "compared since, synced",
+        "compared since, another drift",
+    ],
+)
+def test_application_is_not_healthy_before_all_waves_are_compared(
+    phase: str, finished: str | None, sync: str, health: str
+) -> None:
+    """Seen with Argo CD 3.6.1: Healthy between two waves, without the objects of the second one."""
+    (script,) = data("argocd-cm-applications.yaml").values()
+    status = {
+        "health": {"status": "Healthy"},
+        "sync": {"status": sync},
+        "operationState": {"phase": phase, "finishedAt": finished},
+        "reconciledAt": "2026-05-04T03:02:01Z",
+    }
+
+    assert sandbox.health(script, {"status": status})["status"] == health
+
+
 def test_resources_come_after_the_operator(applications: dict[str, Json]) -> None:
     assert wave(applications["image-share-operator"]) < wave(applications["image-shares"])
 
