@@ -15,7 +15,7 @@ PARALLEL := --dist worksteal --numprocesses
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test cluster-test chaos unit check dependencies coverage mutants image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
+.PHONY: help demo test cluster-test gitops-test chaos unit check dependencies coverage mutants image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ test: $(INSTALLED) tools chart-tools metrics-tools ## Run all tests: unit, contr
 
 cluster-test: $(INSTALLED) tools chart-tools ## Test the chart and IMAGE=REPOSITORY:TAG in the cluster of KUBECONFIG (KEEP=1 leaves them there)
 	@$(BIN)/python -m pytest -p no:randomly --timeout 900 tests/real_cluster
+
+gitops-test: $(INSTALLED) tools chart-tools ## Test the documented set-up for TOOL=argocd or flux in a cluster that runs it
+	@$(BIN)/python -m gitops $(TOOL) --image "$(IMAGE)" --address "$(ADDRESS)" --server "$(SERVER)"
 
 chaos: $(INSTALLED) tools ## Break everything at random for MINUTES=10, with SEED=n to see it again
 	@$(BIN)/python -m chaos --minutes $(or $(MINUTES),10) $(addprefix --seed ,$(SEED))

@@ -1,0 +1,254 @@
+"""The Kustomization of docs/install.md against kustomize-controller."""
+
+import hashlib
+import json
+import re
+import tarfile
+import time
+from datetime import UTC, datetime
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import yaml
+
+from chart.programs import Helm
+from envtest import ROOT
+from gitops.setup import (
+    PASSWORD,
+    WAIT_S,
+    Files,
+    Resources,
+    Setup,
+    StepFailedError,
+    Team,
+    expect,
+    step,
+    until,
+    write,
+)
+from real_cluster.cloud import SimulatorPod
+from real_cluster.cluster import Cluster, Json
+from real_cluster.release import SYSTEM, Release, clean
+
+NAMESPACE = "my-team"
+"""The namespace in the page."""
+SOURCE, SHARES = "my-team", "image-shares"
+KUSTOMIZATION = (
+    f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/kustomizations/{SHARES}"
+)
+BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def flux(setup: Setup) -> None:
+    cluster = setup.cluster
+    helm = Helm(setup.directory, cluster.kubeconfig, timeout_s=WAIT_S)
+    setup.stack.callback(clean, cluster, helm)
+    cluster.create_namespace(SYSTEM, restricted=True)
+    cluster.create_namespace(NAMESPACE)
+    release = Release(cluster, helm, setup.image)
+    release.apply()
+    sim = setup.stack.enter_context(SimulatorPod(cluster, SYSTEM, setup.image))
+    release.rollout()
+    artifacts = Artifacts(cluster, setup.directory, setup.address)
+    setup.stack.callback(artifacts.close)
+    kustomization = Kustomization(cluster)
+    setup.stack.callback(kustomization.delete)
+    run = Run(cluster, artifacts, kustomization, Team(sim))
+    run.wait_for_share()
+    run.edit()
+    run.restore()
+    run.wrong_password()
+    run.prune()
+    run.delete()
+
+
+class Artifacts:
+    """Revisions of the GitRepository of the team, as source-controller stores them."""
+
+    def __init__(self, cluster: Cluster, directory: Path, address: str) -> None:
+        self._cluster = cluster
+        self._home = directory / "artifacts"
+        self._home.mkdir()
+        handler = partial(QuietHandler, directory=str(self._home))
+        self._server = ThreadingHTTPServer((address, 0), handler)
+        self._url = f"http://{address}:{self._server.server_port}"
+        Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def push(self, files: Files) -> str:
+        """Store the files in the directory `shares`; return the revision."""
+        commit = hashlib.sha256(str(time.monotonic_ns()).encode()).hexdigest()[:40]
+        write(self._home / commit / "shares", files)
+        archive = self._home / f"{commit}.tar.gz"
+        with tarfile.open(archive, "w:gz") as file:
+            file.add(self._home / commit, ".")
+        self._store(f"main@sha1:{commit}", archive)
+        return f"main@sha1:{commit}"
+
+    def _store(self, revision: str, archive: Path) -> None:
+        """Write the status that source-controller writes."""
+        content = archive.read_bytes()
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        stored = {
+            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
+            "lastUpdateTime": now,
+            "path": archive.name,
+            "revision": revision,
+            "size": len(content),
+            "url": f"{self._url}/{archive.name}",
+        }
+        ready = {
+            "type": "Ready",
+            "status": "True",
+            "reason": "Succeeded",
+            "message": "stored",
+            "lastTransitionTime": now,
+        }
+        patch = json.dumps({"status": {"artifact": stored, "conditions": [ready]}})
+        what = ("gitrepository", SOURCE, "-n", NAMESPACE, "--subresource=status")
+        self._cluster.kubectl("patch", *what, "--type=merge", f"--patch={patch}")
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
+class Kustomization:
+    """The Kustomization, as kustomize-controller reports it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def ready(self) -> Json:
+        """The condition Ready."""
+        rows = self._status().get("conditions", [])
+        return next((row for row in rows if row["type"] == "Ready"), {"status": "", "reason": ""})
+
+    def wait(self, revision: str) -> None:
+        """Wait until it is Ready with this revision.
+
+        Raises:
+            StepFailedError: it is not; the message has its condition.
+        """
+
+        def reached() -> bool:
+            same = self._status().get("lastAppliedRevision") == revision
+            return same and self.ready()["status"] == "True"
+
+        try:
+            until(reached)
+        except TimeoutError as exc:
+            raise StepFailedError(f"{SHARES} is not Ready: {self.ready()}") from exc
+
+    def reconcile(self) -> None:
+        """Ask for a reconcile, as `flux reconcile kustomization` does."""
+        annotation = f"reconcile.fluxcd.io/requestedAt={time.time()}"
+        where = ("kustomization", SHARES, "-n", NAMESPACE)
+        self._cluster.kubectl("annotate", *where, "--overwrite", annotation)
+
+    def delete(self) -> None:
+        """Delete it and wait until it has pruned its objects."""
+        self._cluster.http.delete(KUSTOMIZATION)
+        until(lambda: self._cluster.find(KUSTOMIZATION) is None)
+
+    def _status(self) -> Json:
+        status: Json = (self._cluster.find(KUSTOMIZATION) or {}).get("status", {})
+        return status
+
+
+class Run:
+    """The steps, in their order."""
+
+    def __init__(
+        self, cluster: Cluster, artifacts: Artifacts, kustomization: Kustomization, team: Team
+    ) -> None:
+        self._cluster = cluster
+        self._artifacts = artifacts
+        self._kustomization = kustomization
+        self._team = team
+        self._resources = Resources(cluster, NAMESPACE)
+        self._images = [team.image(shared=False)]
+        team.add("first", self._images[0])
+
+    def wait_for_share(self) -> None:
+        with step("wait: Ready only after the image is shared and accepted"):
+            objects = {"apiVersion": "v1", "kind": "List", "items": documented()}
+            self._cluster.kubectl("apply", "--filename=-", stdin=json.dumps(objects))
+            revision = self._artifacts.push(self._team.files)
+            until(lambda: self._resources.reason("first") == "NotShared")
+            expect(self._kustomization.ready()["status"] == "True", expected=False)
+            self._team.sim.share(self._images[0], self._team.project)
+            self._resources.reconcile("first")
+            self._kustomization.wait(revision)
+            expect(self._team.membership(self._images[0]), "accepted")
+
+    def edit(self) -> None:
+        with step("an edit in Git: Ready after the operator has reconciled it"):
+            self._add_image()
+            self._kustomization.wait(self._artifacts.push(self._team.files))
+            expect(self._team.membership(self._images[-1]), "accepted")
+
+    def restore(self) -> None:
+        with step("spec.decision is restored after kubectl patch"):
+            self._resources.set_decision("first", "Reject")
+            self._kustomization.reconcile()
+            until(lambda: self._resources.decision("first") == "Accept")
+            until(lambda: self._resources.reason("first") == "Accepted")
+            expect(self._team.membership(self._images[0]), "accepted")
+
+    def wrong_password(self) -> None:
+        with step("wrong password: HealthCheckFailed long before the timeout; then corrected"):
+            self._team.set_password("wrong")
+            self._add_image()
+            self._artifacts.push(self._team.files)
+            until(lambda: self._kustomization.ready()["reason"] == "HealthCheckFailed")
+            name = f"ImageShareAcceptance/{NAMESPACE}/first"
+            expect(name in self._kustomization.ready()["message"], expected=True)
+            self._team.set_password(PASSWORD)
+            self._kustomization.wait(self._artifacts.push(self._team.files))
+
+    def prune(self) -> None:
+        with step("removed from Git: pruned, and its share is rejected first"):
+            rejected = self._team.image()
+            self._team.add("rejected-on-delete", rejected, deletionPolicy="Reject")
+            self._kustomization.wait(self._artifacts.push(self._team.files))
+            self._team.remove("rejected-on-delete")
+            self._artifacts.push(self._team.files)
+            until(lambda: self._resources.find("rejected-on-delete") is None)
+            expect(self._team.membership(rejected), "rejected")
+
+    def delete(self) -> None:
+        with step("deletion of the Kustomization: resources deleted, shares stay accepted"):
+            self._kustomization.delete()
+            until(lambda: self._resources.find("first") is None)
+            expect(self._team.membership(self._images[0]), "accepted")
+
+    def _add_image(self) -> None:
+        self._images.append(self._team.image())
+        self._team.edit("first", images=[*self._images])
+
+
+def documented() -> list[Json]:
+    """The GitRepository and the Kustomization of the team in docs/install.md.
+
+    Without `dependsOn`, because Helm installed the operator. The source is suspended, so that a
+    source-controller leaves its status alone.
+
+    Raises:
+        StepFailedError: the page does not have them.
+    """
+    for block in BLOCK.findall((ROOT / "docs/install.md").read_text()):
+        documents: list[Json] = list(yaml.safe_load_all(block))
+        names = [row.get("metadata", {}).get("name") for row in documents if row]
+        if names == [SOURCE, SHARES]:
+            source, shares = documents
+            source["spec"]["suspend"] = True
+            del shares["spec"]["dependsOn"]
+            return [source, shares]
+    raise StepFailedError(f"docs/install.md has no block with the Kustomization {SHARES}")
