@@ -242,6 +242,20 @@ def test_deletion_may_wait_for_an_image_that_is_not_active(status: str, complain
     assert bool(found) is bool(complaint)
 
 
+def test_deletion_of_a_list_waits_for_no_owner() -> None:
+    listed = replace(SPEC, selector=None, images=("image-1",))
+    record = Record(
+        target=WEB,
+        versions=[Version(generation=2, spec=listed, sent_s=400.0, done_s=400.1, leaving=True)],
+        deleted=True,
+        held=True,
+        rejects=frozenset({"image-1"}),
+    )
+    found = truth.complaints([record], {WEB: body()}, {}, gallery(), 500.0)
+
+    assert "hangs in deletion" in found[0]
+
+
 @pytest.mark.parametrize(
     ("held", "complaint"), [("rejected", ""), ("accepted", f"but image {OLD} is accepted")]
 )

@@ -93,7 +93,8 @@ def _of_deleted(record: Record, body: Json | None, members: Members, gallery: Ga
 
 def _waits_for_owner(record: Record, gallery: Gallery) -> bool:
     """Whether the cloud refuses to reject an image, because its owner deactivated it."""
-    return any(gallery.now(image).status != "active" for image in record.rejects or ())
+    images = [image for image in record.rejects or () if gallery.has(image)]
+    return any(gallery.now(image).status != "active" for image in images)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
