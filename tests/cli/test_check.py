@@ -265,6 +265,30 @@ def test_secret_may_come_from_a_directory_or_the_environment_or_stdin(
     assert codes == [1, 0, 0, 0]
 
 
+def test_login_of_a_serviceaccount_is_not_tried_without_a_cluster(
+    sim: Simulator, run: Run, write: Write
+) -> None:
+    account = {"name": "web", "identityProvider": "p", "audience": "my(cloud)"}
+    file = write(
+        sim.add_image(),
+        with_secret=None,
+        credentialsSecretRef=None,
+        endpoints=None,
+        region="eu-de",
+        serviceAccount=account,
+    )
+
+    ended = run("check", file)
+
+    assert ended.code == 1
+    assert "  login        not tried\n" in ended.out
+    assert "  error        not tried: the login with a token of ServiceAccount web" in ended.out
+    assert "Set --request-token" in ended.out
+    command = "`kubectl create token web --namespace team-a --audience 'my(cloud)'`"
+    assert command in ended.out
+    assert run("check", file, "-o", "json").json["resources"][0]["login"] is None
+
+
 def test_check_without_credentials_says_so(sim: Simulator, run: Run, write: Write) -> None:
     ended = run("check", write(sim.add_image(), with_secret=None), INSECURE)
 

@@ -59,6 +59,32 @@ def test_only_pending_shares_of_others_are_listed(sim: Simulator, pending: Run) 
     assert (share["name"], share["owner"]) == ("ubuntu-24.04", sim.owner_project_id)
 
 
+@pytest.mark.parametrize("key", [False, True], ids=["password", "access key"])
+def test_agency_lists_the_project_of_another_account(
+    sim: Simulator, run: Run, tmp_path: Path, *, key: bool
+) -> None:
+    sim.add_agency("image-sharing", "customer")
+    project = sim.add_project("eu-de_customer", domain="customer")
+    image = sim.add_image(shared_with=[project])
+    user = sim.add_user("agent", "pw", agent_operator=True)
+    sim.add_access_key(user, "AKAGENT", "sk-agent")
+    login = {"OS_USERNAME": "agent", "OS_PASSWORD": "pw", "OS_USER_DOMAIN_NAME": sim.domain}
+    signed = {"OS_ACCESS_KEY": "AKAGENT", "OS_SECRET_KEY": "sk-agent"}
+    agency = ("--agency", "image-sharing", "--agency-domain-name", "customer")
+    words = ("--iam", sim.url, "--ims", sim.url, "--project", project, *agency, "-o", "yaml")
+
+    ended = run("pending", *words, INSECURE, **(signed if key else login))
+
+    assert ended.code == 0, ended.err
+    spec = yaml.safe_load(ended.out)["spec"]
+    assert spec["images"] == [image]
+    assert spec["agency"] == {"name": "image-sharing", "domainName": "customer"}
+    (tmp_path / "web.yaml").write_text(ended.out)
+    checked = run("check", "web.yaml", INSECURE, **(signed if key else login))
+    assert checked.code == 0, checked.out
+    assert "  login        ok\n" in checked.out
+
+
 def test_all_lists_answered_shares_too(sim: Simulator, pending: Run) -> None:
     for status in ("rejected", "accepted", "pending"):
         sim.add_image(shared_with=[sim.project_id], status=status)
@@ -222,6 +248,15 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         "--iam, --ims: http:// requires --allow-insecure-endpoints",
     ),
     "a Secret in upper case": ((*PLACE, "--secret-name", "A"), '--secret-name: Invalid value: "A"'),
+    "an agency without its account": ((*PLACE, "--agency", "g"), "--agency-domain-name: Required"),
+    "an account without its agency": (
+        (*PLACE, "--agency-domain-name", "customer"),
+        "--agency: Required value",
+    ),
+    "an agency of OpenStack": (
+        ("--auth-url", "https://k", *PLACE[2:], "--agency", "g", "--agency-domain-name", "d"),
+        "--agency: Forbidden: agency is for the Open Telekom Cloud",
+    ),
     "a name in upper case": ((*PLACE, "--name", "A"), "--name: 'A' is not a valid name"),
     "no credentials": (PLACE, "no credentials: set --secret"),
     "no project": (("--region", "eu-de"), "--project"),

@@ -337,6 +337,10 @@ REFUSED: dict[str, tuple[Json, str]] = {
         openstack() | {"vaultID": "vault"},
         "spec.vaultID: Forbidden: vaultID is for full-server images of the Open Telekom Cloud; ",
     ),
+    "openstack with an agency": (
+        openstack() | agency(),
+        "spec.agency: Forbidden: agency is for the Open Telekom Cloud; remove agency",
+    ),
     "openstack with full-server images": (
         openstack(authURL=KEYSTONE)
         | {

@@ -31,7 +31,8 @@ exit codes:
 CHECK_DESCRIPTION = """\
 Checks each ImageShareAcceptance of the files: whether the spec is valid, whether the
 login succeeds, which permission is missing, and what the operator would do with each
-image. The command changes nothing in the cloud and needs no cluster."""
+image. The command changes nothing in the cloud. It needs a cluster only for
+--request-token, for resources with spec.serviceAccount."""
 
 PENDING_DESCRIPTION = """\
 Lists the images that other projects share with a project and that are pending. With
@@ -45,6 +46,7 @@ examples:
   {PROGRAM} check shares.yaml --os-cloud otc -o json
   {PROGRAM} check -f clusters/ -R                  # all manifests below a directory
   kustomize build . | {PROGRAM} check - --secret-dir /run/secrets/otc
+  {PROGRAM} check shares.yaml --request-token      # of the ServiceAccount, by a kubeconfig
 
 {EXITS}"""
 
@@ -105,8 +107,8 @@ examples:
 
 CREDENTIALS = """\
 The first of these options that is set is used. Without an option, the command reads the
-environment: OS_CLOUD; OS_TOKEN; OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME; or
-OS_USER_ID and OS_PASSWORD."""
+environment: OS_CLOUD; OS_TOKEN; OS_USERNAME, OS_PASSWORD and OS_USER_DOMAIN_NAME;
+OS_USER_ID and OS_PASSWORD; or OS_ACCESS_KEY and OS_SECRET_KEY."""
 
 
 def parse(argv: Sequence[str], program: str = PROGRAM) -> argparse.Namespace:
@@ -188,6 +190,14 @@ def _add_check(add: AddParser) -> None:
         "-R", "--recursive", action="store_true", help="also read the subdirectories of -f"
     )
     _add_credentials(check)
+    cluster = check.add_argument_group("cluster, for resources with spec.serviceAccount")
+    cluster.add_argument(
+        "--request-token",
+        action="store_true",
+        help="request a token of the ServiceAccount, as the user of the kubeconfig, who needs the "
+        "permission create serviceaccounts/token",
+    )
+    _add_kubeconfig(cluster)
     _add_insecure(check)
     _add_output(check)
 
@@ -216,6 +226,15 @@ def _add_pending(add: AddParser) -> None:
     )
     pending.add_argument(
         "--interface", help="interface of the image endpoint: public, internal or admin"
+    )
+    pending.add_argument(
+        "--agency", metavar="NAME", help="agency to assume, for a project of another account"
+    )
+    pending.add_argument(
+        "--agency-domain-name", metavar="NAME", help="name of the account that owns the agency"
+    )
+    pending.add_argument(
+        "--agency-domain-id", metavar="ID", help="ID of this account, instead of its name"
     )
     pending.add_argument(
         "--all", action="store_true", help="also list accepted and rejected images"
@@ -302,11 +321,15 @@ def _add_cluster(
     group = parser.add_argument_group("cluster")
     group.add_argument("-n", "--namespace", help="default: the namespace of the context")
     group.add_argument("-A", "--all-namespaces", action="store_true", help="all namespaces")
+    _add_kubeconfig(group)
+    return parser
+
+
+def _add_kubeconfig(group: argparse._ArgumentGroup) -> None:  # pyright: ignore[reportPrivateUsage]  # argparse has no public name for it
     group.add_argument(
         "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, then ~/.kube/config"
     )
     group.add_argument("--context", help="context of the kubeconfig; default: its current context")
-    return parser
 
 
 def _duration(text: str) -> timedelta:

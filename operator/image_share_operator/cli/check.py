@@ -88,6 +88,8 @@ class LoginState(StrEnum):
     FAILED = "failed"
     UNKNOWN = "unknown"
     """The cloud did not respond, or the spec is invalid."""
+    NOT_TRIED = "not tried"
+    """Only a token of a ServiceAccount can log in, and `check` may not request one."""
     NO_CREDENTIALS = "no credentials"
     """There are no credentials, or they cannot be read. No login was sent."""
 
@@ -178,12 +180,14 @@ def rights_of(
     return {names.get: get, names.list: list_, names.share: Granted.NOT_TRIED}
 
 
-def no_login(resource: Resource, why: str) -> Finding:
+def no_login(
+    resource: Resource, why: str, state: LoginState = LoginState.NO_CREDENTIALS
+) -> Finding:
     """Return the result for a resource without credentials."""
     return Finding(
         resource=resource,
         code=Exit.NOT_FINE,
-        login=LoginState.NO_CREDENTIALS,
+        login=state,
         rights=rights_of(resource),
         error=why,
     )

@@ -17,7 +17,7 @@ from image_share_operator.cloud.http.throttle import Throttle
 from image_share_operator.cloud.http.transport import HttpClients
 from image_share_operator.cloud.iam.authorization import authorization_of
 from image_share_operator.cloud.iam.login_guard import LoginGuards
-from image_share_operator.cloud.iam.logins import Logins, no_id_tokens
+from image_share_operator.cloud.iam.logins import IdTokens, Logins, no_id_tokens
 from image_share_operator.cloud.iam.signing import SigningForm
 from image_share_operator.cloud.ims import codec
 from image_share_operator.cloud.ims.client import ImsClient
@@ -77,8 +77,14 @@ class CloudConnection:
 
 
 @asynccontextmanager
-async def connect(settings: Settings) -> AsyncGenerator[CloudConnection]:
-    """Open HTTP clients for the cloud API, and close all connections on exit."""
+async def connect(
+    settings: Settings, id_tokens: IdTokens = no_id_tokens
+) -> AsyncGenerator[CloudConnection]:
+    """Open HTTP clients for the cloud API, and close all connections on exit.
+
+    Args:
+        id_tokens: returns a token of a ServiceAccount, and when it ends.
+    """
     clients = HttpClients.with_timeouts(
         connect=CONNECT_TIMEOUT,
         read=settings.request_timeout,
@@ -93,7 +99,7 @@ async def connect(settings: Settings) -> AsyncGenerator[CloudConnection]:
             Logins(
                 now,
                 LoginGuards(now),
-                no_id_tokens,
+                id_tokens,
                 signing_form=SigningForm(settings.signing_form),
             ),
             settings.allow_insecure_endpoints,

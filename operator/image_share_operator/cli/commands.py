@@ -4,11 +4,15 @@ import asyncio
 import logging
 import os
 import platform
+import shlex
 import warnings
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from image_share_operator import __version__
+from image_share_operator.api.credentials import ServiceAccountCredentials
 from image_share_operator.api.types import (
     API_VERSION,
     Desired,
@@ -25,7 +29,7 @@ from image_share_operator.cli import (
     output,
     pending,
 )
-from image_share_operator.cli.check import Finding
+from image_share_operator.cli.check import Finding, LoginState
 from image_share_operator.cli.cloud import CloudConnection, connect
 from image_share_operator.cli.exit_codes import CommandError, Exit
 from image_share_operator.cli.manifests import Manifests, Resource
@@ -118,9 +122,10 @@ async def _check(asked: Namespace, settings: Settings) -> int:
     if asked.secret and all(secret.file != asked.secret for secret in found.secrets):
         raise CommandError(f"--secret: {asked.secret} has no Secret (kind: Secret)")
     asked.secret = None  # from here on, the Secret is selected by its name, as in the operator
-    async with connect(settings) as connection:
+    async with _connect(asked, settings) as (connection, namespace):
         findings = [
-            await _finding(asked, settings, connection, found, one) for one in found.resources
+            await _finding(asked, settings, connection, found, _placed(one, namespace))
+            for one in found.resources
         ]
     code = max(finding.code for finding in findings)
     if asked.output in ("table", "wide"):
@@ -128,6 +133,35 @@ async def _check(asked: Namespace, settings: Settings) -> int:
     else:
         output.data(check_report.as_data(findings), asked.output)
     return code
+
+
+@asynccontextmanager
+async def _connect(
+    asked: Namespace, settings: Settings
+) -> AsyncGenerator[tuple[CloudConnection, str | None]]:
+    """Open the cloud, and the cluster if it is asked; yield the namespace of its context, too."""
+    if not _asks_cluster(asked):
+        async with connect(settings) as connection:
+            yield connection, None
+        return
+    # Imported here: without the option, `check` needs no Kubernetes client.
+    from image_share_operator.cli import id_tokens  # noqa: PLC0415
+
+    async with (
+        id_tokens.connect(asked, settings) as requester,
+        connect(settings, requester) as connection,
+    ):
+        yield connection, requester.namespace
+
+
+def _asks_cluster(asked: Namespace) -> bool:
+    """Whether tokens are requested; a kubeconfig has no other use in this command."""
+    return bool(asked.request_token or asked.kubeconfig or asked.context)
+
+
+def _placed(resource: Resource, namespace: str | None) -> Resource:
+    """Add the namespace of the context, as kubectl does."""
+    return replace(resource, namespace=resource.namespace or namespace)
 
 
 async def _finding(
@@ -145,23 +179,30 @@ async def _finding(
     except ValueError as exc:
         return check.no_login(resource, f"{desired.credentials}: {exc}")
     if login is None:
-        return check.no_login(resource, _missing(found, desired))
+        match desired.credentials:
+            case SecretRef():
+                return check.no_login(resource, _missing(found, desired.credentials))
+            case ServiceAccountRef():
+                why = _not_tried(resource, desired.credentials)
+                return check.no_login(resource, why, LoginState.NOT_TRIED)
     return await check.check_resource(connection, resource, desired, login, settings)
 
 
-def _missing(found: Manifests, desired: Desired) -> str:
+def _missing(found: Manifests, ref: SecretRef) -> str:
     """Which credentials are missing, and how to pass them."""
-    match desired.credentials:
-        case SecretRef():
-            held = ", ".join(secret.name for secret in found.secrets) or "none"
-            return (
-                f"{credentials.NONE}; or add {desired.credentials} to the files "
-                f"(Secrets in the files: {held})"
-            )
-        case ServiceAccountRef():
-            return (
-                f"{credentials.NONE}. Only the operator can request tokens of {desired.credentials}"
-            )
+    held = ", ".join(secret.name for secret in found.secrets) or "none"
+    return f"{credentials.NONE}; or add {ref} to the files (Secrets in the files: {held})"
+
+
+def _not_tried(resource: Resource, ref: ServiceAccountRef) -> str:
+    """Say that no token was requested, and how to request one."""
+    place = f" --namespace {shlex.quote(resource.namespace)}" if resource.namespace else ""
+    command = f"kubectl create token {ref.name}{place} --audience {shlex.quote(ref.audience)}"
+    return (
+        f"not tried: the login with a token of {ref}, and all reads with it. Set --request-token: "
+        f"the command requests a token as the user of the kubeconfig, like `{command}`. Or set "
+        "other credentials, such as --os-cloud, to read the images with them"
+    )
 
 
 def _login(
@@ -173,4 +214,13 @@ def _login(
             elsewhere = secret.namespace and resource.namespace not in (None, secret.namespace)
             if desired.credentials == SecretRef(name=secret.name) and not elsewhere:
                 return credentials.of_data(secret.data)
+        ref = desired.credentials
+        if isinstance(ref, ServiceAccountRef) and _asks_cluster(asked):
+            account = ServiceAccountCredentials(
+                namespace=resource.namespace or "",
+                name=ref.name,
+                identity_provider=ref.identity_provider,
+                audience=ref.audience,
+            )
+            return credentials.Login(credentials=account)
     return credentials.given(asked, os.environ)

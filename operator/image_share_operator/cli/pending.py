@@ -48,6 +48,10 @@ OPTIONS = {
     "spec.openstack.region": "--region",
     "spec.openstack.interface": "--interface",
     "spec.credentialsSecretRef.name": "--secret-name",
+    "spec.agency.name": "--agency",
+    "spec.agency.domainName": "--agency-domain-name",
+    "spec.agency.domainID": "--agency-domain-id",
+    "spec.agency": "--agency",
 }
 """The option for each field that has one."""
 
@@ -152,12 +156,19 @@ def _spec(asked: Namespace, images: Mapping[str, Any]) -> dict[str, Any]:
         cloud = {"region": asked.region}
     elif endpoints:
         cloud = {"endpoints": endpoints}
+    agency = {
+        "name": asked.agency,
+        "domainName": asked.agency_domain_name,
+        "domainID": asked.agency_domain_id,
+    }
+    agency = {name: text for name, text in agency.items() if text is not None}
     return {
         **cloud,
         "projectID": asked.project,
         "decision": asked.decision,
         **images,
         "credentialsSecretRef": {"name": asked.secret_name},
+        **({"agency": agency} if agency else {}),
     }
 
 
@@ -168,6 +179,7 @@ def identity_of(desired: Desired, login: credentials.Login) -> Identity:
         project_id=desired.project_id,
         endpoints=desired.endpoints,
         ca=login.ca,
+        agency=desired.agency,
     )
 
 

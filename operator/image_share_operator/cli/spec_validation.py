@@ -248,6 +248,8 @@ def _across(spec: Mapping[str, Any]) -> Faults:
         )
     yield from _across_images(spec)
     yield from _across_credentials(spec)
+    if "agency" in spec and "openstack" in spec:
+        yield "spec.agency: Forbidden: agency is for the Open Telekom Cloud; remove agency"
     yield from _across_agency(spec.get("agency"))
 
 

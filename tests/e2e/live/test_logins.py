@@ -1,5 +1,8 @@
 """Wrong credentials lock no account, and right ones are rotated without a restart."""
 
+import json
+import time
+
 import httpx
 
 from e2e.live.programs import operator_fixture
@@ -80,7 +83,7 @@ def test_refused_password_is_not_tried_again_by_the_next_process(world: World) -
 def look_again_after_a_change_by_hand(world: World, image: str) -> None:
     """The answer that the object stands for comes back; so the cloud took the new credentials."""
     world.sim.set_membership(image, world.project, "rejected")
-    world.annotate(**{"ims.otc.dev/reconcile-at": "after the rotation"})
+    world.annotate(**{"ims.otc.dev/reconcile-at": str(time.monotonic_ns())})
     eventually(lambda: world.membership(image) == "accepted" or None)
     world.wait_for("Accepted")
 
@@ -108,3 +111,40 @@ def test_rotated_token_serves_a_ready_object_without_a_restart(world: World) -> 
     look_again_after_a_change_by_hand(world, image)
 
     assert world.calls(LOGIN) == 2  # ours
+
+
+def clouds_yaml(**auth: str) -> dict[str, str]:
+    """The keys of a Secret with one cloud."""
+    return {"clouds.yaml": json.dumps({"clouds": {"otc": {"auth": auth}}})}
+
+
+def test_secret_changes_from_kind_to_kind_without_a_restart(world: World) -> None:
+    """Each time, all credentials that worked before stop working first."""
+    image, pid = world.accept(), world.operator.pid
+
+    def revoke_all(password: str) -> None:
+        world.sim.set_password(password, user_id=world.user_id)
+        world.sim.expire_tokens()
+
+    revoke_all("unknown-to-the-operator")
+    world.sim.add_access_key(world.user_id, "AKFIRST", "sk-first")
+    world.secret(accessKey="AKFIRST", secretKey="sk-first")
+    look_again_after_a_change_by_hand(world, image)
+
+    world.sim.delete_access_key("AKFIRST")
+    revoke_all(NEXT)
+    user = {"username": world.user, "user_domain_name": world.sim.domain}
+    world.secret(**clouds_yaml(**user, password=NEXT))
+    look_again_after_a_change_by_hand(world, image)
+
+    revoke_all("unknown-to-the-operator")
+    world.sim.add_access_key(world.user_id, "AKSECOND", "sk-second")
+    world.secret(**clouds_yaml(ak="AKSECOND", sk="sk-second"))
+    look_again_after_a_change_by_hand(world, image)
+
+    world.sim.delete_access_key("AKSECOND")
+    revoke_all(NEXT)
+    world.secret(token=login(world, NEXT).headers["X-Subject-Token"])
+    look_again_after_a_change_by_hand(world, image)
+
+    assert world.operator.pid == pid

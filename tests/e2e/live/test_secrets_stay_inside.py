@@ -320,6 +320,11 @@ SECRETS = {
     "an access key with a space in it": {**ACCESS_KEY, "accessKey": f"AK {MARK}"},
     "a secret key with a line break in it": {**ACCESS_KEY, "secretKey": f"{MARK}\n{MARK}"},
     "a security token that is not ASCII": {**ACCESS_KEY, "securityToken": f"{MARK}é"},
+    "an application credential without its secret": {"applicationCredentialID": MARK},
+    "an application credential for IAM": {
+        "applicationCredentialID": MARK,
+        "applicationCredentialSecret": PASSWORD,
+    },
     "a user and an access key": {**LOGIN, **ACCESS_KEY},
     "an authority that is none": {**LOGIN, "ca.crt": f"-----BEGIN CERTIFICATE-----\n{MARK}\n"},
 }
