@@ -63,7 +63,8 @@ _KEY_HINTS = {
     "IAM.1108": "the temporary access key has expired; put a new one into the Secret",
 }
 _KEY_STATES = {
-    (False, False): "accessKey or secretKey is wrong; correct the Secret",
+    (False, False): "accessKey or secretKey is wrong; correct the Secret (a temporary key also "
+    "needs securityToken)",
     (False, True): "the access key was deleted or disabled; put another one into the Secret",
     (True, False): "the temporary access key is wrong or has expired; put a new one into the "
     "Secret",

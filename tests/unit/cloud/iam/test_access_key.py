@@ -151,7 +151,7 @@ async def test_other_key_and_other_endpoint_are_not_blocked() -> None:
             says(401, "APIGW.0301", "Get secretKey failed,ak:AK-marked-1,err:ak not exist"),
             KEY,
             "CredentialsInvalid",
-            "accessKey or secretKey is wrong",
+            "correct the Secret (a temporary key also needs securityToken)",
         ),
         (
             says(401, "APIGW.0301", "AK access failed to reach the limit,forbidden."),
