@@ -409,6 +409,10 @@ class LatestImage:
     previous_id: str | None = None
 
 
+NO_JOB = ""
+"""The job of an image whose membership this resource set in a cloud without jobs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStatus:
     """One row of `status.images`.
@@ -416,7 +420,8 @@ class ImageStatus:
     Attributes:
         name: as the owner named the image; ``None`` when no list was read.
         owner: ID of the project that shares the image; ``None`` when no list was read.
-        job_id: the latest job that carried this image.
+        job_id: the latest job that carried this image, or `NO_JOB`; ``None`` when this resource did
+            not set the membership.
         message: why the image failed or what it waits for; ``None`` for nothing to report.
         created_at: of the image; ``None`` when no list was read.
         selection: what the selector decided; ``None`` for a resource that lists images.
@@ -433,7 +438,7 @@ class ImageStatus:
 
     @property
     def accepted_by_us(self) -> bool:
-        """Whether a job of this resource accepted the image."""
+        """Whether this resource accepted the image."""
         return self.membership is Membership.ACCEPTED and self.job_id is not None
 
 

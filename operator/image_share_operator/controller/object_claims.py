@@ -59,7 +59,7 @@ class ObjectClaims:
         return (self._claim_set,) if self._removal is None else (self._claim_set, self._removal)
 
     def changed_by_others(self, images: tuple[str, ...]) -> frozenset[str]:
-        """The images whose membership the status of another resource reports as set by its job."""
+        """The images whose membership the status of another resource reports as set by it."""
         conflicts = self.store.conflicts
         return frozenset(
             image

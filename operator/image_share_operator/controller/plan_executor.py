@@ -31,6 +31,7 @@ from image_share_operator.api.jobs import (
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.selector import ImageSelector
 from image_share_operator.api.types import (
+    NO_JOB,
     Decision,
     Desired,
     ImageDetails,
@@ -436,6 +437,7 @@ class PlanExecutor:
         outage = next((one for one in errors.values() if _is_outage(one)), None)
         self.observation = replace(
             before,
+            status=replace(before.status, images=_set(before.status.images, members)),
             members=known,
             refused=refused,
             answered=True,
@@ -580,6 +582,25 @@ def _less(batch: InDoubtBatch | None, images: tuple[str, ...]) -> InDoubtBatch |
         return None
     left = tuple(image for image in batch.images if image not in images)
     return replace(batch, images=left) if left else None
+
+
+def _set(
+    rows: tuple[ImageStatus, ...], members: Mapping[str, Membership]
+) -> tuple[ImageStatus, ...]:
+    """The rows; those of the images that were set say so, which `removalPolicy` needs later."""
+    shared = {i: one for i, one in members.items() if one is not Membership.NOT_SHARED}
+    known = {row.id for row in rows}
+    return (
+        *(
+            replace(row, membership=shared[row.id], job_id=NO_JOB) if row.id in shared else row
+            for row in rows
+        ),
+        *(
+            ImageStatus(id=image, membership=one, job_id=NO_JOB)
+            for image, one in shared.items()
+            if image not in known
+        ),
+    )
 
 
 def _carried(

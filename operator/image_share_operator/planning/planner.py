@@ -303,7 +303,7 @@ class _ImageEvaluator:
         if message is not None and state is not ImageState.NOT_SHARED:
             message = messages.with_remedy(message, self.desired)
         same = self.observation.status.observed_generation == self.desired.generation
-        left = known.job_id if known and same and state is ImageState.TO_SUBMIT else None
+        left = known.job_id or None if known and same and state is ImageState.TO_SUBMIT else None
         return Verdict(
             image=image,
             state=state,

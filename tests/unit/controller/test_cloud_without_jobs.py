@@ -47,7 +47,7 @@ async def test_step_reports_progress_and_is_followed_at_once() -> None:
     assert drive.ready["status"] == "False"
     assert drive.reason == "Progressing"
     assert (drive.condition("Reconciling") or {})["status"] == "True"
-    assert drive.status["images"][0] == {"id": MANY[0], "membership": "accepted"}
+    assert drive.status["images"][0] == {"id": MANY[0], "membership": "accepted", "jobID": ""}
     assert drive.status["images"][50] == {"id": MANY[50], "membership": "pending"}
 
 
@@ -169,3 +169,31 @@ async def test_deletion_rejects_all_images_in_steps() -> None:
         await drive.step()
 
     assert {drive.cloud.shares[image] for image in MANY} == {Membership.REJECTED}
+
+
+async def test_removed_image_is_rejected_if_this_resource_accepted_it() -> None:
+    kept, removed, of_others = MANY[:3]
+    drive = GlanceDrive(spec(MANY[:3], removalPolicy="Reject"))
+    drive.cloud.set_by_hand(of_others, Membership.ACCEPTED)
+    await drive.until("Accepted")
+    drive.restart()
+    drive.edit(images=[kept])
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.cloud.shares[kept] is Membership.ACCEPTED
+    assert drive.cloud.shares[removed] is Membership.REJECTED
+    assert drive.cloud.shares[of_others] is Membership.ACCEPTED
+
+
+async def test_image_that_another_client_accepted_again_is_not_rejected() -> None:
+    kept, removed = MANY[:2]
+    drive = GlanceDrive(spec(MANY[:2], decision="Reject"))
+    await drive.until("Rejected")
+    drive.restart()  # it has forgotten what it sent, so only the status shows it
+    drive.cloud.set_by_hand(removed, Membership.ACCEPTED)
+    drive.edit(decision="Accept", removalPolicy="Reject")
+    await drive.until("Accepted")
+    drive.edit(images=[kept])
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.cloud.shares[removed] is Membership.ACCEPTED
