@@ -1,5 +1,6 @@
 """The operator against a real Keystone and a real Glance."""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,11 @@ from envtest import ControlPlane
 from openstack_cloud import OpenStackCloud
 
 MANY = 300
+STEP = 50
+"""Images between two writes of the status."""
+MAX_CONCURRENT_WRITES = 8
+SECOND_S = 1.1
+"""Longer than the precision of ``creationTimestamp``."""
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +37,6 @@ def world(
     made = OpenStackWorld(control_plane, openstack, operator, namespace)
     made.secret()
     return made
-
-
-def check_now(world: OpenStackWorld, value: str) -> None:
-    """Ask for a reconcile."""
-    world.annotate(**{"ims.otc.dev/reconcile-at": value})
 
 
 def test_images_are_accepted_then_rejected_without_a_job(world: OpenStackWorld) -> None:
@@ -61,26 +62,33 @@ def test_images_are_accepted_then_rejected_without_a_job(world: OpenStackWorld) 
 
 def test_many_images_are_accepted_in_steps(world: OpenStackWorld) -> None:
     images = world.glance.images(MANY, shared_with=[world.project])
-    world.apply(images)
-    progress = world.wait_for("Progressing")
-    world.wait_for("Accepted")
+    written = world.statuses_until("Accepted", images)
 
-    assert progress["message"] == "50 of 300 images accepted; the operator continues."
-    assert set(world.memberships().values()) == {"accepted"}
-    assert len(world.requests()) == MANY
+    assert [status["summary"] for status in written] == [
+        f"{count}/{MANY}" for count in range(STEP, MANY + 1, STEP)
+    ]
+    message = written[0]["conditions"][0]["message"]
+    assert message == "50 of 300 images accepted; the operator continues."
+    assert world.memberships() == dict.fromkeys(images, "accepted")
+    assert world.puts_per_image() == dict.fromkeys(images, 1)
 
 
-def test_killed_operator_continues_with_the_rest(world: OpenStackWorld) -> None:
+def test_each_kill_costs_one_put_per_image_at_most(world: OpenStackWorld) -> None:
     images = world.glance.images(100, shared_with=[world.project])
     world.apply(images)
-    world.wait_for("Progressing")
-    world.operator.kill()
-    world.operator.start()
+    kills = (20, 70)  # in the middle of both steps
+    for puts in kills:
+        world.wait_for_puts(puts)
+        world.operator.kill()
+        world.operator.start()
     world.wait_for("Accepted")
+    puts_per_image = world.puts_per_image()
 
-    assert set(world.memberships().values()) == {"accepted"}
-    # One request for each image; those in flight at the kill may be sent again.
-    assert 100 <= len(world.requests()) <= 108
+    assert world.memberships() == dict.fromkeys(images, "accepted")
+    assert set(puts_per_image) == set(images)
+    assert max(puts_per_image.values()) <= 1 + len(kills)
+    # What Glance had done was not sent again: only the requests in flight at a kill are.
+    assert puts_per_image.total() <= len(images) + len(kills) * MAX_CONCURRENT_WRITES
 
 
 def test_deletion_rejects_the_images_first(world: OpenStackWorld) -> None:
@@ -97,10 +105,9 @@ def test_changed_membership_is_restored(world: OpenStackWorld) -> None:
     image = world.image()
     world.apply([image])
     world.wait_for("Accepted")
-    token = world.cloud.keystone.token({"id": world.user_id, "password": PASSWORD}, world.project)
-    world.glance.set_member(image, world.project, "rejected", token)
-    check_now(world, "1")
-    eventually(lambda: world.membership(image) == "accepted" or None)
+    world.set_member(image, "rejected")
+    world.check()
+    world.wait_for_membership(image, "accepted")
 
     eventually(lambda: "DriftDetected" in world.events() or None)
 
@@ -110,7 +117,7 @@ def test_withdrawn_share_is_reported_and_a_new_one_accepted(world: OpenStackWorl
     world.apply([image])
     world.wait_for("Accepted")
     world.glance.withdraw(image, world.project)
-    check_now(world, "1")
+    world.check()
     world.wait_for("NotShared")
     world.glance.share(image, world.project)
     world.wait_for("Accepted")
@@ -119,18 +126,113 @@ def test_withdrawn_share_is_reported_and_a_new_one_accepted(world: OpenStackWorl
 
 
 def test_images_that_are_no_shares_keep_back_no_other(world: OpenStackWorld) -> None:
-    good, community, deleted, hidden, inactive = (world.image() for _ in range(5))
+    good, community, public, deleted, hidden, inactive = (world.image() for _ in range(6))
     world.glance.change(community, visibility="community")
+    world.cloud.publish(public)
     world.glance.change(hidden, os_hidden=True)
     world.glance.deactivate(inactive)
     world.glance.delete(deleted)
-    world.apply([good, community, deleted, hidden, inactive])
-    eventually(lambda: world.status().get("summary") == "3/5" or None)
-    rows = {row["id"]: row for row in world.status()["images"]}
+    world.apply([good, community, public, deleted, hidden, inactive])
+    rows = {row["id"]: row for row in world.wait_for_summary("3/6")["images"]}
 
     assert {world.membership(image) for image in (good, hidden, inactive)} == {"accepted"}
     assert "not shared with project" in rows[deleted]["message"]
-    assert rows[community]["membership"] == "notShared"
+    assert {rows[image]["membership"] for image in (community, public)} == {"notShared"}
+
+
+def test_image_that_was_published_meanwhile_keeps_its_membership(world: OpenStackWorld) -> None:
+    image = world.accept()
+    world.glance.change(image, visibility="community")
+    world.check()
+    world.wait_for("NotShared")
+    world.glance.change(image, visibility="shared")
+    world.wait_for("Accepted")
+
+    assert world.puts_per_image() == {image: 1}
+
+
+def test_image_with_a_full_member_quota_is_accepted(world: OpenStackWorld) -> None:
+    image = world.image()
+    world.glance.fill_member_quota(image)
+    world.apply([image])
+    world.wait_for("Accepted")
+
+    assert world.membership(image) == "accepted"
+
+
+def test_selector_takes_images_of_its_owner_from_all_pages(world: OpenStackWorld) -> None:
+    """Glance returns up to 100 images on a page, the oldest ones on the last page.
+
+    Its lists also have the images that the recipient itself shares.
+    """
+    image = world.publish("ubuntu-1")
+    world.glance.images(110, shared_with=[world.project], name="debian")
+    world.share_as_another_owner("ubuntu-2")
+    world.share_own_image("ubuntu-3")
+    world.select()
+    world.wait_for("Accepted")
+
+    assert world.puts_per_image() == {image: 1}
+    assert [row["id"] for row in world.status()["images"]] == [image]
+
+
+def test_excluded_image_is_rejected_by_policy(world: OpenStackWorld) -> None:
+    good, bad, of_others = (world.publish(f"ubuntu-{number}") for number in range(3))
+    exclude = [of_others]
+    world.set_member(of_others, "accepted")
+    world.select(policy={"exclude": exclude}, removalPolicy="Reject")
+    world.wait_for("Accepted")
+    world.edit(imageSelectionPolicy={"exclude": [*exclude, bad]})
+    world.wait_for_membership(bad, "rejected")
+
+    assert world.memberships() == {good: "accepted", bad: "rejected", of_others: "accepted"}
+
+
+def test_hidden_image_stays_selected(world: OpenStackWorld) -> None:
+    """An owner hides old images; Glance then lists them no more, and they can still be used."""
+    image = world.publish("ubuntu-1")
+    world.select(removalPolicy="Reject")
+    world.wait_for("Accepted")
+    world.glance.change(image, os_hidden=True)
+    status = world.check()
+
+    assert [(row["id"], row["selection"]) for row in status["images"]] == [(image, "Selected")]
+    assert world.membership(image) == "accepted"
+
+
+def test_dry_run_and_suspended_resources_send_nothing(world: OpenStackWorld) -> None:
+    images = [world.image(), world.image()]
+    world.apply(images[:1], dryRun=True)
+    world.apply(images[1:], "second", suspend=True)
+    ready = world.wait_for("DryRun")
+    world.check("second")
+
+    assert "1 image would be accepted" in ready["message"]
+    assert world.requests() == []
+
+    world.edit(dryRun=False)
+    world.edit("second", suspend=False)
+    world.wait_for("Accepted")
+    world.wait_for("Accepted", "second")
+
+    assert world.memberships() == dict.fromkeys(images, "accepted")
+
+
+def test_older_resource_stays_in_charge_until_it_is_deleted(world: OpenStackWorld) -> None:
+    image, free = world.image(), world.image()
+    world.apply([image], "older", decision="Reject")
+    world.wait_for("Rejected", "older")
+    time.sleep(SECOND_S)
+    world.apply([image, free])
+
+    assert "conflict with older" in world.wait_for("Conflict")["message"]
+    assert world.memberships() == {image: "rejected", free: "accepted"}
+    assert world.puts_per_image() == {image: 1, free: 1}
+
+    world.delete("older")
+    world.wait_for("Accepted")
+
+    assert world.memberships() == {image: "accepted", free: "accepted"}
 
 
 def test_wrong_password_is_sent_once_until_the_secret_changes(world: OpenStackWorld) -> None:
@@ -139,8 +241,8 @@ def test_wrong_password_is_sent_once_until_the_secret_changes(world: OpenStackWo
     world.secret(userID=world.user_id, password="wrong")
     world.apply([image])
     message = world.wait_for("CredentialsInvalid")["message"]
-    check_now(world, "1")
-    check_now(world, "2")
+    world.check()
+    world.check()
 
     assert "Secret otc-credentials: Keystone login of user" in message
     assert world.failed_logins() - before == 1
