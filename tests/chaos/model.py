@@ -26,12 +26,16 @@ class SecretKind(StrEnum):
     """An access key with a security token."""
     AGENCY = "agency"
     """A user of another account, who assumes an agency."""
+    AGENCY_KEY = "access key for an agency"
+    """The same, with an access key instead of a password."""
     SERVICE_ACCOUNT = "service account"
     """No Secret: tokens of a ServiceAccount with this name are exchanged. Only in a region."""
 
 
-KEYS = frozenset({SecretKind.ACCESS_KEY, SecretKind.TEMPORARY_KEY})
+KEYS = frozenset({SecretKind.ACCESS_KEY, SecretKind.TEMPORARY_KEY, SecretKind.AGENCY_KEY})
 """Kinds that sign requests."""
+ASSUMING = frozenset({SecretKind.AGENCY, SecretKind.AGENCY_KEY})
+"""Kinds that assume an agency."""
 ISSUED = frozenset({SecretKind.TOKEN, SecretKind.TEMPORARY_KEY})
 """Kinds whose credentials a user gets from the cloud, and gets again when they end."""
 REGION, AUDIENCE = "eu-de", "image-shares.example.com"
@@ -77,18 +81,18 @@ class Login:
     @property
     def home(self) -> str:
         """The account of the user in the Secret."""
-        return f"agents-of-{self.domain}" if self.kind is SecretKind.AGENCY else self.domain
+        return f"agents-of-{self.domain}" if self.kind in ASSUMING else self.domain
 
     @property
     def agency(self) -> str | None:
         """The name of the agency that the user assumes."""
-        return f"{self.user}-agency" if self.kind is SecretKind.AGENCY else None
+        return f"{self.user}-agency" if self.kind in ASSUMING else None
 
     @property
     def principal(self) -> str:
         """The name of the user that the requests to IMS come from, in the words of the cloud."""
         match self.kind:
-            case SecretKind.AGENCY:
+            case SecretKind.AGENCY | SecretKind.AGENCY_KEY:
                 return f"{self.domain}/{self.agency}"
             case SecretKind.SERVICE_ACCOUNT:
                 return f"system:serviceaccount:{self.namespace}:{self.name}"

@@ -33,6 +33,8 @@ REACTION_S = 45.0
 """Longer than any pass: some slow answers (8 s at most each) between reading a spec and the PUT."""
 UNNAMED = frozenset({PUT, "GET /v2/cloudimages", "GET /v3/auth/tokens"})
 """Calls whose path names neither project nor image: they are about the token's project."""
+ASSUMES = frozenset({"/v3/auth/tokens", "/v3/auth/domains"})
+"""Calls of a user who assumes an agency: for its token, and for the account of an access key."""
 
 
 def wrong_values(tape: Tape, history: History) -> list[str]:
@@ -110,8 +112,8 @@ def foreign(tape: Tape, history: History) -> list[str]:
     for use in tape.uses:
         if use.user is None:
             continue
-        if use.user in agents and (use.token_project, use.path) == (None, "/v3/auth/tokens"):
-            continue  # it assumes its agency
+        if use.user in agents and use.token_project is None and use.path in ASSUMES:
+            continue
         login = users.get(use.user)
         if login is None or use.token_project not in login.projects:
             found.append(f"{use.route} with a token of user {use.user} for {use.token_project}")

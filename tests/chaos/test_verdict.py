@@ -11,7 +11,7 @@ from chaos import needs, rights, truth
 from chaos.golden import Gallery
 from chaos.history import History, Record, Sight, Version, Window
 from chaos.marks import shows_secret
-from chaos.model import MARK, Json, Login, SecretKind, Spec, Target
+from chaos.model import ASSUMING, MARK, Json, Login, SecretKind, Spec, Target
 from chaos.run import keep_recording
 from chaos.tape import Put, Setting, Tape, Use
 
@@ -158,6 +158,7 @@ def test_order_may_be_lost_when_the_cloud_goes_offline(
     ("kind", "user"),
     [
         (SecretKind.AGENCY, "domain/user-agency"),
+        (SecretKind.AGENCY_KEY, "domain/user-agency"),
         (SecretKind.SERVICE_ACCOUNT, "system:serviceaccount:team:otc"),
         (SecretKind.TEMPORARY_KEY, "user"),
     ],
@@ -167,7 +168,7 @@ def test_user_of_a_token_is_known_for_each_kind(kind: SecretKind, user: str) -> 
     known.logins = (replace(LOGIN, kind=kind),)
     login = Use(user="user", token_project=None, route="", path="/v3/auth/tokens", count=1)
     tape = Tape(puts=(put(1.0, user=user),), uses=(login,), faulty_calls=0)
-    is_agency = kind is SecretKind.AGENCY
+    is_agency = kind in ASSUMING
 
     assert rights.wrong_values(tape, known) == []
     assert bool(rights.foreign(tape, known)) is not is_agency

@@ -296,7 +296,7 @@ class World(Running):
                     "user_domain_name": login.domain,
                 }
                 return {"clouds.yaml": json.dumps({"clouds": {"otc": {"auth": auth}}})}
-            case SecretKind.ACCESS_KEY:
+            case SecretKind.ACCESS_KEY | SecretKind.AGENCY_KEY:
                 return {"accessKey": login.access_key, "secretKey": login.password}
             case SecretKind.TEMPORARY_KEY:
                 key_id = f"{login.access_key}-{next(self._key_numbers)}"
@@ -345,7 +345,7 @@ class World(Running):
 def _user(login: Login) -> Json:
     """The user of a login as a seed of the simulator has it."""
     user: Json = {"id": login.user_id, "name": login.user, "password": login.password}
-    if login.kind is SecretKind.ACCESS_KEY:
+    if login.kind in (SecretKind.ACCESS_KEY, SecretKind.AGENCY_KEY):
         user["access_keys"] = [{"id": login.access_key, "secret": login.password}]
     if login.agency is not None:
         user["agent_operator"] = True
