@@ -99,8 +99,8 @@ class OpenStackCloud(Running):
         )
 
     def cannot_check_tokens(self) -> bool:
-        """Whether Glance knows no token any more, while Keystone is down."""
-        return self.glance.http.get("/images").status_code == httpx.codes.SERVICE_UNAVAILABLE
+        """Whether Glance knows no token any more, while Keystone is down: it returns 401."""
+        return self.glance.http.get("/images").status_code == httpx.codes.UNAUTHORIZED
 
     def rotate_keys(self) -> None:
         """Replace all keys of Keystone: no token of before is valid."""

@@ -314,6 +314,33 @@ def test_new_fernet_keys_need_a_new_login_only(world: OpenStackWorld) -> None:
     world.accept(name="second")
 
 
+def test_keystone_that_is_down_is_reported_and_then_used(world: OpenStackWorld) -> None:
+    """Glance returns 401 for a token that it can't check; then a login has no response."""
+    made = world.application_credential()
+    world.secret(
+        "second",
+        applicationCredentialID=made["id"],
+        applicationCredentialSecret=made["secret"],
+    )
+    world.accept()
+    new, second = world.image(), world.image()
+    world.cloud.identity.stop()
+    try:
+        eventually(lambda: world.cloud.cannot_check_tokens() or None)
+        world.edit(images=[new])
+        with_token = world.wait_for("CloudUnavailable")["message"]
+        world.apply([second], "second", credentialsSecretRef={"name": "second"})
+        at_login = world.wait_for("CloudUnavailable", "second")["message"]
+    finally:
+        world.cloud.identity.start()
+        world.cloud.identity.wait()
+    world.wait_for("Accepted")
+    world.wait_for("Accepted", "second")
+
+    for message in (with_token, at_login):
+        assert "no connection to 127.0.0.1" in message
+
+
 def test_glance_that_is_down_is_reported_and_then_used(world: OpenStackWorld) -> None:
     image = world.image()
     world.cloud.image.stop()
