@@ -1,11 +1,13 @@
 """May this call do that? Token, signature and right (reference, 1.7, 7.4, 7.5, 9)."""
 
+from datetime import timedelta
 from http import HTTPStatus
 
 from aiohttp import web
 
 from otc_simulator import answers
 from otc_simulator.identity import AccessKey, Token
+from otc_simulator.settings import MIDDLEWARE
 from otc_simulator.signature import MAX_SKEW, Claim, Received, claim_of, fits
 from otc_simulator.world import NOTE, RECEIVED, TOKEN, World, world_of
 
@@ -26,6 +28,8 @@ def dead_token(world: World, token: Token) -> answers.RefusalError:
             return answers.gateway(HTTPStatus.UNAUTHORIZED, flavour, text)
         case "keystone":
             return answers.keystone(HTTPStatus.UNAUTHORIZED, NOT_AUTHENTICATED)
+        case "glance":
+            return _middleware(world)
         case "html":
             return answers.html(HTTPStatus.UNAUTHORIZED, NOT_AUTHENTICATED)
         case "empty":
@@ -34,8 +38,36 @@ def dead_token(world: World, token: Token) -> answers.RefusalError:
             return answers.ims(flavour, "Token error.")
 
 
+def _refused(world: World, why: str) -> answers.RefusalError:
+    """Return the 401 of the gateway for a token that never was one, or that of Glance."""
+    if world.settings.token_flavour == MIDDLEWARE:
+        return _middleware(world)
+    wrong = "Incorrect IAM authentication information: "
+    return answers.gateway(HTTPStatus.UNAUTHORIZED, "APIGW.0301", wrong + why)
+
+
+def _middleware(world: World) -> answers.RefusalError:
+    refusal = answers.glance(HTTPStatus.UNAUTHORIZED, "This server could not verify you.")
+    refusal.headers = {"WWW-Authenticate": f'Keystone uri="{world.base_url}"'}
+    return refusal
+
+
+def _is_valid(world: World, token: Token) -> bool:
+    """Whether IMS accepts a token: it asks IAM once, and then not before the cache time is over."""
+    now = world.now()
+    if now < world.cached_tokens.get(token.value, now):
+        return now < token.expires_at
+    if not token.alive(now):
+        return False
+    cached_for = timedelta(seconds=world.settings.token_cache_seconds)
+    world.cached_tokens[token.value] = now + cached_for
+    return True
+
+
 def project_token(request: web.Request) -> Token:
     """Return the call's living project token; raises RefusalError for anything else.
+
+    With the setting ``domain_token`` 404, a token without a project is returned as well.
 
     A signed call has none: it is treated as one with a token of its own.
     """
@@ -45,18 +77,21 @@ def project_token(request: web.Request) -> Token:
         request[NOTE].project = signers.project_id
         return signers
     value = request.headers.get(TOKEN_HEADER)
-    wrong = "Incorrect IAM authentication information: "
     if not value:
-        raise answers.gateway(401, "APIGW.0301", wrong + "x-auth-token not found")
+        raise _refused(world, "x-auth-token not found")
     token = world.cloud.directory.tokens.get(value)
     if token is None:
-        raise answers.gateway(401, "APIGW.0301", wrong + "decrypt token fail")
-    if not token.alive(world.now()):
+        raise _refused(world, "decrypt token fail")
+    if not _is_valid(world, token):
         raise dead_token(world, token)
     if token.project_id is None:
-        if world.settings.domain_token == "403":
-            raise answers.gateway(403, "APIGW.0302", "The IAM user is not allowed to access.")
-        raise answers.gateway(401, "APIGW.0301", wrong + "project scope required")
+        match world.settings.domain_token:
+            case "404":
+                return token
+            case "403":
+                raise answers.gateway(403, "APIGW.0302", "The IAM user is not allowed to access.")
+            case _:
+                raise _refused(world, "project scope required")
     if token.region != world.settings.region:
         raise answers.gateway(401, "APIGW.0307", "The token must be updated.")
     request[NOTE].project = token.project_id
@@ -160,7 +195,9 @@ def project_with(request: web.Request, *rights: str) -> str:
     token = project_token(request)
     user = world_of(request).cloud.directory.users.get(token.user_id)
     project_id = token.project_id or ""
-    for right in rights:
+    if token.project_id is None and "list" in rights:
+        raise answers.glance(403, "You are not authorized to complete get_images action.")
+    for right in rights if project_id else ():
         if user is None or not user.may(right, project_id):
             text = f"Policy doesn't allow ims:images:{right} to be performed."
             raise answers.ims("IMG.0026", text, HTTPStatus.FORBIDDEN)

@@ -202,6 +202,14 @@ class Simulator(Running):
         """Let the owner change an image: name, status, os_type, whole, created_at (ISO), extra."""
         self._call("POST", "images", {"image": image, **changes})
 
+    def set_visibility(self, image: str, visibility: str) -> None:
+        """Let the owner make an image public, community, shared or private; its members stay."""
+        self.change_image(image, visibility=visibility)
+
+    def hide(self, image: str) -> None:
+        """Let the owner take an image out of all lists (``os_hidden``)."""
+        self.change_image(image, os_hidden=True)
+
     def rename(self, image: str, name: str) -> None:
         self.change_image(image, name=name)
 
@@ -278,9 +286,19 @@ class Simulator(Running):
     def set_password(self, password: str, *, user_id: str = user_id) -> None:
         self.change_user(user_id, password=password)
 
-    def expire_tokens(self) -> None:
-        """Let every token that is out stop working."""
-        self._call("DELETE", "tokens")
+    def expire_password(self, user_id: str = user_id) -> None:
+        self.change_user(user_id, password_expired=True)
+
+    def add_application_credential(
+        self, user_id: str, project_id: str, credential_id: str, secret: str, **more: Any
+    ) -> None:
+        """Give a user a credential for a project; a further key: ttl_seconds."""
+        body = {"user": user_id, "project": project_id, "id": credential_id, "secret": secret}
+        self._call("POST", "application_credentials", body | more)
+
+    def expire_tokens(self, *tokens: str) -> None:
+        """Let these tokens stop working, or every token that is out."""
+        self._call("DELETE", "tokens", {"tokens": tokens})
 
     def finish_jobs(self) -> None:
         """End every job that is under way, in the order in which they would end."""

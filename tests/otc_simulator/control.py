@@ -15,6 +15,7 @@ from otc_simulator.seeds import (
     SeedError,
     change_image,
     plant,
+    put_application_credential,
     put_member,
     read_access_key,
     read_rights,
@@ -47,6 +48,7 @@ def add_routes(router: web.UrlDispatcher) -> None:
         ("POST", "access_keys", add_access_key),
         ("PATCH", "access_keys", change_access_key),
         ("DELETE", "access_keys", delete_access_key),
+        ("POST", "application_credentials", add_application_credential),
         ("DELETE", "tokens", kill_tokens),
         ("POST", "clock", advance_clock),
         ("POST", "jobs", finish_jobs),
@@ -128,7 +130,7 @@ def withdraw_member(world: World, body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def edit_image(world: World, body: Mapping[str, Any]) -> None:
-    """Change an image (``image``): name, status, os_type, whole, created_at, extra, hidden."""
+    """Change an image (``image``): a key of `CHANGEABLE`."""
     changes = {name: value for name, value in body.items() if name != "image"}
     change_image(world.cloud, body["image"], changes)
 
@@ -143,13 +145,13 @@ def delete_image(world: World, body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def change_user(world: World, body: Mapping[str, Any]) -> None:
-    """Change a user (``id``): password, enabled, programmatic, agent_operator, policies.
+    """Change a user (``id``): a key of ``changeable``, policies.
 
     ``unlock`` ends a lock.
     """
     directory = world.cloud.directory
     user = directory.users[body["id"]]
-    changeable = ("password", "enabled", "programmatic", "agent_operator")
+    changeable = ("password", "password_expired", "enabled", "programmatic", "agent_operator")
     changes = {name: body[name] for name in changeable if name in body}
     if "policies" in body:
         changes["rights"] = read_rights(body["policies"])
@@ -184,9 +186,15 @@ def delete_access_key(world: World, body: Mapping[str, Any]) -> None:
     del world.cloud.directory.access_keys[body["id"]]
 
 
-def kill_tokens(world: World, _body: Mapping[str, Any]) -> None:
-    """Let every token that is out stop working now."""
-    world.cloud.directory.kill_tokens(world.cloud.directory.tokens.values(), world.now())
+def add_application_credential(world: World, body: Mapping[str, Any]) -> None:
+    put_application_credential(world.cloud, body)
+
+
+def kill_tokens(world: World, body: Mapping[str, Any]) -> None:
+    """Let ``tokens`` stop working now, or every token that is out."""
+    directory = world.cloud.directory
+    known = [directory.tokens[value] for value in body.get("tokens") or directory.tokens]
+    directory.kill_tokens(known, world.now())
 
 
 def advance_clock(world: World, body: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Where every call comes in: faults, latency, counters, journal, X-Request-Id."""
+"""Where every call comes in: faults, latency, counters, journal, request IDs."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     finally:
         # Before it is sent: what was carried out was so, whether or not anyone hears of it.
         world.journal.record(_call(request, route, note, status))
-    response.headers["X-Request-Id"] = request_id
+    response.headers[world.settings.request_id_header] = request_id
     response.headers["Date"] = http_date(world.shown(world.now()))
     return response if note.effect is None else await send_badly(request, response, note.effect)
 

@@ -14,6 +14,7 @@ from otc_simulator.identity import Account, LoginFailure, Project, Token, User
 from otc_simulator.world import NOTE, RECEIVED, World, world_of
 
 SUBJECT_HEADER = "X-Subject-Token"
+APPLICATION = "application_credential"
 
 
 def add_routes(router: web.UrlDispatcher) -> None:
@@ -35,6 +36,9 @@ async def issue_token(request: web.Request) -> web.Response:
         caller = _caller(request)
         user, methods = assumed(world, caller, auth["identity"]), ["assume_role"]
         more["assumed_by"] = caller.user_id
+    elif world.settings.application_credentials and APPLICATION in auth["identity"]["methods"]:
+        user, project = _by_application_credential(world, auth)
+        return issued(request, user, project, [APPLICATION])
     else:
         user, methods = _authenticate(world, auth["identity"])
     project = scope(world, auth.get("scope"), user)
@@ -198,15 +202,50 @@ def _by_password(world: World, raw: Mapping[str, Any]) -> User:
     if isinstance(login, User):
         return login
     world.journal.logins_failed += 1
-    match login:
-        case LoginFailure.LOCKED:
-            raise answers.iam(401, "IAM.0061", "The account is locked.")
-        case LoginFailure.CONSOLE_ONLY:
-            raise answers.iam(403, "IAM.0081", "The user may use the console only.")
-        case LoginFailure.DISABLED:
-            raise answers.iam(403, "IAM.0082", "The user is disabled.")
-        case LoginFailure.WRONG:
-            raise answers.keystone(HTTPStatus.UNAUTHORIZED, "Unauthorized.")
+    raise _login_refusal(world, login, user.id if user else "")
+
+
+def _login_refusal(world: World, failure: LoginFailure, user_id: str) -> answers.RefusalError:
+    if failure is LoginFailure.PASSWORD_EXPIRED:
+        # Keystone's text: what IAM answers is not documented.
+        text = f"The password is expired and needs to be changed for user: {user_id}."
+        return answers.keystone(HTTPStatus.UNAUTHORIZED, text)
+    if failure is LoginFailure.WRONG or world.settings.refused_user == "401":
+        return _unauthorized()
+    if failure is LoginFailure.LOCKED:
+        return answers.iam(401, "IAM.0061", "The account is locked.")
+    if failure is LoginFailure.CONSOLE_ONLY:
+        return answers.iam(403, "IAM.0081", "The user may use the console only.")
+    return answers.iam(403, "IAM.0082", "The user is disabled.")
+
+
+def _unauthorized() -> answers.RefusalError:
+    return answers.keystone(HTTPStatus.UNAUTHORIZED, "Unauthorized.")
+
+
+def _by_application_credential(
+    world: World, auth: Mapping[str, Any]
+) -> tuple[User, Project | None]:
+    """Return the user and the project of an application credential."""
+    directory = world.cloud.directory
+    try:
+        given = auth["identity"][APPLICATION]
+        credential = directory.application_credentials.get(given["id"])
+        secret = str(given["secret"])
+    except (KeyError, TypeError) as exc:
+        raise answers.keystone(400, "An application credential needs id and secret.") from exc
+    if credential is None:
+        text = f"Could not find Application Credential: {given['id']}."
+        raise answers.keystone(HTTPStatus.NOT_FOUND, text)
+    if auth.get("scope"):
+        text = "Application credentials cannot request a scope."
+        raise answers.keystone(HTTPStatus.UNAUTHORIZED, text)
+    user = directory.users[credential.user_id]
+    usable = user.enabled and user.has_role(credential.project_id)
+    if not usable or secret != credential.secret or credential.ended(world.now()):
+        world.journal.logins_failed += 1
+        raise _unauthorized()
+    return user, directory.projects[credential.project_id]
 
 
 def _by_token(world: World, value: str) -> User:
@@ -248,13 +287,15 @@ def _project(world: World, raw: Mapping[str, Any], user: User) -> Project:
         project = directory.project_named(account.id, raw["name"]) if account else None
     if project is None or project.account_id != user.account_id:
         raise _unknownscope(world)
+    if world.settings.no_role == "401" and not user.has_role(project.id):
+        raise _unauthorized()
     return project
 
 
 def _unknownscope(world: World) -> answers.RefusalError:
     match world.settings.unknown_scope:
         case "401":
-            return answers.keystone(HTTPStatus.UNAUTHORIZED, "Unauthorized.")
+            return _unauthorized()
         case "IAM.1109":
             return answers.iam(400, "IAM.1109", "The project does not exist.")
         case _:

@@ -44,10 +44,15 @@ class User:
     password: str = field(repr=False)
     programmatic: bool = True
     enabled: bool = True
+    password_expired: bool = False
     rights: Mapping[str, frozenset[str]] | None = None
     """Rights by project id; None: every IMS right in every project of the account."""
     agent_operator: bool = False
     """May assume agencies of other accounts that trust its own (reference, 1.6)."""
+
+    def has_role(self, project_id: str) -> bool:
+        """Whether the user has any right in a project of the account."""
+        return self.rights is None or bool(self.rights.get(project_id))
 
     def may(self, right: str, project_id: str) -> bool:
         if self.rights is None:
@@ -65,6 +70,20 @@ class AccessKey:
     security_token: str | None = field(default=None, repr=False)
     expires_at: datetime | None = None
     enabled: bool = True
+
+    def ended(self, now: datetime) -> bool:
+        return self.expires_at is not None and now >= self.expires_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplicationCredential:
+    """Logs a user in to one project, without the password."""
+
+    id: str
+    user_id: str
+    project_id: str
+    secret: str = field(repr=False)
+    expires_at: datetime | None = None
 
     def ended(self, now: datetime) -> bool:
         return self.expires_at is not None and now >= self.expires_at
@@ -121,6 +140,7 @@ class LoginFailure(Enum):
     LOCKED = auto()
     CONSOLE_ONLY = auto()
     DISABLED = auto()
+    PASSWORD_EXPIRED = auto()
 
 
 class Directory:
@@ -132,6 +152,7 @@ class Directory:
         self.users: dict[str, User] = {}
         self.tokens: dict[str, Token] = {}
         self.access_keys: dict[str, AccessKey] = {}
+        self.application_credentials: dict[str, ApplicationCredential] = {}
         self.agencies: dict[tuple[str, str], Agency] = {}
         """By account and name."""
         self.identity_providers: dict[str, IdentityProvider] = {}
@@ -180,6 +201,8 @@ class Directory:
             return LoginFailure.DISABLED
         if not user.programmatic:
             return LoginFailure.CONSOLE_ONLY
+        if user.password_expired:
+            return LoginFailure.PASSWORD_EXPIRED
         return user
 
     def _count_failure(self, user_id: str, now: datetime, settings: Settings) -> None:

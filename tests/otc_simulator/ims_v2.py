@@ -15,6 +15,8 @@ from otc_simulator.world import NOTE, World, world_of
 
 MEMBERS = "/v2/images/{image_id}/members"
 MEMBER = MEMBERS + "/{member_id}"
+WITHOUT_MEMBERS = ("public", "community", "private")
+"""Visibilities whose member rows are kept, but not shown."""
 IMAGE_ID_PATTERN = (
     "^([0-9a-fA-F]){8}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){4}-([0-9a-fA-F]){12}$"
 )
@@ -75,6 +77,8 @@ async def add_member(request: web.Request) -> web.Response:
     own = project_with(request, "get", "share")
     world = world_of(request)
     image = _owned_image(request, own)
+    if image.visibility in WITHOUT_MEMBERS:
+        raise answers.glance(403, f"Not allowed to create members for image {image.id}.")
     member_id = (await _json(request)).get("member")
     if not isinstance(member_id, str) or not member_id:
         raise answers.glance(400, "Expected a dict in the form: {'member': 'image_id'}")
@@ -89,6 +93,8 @@ async def list_members(request: web.Request) -> web.Response:
     own = project_with(request, "get", "share")
     world = world_of(request)
     image = _visible_image(request, own)
+    if image.visibility in WITHOUT_MEMBERS:
+        raise answers.glance(403, f"Not allowed to list members for image {image.id}.")
     rows = [
         _member_row(world, member)
         for member in world.cloud.registry.members_of(image.id)
@@ -101,7 +107,7 @@ async def show_member(request: web.Request) -> web.Response:
     own = project_with(request, "get", "share")
     world = world_of(request)
     image = _visible_image(request, own)
-    if image.public:
+    if image.visibility in WITHOUT_MEMBERS:
         raise answers.glance(404, "Only shared images have members.")
     member = world.cloud.registry.member(image.id, request.match_info["member_id"])
     if member is None or own not in (image.owner, member.project_id) or not _status(world, member):
@@ -179,9 +185,8 @@ def _visible_image(request: web.Request, project_id: str) -> Image:
     image_id = request.match_info["image_id"]
     request[NOTE].images = (image_id,)
     image = world.cloud.registry.images.get(image_id)
-    member = world.cloud.registry.member(image_id, project_id)
-    shared = member is not None and _status(world, member) is not None
-    if image is None or not (shared or image.public or image.owner == project_id):
+    registry, now, settings = world.cloud.registry, world.now(), world.settings
+    if image is None or not registry.sees(project_id, image, now=now, settings=settings):
         raise answers.glance(404, f"No image found with ID {image_id}")
     return image
 

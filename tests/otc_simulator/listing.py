@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from otc_simulator import answers
-from otc_simulator.membership import STATUSES, Image, Registry
+from otc_simulator.membership import STATUSES, VISIBILITIES, Image, Registry
 from otc_simulator.settings import Settings
 
 # Filters that compare a row's key with the text of the query. With those of `_matches`, these are
@@ -24,7 +24,6 @@ COMPARISONS: Mapping[str, Callable[[datetime, datetime], bool]] = {
     "neq": operator.ne,
 }
 SORT_KEYS = ("created_at", "name", "status", "id", "disk_format", "container_format", "size")
-VISIBILITIES = ("public", "private", "shared")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +64,7 @@ def row(image: Image, registry: Registry) -> dict[str, Any]:
         "file": f"/v2/images/{image.id}/file",
         "schema": "/v2/schemas/image",
         **({"__whole_image": "true"} if image.whole else {}),
+        **({"os_hidden": True} if image.os_hidden else {}),
         **image.extra,
     }
     for name in image.hidden:
@@ -79,8 +79,8 @@ def _stamp(at: datetime) -> str:
 
 
 def image_type(image: Image, registry: Registry) -> str:
-    if image.public:
-        return "gold"
+    if image.visibility != "shared":
+        return {"public": "gold"}.get(image.visibility, image.visibility)
     return "shared" if registry.shared_out(image.id) else "private"
 
 
@@ -88,7 +88,7 @@ def page(viewer: Viewer, query: Mapping[str, str], *, default_limit: int) -> lis
     """Return one page of what the viewer's project sees; raises RefusalError."""
     limit = min(_limit(query.get("limit"), default_limit), viewer.settings.max_limit)
     images = _listed(viewer, query)
-    return images[_after_marker(images, query.get("marker")) :][:limit]
+    return images[_after_marker(viewer, images, query) :][:limit]
 
 
 def _listed(viewer: Viewer, query: Mapping[str, str]) -> list[Image]:
@@ -97,6 +97,8 @@ def _listed(viewer: Viewer, query: Mapping[str, str]) -> list[Image]:
     With lags, time changes it as well.
     """
     settings, lists = viewer.settings, viewer.registry.lists
+    if settings.imagetype_is_property and "__imagetype" in query:
+        return []
     if settings.share_lag_seconds or settings.visibility_lag_seconds:
         return _sorted(viewer, query)
     filters = frozenset((name, query[name]) for name in query if name not in ("limit", "marker"))
@@ -142,16 +144,23 @@ def _visible(viewer: Viewer, query: Mapping[str, str]) -> Iterator[Image]:
     )
     if not hidden:
         for member in registry.shares_with(viewer.project_id):
-            if member.visible_status(viewer.now, settings) == wanted:
-                yield registry.images[member.image_id]
+            image = registry.images[member.image_id]
+            if (
+                image.visibility == "shared"
+                and member.visible_status(viewer.now, settings) == wanted
+            ):
+                yield image
     for image in registry.public():
-        if image.owner != viewer.project_id:
+        listed = image.visibility == "public" or visibility == "community"
+        if listed and image.owner != viewer.project_id:
             yield image
 
 
 def _matches(
     image: Image, registry: Registry, query: Mapping[str, str], asked: tuple[str, ...]
 ) -> bool:
+    if image.os_hidden != (query.get("os_hidden", "").lower() == "true"):
+        return False
     kind = image_type(image, registry)
     if query.get("__imagetype", kind) != kind:
         return False
@@ -210,11 +219,22 @@ def _limit(raw: str | None, default: int) -> int:
     return int(raw)
 
 
-def _after_marker(images: list[Image], marker: str | None) -> int:
+def _after_marker(viewer: Viewer, images: list[Image], query: Mapping[str, str]) -> int:
     """Return where the page starts: after the marker, which is exclusive."""
+    marker = query.get("marker")
     if marker is None:
         return 0
     for index, image in enumerate(images):
         if image.id == marker:
             return index + 1
-    raise answers.glance(400, f"Invalid marker: {marker}")
+    unlisted = viewer.registry.images.get(marker)
+    if unlisted is None or viewer.settings.marker == "listed":
+        raise answers.glance(400, f"Invalid marker: {marker}")
+    if not viewer.registry.sees(
+        viewer.project_id, unlisted, now=viewer.now, settings=viewer.settings
+    ):
+        raise answers.glance(403, f"Forbidding request, image {marker} not visible")
+    name = query.get("sort_key", "created_at")
+    is_later = operator.lt if query.get("sort_dir", "desc") == "desc" else operator.gt
+    at = _sort_key(unlisted, name)
+    return sum(not is_later(_sort_key(image, name), at) for image in images)

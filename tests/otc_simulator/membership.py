@@ -9,6 +9,7 @@ from typing import Any
 from otc_simulator.settings import Settings
 
 STATUSES = ("pending", "accepted", "rejected")
+VISIBILITIES = ("public", "community", "shared", "private")
 
 
 def new_image_id() -> str:
@@ -23,7 +24,10 @@ class Image:
     created_at: datetime
     updated_at: datetime
     status: str = "active"
-    public: bool = False
+    visibility: str = "shared"
+    """``shared``: with its members, which may be none. One of `VISIBILITIES`."""
+    os_hidden: bool = False
+    """Not listed, but found by its ID."""
     encrypted: bool = False
     whole: bool = False
     """A full-ECS image: accepting it needs a vault."""
@@ -33,6 +37,11 @@ class Image:
     """Further keys of the image's row, as given by the seed; they replace its own."""
     hidden: tuple[str, ...] = ()
     """Keys that the image's row does not have, e.g. ``created_at``."""
+
+    @property
+    def public(self) -> bool:
+        """Whether all projects see it: it has no members then, but keeps their rows."""
+        return self.visibility in ("public", "community")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +130,13 @@ class Registry:
 
     def shares_with(self, project_id: str) -> tuple[Member, ...]:
         return tuple(self._by_project.get(project_id, {}).values())
+
+    def sees(self, project_id: str, image: Image, *, now: datetime, settings: Settings) -> bool:
+        """Whether a project finds the image by its ID: as owner, as member, or as anyone."""
+        if image.public or image.owner == project_id:
+            return True
+        member = self.member(image.id, project_id) if image.visibility == "shared" else None
+        return member is not None and member.visible_status(now, settings) is not None
 
     def vault(self, vault_id: str | None, project_id: str) -> Vault | None:
         vault = self.vaults.get(vault_id or "")

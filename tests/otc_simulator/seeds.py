@@ -9,13 +9,14 @@ from otc_simulator.identity import (
     AccessKey,
     Account,
     Agency,
+    ApplicationCredential,
     Directory,
     IdentityProvider,
     Project,
     User,
     new_hex_id,
 )
-from otc_simulator.membership import STATUSES, Image, Vault, new_image_id
+from otc_simulator.membership import STATUSES, VISIBILITIES, Image, Vault, new_image_id
 from otc_simulator.settings import Settings
 from otc_simulator.state import Cloud
 
@@ -158,6 +159,19 @@ def read_access_key(raw: Mapping[str, Any], user_id: str, now: datetime) -> Acce
     )
 
 
+def put_application_credential(cloud: Cloud, raw: Mapping[str, Any]) -> None:
+    """Give a user (``user``) a credential for a project (``project``)."""
+    ttl = raw.get("ttl_seconds")
+    credential = ApplicationCredential(
+        id=raw["id"],
+        user_id=cloud.directory.users[raw["user"]].id,
+        project_id=cloud.directory.projects[raw["project"]].id,
+        secret=raw["secret"],
+        expires_at=None if ttl is None else cloud.now() + timedelta(seconds=ttl),
+    )
+    cloud.directory.application_credentials[credential.id] = credential
+
+
 def read_rights(raw: Mapping[str, Any] | None) -> dict[str, frozenset[str]] | None:
     """Read rights by project id; None: every IMS right in every project of the account."""
     if raw is None:
@@ -171,6 +185,7 @@ def read_rights(raw: Mapping[str, Any] | None) -> dict[str, frozenset[str]] | No
 def _image(cloud: Cloud, raw: Mapping[str, Any], settings: Settings) -> str:
     now = cloud.now() + timedelta(seconds=settings.clock_skew_seconds)
     image_id = raw.get("id") or new_image_id()
+    _check_visibility(raw)
     image = Image(
         id=image_id,
         name=raw.get("name", f"image-{image_id[:8]}"),
@@ -178,7 +193,8 @@ def _image(cloud: Cloud, raw: Mapping[str, Any], settings: Settings) -> str:
         created_at=read_time(raw.get("created_at"), now),
         updated_at=now,
         status=raw.get("status", "active"),
-        public=raw.get("public", False),
+        visibility="public" if raw.get("public") else raw.get("visibility", "shared"),
+        os_hidden=raw.get("os_hidden", False),
         encrypted=raw.get("encrypted", False),
         whole=raw.get("whole", False),
         size_gb=raw.get("size_gb", 40),
@@ -190,7 +206,19 @@ def _image(cloud: Cloud, raw: Mapping[str, Any], settings: Settings) -> str:
     return image_id
 
 
-CHANGEABLE = frozenset({"name", "status", "os_type", "whole", "created_at", "extra", "hidden"})
+CHANGEABLE = frozenset(
+    {
+        "name",
+        "status",
+        "os_type",
+        "whole",
+        "created_at",
+        "extra",
+        "hidden",
+        "visibility",
+        "os_hidden",
+    }
+)
 """What an owner changes of an image: all but its ID, and what this simulator does not need."""
 
 
@@ -200,12 +228,18 @@ def change_image(cloud: Cloud, image_id: str, raw: Mapping[str, Any]) -> None:
         raise SeedError(f"unknown keys in image: {sorted(unknown)}; known: {sorted(CHANGEABLE)}")
     if image_id not in cloud.registry.images:
         raise SeedError(f"no image {image_id}")
+    _check_visibility(raw)
     changes = dict(raw)
     if "created_at" in raw:
         changes["created_at"] = read_time(raw["created_at"], cloud.now())
     if "hidden" in raw:
         changes["hidden"] = tuple(raw["hidden"])
     cloud.registry.change_image(image_id, changes, now=cloud.now())
+
+
+def _check_visibility(raw: Mapping[str, Any]) -> None:
+    if raw.get("visibility", "shared") not in VISIBILITIES:
+        raise SeedError(f"visibility {raw['visibility']!r}: not one of {', '.join(VISIBILITIES)}")
 
 
 def share_image(cloud: Cloud, image_id: str, projects: Sequence[str]) -> None:

@@ -100,7 +100,8 @@ class Cloud:
             return "IMG.0046"
         if job.kind is not JobKind.UPDATE:
             return None
-        if self.registry.member(image_id, job.project_id) is None:
+        private = image.visibility == "private"
+        if private or self.registry.member(image_id, job.project_id) is None:
             return NOT_SHARED
         if job.status == "accepted":
             return vault_refusal(image, self.registry.vault(job.vault_id, job.project_id))

@@ -39,6 +39,8 @@ class World:
     cloud: Cloud = field(init=False)
     faults: FaultBook = field(init=False)
     journal: Journal = field(init=False)
+    cached_tokens: dict[str, datetime] = field(init=False)
+    """Until when IMS uses a token without asking IAM."""
     _request_ids: Iterator[str] = field(init=False)
     _flavours: Iterator[str] = field(init=False)
 
@@ -54,6 +56,7 @@ class World:
         self.cloud = Cloud(self.clock.now)
         self.faults = FaultBook()
         self.journal = Journal()
+        self.cached_tokens = {}
         self._flavours = itertools.cycle(TOKEN_FLAVOURS)
         plant(self.cloud, self.first_seed, self.settings)
 
