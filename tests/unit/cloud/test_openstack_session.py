@@ -50,6 +50,7 @@ class OpenStackCloud:
         answers: what Glance returns instead, by image.
         project: of each token.
         catalog_url: of the image endpoint.
+        withdrawn_markers: images that Glance refuses as a marker, once each.
         logins: the requests to Keystone.
         calls: the requests to Glance.
     """
@@ -71,6 +72,7 @@ class OpenStackCloud:
         self.calls: list[httpx.Request] = []
         self.most_at_once = self._at_once = 0
         self.revoked: set[str] = set()
+        self.withdrawn_markers: set[str] = set()
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
         sessions = Sessions(
             CloudHttpClient(client=client, timeout=timedelta(seconds=60)),
@@ -127,6 +129,9 @@ class OpenStackCloud:
     def _list(self, request: httpx.Request) -> httpx.Response:
         query = request.url.params
         assert query["visibility"] == "shared"
+        if (marker := query.get("marker", "")) and marker in self.withdrawn_markers:
+            self.withdrawn_markers.remove(marker)
+            return refusal(403, f"Forbidding request, image {marker} not visible")
         rows = sorted(i for i, one in self.shares.items() if one == query["member_status"])
         rows = [row for row in rows if row > query.get("marker", "")][:100]
         images = [{"id": row, "owner": "o", "name": f"name-{row[:8]}"} for row in rows]
@@ -223,6 +228,16 @@ async def test_memberships_of_many_images_are_read_from_lists() -> None:
     assert {results[image] for image in IMAGES[1:]} == {Membership.PENDING}
     assert cloud.session.details(IMAGES)[IMAGES[1]].name == "name-00000002"
     assert len(cloud.calls) <= 8  # three lists, of which one has two pages, and the missing image
+
+
+async def test_list_is_read_again_when_its_marker_was_withdrawn() -> None:
+    cloud = OpenStackCloud()
+    cloud.withdrawn_markers = {IMAGES[99]}
+    results = await cloud.session.members(IMAGES, timedelta())
+
+    assert set(results.values()) == {Membership.PENDING}
+    assert not cloud.withdrawn_markers
+    assert len(cloud.calls) <= 8
 
 
 async def test_job_of_an_earlier_spec_is_unknown() -> None:
