@@ -15,7 +15,7 @@ PARALLEL := --dist worksteal --numprocesses
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test cluster-test gitops-test chaos unit check dependencies coverage mutants image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
+.PHONY: help demo test cluster-test gitops-test kubernetes-test chaos unit check dependencies coverage mutants image-test bench docs language picture lock format tools chart-tools metrics-tools venv clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,10 @@ cluster-test: $(INSTALLED) tools chart-tools ## Test the chart and IMAGE=REPOSIT
 
 gitops-test: $(INSTALLED) tools chart-tools ## Test the documented set-up for TOOL=argocd or flux in a cluster that runs it
 	@$(BIN)/python -m gitops $(TOOL) --image "$(IMAGE)" --address "$(ADDRESS)" --server "$(SERVER)"
+
+kubernetes-test: $(INSTALLED) tools ## Run the end-to-end tests on another version: KUBERNETES=v1.28.15
+	@assets=$$($(BIN)/python hack/tools/kubernetes.py $(KUBERNETES)) \
+	  && KUBEBUILDER_ASSETS=$$assets $(BIN)/python -m pytest $(PARALLEL) 6 tests/e2e
 
 chaos: $(INSTALLED) tools ## Break everything at random for MINUTES=10, with SEED=n to see it again
 	@$(BIN)/python -m chaos --minutes $(or $(MINUTES),10) $(addprefix --seed ,$(SEED))

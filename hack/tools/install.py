@@ -124,7 +124,7 @@ def find(
     assets = _assets(programs, env)
     if assets is not None and not _missing(programs, assets):
         return Found(assets.resolve(), "KUBEBUILDER_ASSETS")
-    home = Store(_cache(env), programs, pinned).found()
+    home = Store(cache_directory(env), programs, pinned).found()
     return None if home is None else Found(home, "the cache")
 
 
@@ -148,7 +148,7 @@ def ensure(
     assets = _assets(programs, env)
     if assets is not None and (absent := _missing(programs, assets)):
         say(f"KUBEBUILDER_ASSETS={assets} is not used: it has no {_names(absent)}")
-    cache = _cache(env)
+    cache = cache_directory(env)
     try:
         if (found := find(programs, env, pinned)) is None:
             cache.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,8 @@ def _assets(programs: Sequence[Program], env: Mapping[str, str]) -> Path | None:
     return Path(assets) if assets and programs[0].module is CONTROL_PLANE else None
 
 
-def _cache(env: Mapping[str, str]) -> Path:
+def cache_directory(env: Mapping[str, str]) -> Path:
+    """Return the user's cache of programs."""
     return Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache", "image-share-operator/tools")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from envtest import binaries, credentials, flags
 from envtest.failures import ControlPlaneError, KubectlError
@@ -28,6 +29,8 @@ STOP_S = 2.0
 READY_S = 1.0
 KUBECTL_S = 240.0
 KUBECTL_CACHE = "kubectl-cache"
+SELECTABLE_FIELDS_MINOR = 30
+"""The first minor version whose CRDs can have selectable fields."""
 
 
 class ControlPlane(Running):
@@ -182,8 +185,25 @@ class ControlPlane(Running):
             return True
         return None
 
+    def _without_selectable_fields(self, path: Path) -> Path:
+        """Write the CRDs without their selectable fields; return the file."""
+        crds: list[Any] = []
+        for file in [path] if path.is_file() else sorted(path.glob("*.yaml")):
+            crds += yaml.safe_load_all(file.read_text())
+        for crd in crds:
+            for version in crd["spec"]["versions"]:
+                version.pop("selectableFields", None)
+        written = self.directory / "crds-without-selectable-fields.yaml"
+        written.write_text(yaml.safe_dump_all(crds))
+        return written
+
     def apply_crds(self, path: Path) -> None:
-        """Apply CRDs from a file or directory and wait until clients can find and explain them."""
+        """Apply CRDs from a file or directory and wait until clients can find and explain them.
+
+        As by the chart, they have no selectable fields on a version that does not know them.
+        """
+        if int(self.http.get("/version").json()["minor"]) < SELECTABLE_FIELDS_MINOR:
+            path = self._without_selectable_fields(path)
         self.apply(path)
         eventually(partial(self._established, path), within_s=START_S)
         for name in self.kubectl("get", "-f", str(path), "-o", "name").split():
@@ -281,7 +301,8 @@ class ControlPlane(Running):
 
     def _discoverable(self, plural: str, group: str) -> bool | None:
         """Whether the documents that clients read know the kind; they lag behind Established."""
-        wanted = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        kind = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
+        wanted = ",".join(kind.format(version) for version in ("v2", "v2beta1"))  # v2: since 1.30
         groups = self.http.get("/apis", headers={"Accept": wanted}).raise_for_status().json()
         versions = [version for row in groups["items"] for version in row["versions"]]
         plurals = {row["resource"] for version in versions for row in version["resources"]}
