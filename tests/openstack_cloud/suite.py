@@ -24,7 +24,7 @@ from otc_simulator.client import Simulator
 
 Json = dict[str, Any]
 PASSWORD = "password"
-CREDENTIAL_S = 5
+CREDENTIAL_S = 15
 """How long a short-lived application credential of Keystone can be used. Keystone refuses to create
 one that has expired, also when it is slow."""
 

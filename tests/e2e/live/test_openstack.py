@@ -280,7 +280,9 @@ def test_unusable_application_credential_is_named(world: OpenStackWorld, fault: 
     reason, words = "CredentialsInvalid", "it was deleted, or the ID is wrong"
     match fault:
         case "expired":
-            made = world.application_credential(expires_at=datetime.now(UTC) + timedelta(seconds=5))
+            made = world.application_credential(
+                expires_at=datetime.now(UTC) + timedelta(seconds=15)
+            )
             eventually(lambda: world.cannot_use(made) or None)
             words = "it has expired, its secret is wrong"
         case "deleted":

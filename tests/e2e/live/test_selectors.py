@@ -313,10 +313,10 @@ def test_older_list_that_rejects_an_image_is_in_charge_of_it(world: World) -> No
 def test_image_that_another_resource_accepts_is_not_rejected(world: World) -> None:
     """A team keeps one build, another team of the same project keeps two."""
     old = publish(world, "ubuntu-20260101", age=days(7))
-    select(world, {"newest": 2}, name="two")
     select(world, {"newest": 1}, name="one", removalPolicy="Reject")
-    for name in ("one", "two"):
-        world.wait_for("Accepted", name)
+    world.wait_for("Accepted", "one")  # by its own job: it rejects nothing else
+    select(world, {"newest": 2}, name="two")
+    world.wait_for("Accepted", "two")
     new = publish(world, "ubuntu-20260108")
     for name in ("one", "two"):
         check(world, name)
