@@ -38,7 +38,8 @@ again before each submission, not only at the start of a reconcile.
   claim is undecided, up to `UNDECIDED_WAIT` after the older one was first seen. Each object gets
   this time once in a process: no tenant can block others by editing an object again and again.
   Before its first list, a selector may select any image of the project: it waits for all of these
-  older claims, and younger ones wait for it.
+  older claims, and younger ones wait for it. A list that becomes a selector claims its images until
+  then.
 
 **Own changes are no drift.** `Conflicts` keeps the latest decision that was submitted for an image.
 When a membership differs because another resource of this operator submitted it, the planner

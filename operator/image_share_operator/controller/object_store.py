@@ -53,8 +53,8 @@ class CachedObject:
         accepted_by: the endpoints that accepted its credentials for its project; ``None`` for none.
         accepted_at: when they did so last, in this process.
         is_decided: whether it is known if its credentials are accepted.
-        selected: the images that its selector selects; ``None`` before its first list, and for a
-            spec that lists its images.
+        selected: the images that its selector selects; before its first list, those that the spec
+            listed before. ``None`` for none yet, and for a spec that lists its images.
         check_requested: whether memberships must be read again, also before the next check is due.
         deleting: whether it has a deletion timestamp.
         has_finalizer: whether it has our finalizer.
@@ -277,7 +277,8 @@ class ObjectStore:
 
     def select(self, entry: CachedObject, images: tuple[str, ...]) -> None:
         """Record which images the selector of the object selects."""
-        if entry.selected != images:
+        current = self._entries.get(entry.key)
+        if current is not None and current.selected != images:
             self._update(entry, selected=images)
 
     def request_check(self, key: Key) -> None:
@@ -376,7 +377,8 @@ def _selected_in(desired: Desired | InvalidSpecError, status: Status) -> tuple[s
     if isinstance(desired, InvalidSpecError) or desired.selector is None:
         return None
     if status.selected is None:
-        return None
+        # Until its first list, a spec that listed its images claims them as before.
+        return tuple(row.id for row in status.images if row.selection is None) or None
     return image_rows.resolved(desired, status, deleting=False).images
 
 

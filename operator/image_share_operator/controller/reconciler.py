@@ -259,7 +259,8 @@ class Reconciler:
         if runtime.settled_at is None and job is not None and job.state.settled:
             runtime = replace(runtime, settled_at=self.now())
         removed = image_rows.removed_from_list(desired, entry.known)
-        claims.select(desired.images, removed)
+        if removed:  # only of a list: a selector keeps its claims until its next list is read
+            claims.select(desired.images, removed)
         fresh = runtime.fresh
         observation = Observation(
             status=entry.known,

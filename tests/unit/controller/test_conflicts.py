@@ -687,6 +687,26 @@ async def test_selector_claims_the_images_that_it_selects() -> None:
     assert (tenants.reason(OLD), tenants.reason(NEW)) == ("NothingSelected", "Accepted")
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_change_from_a_list_to_a_selector_keeps_the_claims(*, restarts: bool) -> None:
+    """The younger one is reconciled first, before the older one has listed the shares."""
+    tenants = Tenants()
+    tenants.cloud.publish(IMAGE, "ubuntu-1")
+    older, younger = Key("z", "a"), Key("a", "z")
+    tenants.apply(older)
+    tenants.clock.pass_by(timedelta(seconds=1))
+    tenants.apply(younger, "Reject")
+    await tenants.run()
+    tenants.edit(older, **SELECTS)
+    if restarts:
+        tenants.restart(younger)
+
+    await tenants.run()
+
+    assert tenants.decisions == [Decision.ACCEPT]
+    assert (tenants.reason(older), tenants.reason(younger)) == ("Accepted", "Conflict")
+
+
 @pytest.mark.parametrize(
     ("of_older", "of_younger"),
     [("ubuntu-*", "ubuntu-*"), (None, "ubuntu-*"), ("ubuntu-*", None)],
@@ -708,6 +728,24 @@ async def test_new_selectors_submit_one_decision_only(
 
     assert tenants.decisions == [Decision.REJECT]
     assert tenants.reason(older) == "Rejected"
+    assert tenants.reason(younger) == "Conflict"
+
+
+async def test_younger_selector_waits_while_the_first_list_of_the_older_one_fails() -> None:
+    tenants = Tenants()
+    tenants.cloud.publish(IMAGE, "ubuntu-1")
+    older, younger = Key("a", "a"), Key("z", "z")
+    tenants.failures[older.namespace] = DOWN
+    tenants.apply(older, "Reject", **SELECTS)
+    tenants.clock.pass_by(timedelta(seconds=1))
+    tenants.apply(younger, **SELECTS)
+
+    await tenants.run(timedelta(seconds=5))
+    assert tenants.sent == []
+    tenants.failures.clear()
+    await tenants.run()
+
+    assert tenants.decisions == [Decision.REJECT]
     assert tenants.reason(younger) == "Conflict"
 
 
