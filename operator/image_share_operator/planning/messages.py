@@ -110,20 +110,17 @@ def job_running(desired: Desired, job: Job, observation: Observation, now: datet
     )
 
 
-def job_timeout(desired: Desired, job: Job, observation: Observation, policy: Policy) -> Report:
-    """Report a job past its timeout, or Ready where the memberships are as wanted."""
-    members = observation.members or {}
-    images = tuple(
-        _row(image, members.get(image, Membership.UNKNOWN), observation) for image in desired.images
-    )
-    is_empty = not images and not desired.being_deleted
-    if not is_empty and all(_as_wanted(row.membership, desired) for row in images):
-        return Report(
-            ready_summary=_done(desired),
-            requeue_after=policy.overdue_poll,
-            images=images,
-            finished=desired.being_deleted,
-        )
+def job_timeout(desired: Desired, job: Job, report: Report, policy: Policy) -> Report:
+    """Report a job past its timeout, unless nothing is left to do or all images are as wanted.
+
+    Args:
+        report: as without this job; it has what is known of the images of other jobs.
+    """
+    waits = filter(None, (report.requeue_after, policy.overdue_poll))
+    report = replace(report, requeue_after=min(waits))
+    images = report.images or ()
+    if is_done(report) or (images and all(_as_wanted(one.membership, desired) for one in images)):
+        return report
     message = (
         f"Job {job.id} is still {job.odd_status or job.state} after spec.timeout of "
         f"{_duration(desired.timeout)}. Increase spec.timeout, change the spec to send a new job, "
@@ -132,7 +129,12 @@ def job_timeout(desired: Desired, job: Job, observation: Observation, policy: Po
     ready_summary = ReadySummary(
         ready="False", reason=Reason.JOB_TIMEOUT, message=message, progress=Progress.STALLED
     )
-    return Report(ready_summary=ready_summary, requeue_after=policy.overdue_poll, images=images)
+    # The status names this job: its images need no message yet.
+    images = tuple(
+        replace(one, message=None) if one.job_id == job.id and is_overdue(one) else one
+        for one in images
+    )
+    return replace(report, ready_summary=ready_summary, images=images)
 
 
 def overdue(job: Job, desired: Desired) -> str:
@@ -510,18 +512,6 @@ def rows(
 def _row_message(verdict: Verdict) -> str | None:
     """The message of a row; none for a candidate, which may not be the failing image."""
     return None if verdict.state is ImageState.CANDIDATE else verdict.message
-
-
-def _row(image: str, membership: Membership, observation: Observation) -> ImageStatus:
-    known = next((row for row in observation.status.images if row.id == image), None)
-    error = observation.unreadable.get(image)
-    message = known.message if known is not None and is_overdue(known) else None
-    return ImageStatus(
-        id=image,
-        membership=membership,
-        job_id=None if known is None else known.job_id,
-        message=message if error is None else unread(error),
-    )
 
 
 def _retry_at(observation: Observation, now: datetime, policy: Policy) -> datetime:

@@ -126,7 +126,7 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
         return _read_step(desired, observation)
     step = _batch_or_report(desired, observation, now, policy)
     if isinstance(step, Report) and job is not None and is_stuck(job, desired):
-        step = messages.job_timeout(desired, job, observation, policy)
+        step = messages.job_timeout(desired, job, step, policy)
     if isinstance(step, Submit) and observation.answered:
         verdicts = image_verdicts(desired, observation, now, policy)
         step = messages.progressing(desired, observation, verdicts, now, policy)

@@ -8,7 +8,7 @@ import pytest
 from drive import IMAGES, PROJECT, Drive, spec
 
 from fakes import FAITHFUL, OWNER, Fate
-from image_share_operator.api.errors import RetryableError, TerminalError
+from image_share_operator.api.errors import ImagesRefusedError, RetryableError, TerminalError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import JobState, Membership, Share
 
@@ -367,6 +367,35 @@ async def test_new_build_is_accepted_when_an_older_job_never_ends(*, restarts: b
     assert drive.reason == "JobTimeout"
     assert drive.condition("Stalled") is not None
     assert f"Image {A}: job {rows(drive)[A]['jobID']} did not end" in drive.ready["message"]
+
+
+async def test_refused_image_is_retried_slowly_while_a_job_never_ends() -> None:
+    drive = started(timeout="1m")
+    drive.cloud.fates = [Fate(takes=timedelta(days=9))]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("JobTimeout")
+
+    drive.cloud.refusals[B] = ImagesRefusedError("HTTP 400 IMG.0144")
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=20))
+
+    assert drive.cloud.puts == [(A,), (B,)]
+    assert drive.reason == "JobTimeout"
+    assert rows(drive)[B]["message"] == "HTTP 400 IMG.0144"
+    assert "message" not in rows(drive)[A]
+
+
+async def test_job_that_never_ends_hides_no_exceeded_limit() -> None:
+    drive = started({"limit": 1}, timeout="1m")
+    drive.cloud.fates = [Fate(takes=timedelta(days=9))]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("JobTimeout")
+
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.reason == "LimitExceeded"
 
 
 @pytest.mark.parametrize(("newest", "end"), [(2, ACCEPTED), (1, REJECTED)])
