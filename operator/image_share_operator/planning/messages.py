@@ -110,7 +110,9 @@ def job_running(desired: Desired, job: Job, observation: Observation, now: datet
     )
 
 
-def job_timeout(desired: Desired, job: Job, report: Report, policy: Policy) -> Report:
+def job_timeout(
+    desired: Desired, job: Job, report: Report, observation: Observation, policy: Policy
+) -> Report:
     """Report a job past its timeout, unless nothing is left to do or all images are as wanted.
 
     Args:
@@ -129,12 +131,16 @@ def job_timeout(desired: Desired, job: Job, report: Report, policy: Policy) -> R
     ready_summary = ReadySummary(
         ready="False", reason=Reason.JOB_TIMEOUT, message=message, progress=Progress.STALLED
     )
-    # The status names this job: its images need no message yet.
-    images = tuple(
-        replace(one, message=None) if one.job_id == job.id and is_overdue(one) else one
-        for one in images
-    )
+    images = tuple(_of_named_job(one, job, observation) for one in images)
     return replace(report, ready_summary=ready_summary, images=images)
+
+
+def _of_named_job(row: ImageStatus, job: Job, observation: Observation) -> ImageStatus:
+    """The row; it need not remember a job past its timeout that the status names."""
+    if row.job_id != job.id or not is_overdue(row):
+        return row
+    error = observation.unreadable.get(row.id)
+    return replace(row, message=None if error is None else unread(error))
 
 
 def overdue(job: Job, desired: Desired) -> str:

@@ -126,7 +126,7 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
         return _read_step(desired, observation)
     step = _batch_or_report(desired, observation, now, policy)
     if isinstance(step, Report) and job is not None and is_stuck(job, desired):
-        step = messages.job_timeout(desired, job, step, policy)
+        step = messages.job_timeout(desired, job, step, observation, policy)
     if isinstance(step, Submit) and observation.answered:
         verdicts = image_verdicts(desired, observation, now, policy)
         step = messages.progressing(desired, observation, verdicts, now, policy)
@@ -207,7 +207,7 @@ def image_verdicts(
     known = {row.id: row for row in _known_rows(observation)}
     members: Mapping[str, Membership] = observation.members or {}
     verdicts = tuple(
-        evaluator.unread(image, observation.unreadable[image])
+        evaluator.unread(image, observation.unreadable[image], known.get(image))
         if image in observation.unreadable
         else evaluator.verdict(image, members.get(image, Membership.NOT_SHARED), known.get(image))
         for image in desired.images
@@ -312,14 +312,21 @@ class _ImageEvaluator:
             failed_job_id=left,
         )
 
-    def unread(self, image: str, error: CloudError) -> Verdict:
-        """Return the state of an image whose membership could not be read."""
+    def unread(self, image: str, error: CloudError, known: ImageStatus | None) -> Verdict:
+        """Return the state of an image whose membership could not be read.
+
+        Its message must remember a job past its timeout, as long as that is not the latest job.
+        """
+        overdue = None if known is None else self._overdue(known, self._job_of(known))
         batch = self.observation.status.unanswered
         state = ImageState.UNREADABLE
         if batch is not None and self.in_doubt_unread(batch, image):
             state = ImageState.IN_DOUBT
         return Verdict(
-            image=image, state=state, membership=Membership.UNKNOWN, message=messages.unread(error)
+            image=image,
+            state=state,
+            membership=Membership.UNKNOWN,
+            message=overdue or messages.unread(error),
         )
 
     def in_doubt_unread(self, batch: InDoubtBatch, image: str) -> bool:

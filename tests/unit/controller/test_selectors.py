@@ -385,6 +385,22 @@ async def test_refused_image_is_retried_slowly_while_a_job_never_ends() -> None:
     assert "message" not in rows(drive)[A]
 
 
+async def test_image_of_a_job_that_never_ends_is_not_sent_again_after_a_read_error() -> None:
+    drive = started(timeout="1m")
+    drive.cloud.fates = [Fate(takes=timedelta(days=9))]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("JobTimeout")
+    drive.cloud.publish(B, "ubuntu-20260108")
+    drive.cloud.unreadable[A] = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+    await drive.run_for(timedelta(minutes=10))
+
+    drive.cloud.unreadable.clear()
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.puts == [(A,), (B,)]
+    assert drive.reason == "JobTimeout"
+
+
 async def test_job_that_never_ends_hides_no_exceeded_limit() -> None:
     drive = started({"limit": 1}, timeout="1m")
     drive.cloud.fates = [Fate(takes=timedelta(days=9))]
