@@ -186,11 +186,22 @@ class Batcher:
 
     async def _running_job(self, key: _BatchKey, images: tuple[str, ...]) -> str | None:
         """The job that does what a request asks for, also if it is being sent just now."""
+        if self._is_changed_by_others(key, images):
+            return None
         for task, (sent, carried) in tuple(self._sending.items()):
             if sent == key and carried.issuperset(images):
                 await asyncio.wait({task})
                 break
         return self._running.of((key.decision, key.vault_id), images)
+
+    def _is_changed_by_others(self, key: _BatchKey, images: tuple[str, ...]) -> bool:
+        """Whether a batch that has no job yet does something else with one of the images."""
+        waiting = ((other, batch.images.keys()) for other, batch in self._open.items())
+        return any(
+            (other.decision, other.vault_id) != (key.decision, key.vault_id)
+            and not carried.isdisjoint(images)
+            for other, carried in (*waiting, *self._sending.values())
+        )
 
     def _too_large(self) -> BatchTooLargeError:
         most = self._limit.current

@@ -98,6 +98,18 @@ async def test_request_is_sent_after_the_opposite_decision() -> None:
     assert cloud.puts == [("a",)] * 3
 
 
+@pytest.mark.parametrize("after_s", [0.005, 0.105], ids=["waiting", "being sent"])
+async def test_request_is_sent_when_the_opposite_decision_has_no_job_yet(after_s: float) -> None:
+    cloud, batcher = with_batcher()
+    await batcher.submit(ACCEPT, None, ("a",), None)
+    rejected = asyncio.create_task(batcher.submit(REJECT, None, ("a",), None))
+    await asyncio.sleep(after_s)
+
+    assert await batcher.submit(ACCEPT, None, ("a",), None) == "job-3"
+    assert await rejected == "job-2"
+    assert cloud.puts == [("a",)] * 3
+
+
 @pytest.mark.parametrize("ends", [True, False], ids=["settled", "stuck"])
 async def test_request_is_sent_after_a_job_that_settled_or_is_stuck(*, ends: bool) -> None:
     cloud, batcher = with_batcher()
