@@ -196,6 +196,9 @@ def test_certificates_of_the_cloud_are_trusted(
     assert ended.code == (3 if how == "none" else 0), ended.err
 
 
+USER_ENV = {"OS_USERNAME": "op", "OS_PASSWORD": "p", "OS_USER_DOMAIN_ID": "d1"}
+
+
 @pytest.mark.parametrize(
     ("env", "message"),
     [
@@ -212,8 +215,20 @@ def test_certificates_of_the_cloud_are_trusted(
             {"OS_APPLICATION_CREDENTIAL_NAME": "x", "OS_APPLICATION_CREDENTIAL_SECRET": "x"},
             "OS_APPLICATION_CREDENTIAL_SECRET; set both. A name without the ID is not supported",
         ),
+        ({**USER_ENV, "OS_AUTH_TYPE": "v3token"}, "OS_AUTH_TYPE needs a token; set OS_TOKEN"),
+        ({**USER_ENV, "OS_AUTH_TYPE": "aksk"}, "OS_AUTH_TYPE needs an access key; set OS_ACCESS"),
     ],
-    ids=["no user", "placeholder", "token", "type", "half of a key", "access key", "application"],
+    ids=[
+        "no user",
+        "placeholder",
+        "token",
+        "type",
+        "half of a key",
+        "access key",
+        "application",
+        "type of a token without one",
+        "type of an access key without one",
+    ],
 )
 def test_unusable_environment_names_the_variable(
     run: Run, env: Mapping[str, str], message: str
@@ -235,7 +250,6 @@ def test_environment_names_the_domain_by_id() -> None:
 
 
 KEYS = {"OS_ACCESS_KEY": "AK1", "OS_SECRET_KEY": "sk1"}
-USER_ENV = {"OS_USERNAME": "op", "OS_PASSWORD": "p", "OS_USER_DOMAIN_ID": "d1"}
 ACCESS_KEY = AccessKeyCredentials(access_key="AK1", secret_key="sk1")
 USER_LOGIN = PasswordCredentials(user_name="op", domain_id="d1", password="p")
 APPLICATION = {"OS_APPLICATION_CREDENTIAL_ID": "a1", "OS_APPLICATION_CREDENTIAL_SECRET": "as1"}
@@ -248,6 +262,7 @@ APPLICATION = {"OS_APPLICATION_CREDENTIAL_ID": "a1", "OS_APPLICATION_CREDENTIAL_
         ({**KEYS, "OS_SECURITY_TOKEN": "st1"}, replace(ACCESS_KEY, security_token="st1")),
         ({**KEYS, **USER_ENV}, USER_LOGIN),
         ({**KEYS, **USER_ENV, "OS_AUTH_TYPE": "aksk"}, ACCESS_KEY),
+        ({**KEYS, "OS_TOKEN": "x", "OS_AUTH_TYPE": "aksk"}, ACCESS_KEY),
         (APPLICATION, ApplicationCredentials(id="a1", secret="as1")),
         ({**APPLICATION, **USER_ENV}, USER_LOGIN),
         (
@@ -260,6 +275,7 @@ APPLICATION = {"OS_APPLICATION_CREDENTIAL_ID": "a1", "OS_APPLICATION_CREDENTIAL_
         "temporary",
         "user before key",
         "type before user",
+        "type before token",
         "application credential",
         "user before application credential",
         "type of application credential before user",

@@ -250,7 +250,7 @@ def _credentials(cloud: CloudEntry) -> Credentials:
     token = cloud.text("token", limit=MAX_TOKEN_CHARS) or cloud.text(
         "auth_token", limit=MAX_TOKEN_CHARS
     )
-    if token and auth_type not in PASSWORD_TYPES:
+    if token and auth_type not in PASSWORD_TYPES + ACCESS_KEY_TYPES:
         return token_credentials(token, f"{FILE}: auth.token of cloud {cloud.shown}")
     if auth_type in TOKEN_TYPES:
         raise cloud.error(f"cloud {cloud.shown} has auth_type {auth_type} and no auth.token")

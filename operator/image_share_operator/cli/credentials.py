@@ -92,11 +92,20 @@ def _credentials(fields: Mapping[str, str]) -> Credentials | None:
     clouds_yaml.check_auth_type(fields.get("auth_type"), "OS_AUTH_TYPE")
     if fields.get("auth_type") in clouds_yaml.APPLICATION_TYPES:
         return _application_credential(fields)
+    if fields.get("auth_type") in clouds_yaml.ACCESS_KEY_TYPES:
+        found = _access_key(fields)
+        if found is None:
+            raise ValueError(
+                "OS_AUTH_TYPE needs an access key; set OS_ACCESS_KEY and OS_SECRET_KEY"
+            )
+        return found
     token = fields.get("token") or fields.get("auth_token")
     if token and fields.get("auth_type") not in clouds_yaml.PASSWORD_TYPES:
         return token_credentials(token, "OS_TOKEN")
+    if fields.get("auth_type") in clouds_yaml.TOKEN_TYPES:
+        raise ValueError("OS_AUTH_TYPE needs a token; set OS_TOKEN")
     password = fields.get("password")
-    if not password or fields.get("auth_type") in clouds_yaml.ACCESS_KEY_TYPES:
+    if not password:
         return _access_key(fields) or _application_credential(fields)
     if "user_id" in fields:
         return PasswordCredentials(user_id=fields["user_id"], password=password)

@@ -128,6 +128,7 @@ KEYS = AccessKeyCredentials(access_key="AK1", secret_key="sk1")
             PasswordCredentials(user_name="op", domain_name="OTC-1", password=PASSWORD),
         ),
         (document("token: abc, ak: AK1, sk: sk1"), TokenCredentials(token="abc")),
+        (document("token: abc, ak: AK1, sk: sk1", beside="auth_type: aksk"), KEYS),
     ],
     ids=[
         "of gophertelekomcloud",
@@ -137,6 +138,7 @@ KEYS = AccessKeyCredentials(access_key="AK1", secret_key="sk1")
         "type before user",
         "user before key",
         "token before key",
+        "type before token",
     ],
 )
 def test_clouds_yaml_is_read_as_an_access_key(text: bytes, expected: object) -> None:
