@@ -217,6 +217,7 @@ USER_ENV = {"OS_USERNAME": "op", "OS_PASSWORD": "p", "OS_USER_DOMAIN_ID": "d1"}
         ),
         ({**USER_ENV, "OS_AUTH_TYPE": "v3token"}, "OS_AUTH_TYPE needs a token; set OS_TOKEN"),
         ({**USER_ENV, "OS_AUTH_TYPE": "aksk"}, "OS_AUTH_TYPE needs an access key; set OS_ACCESS"),
+        ({**USER_ENV, "OS_PASSWORD": "hunter\udcff"}, "OS_PASSWORD is not UTF-8; set it again"),
     ],
     ids=[
         "no user",
@@ -228,6 +229,7 @@ USER_ENV = {"OS_USERNAME": "op", "OS_PASSWORD": "p", "OS_USER_DOMAIN_ID": "d1"}
         "application",
         "type of a token without one",
         "type of an access key without one",
+        "bytes that are not UTF-8",
     ],
 )
 def test_unusable_environment_names_the_variable(

@@ -35,8 +35,25 @@ _FIELDS = (
 
 
 def overrides(env: Mapping[str, str]) -> dict[str, str]:
-    """The fields that the environment sets: ``OS_PASSWORD`` is ``password``."""
-    return {field: env[name] for field in _FIELDS if env.get(name := f"OS_{field.upper()}")}
+    """The fields that the environment sets: ``OS_PASSWORD`` is ``password``.
+
+    Raises:
+        ValueError: one is not UTF-8; the message names the variable, never a value.
+    """
+    names = {field: f"OS_{field.upper()}" for field in _FIELDS}
+    for name in names.values():
+        if not _is_text(env.get(name, "")):
+            raise ValueError(f"{name} is not UTF-8; set it again, encoded in UTF-8")
+    return {field: env[name] for field, name in names.items() if env.get(name)}
+
+
+def _is_text(value: str) -> bool:
+    """Whether the value of a variable is UTF-8: Python reads other bytes as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def find(name: str, env: Mapping[str, str]) -> tuple[CloudEntry, ...]:
