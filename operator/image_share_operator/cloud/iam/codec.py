@@ -191,10 +191,15 @@ def read_shown_token(response: httpx.Response) -> ShownToken | None:
     )
 
 
+LATEST = datetime(2200, 1, 1, tzinfo=UTC)
+"""Later times are read as this one. The end of a token that never expires may be the last time of
+the calendar: by our clock, which differs from that of the cloud, there is no such time."""
+
+
 def parse_time(text: str) -> datetime | None:
     """Parse a time of IAM or Keystone; it is in UTC when it has no time zone."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return min(at if at.tzinfo else at.replace(tzinfo=UTC), LATEST)

@@ -1,7 +1,7 @@
 """A token from a Secret: checked once, with IAM, before it is used."""
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import httpx
@@ -24,9 +24,10 @@ OTHER = "f" * 32
 
 
 class Iam:
-    """Shows one token that ends a day after `START`; an IMS where each image is pending.
+    """Shows one token that ends ``left`` after `START`; an IMS where each image is pending.
 
     Attributes:
+        left: a day, unless a test sets it.
         skew: how far its clock is ahead of ours.
     """
 
@@ -35,6 +36,7 @@ class Iam:
         self.status = status
         self.project = project
         self.skew = timedelta()
+        self.left = DAY
         self.lifetime: timedelta | None = DAY
         self.down = False
         self.asked: list[httpx.Request] = []
@@ -58,7 +60,7 @@ class Iam:
         self.asked.append(request)
         if self.down:
             raise NoResponseError(Cause.CONNECT, "connection refused")
-        ends_at = START + self.skew + DAY
+        ends_at = START + self.skew + self.left
         token: dict[str, object] = {"expires_at": ends_at.isoformat()}
         if self.lifetime is not None:
             token["issued_at"] = (ends_at - self.lifetime).isoformat()
@@ -195,3 +197,15 @@ async def test_warning_begins_before_the_end_of_a_given_token(
 
     at = START + DAY
     assert iam.end() == GivenTokenEnd(at=at, warn_at=at - early)
+
+
+async def test_given_token_that_ends_with_the_calendar_is_used() -> None:
+    iam = Iam()
+    iam.skew = timedelta(seconds=-1)
+    iam.left = datetime.max.replace(tzinfo=UTC) - (START + iam.skew)
+
+    await iam.use()
+
+    end = iam.end()
+    assert end is not None
+    assert end.at > START + 365 * DAY

@@ -1,6 +1,6 @@
 """How long a token is used, for any difference between the clocks."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -80,3 +80,10 @@ async def test_token_without_issue_time_is_used_until_its_expiry_time() -> None:
     cloud = Cloud(timedelta(), DAY, has_issue_time=False)
 
     assert await cloud.logins_during(timedelta(hours=23), timedelta(minutes=10)) == 1
+
+
+async def test_token_that_ends_with_the_calendar_is_used_with_any_clock_skew() -> None:
+    cloud = Cloud(timedelta(seconds=-1), DAY)
+    cloud.life = datetime.max.replace(tzinfo=UTC) - (cloud.clock.at + cloud.skew)
+
+    assert await cloud.logins_during(timedelta(hours=1), timedelta(minutes=10)) == 1
