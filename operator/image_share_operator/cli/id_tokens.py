@@ -39,13 +39,19 @@ class Requester:
     api: ApiServer
     namespace: str
 
-    async def __call__(self, account: ServiceAccountCredentials) -> tuple[IdToken, datetime]:
+    async def __call__(
+        self, account: ServiceAccountCredentials, refused: IdToken | None
+    ) -> tuple[IdToken, datetime]:
         """Request a token; return it with the time of its end by our clock.
+
+        Args:
+            refused: by IAM; not used, because each token is a new one.
 
         Raises:
             TerminalError: there is no such ServiceAccount, or the user may not request its tokens.
             RetryableError: the API server did not respond.
         """
+        del refused
         began = now()
         who = f"ServiceAccount {account.name}"
         try:

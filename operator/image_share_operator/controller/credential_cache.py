@@ -113,8 +113,13 @@ class CredentialStore:
             return found
         raise found.with_traceback(None)
 
-    async def id_token(self, credentials: ServiceAccountCredentials) -> tuple[IdToken, datetime]:
+    async def id_token(
+        self, credentials: ServiceAccountCredentials, refused: IdToken | None = None
+    ) -> tuple[IdToken, datetime]:
         """Return a token of the ServiceAccount, and when it ends.
+
+        Args:
+            refused: is not returned again: the API server may sign with another key now.
 
         Raises:
             UnusableSecretError: there is no such ServiceAccount, or its tokens are denied.
@@ -125,10 +130,13 @@ class CredentialStore:
             identity_provider=credentials.identity_provider,
             audience=credentials.audience,
         )
-        found = (await self.get(credentials.namespace, ref)).id_token
-        if found is None:
+        found = await self.get(credentials.namespace, ref)
+        if found.id_token is not None and found.id_token[0] == refused:
+            self._cache.drop((credentials.namespace, ref), found)
+            found = await self.get(credentials.namespace, ref)
+        if found.id_token is None:
             raise TypeError("a ServiceAccount has tokens")
-        return found
+        return found.id_token
 
     def _valid_for(self, found: _Loaded) -> timedelta:
         """How long the result of a read is cached."""

@@ -43,3 +43,9 @@ class SingleFlightCache(Generic[K, V]):
                 value, valid_for = await load()
                 slot.loaded = value, self._now() + valid_for
             return slot.loaded[0]
+
+    def drop(self, key: K, value: V) -> None:
+        """Forget this value, unless another one replaced it."""
+        slot = self._slots.get(key)
+        if slot is not None and slot.loaded is not None and slot.loaded[0] is value:
+            slot.loaded = None

@@ -75,6 +75,19 @@ async def test_token_is_requested_once_for_all_that_wait() -> None:
     assert len(kube.asked) == 1
 
 
+async def test_refused_token_is_requested_again_once() -> None:
+    kube = Kube()
+    account = ServiceAccountCredentials(
+        namespace="team", name="web", identity_provider="my-cluster", audience="otc"
+    )
+    first, _ = await kube.store.id_token(account)
+
+    found = await asyncio.gather(*(kube.store.id_token(account, first) for _ in range(20)))
+
+    assert {token.key_id for token, _ in found} == {"k2"}
+    assert len(kube.asked) == 2
+
+
 async def test_token_is_requested_again_before_its_end() -> None:
     kube = Kube()
     kube.life = timedelta(minutes=40)  # the API server may shorten it

@@ -54,8 +54,11 @@ Tokens = TokenSource | GivenToken
 """The token of one identity."""
 ScopedLogin = Callable[[codec.Scope | None], Awaitable[codec.Token]]
 """Sends one login with a scope, or without one."""
-IdTokens = Callable[[ServiceAccountCredentials], Awaitable[tuple[IdToken, datetime]]]
-"""Returns a token of a ServiceAccount and when it ends, by our clock."""
+IdTokens = Callable[
+    [ServiceAccountCredentials, IdToken | None], Awaitable[tuple[IdToken, datetime]]
+]
+"""Returns a token of a ServiceAccount, which is not the given one, and when it ends, by our
+clock."""
 
 
 class Logins:
@@ -184,14 +187,20 @@ def _account(identity: Identity) -> Identity:
     return replace(identity, project_id="", agency=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class IdTokenLogin:
-    """Exchanges a token of a ServiceAccount for one of IAM, which is used up to the earlier end."""
+    """Exchanges a token of a ServiceAccount for one of IAM, which is used up to the earlier end.
+
+    Attributes:
+        refused: the token that IAM refused last. After a rotation of the cluster's keys, IAM may
+            know only the new key, and this token has the old one.
+    """
 
     credentials: ServiceAccountCredentials
     iam: IamClient
     id_tokens: IdTokens
     now: Callable[[], datetime]
+    refused: IdToken | None = None
 
     async def __call__(self, scope: codec.Scope | None) -> codec.Token:
         """Log in with a scope, or without one.
@@ -200,10 +209,14 @@ class IdTokenLogin:
             CloudError: the login failed, or there is no token of the ServiceAccount.
         """
         try:
-            id_token, ends_at = await self.id_tokens(self.credentials)
+            id_token, ends_at = await self.id_tokens(self.credentials, self.refused)
         except KubeError as exc:
             raise RetryableError(str(exc)) from exc
-        token = await self.iam.id_token(id_token, self.credentials, scope)
+        try:
+            token = await self.iam.id_token(id_token, self.credentials, scope)
+        except TerminalError:
+            self.refused = id_token
+            raise
         now = self.now()
         return codec.ending_by(token, ends_at - now, now)
 
@@ -254,8 +267,11 @@ async def _no_application_credential() -> codec.Token:
     )
 
 
-async def no_id_tokens(credentials: ServiceAccountCredentials) -> tuple[IdToken, datetime]:
+async def no_id_tokens(
+    credentials: ServiceAccountCredentials, refused: IdToken | None
+) -> tuple[IdToken, datetime]:
     """Raise: without a cluster, there are no tokens of ServiceAccounts."""
+    del refused
     raise TerminalError(
         f"{error_mapping.service_account(credentials)}: only the operator in the cluster can "
         "request its tokens",

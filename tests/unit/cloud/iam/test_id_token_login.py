@@ -33,6 +33,7 @@ class Cloud:
 
     Attributes:
         exchanges: scope of each exchange.
+        refused: key ID of the token that is not wanted again, for each request of a token.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Cloud:
         self.error: Exception | None = None
         self.answer: httpx.Response | None = None
         self.exchanges: list[Any] = []
+        self.refused: list[str | None] = []
         self.assumed = 0
         client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
         self.sessions = Sessions(
@@ -52,8 +54,11 @@ class Cloud:
             id_tokens=self._id_token,
         )
 
-    async def _id_token(self, credentials: ServiceAccountCredentials) -> tuple[IdToken, datetime]:
+    async def _id_token(
+        self, credentials: ServiceAccountCredentials, refused: IdToken | None
+    ) -> tuple[IdToken, datetime]:
         assert credentials == ACCOUNT
+        self.refused.append(refused.key_id if refused else None)
         if self.error is not None:
             raise self.error
         token = IdToken(value="MARK.jwt", lifetime=self.jwt_life, key_id=self.key_id)
@@ -144,6 +149,18 @@ async def test_refused_id_token_is_sent_again_after_two_minutes() -> None:
 
     assert await cloud.read() is None
     assert len(cloud.exchanges) == 2
+
+
+async def test_another_token_is_exchanged_after_a_refusal() -> None:
+    cloud = Cloud()
+    cloud.answer = httpx.Response(401, json={"error": {"message": "no"}})
+
+    for key_id in ("key-7", "key-8", "key-9"):
+        cloud.key_id = key_id
+        await cloud.read()
+        cloud.clock.pass_by(timedelta(minutes=2))
+
+    assert cloud.refused == [None, "key-7", "key-8"]
 
 
 async def test_missing_key_id_is_reported_as_unknown() -> None:
