@@ -8,6 +8,7 @@ from cachetools import FIFOCache
 from image_share_operator.api.credentials import RefusedLogin
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
+    Agency,
     ConditionType,
     CredentialsRef,
     Desired,
@@ -25,11 +26,15 @@ _Key = tuple[str, CredentialsRef, str, str]
 """Namespace, reference, version and IAM endpoint."""
 
 
+_Use = tuple[str, Agency | None]
+"""Project and agency: with another agency, the same credentials may be accepted."""
+
+
 class LoginHistory:
-    """Refused logins by Secret, version and IAM endpoint, with the projects."""
+    """Refused logins by Secret, version and IAM endpoint, with the projects and agencies."""
 
     def __init__(self) -> None:
-        self._refused: FIFOCache[_Key, dict[str, Reason]] = FIFOCache(MAX_SECRETS)
+        self._refused: FIFOCache[_Key, dict[_Use, Reason]] = FIFOCache(MAX_SECRETS)
         self._ready: FIFOCache[tuple[str, CredentialsRef], set[str]] = FIFOCache(MAX_SECRETS)
 
     def __len__(self) -> int:
@@ -48,7 +53,7 @@ class LoginHistory:
             self._ready.setdefault(where, set()).add(desired.project_id)
         elif status.secret_version is not None and ready.reason in ABOUT_LOGINS:
             key = _key(namespace, desired, status.secret_version)
-            self._refused.setdefault(key, {})[desired.project_id] = ready.reason
+            self._refused.setdefault(key, {})[_use(desired)] = ready.reason
 
     def of(self, namespace: str, desired: Desired, version: str) -> RefusedLogin | None:
         """Return the refused login to expect with this version of the Secret; ``None`` for none.
@@ -63,10 +68,14 @@ class LoginHistory:
         locked = Reason.ACCOUNT_LOCKED in refused.values()
         return RefusedLogin(
             locked=locked,
-            of_project=desired.project_id in refused and desired.project_id not in ready,
+            of_project=_use(desired) in refused and desired.project_id not in ready,
             of_all=not ready and (locked or len(refused) > 1),
         )
 
 
 def _key(namespace: str, desired: Desired, version: str) -> _Key:
     return namespace, desired.credentials, version, desired.endpoints.iam
+
+
+def _use(desired: Desired) -> _Use:
+    return desired.project_id, desired.agency

@@ -177,6 +177,19 @@ def test_doubts_of_another_iam_or_another_namespace_are_none() -> None:
     assert login_history.of(KEY.namespace, desired(region="eu-nl"), "7") is None
 
 
+def test_login_with_a_corrected_agency_is_not_expected_to_be_refused() -> None:
+    agency = {"name": "shares", "domainName": "customer"}
+    login_history = LoginHistory()
+    login_history.note(KEY.namespace, desired(agency=agency), INVALID)
+
+    same = login_history.of(KEY.namespace, desired(agency=agency), "7")
+    other = login_history.of(KEY.namespace, desired(agency={**agency, "name": "images"}), "7")
+    none = login_history.of(KEY.namespace, desired(), "7")
+
+    assert same == RefusedLogin(locked=False, of_project=True, of_all=False)
+    assert other == none == RefusedLogin(locked=False, of_project=False, of_all=False)
+
+
 def test_history_keeps_the_latest_secrets_only() -> None:
     login_history = LoginHistory()
     for number in range(MAX_SECRETS + 100):
