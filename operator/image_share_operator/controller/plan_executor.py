@@ -62,8 +62,6 @@ from image_share_operator.planning.selection import (
     unlisted_share,
 )
 
-LIST_AGE = timedelta(minutes=1)
-"""How old a list may be from which images are selected again after their job."""
 LONG_LIST = 200
 """Shares that are selected in the event loop. One takes 10 µs, and up to 0.3 ms with an expression
 that was made to be slow; a longer list would delay all other resources."""
@@ -222,10 +220,8 @@ class PlanExecutor:
         selector, status = self.desired.selector, self.observation.status
         if selector is None:
             return
-        # After a job, only the memberships of its images are news.
-        max_age = max(self.max_age, LIST_AGE if self.observation.job_asked else timedelta())
-        if self.observation.runtime.errors:
-            max_age = timedelta()
+        # Also after a job: an image may have been shared while it ran.
+        max_age = timedelta() if self.observation.runtime.errors else self.max_age
         session = await self.session()
         shares = await session.list_shares(owners, max_age)
         listed = {share.id: share.membership for share in shares}
@@ -303,17 +299,12 @@ class PlanExecutor:
         return superseded(selection, rows, members, is_settled=is_settled)
 
     def _may_have_changed(self, listed: Mapping[str, Membership]) -> tuple[str, ...]:
-        """The selected images whose membership in a cached list shows work to do or is outdated.
-
-        The latter are those of a job that settled just now: the list may be from before the job.
-        """
-        job = self.observation.job if self.observation.job_asked else None
-        carried = {row.id for row in self.observation.status.images if job and row.job_id == job.id}
+        """The selected images whose membership in a cached list shows work to do."""
         wanted = self.desired.decision.wanted
         return tuple(
             image
             for image in self.desired.images
-            if image in listed and (listed[image] is not wanted or image in carried)
+            if image in listed and listed[image] is not wanted
         )
 
     async def _read(self, images: tuple[str, ...]) -> Mapping[str, Membership | CloudError]:
