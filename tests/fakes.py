@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import httpx
@@ -526,6 +527,17 @@ async def _take(seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
+Answer = Callable[[httpx.Request], httpx.Response]
+"""How a fake cloud answers a request."""
+
+
+def says(status: int, code: str, text: str = "", date: datetime | None = None) -> Answer:
+    """An answer of the cloud that refuses a request."""
+    headers = {} if date is None else {"Date": format_datetime(date, usegmt=True)}
+    body = {"error_code": code, "error_msg": text}
+    return lambda _: httpx.Response(status, json=body, headers=headers)
+
+
 class FakeHttpCloud:
     """IAM and IMS behind httpx, and the real sessions with them.
 
@@ -577,6 +589,15 @@ class FakeHttpCloud:
             headers={"X-Subject-Token": f"token-{len(self.logins)}-{project}"},
             json={"token": {"expires_at": (self.clock.at + self.life).isoformat()}},
         )
+
+    async def read_as(self, identity: Identity) -> CloudError | None:
+        """Read a pending membership; return the error, if any."""
+        try:
+            found = await self.sessions.session(identity).members(IMAGES[:1], timedelta())
+        except CloudError as exc:
+            return exc
+        assert found == {IMAGES[0]: Membership.PENDING}
+        return None
 
     @staticmethod
     def identity(

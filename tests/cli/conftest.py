@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.command import Ended, Json
+from cli.command import Ended, Json, run_process
 from image_share_operator.__main__ import main
 from otc_simulator.client import Simulator
 
@@ -67,16 +67,7 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Callable[..., Ended]:
     """Run the command as a process of its own, in a directory of its own."""
 
     def start(*words: str, stdin: str = "", **env: str) -> Ended:
-        ended = subprocess.run(
-            [sys.executable, "-m", "image_share_operator", *words],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**environment, **env},
-            check=False,
-        )
-        return Ended(code=ended.returncode, out=ended.stdout, err=ended.stderr)
+        return run_process(*words, cwd=tmp_path, env={**environment, **env}, stdin=stdin)
 
     return start
 

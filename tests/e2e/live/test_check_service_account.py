@@ -6,7 +6,6 @@ operator runs.
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 import trustme
 import yaml
 
-from cli.command import Ended
+from cli.command import Ended, run_process
 from e2e.conftest import Json
 from e2e.live.test_service_account import AUDIENCE, EXCHANGE, PROVIDER, authority, simulator
 from envtest import ControlPlane
@@ -43,16 +42,10 @@ def check(simulator: Simulator, authority: trustme.CA, tmp_path: Path) -> Iterat
         }
 
         def run(*words: object, **env: str) -> Ended:
-            ended = subprocess.run(
-                [sys.executable, "-m", "image_share_operator", "check", "web.yaml"]
-                + [str(word) for word in words],
-                capture_output=True,
-                text=True,
-                cwd=tmp_path,
-                env={**environment, **env},
-                check=False,
+            options = [str(word) for word in words]
+            return run_process(
+                "check", "web.yaml", *options, cwd=tmp_path, env={**environment, **env}
             )
-            return Ended(code=ended.returncode, out=ended.stdout, err=ended.stderr)
 
         yield run
 
@@ -132,7 +125,7 @@ def test_check_says_which_permission_the_user_lacks(
 ) -> None:
     del image
     before = simulator.calls(EXCHANGE)
-    kubeconfig = control_plane.service_account_kubeconfig(namespace, "nobody")
+    kubeconfig = control_plane.service_account_kubeconfig(namespace, "no-rights")
 
     ended = check("--kubeconfig", kubeconfig)
 

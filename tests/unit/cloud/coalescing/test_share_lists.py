@@ -40,7 +40,7 @@ class Lists:
         marker: str | None,
         limit: int,
         typed: bool,
-        owner: str | None,
+        owner: str | None = None,
     ) -> SharePage:
         assert (limit, typed, owner) == (500, False, OWNER)
         self.calls.append((membership, marker))

@@ -2,15 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from email.utils import format_datetime
+from datetime import timedelta
 
 import httpx
 import pytest
 
-from fakes import IMAGES, PROJECT, START, FakeHttpCloud
+from fakes import IMAGES, PROJECT, START, Answer, FakeHttpCloud, says
 from image_share_operator.api.credentials import AccessKeyCredentials, Identity, RefusedLogin
 from image_share_operator.api.errors import (
     CloudError,
@@ -20,7 +18,7 @@ from image_share_operator.api.errors import (
     TerminalError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Decision, Endpoints, Membership
+from image_share_operator.api.types import Decision, Endpoints
 from image_share_operator.cloud.http.no_response import Cause, NoResponseError
 from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
 from image_share_operator.cloud.iam.signing import SigningForm
@@ -32,8 +30,6 @@ PROJECTS = tuple(f"{number:032x}" for number in range(100))
 CHECK = "/v2/cloudimages"
 LOCK_AFTER = 5
 """The cloud locks a key after more refused requests."""
-
-Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def accepts(request: httpx.Request) -> httpx.Response:
@@ -50,12 +46,6 @@ def refuses(request: httpx.Request) -> httpx.Response:
     return httpx.Response(401, json={"error_code": "APIGW.0301", "error_msg": text})
 
 
-def says(status: int, code: str, text: str = "", date: datetime | None = None) -> Answer:
-    headers = {} if date is None else {"Date": format_datetime(date, usegmt=True)}
-    body = {"error_code": code, "error_msg": text}
-    return lambda _: httpx.Response(status, json=body, headers=headers)
-
-
 class Cloud(FakeHttpCloud):
     """Many projects of one access key."""
 
@@ -64,13 +54,7 @@ class Cloud(FakeHttpCloud):
 
     async def read(self, identity: Identity | None = None) -> CloudError | None:
         """Read a membership; return the error, if any."""
-        session = self.sessions.session(identity or self.of())
-        try:
-            found = await session.members(IMAGES[:1], timedelta())
-        except CloudError as exc:
-            return exc
-        assert found == {IMAGES[0]: Membership.PENDING}
-        return None
+        return await self.read_as(identity or self.of())
 
     @property
     def paths(self) -> list[str]:

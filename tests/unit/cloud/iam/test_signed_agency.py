@@ -2,15 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from email.utils import format_datetime
+from datetime import timedelta
 
 import httpx
 import pytest
 
-from fakes import IMAGES, START, FakeHttpCloud
+from fakes import START, Answer, FakeHttpCloud, says
 from image_share_operator.api.credentials import AccessKeyCredentials, Identity, RefusedLogin
 from image_share_operator.api.errors import (
     CloudError,
@@ -20,7 +18,7 @@ from image_share_operator.api.errors import (
     ThrottledError,
 )
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Agency, Membership
+from image_share_operator.api.types import Agency
 from image_share_operator.cloud.iam.login_guard import BLOCK_TIME, LOGIN_GAP
 from image_share_operator.cloud.iam.signing import SigningForm
 
@@ -34,14 +32,6 @@ CHECK = "GET /v3/auth/domains"
 ASSUME = "POST /v3/auth/tokens"
 LOCK_AFTER = 5
 """The cloud locks a key after more refused requests."""
-
-Answer = Callable[[httpx.Request], httpx.Response]
-
-
-def says(status: int, code: str, text: str = "", date: datetime | None = None) -> Answer:
-    headers = {} if date is None else {"Date": format_datetime(date, usegmt=True)}
-    body = {"error_code": code, "error_msg": text}
-    return lambda _: httpx.Response(status, json=body, headers=headers)
 
 
 def refuses(request: httpx.Request) -> httpx.Response:
@@ -94,13 +84,7 @@ class Cloud(FakeHttpCloud):
 
     async def read(self, identity: Identity | None = None) -> CloudError | None:
         """Read a membership; return the error, if any."""
-        session = self.sessions.session(identity or self.of())
-        try:
-            found = await session.members(IMAGES[:1], timedelta())
-        except CloudError as exc:
-            return exc
-        assert found == {IMAGES[0]: Membership.PENDING}
-        return None
+        return await self.read_as(identity or self.of())
 
     async def read_all(self, projects: tuple[str, ...] = PROJECTS) -> list[CloudError | None]:
         return await asyncio.gather(*(self.read(self.of(project)) for project in projects))
