@@ -122,18 +122,31 @@ def _parts(namespace: str | None) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def connect(asked: Namespace, settings: Settings) -> AsyncGenerator[Cluster]:
-    """Open the API server of the kubeconfig.
+async def connect_api(
+    asked: Namespace, settings: Settings
+) -> AsyncGenerator[tuple[client.ApiServer, str]]:
+    """Open the API server of the kubeconfig; yield it with the namespace of the context.
 
     Raises:
         CommandError: there is no usable kubeconfig.
     """
     async with AsyncExitStack() as stack:
         try:
-            api, default = await stack.enter_async_context(
+            found = await stack.enter_async_context(
                 client.connect_as_user(asked.kubeconfig, asked.context, settings.request_timeout)
             )
         except KubeError as exc:
             raise CommandError(str(exc)) from None
+        yield found
+
+
+@asynccontextmanager
+async def connect(asked: Namespace, settings: Settings) -> AsyncGenerator[Cluster]:
+    """Open the API server of the kubeconfig.
+
+    Raises:
+        CommandError: there is no usable kubeconfig.
+    """
+    async with connect_api(asked, settings) as (api, default):
         namespace = None if asked.all_namespaces else asked.namespace or default
         yield Cluster(api, ResourceSelection(namespace=namespace, names=tuple(asked.names)))

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,8 +18,8 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.id_token import IdToken
 from image_share_operator.api.reasons import Reason
+from image_share_operator.cli import cluster
 from image_share_operator.cli.cloud import now
-from image_share_operator.cli.exit_codes import CommandError
 from image_share_operator.kube import client
 from image_share_operator.kube.client import ApiServer
 from image_share_operator.settings import Settings
@@ -100,11 +100,5 @@ async def connect(asked: Namespace, settings: Settings) -> AsyncGenerator[Reques
     Raises:
         CommandError: there is no usable kubeconfig.
     """
-    async with AsyncExitStack() as stack:
-        try:
-            api, namespace = await stack.enter_async_context(
-                client.connect_as_user(asked.kubeconfig, asked.context, settings.request_timeout)
-            )
-        except KubeError as exc:
-            raise CommandError(str(exc)) from None
+    async with cluster.connect_api(asked, settings) as (api, namespace):
         yield Requester(api=api, namespace=namespace)

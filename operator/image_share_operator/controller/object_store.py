@@ -134,8 +134,9 @@ class CachedObject:
     @property
     def may_select_any(self) -> bool:
         """Whether it has a selector, and no list was read yet."""
-        desired = self.desired
-        return isinstance(desired, Desired) and desired.selector is not None is self.selected
+        if isinstance(self.desired, InvalidSpecError) or self.desired.selector is None:
+            return False
+        return self.selected is None
 
     def claim_set_of(self, desired: Desired, claim_state: ClaimState) -> ClaimSet:
         """What the object would claim with this spec."""

@@ -304,8 +304,12 @@ def _named(
 
     A row that has an owner comes from a list of shares, which is newer than the last status.
     """
-    found = {row.id: ImageDetails(name=row.name, owner=row.owner) for row in before if row.owner}
-    found = {row.id: found[row.id] for row in rows if row.owner is None and row.id in found}
+    without = {row.id for row in rows if row.owner is None}
+    found = {
+        row.id: ImageDetails(name=row.name, owner=row.owner)
+        for row in before
+        if row.owner and row.id in without
+    }
     found |= details
     if not found:
         return rows

@@ -83,6 +83,7 @@ from typing import assert_never
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.jobs import REFUSED, RetryGroup
 from image_share_operator.api.types import (
+    NO_JOB,
     Decision,
     Desired,
     ImageStatus,
@@ -303,13 +304,13 @@ class _ImageEvaluator:
         if message is not None and state is not ImageState.NOT_SHARED:
             message = messages.with_remedy(message, self.desired)
         same = self.observation.status.observed_generation == self.desired.generation
-        left = known.job_id or None if known and same and state is ImageState.TO_SUBMIT else None
+        left = known.job_id if known and same and state is ImageState.TO_SUBMIT else None
         return Verdict(
             image=image,
             state=state,
             membership=membership,
             message=message,
-            failed_job_id=left,
+            failed_job_id=None if left == NO_JOB else left,
         )
 
     def unread(self, image: str, error: CloudError, known: ImageStatus | None) -> Verdict:

@@ -67,7 +67,7 @@ class _Order:
     """The latest job of an image. Times are the event loop's."""
 
     job_id: str
-    kind: object
+    effect: object
     sent_at: float
 
 
@@ -77,13 +77,13 @@ class RunningJobs:
     def __init__(self) -> None:
         self._latest: LRUCache[str, _Order] = LRUCache(MAX_IMAGES)
 
-    def started(self, job_id: str, kind: object, images: Iterable[str]) -> None:
+    def started(self, job_id: str, effect: object, images: Iterable[str]) -> None:
         """Record a new job.
 
         Args:
-            kind: what it does with the images; compared with that of later requests.
+            effect: what it does with the images; compared with that of later requests.
         """
-        order = _Order(job_id, kind, asyncio.get_running_loop().time())
+        order = _Order(job_id, effect, asyncio.get_running_loop().time())
         for image in images:
             self._latest[image] = order
 
@@ -94,11 +94,11 @@ class RunningJobs:
             if order is not None and order.job_id == job_id:
                 del self._latest[image]
 
-    def of(self, kind: object, images: Sequence[str]) -> str | None:
+    def of(self, effect: object, images: Sequence[str]) -> str | None:
         """The job that does the same with all of the images; ``None`` when there is none."""
         orders = {self._latest.get(image) for image in images}
         order = orders.pop()
-        if order is None or orders or order.kind != kind:
+        if order is None or orders or order.effect != effect:
             return None
         is_young = asyncio.get_running_loop().time() < order.sent_at + JOINABLE_S
         return order.job_id if is_young else None

@@ -94,6 +94,11 @@ class _BatchKey:
     vault_id: str | None
     origin: tuple[str, int] | None
 
+    @property
+    def effect(self) -> tuple[Decision, str | None]:
+        """What the batch does with its images."""
+        return self.decision, self.vault_id
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
@@ -192,14 +197,13 @@ class Batcher:
             if sent == key and carried.issuperset(images):
                 await asyncio.wait({task})
                 break
-        return self._running.of((key.decision, key.vault_id), images)
+        return self._running.of(key.effect, images)
 
     def _is_changed_by_others(self, key: _BatchKey, images: tuple[str, ...]) -> bool:
         """Whether a batch that has no job yet does something else with one of the images."""
         waiting = ((other, batch.images.keys()) for other, batch in self._open.items())
         return any(
-            (other.decision, other.vault_id) != (key.decision, key.vault_id)
-            and not carried.isdisjoint(images)
+            other.effect != key.effect and not carried.isdisjoint(images)
             for other, carried in (*waiting, *self._sending.values())
         )
 
@@ -314,7 +318,7 @@ class Batcher:
                 request.job_id.cancel()
             raise
         else:
-            self._running.started(job_id, (key.decision, key.vault_id), images)
+            self._running.started(job_id, key.effect, images)
             self._accepted(job_id, waiting, bisection)
         return True
 

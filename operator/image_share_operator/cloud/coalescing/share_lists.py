@@ -54,7 +54,7 @@ class ShareSource(Protocol):
         marker: str | None,
         limit: int,
         typed: bool,
-        owner: str | None,
+        owner: str | None = None,
     ) -> SharePage:
         """Read one page of the images with this membership, after ``marker``."""
         ...

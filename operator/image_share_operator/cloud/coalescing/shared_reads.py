@@ -8,29 +8,15 @@ from typing import Protocol
 
 from image_share_operator.api.errors import CloudError
 from image_share_operator.api.types import ImageDetails, Membership, Share
-from image_share_operator.cloud.coalescing.membership_lookup import MembershipLookup
-from image_share_operator.cloud.coalescing.share_lists import ShareLists
-from image_share_operator.cloud.ims.codec import SharePage
+from image_share_operator.cloud.coalescing.membership_lookup import (
+    MembershipLookup,
+    MembershipSource,
+)
+from image_share_operator.cloud.coalescing.share_lists import ShareLists, ShareSource
 
 
-class ImageSource(Protocol):
-    """The requests that both kinds of reads need. All methods raise `CloudError`."""
-
-    async def member(self, image: str) -> Membership:
-        """Read the membership of one image."""
-        ...
-
-    async def shared(
-        self,
-        membership: Membership,
-        *,
-        marker: str | None,
-        limit: int,
-        typed: bool,
-        owner: str | None = None,
-    ) -> SharePage:
-        """Read one page of the images with this membership, after ``marker``."""
-        ...
+class ImageSource(ShareSource, MembershipSource, Protocol):
+    """The requests that both kinds of reads need."""
 
 
 class SharedReads:

@@ -43,20 +43,16 @@ def as_object(value: object) -> Json | None:
 def dig(value: object, *path: str) -> object:
     """The value under nested keys; ``None`` where one is missing."""
     for step in path:
-        inner = as_object(value)
-        if inner is None:
+        if not isinstance(value, dict):
             return None
-        value = inner.get(step)
+        value = cast("Json", value).get(step)
     return value
 
 
 def dig_text(value: object, *path: str) -> str | None:
     """The text under nested keys; ``None`` when there is none or it is empty."""
-    for step in path:
-        if not isinstance(value, dict):
-            return None
-        value = cast("Json", value).get(step)
-    return value if isinstance(value, str) and value else None
+    found = dig(value, *path)
+    return found if isinstance(found, str) and found else None
 
 
 def dig_line(value: object, *path: str) -> str | None:
