@@ -43,6 +43,8 @@ REASONS = {
     "Conflict": RED,
     "LimitExceeded": RED,
 }
+SELECTIONS = {"Selected": GREEN, "TooYoung": BLUE, "Inactive": YELLOW, "OverLimit": RED}
+"""The others are what the selector is meant to leave out, and have no colour."""
 RESULTS = {
     "ok": GREEN,
     "accepted": GREEN,
@@ -206,6 +208,8 @@ SECTIONS: tuple[tuple[str, int, int, tuple[Panel, ...]], ...] = (
                 "none",
                 ("{{selection}}", "sum by (selection) ($selector_images{%})"),
                 stacked=True,
+                colours=SELECTIONS,
+                shade=UNCOLOURED,
             ),
             lines(
                 "Longest empty selection",

@@ -10,6 +10,7 @@ import pytest
 import dashboard
 from dashboard import Panel
 from image_share_operator.api.reasons import Reason
+from image_share_operator.api.types import SelectionVerdict
 from image_share_operator.telemetry import metrics
 
 UNSHOWN = {"process_max_fds", "process_open_fds", "process_start_time_seconds"}
@@ -77,6 +78,12 @@ def test_each_reason_has_a_colour_and_only_success_is_green() -> None:
     assert set(dashboard.REASONS) == set(Reason)
     green = {reason for reason, colour in dashboard.REASONS.items() if colour == dashboard.GREEN}
     assert green == {Reason.ACCEPTED, Reason.REJECTED}
+
+
+def test_colours_of_selections_are_those_of_verdicts_and_one_is_green() -> None:
+    assert set(dashboard.SELECTIONS) < set(SelectionVerdict)
+    green = {name for name, colour in dashboard.SELECTIONS.items() if colour == dashboard.GREEN}
+    assert green == {SelectionVerdict.SELECTED}
 
 
 def test_each_result_has_a_colour() -> None:
