@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from e2e.live.owners import days, publish, select
 from e2e.live.world import PUT, World
 from envtest import ControlPlane, Operator
 from otc_simulator.client import Simulator
@@ -14,19 +15,21 @@ INTERVAL = "1m"
 NOT_SHARED = [f"0a1b2c3d-0000-4000-8000-{number:012x}" for number in range(24)]
 NEVER_SHARED = 4
 """The last of them stay unshared, so that the picture shows resources that are not Ready."""
+GROUPS = "^(.+)-[0-9]{8}$"
+"""The name of a build is its group and its date."""
 
 
 class Cast:
-    """Three teams with a namespace, a project and a user each, a cloud, and two replicas."""
+    """Four teams with a namespace, a project and a user each, a cloud, and two replicas."""
 
     def __init__(
         self, control_plane: ControlPlane, cloud: Simulator, replicas: tuple[Operator, Operator]
     ) -> None:
         self.cloud = cloud
         self.replicas = replicas
-        self.red, self.green, self.blue = (
+        self.red, self.green, self.blue, self.gold = (
             World(control_plane, cloud, replicas[0], control_plane.create_namespace(team))
-            for team in ("red", "green", "blue")
+            for team in ("red", "green", "blue", "gold")
         )
         self.images: dict[str, list[str]] = {}
 
@@ -57,6 +60,13 @@ def _apply(cast: Cast) -> None:
     cast.green.secret()
     cast.apply(cast.red, "web", 200)
     cast.apply(cast.green, "base", 50, each=4)
+    cast.gold.secret()
+    for weeks in range(3):
+        for system in ("ubuntu", "ubuntu-gpu"):
+            publish(cast.gold, f"{system}-2026010{weeks + 1}", age=days(21 - 7 * weeks))
+    for system in ("ubuntu", "debian"):
+        policy = {"groupBy": GROUPS, "newest": 1}
+        select(cast.gold, policy, name=system, pattern=f"{system}-*", interval=INTERVAL)
 
 
 def _wrong_password(cast: Cast) -> None:
@@ -91,6 +101,11 @@ def _drift(cast: Cast) -> None:
         cast.cloud.set_membership(image, cast.green.project, "rejected")
 
 
+def _build(cast: Cast) -> None:
+    for system in ("ubuntu", "ubuntu-gpu", "debian"):
+        publish(cast.gold, f"{system}-20260104")
+
+
 def _kill(cast: Cast) -> None:
     cast.replicas[0].kill()
 
@@ -110,7 +125,11 @@ def _refused(cast: Cast) -> None:
 
 
 CHAPTERS = (
-    Chapter(10, "250 resources with 400 images are applied at once", _apply),
+    Chapter(
+        10,
+        "250 resources with 400 images and two selectors are applied at once",
+        _apply,
+    ),
     Chapter(
         35,
         "30 resources with a wrong password and 24 with images that are not shared are applied",
@@ -121,6 +140,7 @@ CHAPTERS = (
     Chapter(95, "the cloud refuses all connections", _cloud_away),
     Chapter(130, "the cloud accepts connections again", _cloud_back),
     Chapter(155, "another client rejects 60 images", _drift),
+    Chapter(175, "the owner shares three new builds", _build),
     Chapter(225, "the leader is killed", _kill),
     Chapter(
         255,
