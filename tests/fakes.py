@@ -545,6 +545,7 @@ class FakeHttpCloud:
         logins: the project of each login, in order.
         calls: the requests to IMS.
         login: responds to a login for a project.
+        shown: responds to a request that checks a token; by default IAM shows no tokens.
         ims: responds to all other requests.
         http_client: sends the requests.
     """
@@ -559,6 +560,7 @@ class FakeHttpCloud:
         self.clock = Clock()
         self.ims = ims
         self.login: Callable[[str], httpx.Response] = self.token
+        self.shown: Answer = lambda _: httpx.Response(404)
         self.life = timedelta(days=1)
         self.logins: list[str] = []
         self.calls: list[httpx.Request] = []
@@ -577,7 +579,7 @@ class FakeHttpCloud:
             self.calls.append(request)
             return self.ims(request)
         if request.method == "GET":
-            return httpx.Response(404)  # it shows no tokens
+            return self.shown(request)
         project: str = json.loads(request.content)["auth"]["scope"]["project"]["id"]
         self.logins.append(project)
         return self.login(project)
@@ -722,7 +724,7 @@ class FakeKube:
         self.released = True
         body = self.changed(key, metadata={"finalizers": None})
         if "deletionTimestamp" in body["metadata"]:
-            self.remove()
+            self.remove(key)
         return body
 
     def _change_finalizer(self, key: Key, uid: str) -> None:
@@ -740,7 +742,7 @@ class FakeKube:
         return self.body
 
     async def namespace_terminating(self, namespace: str) -> bool:
-        assert namespace == KEY.namespace
+        assert namespace in {key.namespace for key in (KEY, *self.others)}
         self.namespace_looks += 1
         return self.terminating
 
@@ -767,8 +769,10 @@ class FakeKube:
             self.watch.append(Seen(body))
         return body
 
-    def remove(self) -> None:
+    def remove(self, key: Key = KEY) -> None:
         """It is gone: the watch tells it, with its last version."""
+        if self.others.pop(key, None) is not None:
+            return
         self.gone = True
         self.watch.append(Seen(self.body, deleted=True))
 
@@ -782,16 +786,23 @@ class FakeKube:
         return self.changed(spec=dict(wanted))
 
 
+def given_token(namespace: str) -> Credentials:
+    """A token of its own for each namespace."""
+    return TokenCredentials(token=f"token-of-{namespace}")
+
+
 @dataclass
 class FakeCredentials:
     """Secrets; ``error`` is raised while it is set.
 
     Attributes:
+        of: the credentials of a namespace.
         meanwhile: what happens while one is read: one for each read.
         namespaces: where Secrets were read.
     """
 
     version: str = "1"
+    of: Callable[[str], Credentials] = given_token
     namespaces: set[str] = field(default_factory=set)
     error: Exception | None = None
     reads: int = 0
@@ -807,5 +818,4 @@ class FakeCredentials:
             self.meanwhile.pop(0)()
         if self.error is not None:
             raise self.error
-        credentials = TokenCredentials(token=f"token-of-{namespace}")
-        return LoadedCredentials(credentials=credentials, version=self.version)
+        return LoadedCredentials(credentials=self.of(namespace), version=self.version)

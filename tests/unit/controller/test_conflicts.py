@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from drive import IMAGES, PROJECT, Clock, FakeCloud, spec
+from drive import IMAGES, Clock, FakeCloud, FakeCredentials, FakeKube, spec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,23 +21,18 @@ from image_share_operator.api.credentials import (
 )
 from image_share_operator.api.errors import (
     CloudError,
-    ObjectGoneError,
     RetryableError,
     TerminalError,
 )
 from image_share_operator.api.jobs import RetryGroup, Submission
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
-    CredentialsRef,
     Decision,
     Endpoints,
-    ImageDetails,
     Key,
     Membership,
-    Share,
 )
 from image_share_operator.cloud.sessions import classify_failure
-from image_share_operator.controller.credential_cache import LoadedCredentials
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.planning.events import Event
@@ -52,12 +47,28 @@ SOON = timedelta(minutes=2)
 
 
 @dataclass
-class TenantSession:
-    """The cloud as one namespace sees it."""
+class TenantCloud(FakeCloud):
+    """The cloud as the namespace of the running reconcile sees it: reconciles run one by one.
 
-    tenants: "Tenants"
-    namespace: str
-    typical_duration: timedelta = timedelta(seconds=1)
+    Attributes:
+        failures: what each request of a namespace fails with; "" is for all.
+        foreign: namespaces whose token is of another project: all images seem not shared.
+        denied: namespaces whose batches are denied.
+        sent: (namespace, decision, image) of each image of each PUT.
+        reads: (namespace, max_age) of each read of memberships.
+    """
+
+    namespace: str = ""
+    failures: dict[str, Exception] = field(default_factory=dict)
+    foreign: set[str] = field(default_factory=set)
+    denied: set[str] = field(default_factory=set)
+    sent: list[tuple[str, Decision, str]] = field(default_factory=list)
+    reads: list[tuple[str, timedelta]] = field(default_factory=list)
+
+    def session(self, identity: Identity) -> FakeCloud:
+        self.namespace = identity.namespace
+        self.down = self.failures.get(self.namespace) or self.failures.get("")
+        return super().session(identity)
 
     async def submit(
         self,
@@ -66,67 +77,38 @@ class TenantSession:
         images: tuple[str, ...],
         retry_group: RetryGroup | None,
     ) -> Submission:
-        self._check()
-        if self.namespace in self.tenants.denied:
+        if self.namespace in self.denied:
             raise FORBIDDEN
-        self.tenants.sent += [(self.namespace, decision, image) for image in images]
-        return await self.tenants.cloud.submit(decision, vault_id, images, retry_group)
-
-    async def job(self, job_id: str) -> Any:
-        self._check()
-        return await self.tenants.cloud.job(job_id)
-
-    async def list_shares(self, owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
-        self._check()
-        return await self.tenants.cloud.list_shares(owners, max_age)
-
-    def details(self, images: tuple[str, ...]) -> Mapping[str, ImageDetails]:
-        return self.tenants.cloud.details(images)
+        submission = await super().submit(decision, vault_id, images, retry_group)
+        self.sent += [(self.namespace, decision, image) for image in images]
+        return submission
 
     async def members(
         self, images: tuple[str, ...], max_age: timedelta
     ) -> Mapping[str, Membership | CloudError]:
-        self._check()
-        self.tenants.reads.append((self.namespace, max_age))
-        found = await self.tenants.cloud.members(images, max_age)
-        foreign = self.namespace in self.tenants.foreign
+        found = await super().members(images, max_age)
+        self.reads.append((self.namespace, max_age))
+        foreign = self.namespace in self.foreign
         return dict.fromkeys(found, Membership.NOT_SHARED) if foreign else found
 
-    def _check(self) -> None:
-        failure = self.tenants.failures.get(self.namespace) or self.tenants.failures.get("")
-        if failure is not None:
-            raise failure
 
-
-@dataclass
 class Tenants:
     """Several resources of several namespaces, with a cluster and a cloud in memory.
 
     Attributes:
-        failures: what each request of a namespace fails with; "" is for all.
-        foreign: namespaces whose token is of another project: all images seem not shared.
-        denied: namespaces whose batches are denied.
-        given: namespaces whose Secret has a token.
-        sent: (namespace, decision, image) of each image of each PUT.
-        reads: (namespace, max_age) of each read of memberships.
+        given: namespaces whose Secret has a token; the others have a password.
+        due: when each resource is reconciled next.
     """
 
-    clock: Clock = field(default_factory=Clock)
-    bodies: dict[Key, dict[str, Any]] = field(default_factory=dict)
-    failures: dict[str, Exception] = field(default_factory=dict)
-    foreign: set[str] = field(default_factory=set)
-    denied: set[str] = field(default_factory=set)
-    given: set[str] = field(default_factory=set)
-    sent: list[tuple[str, Decision, str]] = field(default_factory=list)
-    reads: list[tuple[str, timedelta]] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    due: dict[Key, datetime] = field(default_factory=dict)
-    version: int = 0
-    writes: int = 0
-    synced: bool = True
-
-    def __post_init__(self) -> None:
-        self.cloud = FakeCloud(self.clock, shares=dict.fromkeys(IMAGES, Membership.PENDING))
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.cloud = TenantCloud(self.clock, shares=dict.fromkeys(IMAGES, Membership.PENDING))
+        self.kube = FakeKube()
+        self.bodies = self.kube.others
+        self.events: list[Event] = []
+        self.due: dict[Key, datetime] = {}
+        self.given: set[str] = set()
+        self.synced = True
         self.restart()
 
     def restart(self, *first: Key) -> None:
@@ -135,9 +117,9 @@ class Tenants:
         self.store = ObjectStore(self.clock.now, requeue=self._requeue)
         self.reconciler = Reconciler(
             store=self.store,
-            cloud=self,
-            credentials=self,
-            kube=self,
+            cloud=self.cloud,
+            credentials=FakeCredentials(of=self._credentials),
+            kube=self.kube,
             emit=self.events.append,
             classify_failure=classify_failure,
             now=self.clock.now,
@@ -150,63 +132,31 @@ class Tenants:
 
     def apply(self, key: Key, decision: str = "Accept", **changes: Any) -> None:
         """Create a resource."""
-        self.bodies[key] = {
-            "metadata": {
-                "namespace": key.namespace,
-                "name": key.name,
-                "uid": f"u{self.version}",
-                "generation": 1,
-                "creationTimestamp": self.clock.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "resourceVersion": "0",
-            },
-            "spec": _present({**spec(), "decision": decision, **changes}),
-            "status": {"observedGeneration": -1},
-        }
-        self._change(key)
+        self.kube.add(_present({**spec(), "decision": decision, **changes}), key)
+        created_at = self.clock.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.kube.changed(key, metadata={"creationTimestamp": created_at})
         self._observe(key)
 
     def edit(self, key: Key, **changes: Any) -> None:
         """Change the spec; ``None`` removes a field."""
-        merged = _present({**self.bodies[key]["spec"], **changes})
-        self._change(key, spec=merged, generation=1)
+        self.kube.changed(key, spec=_present({**self.bodies[key]["spec"], **changes}))
         self._observe(key)
 
     def delete(self, key: Key) -> None:
         """Delete it as `kubectl delete` does."""
-        if self.bodies[key]["metadata"].get("finalizers"):
-            self._change(key, generation=1, deletionTimestamp="2026-01-31T12:00:00Z")
+        deletion = {"generation": 1, "deletionTimestamp": "2026-01-31T12:00:00Z"}
+        body = self.kube.changed(key, metadata=deletion)
+        if body["metadata"].get("finalizers"):
             self._observe(key)
         else:
+            self.kube.remove(key)
             self._forget(key)
 
     def _forget(self, key: Key) -> None:
-        body = self.bodies.pop(key)
         self.due.pop(key, None)
-        self.store.forget(key, body["metadata"]["uid"])
-
-    def _change(
-        self,
-        key: Key,
-        *,
-        spec: Mapping[str, Any] | None = None,
-        status: Mapping[str, Any] | None = None,
-        generation: int = 0,
-        **metadata: Any,
-    ) -> dict[str, Any]:
-        self.version += 1
-        body = self.bodies[key]
-        changed = {
-            **body["metadata"],
-            **metadata,
-            "resourceVersion": str(self.version),
-            "generation": body["metadata"]["generation"] + generation,
-        }
-        self.bodies[key] = {
-            "metadata": changed,
-            "spec": body["spec"] if spec is None else dict(spec),
-            "status": body["status"] if status is None else dict(status),
-        }
-        return self.bodies[key]
+        entry = self.store.get(key)
+        assert entry is not None
+        self.store.forget(key, entry.uid)
 
     def _observe(self, key: Key) -> None:
         if self.store.observe(self.bodies[key]) is not None:
@@ -215,55 +165,10 @@ class Tenants:
     def _requeue(self, key: Key) -> None:
         self.due[key] = self.clock.at
 
-    # ---- what the operator calls
-
-    def session(self, identity: Identity) -> TenantSession:
-        assert identity.project_id == PROJECT
-        return TenantSession(self, identity.namespace)
-
-    def given_token_end(self, identity: Identity) -> None:
-        """No token of a Secret has a known end."""
-
-    def note_refused_login(self, identity: Identity, refused_login: object) -> None:
-        """The failures say what a login comes to."""
-
-    async def get(self, namespace: str, ref: CredentialsRef) -> LoadedCredentials:
-        given = namespace in self.given
-        secret: Credentials = (
-            TokenCredentials(token="t")
-            if given
-            else PasswordCredentials(password="p", user_name="u", domain_name="d")
-        )
-        return LoadedCredentials(credentials=secret, version=f"1{ref.name}")
-
-    async def read(self, key: Key) -> Mapping[str, Any]:
-        if key not in self.bodies:
-            raise ObjectGoneError("no such object")
-        return self.bodies[key]
-
-    async def write_status(
-        self, key: Key, version: int, status: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
-        body = await self.read(key)
-        assert body["metadata"]["resourceVersion"] == str(version)
-        self.writes += 1
-        return self._change(key, status=status)
-
-    async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        del uid
-        return self._change(key, finalizers=["ims.otc.dev/reject"])
-
-    async def remove_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
-        del uid
-        body = self._change(key, finalizers=[])
-        if "deletionTimestamp" in body["metadata"]:
-            self._forget(key)
-            raise ObjectGoneError("deleted")
-        return body
-
-    async def namespace_terminating(self, namespace: str) -> bool:
-        del namespace
-        return False
+    def _credentials(self, namespace: str) -> Credentials:
+        if namespace in self.given:
+            return TokenCredentials(token="t")
+        return PasswordCredentials(password="p", user_name="u", domain_name="d")
 
     # ---- time
 
@@ -276,7 +181,9 @@ class Tenants:
                 break
             self.clock.at = max(self.clock.at, self.due.pop(key))
             after = await self.reconciler.reconcile(key)
-            if after is not None and key in self.bodies:
+            if key not in self.bodies:
+                self._forget(key)
+            elif after is not None:
                 wish = self.clock.at + after
                 self.due[key] = min(wish, self.due.get(key, wish))
         self.clock.at = end
@@ -293,7 +200,7 @@ class Tenants:
     @property
     def decisions(self) -> list[Decision]:
         """The decisions that were sent, without repeats in a row."""
-        found = [decision for _, decision, _ in self.sent]
+        found = [decision for _, decision, _ in self.cloud.sent]
         return [one for at, one in enumerate(found) if at == 0 or found[at - 1] is not one]
 
     @property
@@ -322,7 +229,7 @@ async def test_older_resource_is_in_charge_of_an_image_of_both() -> None:
     stalled = tenants.bodies[NEW]["status"]["conditions"][1]
     assert tenants.reason(OLD) == "Rejected"
     assert (ready["status"], ready["reason"], stalled["type"]) == ("False", "Conflict", "Stalled")
-    assert tenants.sent == [(OLD.namespace, Decision.REJECT, IMAGE)]
+    assert tenants.cloud.sent == [(OLD.namespace, Decision.REJECT, IMAGE)]
     assert "Conflict" in [event.reason for event in tenants.events]
 
 
@@ -433,7 +340,7 @@ async def test_restart_changes_no_decision(first: Key) -> None:
 async def test_restart_during_an_outage_changes_no_decision() -> None:
     """The younger one reaches the cloud first; the status still says whose turn it is."""
     tenants = await two()
-    tenants.failures[""] = DOWN
+    tenants.cloud.failures[""] = DOWN
     for key in (OLD, NEW):
         tenants.edit(key, interval="5m")
     await tenants.run()
@@ -441,10 +348,10 @@ async def test_restart_during_an_outage_changes_no_decision() -> None:
 
     tenants.restart(NEW)
     await tenants.run()
-    tenants.failures = {OLD.namespace: DOWN}
+    tenants.cloud.failures = {OLD.namespace: DOWN}
     await tenants.run(timedelta(minutes=20))
     assert tenants.reason(NEW) == "Conflict"
-    tenants.failures = {}
+    tenants.cloud.failures = {}
     await tenants.run(timedelta(minutes=20))
 
     assert tenants.decisions == [Decision.REJECT]
@@ -500,7 +407,7 @@ async def test_resource_at_other_endpoints_blocks_no_other(attack: dict[str, Any
 async def test_move_to_the_endpoints_of_others_needs_their_acceptance() -> None:
     """What a cloud of its own accepted counts nowhere else, also when a restart hides the past."""
     tenants = await two(region=None, endpoints=ELSEWHERE)
-    tenants.failures[OLD.namespace] = DOWN
+    tenants.cloud.failures[OLD.namespace] = DOWN
 
     tenants.edit(OLD, endpoints=None, region="eu-de")
     tenants.restart()
@@ -515,24 +422,24 @@ async def test_move_to_the_endpoints_of_others_needs_their_acceptance() -> None:
 @pytest.mark.parametrize("failure", [DENIED, DOWN], ids=["wrong password", "no answer"])
 async def test_resource_without_valid_credentials_blocks_no_other(failure: Exception) -> None:
     tenants = Tenants()
-    tenants.failures[OLD.namespace] = failure
+    tenants.cloud.failures[OLD.namespace] = failure
     tenants.apply(OLD, "Reject")
     tenants.apply(NEW)
 
     await tenants.run()
 
     assert tenants.reason(NEW) == "Accepted"
-    assert tenants.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
+    assert tenants.cloud.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
 
 
 async def test_user_who_may_only_read_blocks_no_other() -> None:
     """Its reads succeed in each reconcile, and its batches are denied."""
     tenants = Tenants()
-    tenants.denied.add(OLD.namespace)
+    tenants.cloud.denied.add(OLD.namespace)
     tenants.apply(OLD, "Reject")
     tenants.apply(NEW)
     await tenants.run()
-    writes = tenants.writes
+    writes = len(tenants.kube.writes)
 
     for number in range(5):
         tenants.edit(OLD, timeout=f"{number + 1}m")
@@ -540,12 +447,12 @@ async def test_user_who_may_only_read_blocks_no_other() -> None:
 
     assert tenants.reason(OLD) == "PermissionDenied"
     assert tenants.reason(NEW) == "Accepted"
-    assert tenants.writes == writes + 5, "the other resource was disturbed"
+    assert len(tenants.kube.writes) == writes + 5, "the other resource was disturbed"
 
 
 async def test_editing_again_and_again_blocks_no_other() -> None:
     tenants = Tenants()
-    tenants.failures[OLD.namespace] = DOWN
+    tenants.cloud.failures[OLD.namespace] = DOWN
     tenants.apply(OLD, "Reject")
     tenants.apply(NEW)
 
@@ -562,7 +469,7 @@ async def test_only_a_login_is_in_charge_of_images_that_are_not_shared(
 ) -> None:
     """IMS reports all images as not shared to a token of another project."""
     tenants = Tenants()
-    tenants.foreign.add(OLD.namespace)
+    tenants.cloud.foreign.add(OLD.namespace)
     tenants.given |= {OLD.namespace} if given else set()
     tenants.apply(OLD, "Reject")
     await tenants.run()
@@ -577,7 +484,7 @@ async def test_only_a_login_is_in_charge_of_images_that_are_not_shared(
 async def test_resource_that_loses_its_credentials_loses_the_image() -> None:
     """Nothing is due for it: the one in conflict makes the operator find out."""
     tenants = await two(interval="0s")
-    tenants.failures[OLD.namespace] = DENIED
+    tenants.cloud.failures[OLD.namespace] = DENIED
 
     await tenants.run(timedelta(minutes=11))
 
@@ -587,21 +494,21 @@ async def test_resource_that_loses_its_credentials_loses_the_image() -> None:
 
 async def test_settled_conflict_costs_two_reads_per_check() -> None:
     tenants = await two(interval="0s")
-    reads, writes = len(tenants.reads), tenants.writes
+    reads, writes = len(tenants.cloud.reads), len(tenants.kube.writes)
 
     await tenants.run(timedelta(hours=1))
 
-    assert len(tenants.reads) - reads <= 2 * 12
-    assert tenants.writes == writes
+    assert len(tenants.cloud.reads) - reads <= 2 * 12
+    assert len(tenants.kube.writes) == writes
 
 
 async def test_winner_is_confirmed_by_a_read_that_no_cache_answers() -> None:
     tenants = await two()
-    tenants.reads.clear()
+    tenants.cloud.reads.clear()
 
     await tenants.run(timedelta(minutes=6))
 
-    assert (OLD.namespace, timedelta()) in tenants.reads
+    assert (OLD.namespace, timedelta()) in tenants.cloud.reads
 
 
 async def test_deletion_leaves_an_image_that_another_resource_accepts() -> None:
@@ -654,7 +561,7 @@ async def test_order_during_a_suspension_is_no_drift(restarts: int) -> None:
 
     assert tenants.reason(OLD) == "Rejected"
     assert tenants.drifts == 0
-    assert len(tenants.sent) == 3
+    assert len(tenants.cloud.sent) == 3
 
 
 async def test_change_by_another_client_is_still_drift() -> None:
@@ -735,14 +642,14 @@ async def test_younger_selector_waits_while_the_first_list_of_the_older_one_fail
     tenants = Tenants()
     tenants.cloud.publish(IMAGE, "ubuntu-1")
     older, younger = Key("a", "a"), Key("z", "z")
-    tenants.failures[older.namespace] = DOWN
+    tenants.cloud.failures[older.namespace] = DOWN
     tenants.apply(older, "Reject", **SELECTS)
     tenants.clock.pass_by(timedelta(seconds=1))
     tenants.apply(younger, **SELECTS)
 
     await tenants.run(timedelta(seconds=5))
-    assert tenants.sent == []
-    tenants.failures.clear()
+    assert tenants.cloud.sent == []
+    tenants.cloud.failures.clear()
     await tenants.run()
 
     assert tenants.decisions == [Decision.REJECT]
@@ -767,14 +674,14 @@ async def test_new_selector_waits_for_no_selector_that_selects_nothing() -> None
 async def test_selector_without_valid_credentials_blocks_no_other(failure: Exception) -> None:
     tenants = Tenants()
     tenants.cloud.publish(IMAGE, "ubuntu-1")
-    tenants.failures[OLD.namespace] = failure
+    tenants.cloud.failures[OLD.namespace] = failure
     tenants.apply(OLD, "Reject", **SELECTS)
     tenants.apply(NEW, **SELECTS)
 
     await tenants.run()
 
     assert tenants.reason(NEW) == "Accepted"
-    assert tenants.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
+    assert tenants.cloud.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
 
 
 async def test_selector_in_conflict_submits_its_other_images() -> None:
@@ -857,12 +764,12 @@ async def _play(moves: list[Move]) -> None:
     for event, number, wait_s in moves:
         _happen(tenants, event, KEYS[number])
         await tenants.run(timedelta(seconds=wait_s))
-    tenants.failures.pop("", None)
+    tenants.cloud.failures.pop("", None)
     await tenants.run(timedelta(hours=2))
-    sent = len(tenants.sent)
+    sent = len(tenants.cloud.sent)
     await tenants.run(timedelta(hours=3))
 
-    assert len(tenants.sent) == sent, "submits in turns"
+    assert len(tenants.cloud.sent) == sent, "submits in turns"
     assert tenants.drifts == 0 or any(event == "restart" for event, *_ in moves)
     valid = [key for key in KEYS if _is_valid(tenants, key)]
     if valid:
@@ -880,17 +787,17 @@ def _is_valid(tenants: Tenants, key: Key) -> bool:
 
 
 def _works(tenants: Tenants, key: Key) -> bool:
-    return key.namespace not in tenants.failures
+    return key.namespace not in tenants.cloud.failures
 
 
 def _happen(tenants: Tenants, event: str, key: Key) -> None:
     if event == "restart":
         tenants.restart(key)
     elif event == "outage":
-        if tenants.failures.pop("", None) is None:
-            tenants.failures[""] = DOWN
+        if tenants.cloud.failures.pop("", None) is None:
+            tenants.cloud.failures[""] = DOWN
     elif event == "lose":
-        tenants.failures[key.namespace] = DENIED
+        tenants.cloud.failures[key.namespace] = DENIED
     elif key in tenants.bodies:
         spec_now = tenants.bodies[key]["spec"]
         if event == "delete":

@@ -1,21 +1,19 @@
 """A token from a Secret: checked once, with IAM, before it is used."""
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import httpx
 import pytest
-from drive import PROJECT, START, Clock
 
-from image_share_operator.api.credentials import GivenTokenEnd, Identity, TokenCredentials
+from fakes import PROJECT, START, FakeHttpCloud
+from image_share_operator.api.credentials import GivenTokenEnd, TokenCredentials
 from image_share_operator.api.errors import TerminalError
 from image_share_operator.api.reasons import Reason
-from image_share_operator.api.types import Endpoints
-from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.no_response import Cause, NoResponseError
 from image_share_operator.cloud.iam.login_guard import BLOCK_TIME
-from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
 pytestmark = pytest.mark.looptime
 TOKEN = "given-MARK"
@@ -23,7 +21,7 @@ DAY = timedelta(days=1)
 OTHER = "f" * 32
 
 
-class Iam:
+class Iam(FakeHttpCloud):
     """Shows one token that ends ``left`` after `START`; an IMS where each image is pending.
 
     Attributes:
@@ -32,7 +30,7 @@ class Iam:
     """
 
     def __init__(self, *, status: int = 200, project: str | None = PROJECT) -> None:
-        self.clock = Clock()
+        super().__init__(lambda _: httpx.Response(200, json={"status": "pending"}))
         self.status = status
         self.project = project
         self.skew = timedelta()
@@ -40,23 +38,10 @@ class Iam:
         self.lifetime: timedelta | None = DAY
         self.down = False
         self.asked: list[httpx.Request] = []
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self._serve))
-        self.sessions = Sessions(
-            CloudHttpClient(client=client, timeout=timedelta(seconds=1)),
-            self.clock.now,
-            BatchSettings(window=timedelta(), images=50),
-        )
-        self.identity = Identity(
-            credentials=TokenCredentials(token=TOKEN),
-            project_id=PROJECT,
-            endpoints=Endpoints(iam="https://iam.test", ims="https://ims.test"),
-            namespace="team",
-        )
-        self.session = self.sessions.session(self.identity)
+        self.shown = self._show
+        self.used = replace(self.identity(TokenCredentials(token=TOKEN)), namespace="team")
 
-    def _serve(self, request: httpx.Request) -> httpx.Response:
-        if request.url.host != "iam.test":
-            return httpx.Response(200, json={"status": "pending"})
+    def _show(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
         if self.down:
             raise NoResponseError(Cause.CONNECT, "connection refused")
@@ -71,10 +56,10 @@ class Iam:
         return httpx.Response(self.status, json=body, headers={"Date": date})
 
     def end(self) -> GivenTokenEnd | None:
-        return self.sessions.given_token_end(self.identity)
+        return self.sessions.given_token_end(self.used)
 
     async def use(self) -> None:
-        await self.session.members(("i",), timedelta())
+        await self.sessions.session(self.used).members(("i",), timedelta())
 
 
 async def test_given_token_is_checked_once() -> None:
