@@ -18,7 +18,7 @@ from image_share_operator.api.credentials import (
 )
 from image_share_operator.cli import credentials, os_cloud
 from image_share_operator.cli.exit_codes import CommandError
-from otc_simulator.client import Simulator
+from otc_simulator.client import Simulator, tls_arguments
 
 Run = Callable[..., Ended]
 USER = "username: op, user_domain_name: OTC-1"
@@ -164,14 +164,8 @@ def authority() -> trustme.CA:
 def tls_simulator(
     authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Simulator]:
-    scratch = tmp_path_factory.mktemp("tls")
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(scratch / "key")
-    for part in certificate.cert_chain_pems:
-        part.write_to_path(scratch / "cert", append=True)
-    with Simulator(
-        "--tls-cert", str(scratch / "cert"), "--tls-key", str(scratch / "key")
-    ) as running:
+    arguments = tls_arguments(authority, tmp_path_factory.mktemp("tls"), "127.0.0.1")
+    with Simulator(*arguments) as running:
         yield running
 
 

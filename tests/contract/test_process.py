@@ -17,7 +17,7 @@ import trustme
 
 from contract.caller import Caller
 from envtest import eventually
-from otc_simulator.client import STOP_SECONDS, TESTS, Simulator
+from otc_simulator.client import STOP_SECONDS, TESTS, Simulator, tls_arguments
 
 SOON = httpx.Timeout(60, read=0.2)
 """For calls that get no answer, so that all other steps may be slow."""
@@ -163,13 +163,10 @@ def test_the_command_line_sets_what_a_reset_goes_back_to() -> None:
 
 def test_it_serves_tls_with_a_certificate_given(tmp_path: Path) -> None:
     authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    cert, key, ca = (tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))
-    certificate.cert_chain_pems[0].write_to_path(cert)
-    certificate.private_key_pem.write_to_path(key)
+    ca = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(ca)
     context = httpx.create_ssl_context(verify=True)
-    with Simulator("--tls-cert", str(cert), "--tls-key", str(key)) as simulator:
+    with Simulator(*tls_arguments(authority, tmp_path, "127.0.0.1")) as simulator:
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             httpx.get(simulator.url, verify=context)
         context.load_verify_locations(ca)

@@ -11,12 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import trustme
 
 from envtest.processes import Running, launch
 from otc_simulator import defaults
 
 TESTS = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 30.0
+
+
+def tls_arguments(authority: trustme.CA, scratch: Path, *hosts: str) -> tuple[str, ...]:
+    """Return the arguments of a `Simulator` behind TLS, with a certificate for ``hosts``."""
+    certificate = authority.issue_cert(*hosts)
+    certificate.private_key_pem.write_to_path(scratch / "key")
+    for part in certificate.cert_chain_pems:
+        part.write_to_path(scratch / "cert", append=True)
+    return "--tls-cert", str(scratch / "cert"), "--tls-key", str(scratch / "key")
 
 
 class Simulator(Running):

@@ -10,7 +10,7 @@ import trustme
 
 from contract.caller import password_login
 from e2e.live.world import LOGIN, PUT, World
-from otc_simulator.client import Simulator
+from otc_simulator.client import Simulator, tls_arguments
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,7 @@ def simulator(
     authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Simulator]:
     """The cloud behind TLS."""
-    scratch = tmp_path_factory.mktemp("tls")
-    certificate = authority.issue_cert("127.0.0.1")
-    certificate.private_key_pem.write_to_path(scratch / "key")
-    for part in certificate.cert_chain_pems:
-        part.write_to_path(scratch / "cert", append=True)
-    arguments = ("--tls-cert", str(scratch / "cert"), "--tls-key", str(scratch / "key"))
+    arguments = tls_arguments(authority, tmp_path_factory.mktemp("tls"), "127.0.0.1")
     with Simulator("--job-seconds", "0.4", *arguments) as running:
         yield running
 

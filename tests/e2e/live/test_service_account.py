@@ -17,7 +17,7 @@ from jwt.algorithms import ECAlgorithm
 
 from e2e.live.world import JOB_S, LOGIN, Operator, World
 from envtest import ACCOUNT, SYSTEM, ControlPlane
-from otc_simulator.client import Simulator
+from otc_simulator.client import Simulator, tls_arguments
 from tools.release_host import proxying
 
 PROVIDER, AUDIENCE = "my-cluster", "image-shares.example.com"
@@ -42,12 +42,7 @@ def simulator(
     authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Simulator]:
     """The cloud of the region, behind TLS."""
-    scratch = tmp_path_factory.mktemp("tls")
-    certificate = authority.issue_cert(*HOSTS)
-    certificate.private_key_pem.write_to_path(scratch / "key")
-    for part in certificate.cert_chain_pems:
-        part.write_to_path(scratch / "cert", append=True)
-    arguments = ("--tls-cert", str(scratch / "cert"), "--tls-key", str(scratch / "key"))
+    arguments = tls_arguments(authority, tmp_path_factory.mktemp("tls"), *HOSTS)
     with Simulator("--job-seconds", str(JOB_S), *arguments) as running:
         yield running
 
