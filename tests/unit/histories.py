@@ -439,9 +439,9 @@ class World:
     def _check_turn(self, began: CachedObject | None, requeue_after: timedelta | None) -> None:
         """What was asked during the pass, or by an object that took the place, is served next."""
         entry = self.store.get(KEY)
-        if began is None or entry is None or entry.asks == began.asks:
+        if began is None or entry is None or entry.inputs == began.inputs:
             return
-        if entry.is_answered or entry.runtime.generation == entry.generation:
+        if entry.is_reported or entry.runtime.generation == entry.generation:
             return  # it was asked before the pass read what to work for
         due = self.due
         assert requeue_after == timedelta() or (due is not None and due <= self.clock.at), (

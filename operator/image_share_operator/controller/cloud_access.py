@@ -54,7 +54,7 @@ class CloudAccess:
     key: Key
     desired: Desired
     version: str | None = None
-    _tenant: Session | None = None
+    _session: Session | None = None
     _has_given_token: bool = False
     _identity: Identity | None = None
 
@@ -65,7 +65,7 @@ class CloudAccess:
 
     async def session(self) -> Session:
         """Return the session with the credentials of the object's own namespace."""
-        if self._tenant is None:
+        if self._session is None:
             held = await self.credentials.get(self.key.namespace, self.desired.credentials)
             self.version = held.version
             self._has_given_token = isinstance(held.credentials, TokenCredentials)
@@ -80,8 +80,8 @@ class CloudAccess:
             refused_login = self.login_history.of(self.key.namespace, self.desired, held.version)
             if refused_login is not None:
                 self.cloud.note_refused_login(identity, refused_login)
-            self._tenant, self._identity = self.cloud.session(identity), identity
-        return self._tenant
+            self._session, self._identity = self.cloud.session(identity), identity
+        return self._session
 
     def proves_project(self, members: Mapping[str, Membership]) -> bool:
         """Whether memberships that this session read prove that its token is for the project.

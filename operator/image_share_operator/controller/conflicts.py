@@ -43,9 +43,9 @@ again before each submission, not only at the start of a reconcile.
 
 **Own changes are no drift.** `Conflicts` keeps the latest decision that was submitted for an image.
 When a membership differs because another resource of this operator submitted it, the planner
-submits again and reports no drift. After a restart, the status of the other resource tells: it has
-the membership that its own job set. A resource that takes over ignores what its status reported
-while it was in conflict.
+submits again and reports no drift. After a restart, the status of the other resource shows this: it
+has the membership that its own job set. A resource that takes over ignores what its status
+reported while it was in conflict.
 
 **Deletion.** A resource with ``deletionPolicy: Reject`` leaves an image as it is if a claim that
 counts accepts it.

@@ -97,12 +97,12 @@ class CachedObject:
         )
 
     @property
-    def asks(self) -> tuple[object, ...]:
+    def inputs(self) -> tuple[object, ...]:
         """What users can change and a reconcile depends on, with the uid."""
         return self.uid, self.generation, self.deleting, self.skip_reject, self.reconcile_at
 
     @property
-    def is_answered(self) -> bool:
+    def is_reported(self) -> bool:
         """Whether ``known`` reports on what users request now."""
         return (
             self.known.observed_generation == self.generation
@@ -113,7 +113,7 @@ class CachedObject:
     @property
     def is_settled(self) -> bool:
         """Whether nothing is left but the next drift check."""
-        return self.is_ready and self.is_answered and not self.deleting
+        return self.is_ready and self.is_reported and not self.deleting
 
     @property
     def claim_set(self) -> ClaimSet | None:
@@ -223,7 +223,7 @@ class ObjectStore:
         # What this process knows of the status is never older than what the API server has.
         new = _taken_over(old, seen)
         self._put(new)
-        return None if new.asks == old.asks and new.written == old.written else seen.key
+        return None if new.inputs == old.inputs and new.written == old.written else seen.key
 
     def forget(self, key: Key, uid: str) -> None:
         """Remove a deleted object, unless a new one has its name."""

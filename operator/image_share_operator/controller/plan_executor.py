@@ -308,7 +308,7 @@ class PlanExecutor:
         )
 
     async def _read(self, images: tuple[str, ...]) -> Mapping[str, Membership | CloudError]:
-        """Read memberships; a cached answer is used only when it shows no change."""
+        """Read memberships; a cached result is used only when it shows no change."""
         session = await self.session()
         wanted = self.desired.decision.wanted
         members = await session.members(images, self.max_age)
@@ -405,7 +405,7 @@ class PlanExecutor:
         return Report(
             ready_summary=messages.submitted(desired, len(step.images)),
             requeue_after=requeue.poll_after(timedelta(), session.typical_duration),
-            images=_carried(
+            images=_with_job(
                 messages.rows(desired, step.verdicts, self.observation.status), step.images, job
             ),
         )
@@ -428,7 +428,7 @@ class PlanExecutor:
         outage = next((one for one in errors.values() if _is_outage(one)), None)
         self.observation = replace(
             before,
-            status=replace(before.status, images=_set(before.status.images, members)),
+            status=replace(before.status, images=_with_members(before.status.images, members)),
             members=known,
             refused=refused,
             answered=True,
@@ -465,7 +465,7 @@ class PlanExecutor:
         self.observation = replace(
             before,
             status=replace(
-                before.status, job=job, unanswered=_less(before.status.unanswered, images)
+                before.status, job=job, unanswered=_without(before.status.unanswered, images)
             ),
             runtime=replace(before.runtime, settled_at=None, failed_rows={}, one_by_one=False),
             job_unknown=False,
@@ -567,7 +567,7 @@ def _in_millis(time: datetime) -> datetime:
     return time.replace(microsecond=time.microsecond // 1000 * 1000)
 
 
-def _less(batch: InDoubtBatch | None, images: tuple[str, ...]) -> InDoubtBatch | None:
+def _without(batch: InDoubtBatch | None, images: tuple[str, ...]) -> InDoubtBatch | None:
     """The batch with unknown outcome without the images that a newer batch carries."""
     if batch is None:
         return None
@@ -575,7 +575,7 @@ def _less(batch: InDoubtBatch | None, images: tuple[str, ...]) -> InDoubtBatch |
     return replace(batch, images=left) if left else None
 
 
-def _set(
+def _with_members(
     rows: tuple[ImageStatus, ...], members: Mapping[str, Membership]
 ) -> tuple[ImageStatus, ...]:
     """The rows; those of the images that were set say so, which `removalPolicy` needs later."""
@@ -594,7 +594,7 @@ def _set(
     )
 
 
-def _carried(
+def _with_job(
     rows: tuple[ImageStatus, ...], images: tuple[str, ...], job: Job
 ) -> tuple[ImageStatus, ...]:
     """The rows; those of the batch name its job."""

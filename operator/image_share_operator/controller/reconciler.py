@@ -126,7 +126,7 @@ class Reconciler:
         current = self.store.get(key)
         if refused is not None and current is not None and current.unsaved:
             raise refused  # there was no new status
-        if current is not None and current.asks != entry.asks:
+        if current is not None and current.inputs != entry.inputs:
             # A write may be the first to show an edit, whose event is ignored then.
             return NOW
         return requeue_after
@@ -169,7 +169,7 @@ class Reconciler:
         if due is None or due > NOW:
             return due
         current = self.store.get(entry.key)
-        if current is None or current.asks != entry.asks:
+        if current is None or current.inputs != entry.inputs:
             return NOW  # it changed while the Secret was read
         entry = current
         claims = ObjectClaims(self.store, entry, desired)

@@ -15,6 +15,7 @@ from image_share_operator.planning.requeue import Policy
 from image_share_operator.planning.selection import wakes_at
 
 NOW = timedelta()
+"""The delay of a reconcile that is due."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ class StatusWriter:
 
     async def restore(self, entry: CachedObject) -> timedelta | None:
         """Restore a status that another client overwrote; return how long to wait, if not now."""
-        if not entry.overwritten or not entry.is_answered:
+        if not entry.overwritten or not entry.is_reported:
             return None  # the next status is written anyway
         if conditions.as_written(entry.known) == entry.written:
             return None

@@ -18,7 +18,9 @@ from image_share_operator.telemetry import context, metrics, tracing
 
 log = logging.getLogger(__name__)
 
-AGAIN = timedelta(seconds=1)
+LOST_LEAD_RETRY = timedelta(seconds=1)
+"""Delay after a reconcile that ended because another replica may be the leader. The process ends
+before, unless the API server is available again in time."""
 
 Reconcile = Callable[[Key], Awaitable[timedelta | None]]
 
@@ -40,15 +42,15 @@ class Shutdown:
     """How work ends on SIGTERM.
 
     Attributes:
-        responses: how long to wait for the responses to writes in flight.
-        words: how long to wait for all statuses to be written after that.
+        response_timeout: how long to wait for the responses to writes in flight.
+        status_timeout: how long to wait for all statuses to be written after that.
         save: writes the statuses that could not be written before.
     """
 
     writes: WriteGate
     save: Callable[[], Awaitable[None]]
-    responses: timedelta = timedelta(seconds=0.8)
-    words: timedelta = timedelta(seconds=0.8)
+    response_timeout: timedelta = timedelta(seconds=0.8)
+    status_timeout: timedelta = timedelta(seconds=0.8)
 
 
 class Workers:
@@ -95,10 +97,10 @@ class Workers:
         """
         ending.writes.close()
         if self._in_progress:
-            await asyncio.wait(self._in_progress, timeout=ending.responses.total_seconds())
+            await asyncio.wait(self._in_progress, timeout=ending.response_timeout.total_seconds())
         ending.writes.abort()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ending.words.total_seconds()):
+            async with asyncio.timeout(ending.status_timeout.total_seconds()):
                 if self._in_progress:
                     await asyncio.wait(self._in_progress)
                 await ending.save()
@@ -138,7 +140,7 @@ class Workers:
             log.log(level, "%s: %s", key, exc)
             return self._delay(key, exc)
         except LostLeadError:
-            return AGAIN  # the process ends before, unless the API server comes back in time
+            return LOST_LEAD_RETRY
         except Exception as exc:
             # An error in one object must not stop the others.
             metrics.FAULTS.inc()

@@ -24,17 +24,15 @@ class WorkQueue:
 
     def __init__(self, share: int = 1024, most: int = 2048) -> None:
         self._due: dict[Key, float] = {}  # the earliest request of each waiting key
-        self._later: list[
-            tuple[float, int, Key]
-        ] = []  # heap; rows that _due does not confirm are stale
-        # Keys that _due does not confirm are stale.
+        # A heap and a queue. Rows and keys that _due does not confirm are stale.
+        self._later: list[tuple[float, int, Key]] = []
         self._ready: FairQueue[Key] = FairQueue(most, share=share)
-        self._some = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._busy: dict[Key, float | None] = {}  # in progress, and the request that came meanwhile
         self._failures: dict[Key, int] = {}  # in a row, of keys that are not forgotten
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
-        self._rings_at = 0.0
+        self._timer_at = 0.0
 
     def __len__(self) -> int:
         return len(self._due)
@@ -66,8 +64,8 @@ class WorkQueue:
             key = self._next()
             if key is not None:
                 return key
-            self._some.clear()
-            await self._some.wait()
+            self._wakeup.clear()
+            await self._wakeup.wait()
 
     def _next(self) -> Key | None:
         while (taken := self._ready.take()) is not None:
@@ -88,7 +86,7 @@ class WorkQueue:
         if requested is not None:
             self._schedule(key, requested, loop)
         self._ready.release(key.namespace)
-        self._some.set()
+        self._wakeup.set()
 
     def failed(self, key: Key) -> int:
         """Count a failed reconcile; return how many failed in a row."""
@@ -120,12 +118,12 @@ class WorkQueue:
             self._make_ready(key)
             return
         heapq.heappush(self._later, (due, next(self._order), key))
-        if self._timer is None or due < self._rings_at:
+        if self._timer is None or due < self._timer_at:
             self._arm(loop)
 
     def _make_ready(self, key: Key) -> None:
         self._ready.put(key.namespace, key)
-        self._some.set()
+        self._wakeup.set()
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
@@ -133,8 +131,8 @@ class WorkQueue:
             self._timer = None
         if self._later:
             # Kept beside the timer: not every event loop's timer returns its time.
-            self._rings_at = self._later[0][0]
-            self._timer = loop.call_at(self._rings_at, self._move_due)
+            self._timer_at = self._later[0][0]
+            self._timer = loop.call_at(self._timer_at, self._move_due)
 
     def _move_due(self) -> None:
         """Move what has become due to the ready keys."""
