@@ -1,6 +1,8 @@
 """The kopf handlers: one for the login, one for the events of resources.
 
-kopf only lists and watches. The package `controller` reconciles, with its own work queue.
+kopf only lists and watches. The package `controller` reconciles, with its own work queue: `Ingest`
+stores the object and queues its key, `Workers` takes the key from the queue and calls
+`Reconciler.reconcile`. `wiring.py` connects these parts.
 """
 
 import os

@@ -32,7 +32,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
     """A glob for whole names: ``*`` is any text, ``?`` any one character.
 
     Raises:
-        ValueError: the pattern can't be used; the message tells what to do.
+        ValueError: the pattern can't be used; the message names what to do.
     """
     _check_length(pattern)
     if "[" in pattern or "]" in pattern:
@@ -44,7 +44,7 @@ def check_regex(pattern: str) -> None:
     """Check a regular expression for `captured`.
 
     Raises:
-        ValueError: the pattern can't be used; the message tells what to do.
+        ValueError: the pattern can't be used; the message names what to do.
     """
     _check_length(pattern)
     try:

@@ -1,4 +1,4 @@
-"""The closed set of condition reasons: the reason tells what to do, the message has details."""
+"""The closed set of condition reasons: the reason shows what to do, the message has details."""
 
 from enum import StrEnum
 

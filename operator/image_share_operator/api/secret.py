@@ -32,7 +32,7 @@ _FAMILIES: Final = {
     "accessKey": "accessKey and secretKey",
     "applicationCredentialID": "applicationCredentialID and applicationCredentialSecret",
 }
-"""What a Secret logs in with: the key that tells it, and all of its keys."""
+"""The kinds of credentials in a Secret: the key that identifies each, and all of its keys."""
 _PARTS: Final = {
     "password": {"userID", "username"},
     "secretKey": {"accessKey"},

@@ -171,7 +171,7 @@ class OpenStack:
 
     @property
     def ims(self) -> str:
-        """Where requests about images are sent, as in `Endpoints`, if the spec tells it."""
+        """Where requests about images are sent, as in `Endpoints`, if the spec has it."""
         return self.image_endpoint or self.auth_url
 
     @property
@@ -361,7 +361,7 @@ class InDoubtBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageDetails:
-    """What a list of shares tells about an image; each text is one line that is safe to print."""
+    """What a list of shares has about an image; each text is one line that is safe to print."""
 
     name: str | None = None
     owner: str | None = None

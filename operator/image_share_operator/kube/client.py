@@ -77,7 +77,7 @@ class ApiServer:
             path: from `path`.
 
         Raises:
-            KubeError: its subclass tells what to do.
+            KubeError: its subclass shows what to do.
         """
         where = f" in namespace {namespace}" if namespace else ""
         attributes = {"http.request.method": METHODS[verb], "k8s.namespace.name": namespace}

@@ -2,7 +2,7 @@
 
 Missing permissions, admission, quotas and namespaces that are being deleted all have HTTP status
 403 and the reason Forbidden. Admission also denies with 400, 413 and 422. Only the message and the
-causes of the Status object tell them apart.
+causes of the Status object distinguish them.
 """
 
 import json

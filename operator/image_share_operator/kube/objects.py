@@ -24,7 +24,7 @@ connection uses 0.3 MB of this process."""
 
 
 class ObjectClient:
-    """The calls of reconciles. They raise `KubeError`; its subclass tells what to do.
+    """The calls of reconciles. They raise `KubeError`; its subclass shows what to do.
 
     Args:
         may_write: called before each write; raises when this process may not write any more.

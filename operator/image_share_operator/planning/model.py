@@ -80,7 +80,7 @@ class Observation:
         status: the last known status, whether written or not.
         runtime: what the process knows beside it.
         job_asked: whether ``status.job`` was polled in this reconcile.
-        job_unknown: whether the cloud answered that it does not know this job.
+        job_unknown: whether the cloud reported that it does not know this job.
         retryable: whether the failure of the job is transient.
         divisible: whether a smaller batch may succeed where the failed job did not.
         selection: what the selector of the spec selects; ``None`` before the list was read, and for

@@ -61,7 +61,7 @@ reconcile with what is known from before. The first rule that matches decides:
     a part is set, more wait  Report Progressing: the next reconcile continues at once, so that
                               other resources take turns (only in a cloud without jobs)
     any TO_SUBMIT or DRIFTED  Submit, up to ``batch_limit`` images; one after the other when IMS
-                              answered several batches with 5xx, which may be about one of them
+                              returned 5xx for several batches, perhaps because of one of them
     any CONFLICT              Report Conflict; the next check as the other images need it
     any FAILED or UNREADABLE  Report PartiallyFailed, InvalidRequest or CloudUnavailable, with the
                               retry time: quick retries for transient errors, up to three for
@@ -223,7 +223,7 @@ def image_verdicts(
 
 
 def _known_rows(observation: Observation) -> Iterator[ImageStatus]:
-    """Yield the rows that tell what this resource did for an image.
+    """Yield the rows that show what this resource did for an image.
 
     Not those that were read while another resource was in charge, or in a dry run. Of an image that
     was not selected, only the job counts.

@@ -6,7 +6,7 @@ from zlib import crc32
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 FRESH_ENOUGH = 0.1
-"""Fraction of ``spec.interval`` for which a check is fresh: no earlier check is made, and an answer
+"""Fraction of ``spec.interval`` for which a check is fresh: no earlier check is made, and a read
 of that age serves a drift check."""
 MAX_SPREAD = timedelta(seconds=10)
 """How far apart the drift checks of one project are: its list of shares is kept for 20 s."""
@@ -24,8 +24,8 @@ class Policy:
     """How long a membership may lag behind its settled job (the longest wait seen in other clients
     of this API)."""
     taken_after_all: timedelta = timedelta(seconds=10)
-    """How long a batch that was answered with 5xx may still take effect: most are not accepted, and
-    the documented jobs take 0.6-2.5 s. Without any response it is ``lag``."""
+    """How long a batch with a 5xx response may still take effect: most are not accepted, and the
+    documented jobs take 0.6-2.5 s. Without any response it is ``lag``."""
     slow_retry: timedelta = timedelta(minutes=30)
     """Between two retries of what only a person can fix."""
     secret_poll: timedelta = timedelta(seconds=20)

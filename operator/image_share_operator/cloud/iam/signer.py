@@ -67,7 +67,8 @@ class Signer:
             The response, or a refusal that is not about the key.
 
         Raises:
-            CloudError: the key is refused or blocked, or the response does not tell.
+            CloudError: the key is refused or blocked, or the response does not show whether the key
+                is valid.
         """
 
         async def send() -> httpx.Response | Refusal:
