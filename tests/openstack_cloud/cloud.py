@@ -5,7 +5,8 @@ import secrets
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from string import Template
 
@@ -62,7 +63,7 @@ class OpenStackCloud(Running):
         """Start both from the template; create the owner and the catalog."""
         shutil.copytree(self._installation.template, self.directory, dirs_exist_ok=True)
         self._set_identity_url()
-        self._write_glance_config()
+        self._write_glance_config({})
         for service in (self.identity, self.image):
             service.start()
         self.identity.wait()
@@ -102,6 +103,21 @@ class OpenStackCloud(Running):
         """Whether Glance knows no token any more, while Keystone is down: it returns 401."""
         return self.glance.http.get("/images").status_code == httpx.codes.UNAUTHORIZED
 
+    @contextmanager
+    def glance_settings(self, **changes: object) -> Iterator[None]:
+        """Run Glance with other values of its configuration file, then with its own again."""
+        self._restart_glance(changes)
+        try:
+            yield
+        finally:
+            self._restart_glance({})
+
+    def _restart_glance(self, changes: Mapping[str, object]) -> None:
+        self.image.stop()
+        self._write_glance_config(changes)
+        self.image.start()
+        self.image.wait()
+
     def rotate_keys(self) -> None:
         """Replace all keys of Keystone: no token of before is valid."""
         for key in (self.directory / "fernet").iterdir():
@@ -134,7 +150,7 @@ class OpenStackCloud(Running):
                 "update endpoint set url = ? where url = ?", (self.identity.url, UNSET_URL)
             )
 
-    def _write_glance_config(self) -> None:
+    def _write_glance_config(self, changes: Mapping[str, object]) -> None:
         template = Template((CONFIG / "glance-api.conf").read_text())
         values: dict[str, object] = {
             **self._pages,
@@ -143,5 +159,6 @@ class OpenStackCloud(Running):
             "members_per_image": MEMBERS_PER_IMAGE,
             "token_cache_s": TOKEN_CACHE_S,
             "paste_file": self._installation.paste_file,
+            **changes,
         }
         (self.directory / "glance-api.conf").write_text(template.substitute(values))

@@ -51,7 +51,7 @@ def open_glance(
         project_id=identity.project_id,
         url=login.image_url,
         http_client=http_client,
-        authorization=TokenAuthorization(http_client, tokens),
+        authorization=TokenAuthorization(identity, http_client, tokens),
         throttle=Throttle(now),
     )
 

@@ -144,8 +144,14 @@ class OpenStackWorld(World):
 
     def failed_logins(self) -> int:
         """Logins that Keystone refused since the test began."""
-        logins = self.cloud.identity.log.since(self._logins_from, "POST", "/v3/auth/tokens")
-        return sum(login.status != httpx.codes.CREATED for login in logins)
+        return sum(login.status != httpx.codes.CREATED for login in self._logins())
+
+    def logins(self) -> int:
+        """Logins that Keystone accepted since the test began, also those of Glance."""
+        return sum(login.status == httpx.codes.CREATED for login in self._logins())
+
+    def _logins(self) -> list[Request]:
+        return self.cloud.identity.log.since(self._logins_from, "POST", "/v3/auth/tokens")
 
     def application_credential(self, project: str | None = None, **options: Any) -> Json:
         """An application credential of the user, by default for our project."""

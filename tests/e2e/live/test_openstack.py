@@ -357,6 +357,29 @@ def test_glance_that_is_down_is_reported_and_then_used(world: OpenStackWorld) ->
     assert "no connection to 127.0.0.1" in message
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"auth_url": "http://127.0.0.1:9/identity"}, {"admin_password": "wrong"}],
+    ids=["no connection to Keystone", "wrong service credentials"],
+)
+def test_glance_that_can_not_check_tokens_is_reported_and_then_used(
+    world: OpenStackWorld, settings: dict[str, str]
+) -> None:
+    """Glance returns 401 for each token, and Keystone accepts the login."""
+    image = world.image()
+    with world.cloud.glance_settings(**settings):
+        before, began = world.logins(), time.monotonic()
+        world.apply([image])
+        message = world.wait_for("CloudUnavailable")["message"]
+        world.check()
+        logins, minutes = world.logins() - before, (time.monotonic() - began) // 60
+    world.wait_for("Accepted")
+
+    assert "the image service refuses a token that Keystone has just issued" in message
+    assert 2 <= logins <= 2 + minutes
+    assert world.membership(image) == "accepted"
+
+
 def test_url_of_another_server_is_named(world: OpenStackWorld) -> None:
     """Glance returns status 300 for a path that it does not know."""
     world.apply([world.image()], openstack={"authURL": world.cloud.image_url})

@@ -31,6 +31,7 @@ from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import Decision, Membership, OpenStack
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.no_response import Cause, NoResponseError
+from image_share_operator.cloud.iam.tokens import MAX_RENEWALS
 from image_share_operator.cloud.openstack_session import MAX_CONCURRENT_WRITES, OpenStackSession
 from image_share_operator.cloud.sessions import BatchSettings, Sessions
 
@@ -140,6 +141,13 @@ class OpenStackCloud:
 
     async def accept(self, *images: str) -> dict[str, Membership | CloudError]:
         return dict(await self.session.submit(Decision.ACCEPT, None, images, None))
+
+
+class AllTokens(set[str]):
+    """Has each token."""
+
+    def __contains__(self, token: object) -> bool:
+        return True
 
 
 def refusal(status: int, message: str) -> httpx.Response:
@@ -252,6 +260,48 @@ async def test_revoked_token_is_renewed_once_for_all_requests() -> None:
     results = await cloud.accept(*IMAGES[1:6])
 
     assert set(results.values()) == {Membership.ACCEPTED}
+    assert len(cloud.logins) == 2
+
+
+async def test_new_tokens_that_glance_refuses_are_no_wrong_credentials() -> None:
+    """As when Glance can't reach Keystone: it refuses each token."""
+    cloud = OpenStackCloud()
+    cloud.revoked = AllTokens()
+    ends_at = cloud.clock.at + timedelta(minutes=10)
+    while cloud.clock.at < ends_at:
+        with pytest.raises(RetryableError, match="a token that Keystone has just issued") as caught:
+            await cloud.accept(*IMAGES[:3])
+        assert caught.value.cause == "cloud.test:443: HTTP 401"
+        cloud.clock.pass_by(timedelta(seconds=2))
+
+    # The first one, its renewal, and one for each minute after it.
+    assert len(cloud.logins) == 11
+
+    cloud.revoked = set()
+
+    assert await cloud.accept(IMAGES[0]) == {IMAGES[0]: Membership.ACCEPTED}
+    assert len(cloud.logins) == 11
+
+
+async def test_token_that_glance_refuses_again_and_again_causes_few_logins() -> None:
+    """As when one of several servers can't reach Keystone: others accept the token."""
+    cloud = OpenStackCloud()
+    cloud.answers[IMAGES[1]] = refusal(401, "Unauthorized")
+    for _ in range(30):
+        found = (await cloud.accept(*IMAGES[:2]))[IMAGES[1]]
+        assert "a token that Keystone has just issued" in str(found)
+
+    assert len(cloud.logins) == 1 + MAX_RENEWALS
+
+
+async def test_token_of_a_secret_that_glance_refuses_is_not_valid() -> None:
+    cloud = OpenStackCloud(TokenCredentials(token="given"))
+    cloud.revoked = AllTokens()
+    for _ in range(30):
+        with pytest.raises(TerminalError, match="Glance refused the token; correct the") as caught:
+            await cloud.accept(IMAGES[0])
+        assert caught.value.reason is Reason.CREDENTIALS_INVALID
+
     assert len(cloud.logins) == 2
 
 

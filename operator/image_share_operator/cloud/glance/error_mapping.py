@@ -16,6 +16,12 @@ from image_share_operator.cloud.http.refusal import Refusal
 
 SETTING = "spec.openstack"
 """Has the URLs, for messages."""
+REFUSED_AFTER_LOGIN = (
+    "the image service refuses a token that Keystone has just issued: it does not reach Keystone, "
+    f"its service credentials are wrong, or {SETTING}.imageEndpoint is of another cloud; ask the "
+    "administrator of the cloud"
+)
+"""The cause and what to do. The credentials are not wrong: Keystone has accepted them."""
 NO_MEMBERS = "Not allowed to update members"
 """The text with which Glance denies the update of a membership in a public or community image. For
 a missing role it has another one."""
@@ -31,6 +37,9 @@ def to_error(refusal: Refusal) -> CloudError:
             return RetryableError(message, retry_after=refusal.retry_after)
         case RefusalKind.IMAGES if refusal.is_from_api:
             return ImagesRefusedError(str(refusal))
+        case RefusalKind.TOKEN | RefusalKind.MISMATCH if refusal.token_is_new:
+            message = f"{refusal.cause_and_details}: {REFUSED_AFTER_LOGIN}"
+            return RetryableError(message, cause=refusal.cause)
         case RefusalKind.TOKEN | RefusalKind.MISMATCH:
             remedy = "Glance refused the token; correct the Secret"
             return TerminalError(f"{refusal}: {remedy}", reason=Reason.CREDENTIALS_INVALID)

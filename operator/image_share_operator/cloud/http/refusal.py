@@ -30,6 +30,8 @@ class Refusal:
         kind: what to do about it.
         retry_after: the wait of ``Retry-After``; ``None`` without a valid one.
         date: when the server refused it, by its own clock; ``None`` without a valid ``Date``.
+        token_is_new: whether the refused token is from a login of this process moments ago, so that
+            another login does not help.
     """
 
     endpoint: str
@@ -40,6 +42,7 @@ class Refusal:
     kind: RefusalKind
     retry_after: timedelta | None = None
     date: datetime | None = None
+    token_is_new: bool = False
 
     @property
     def is_from_api(self) -> bool:

@@ -1,12 +1,18 @@
 """How the requests of one identity are authorized: each has a token, or a signature."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 import httpx
 
-from image_share_operator.api.credentials import AccessKeyCredentials, GivenTokenEnd, Identity
+from image_share_operator.api.credentials import (
+    AccessKeyCredentials,
+    GivenTokenEnd,
+    Identity,
+    TokenCredentials,
+)
 from image_share_operator.api.errors import CloudError
 from image_share_operator.cloud.http.client import CloudHttpClient
 from image_share_operator.cloud.http.error_codes import RefusalKind
@@ -86,15 +92,17 @@ def authorization_of(
     """
     if isinstance(identity.credentials, AccessKeyCredentials) and identity.agency is None:
         return AccessKeyAuthorization(logins.signer(identity, http_client))
-    return TokenAuthorization(http_client, logins.tokens(identity, http_client))
+    return TokenAuthorization(identity, http_client, logins.tokens(identity, http_client))
 
 
 class TokenAuthorization:
     """Sends each request with a token of IAM."""
 
-    def __init__(self, http_client: CloudHttpClient, tokens: Tokens) -> None:
+    def __init__(self, identity: Identity, http_client: CloudHttpClient, tokens: Tokens) -> None:
         self._http_client = http_client
         self._tokens = tokens
+        # No login issues another token than the one of the Secret.
+        self._issues = not isinstance(identity.credentials, TokenCredentials)
 
     @property
     def given_token_end(self) -> GivenTokenEnd | None:
@@ -108,17 +116,20 @@ class TokenAuthorization:
     async def send(
         self, build: Callable[[], httpx.Request], to_error: Callable[[Refusal], CloudError]
     ) -> httpx.Response | Refusal:
-        """Send a request; send it again with a new token if the first one is refused."""
+        """Send a request; send it again with a new token if the first one is refused.
+
+        If the new one is refused, too, or if there were renewals moments ago, the refusal says so.
+        """
         token = await self._tokens.current()
         response = await self._send(build(), token)
         if isinstance(response, Refusal) and response.kind in TOKEN_REFUSED:
             renewed = await self._tokens.renew(token, to_error(response))
-            if renewed is None:
-                return response
-            token = renewed
-            response = await self._send(build(), token)
-        if not isinstance(response, Refusal) or response.kind not in TOKEN_REFUSED:
-            self._tokens.accepted(token)
+            if renewed is not None:
+                token = renewed
+                response = await self._send(build(), token)
+        if isinstance(response, Refusal) and response.kind in TOKEN_REFUSED:
+            return replace(response, token_is_new=self._issues)
+        self._tokens.accepted(token)
         return response
 
     async def _send(self, request: httpx.Request, token: str) -> httpx.Response | Refusal:

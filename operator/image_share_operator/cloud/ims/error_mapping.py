@@ -82,6 +82,10 @@ def _error(refusal: Refusal, kind: RefusalKind) -> CloudError:
             return ImagesRefusedError(str(refusal))
         case RefusalKind.TOO_LARGE:
             return BatchTooLargeError(str(refusal))
+        case RefusalKind.TOKEN if refusal.token_is_new:
+            return TerminalError(
+                f"{refusal}: {_REFUSED_AFTER_LOGIN}", reason=Reason.CREDENTIALS_INVALID
+            )
         case _:
             reason, remedy, remedy_of_other_server = _REMEDIES[kind]
             if not refusal.is_from_api:
@@ -100,6 +104,12 @@ _NO_MEMBERSHIP = (
 _NO_MEMBERSHIP_OF_OTHER_SERVER = (
     "the user lacks a permission in IAM, the image is not a shared one, or a proxy or firewall "
     "rejects the request"
+)
+# Not a transient error: services of this cloud return 401 for a missing permission, and for a token
+# of another region.
+_REFUSED_AFTER_LOGIN = (
+    "IMS refuses a token that IAM has just issued; check that the user has the permissions for "
+    "images, and that spec.region or spec.endpoints names IAM and IMS of one region"
 )
 _NO_PERMISSION = (
     Reason.PERMISSION_DENIED,

@@ -131,11 +131,12 @@ async def test_refused_token_is_renewed_and_the_request_sent_again() -> None:
 
 
 async def test_permanent_refusal_causes_two_logins_for_all_requests() -> None:
+    """IMS returns 401 for a missing permission, too: retries would not end."""
     cloud = Cloud(refused)
     session = cloud.session()
 
     for _ in range(20):
-        with pytest.raises(TerminalError) as caught:
+        with pytest.raises(TerminalError, match="a token that IAM has just issued") as caught:
             await session.members(("i",), FRESH)
         assert caught.value.reason is Reason.CREDENTIALS_INVALID
 
