@@ -39,9 +39,15 @@ def main(argv: Sequence[str] | None = None, program: str = arguments.PROGRAM) ->
 def _run(asked: Namespace, settings: Settings) -> int:
     # Import only what the command needs: the import of kopf alone takes 0.5 s.
     if asked.command == "run":
+        from image_share_operator.telemetry import probe_port  # noqa: PLC0415
+
+        try:
+            port = probe_port.listen(settings.metrics_port)
+        except probe_port.PortError as exc:
+            raise CommandError(str(exc), Exit.NOT_FINE) from exc
         from image_share_operator import process  # noqa: PLC0415
 
-        return process.serve(settings)
+        return process.serve(settings, port)
     from image_share_operator.cli import commands  # noqa: PLC0415
 
     code = commands.carry_out(asked, settings)

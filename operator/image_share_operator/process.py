@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -24,26 +23,22 @@ from image_share_operator.wiring import Operator
 log = logging.getLogger("image_share_operator")
 
 
-def serve(settings: Settings) -> int:
-    """Run the operator until SIGTERM or SIGINT; return the exit code."""
+def serve(settings: Settings, port: socket.socket | None) -> int:
+    """Run the operator until SIGTERM or SIGINT; return the exit code.
+
+    Args:
+        port: where metrics and probes are served; ``None`` if nowhere.
+    """
     logs.configure(settings.log_format, settings.log_levels.general, settings.log_levels.components)
     allocator.save()
     try:
         with tracing.start(os.environ) if tracing.wanted(os.environ) else contextlib.nullcontext():
-            uvloop.run(run(settings))
+            uvloop.run(run(settings, port))
     except TracingError as exc:
         log.error("%s", exc)  # noqa: TRY400 - users need no traceback
         return 2
     except KubeError as exc:
         log.error("%s", exc)  # noqa: TRY400 - users need no traceback
-        return 1
-    except OSError as exc:
-        if exc.errno != errno.EADDRINUSE:
-            raise
-        log.error(  # noqa: TRY400 - users need no traceback
-            "port %d of metrics and probes is in use; set ISA_METRICS_PORT to a free port",
-            settings.metrics_port,
-        )
         return 1
     except LostLeadError as exc:
         log.error("lost leadership: %s; exiting", exc)  # noqa: TRY400 - users need no traceback
@@ -66,7 +61,7 @@ class ProcessHealth:
         return None if self.operator is None else self.operator.why_not_ready()
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, port: socket.socket | None) -> None:
     """Run until a signal arrives, and finish the reconciles in progress.
 
     Raises:
@@ -80,7 +75,7 @@ async def run(settings: Settings) -> None:
     log.info("starting image-share-operator %s", __version__)
     health = ProcessHealth()
     async with (
-        probes.serving(settings.metrics_port, metrics.REGISTRY, health),
+        probes.serving(port, metrics.REGISTRY, health),
         client.connect(settings.request_timeout) as api,
     ):
         if settings.leader_election:

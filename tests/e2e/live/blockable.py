@@ -14,7 +14,7 @@ from datetime import timedelta
 from image_share_operator import process
 from image_share_operator.settings import Settings
 from image_share_operator.sharding import Shard
-from image_share_operator.telemetry import logs
+from image_share_operator.telemetry import logs, probe_port
 
 FOR_GOOD_S = 3600.0
 PAUSE_S = 5.0
@@ -46,7 +46,8 @@ async def run(settings: Settings) -> None:
     loop.add_signal_handler(signal.SIGUSR2, time.sleep, PAUSE_S)
     whole = {field.name: getattr(settings.shard, field.name) for field in fields(Shard)}
     stuck = timedelta(seconds=STUCK_S)
-    await process.run(replace(settings, shard=BlockingShard(**whole), watch_stuck=stuck))
+    changed = replace(settings, shard=BlockingShard(**whole), watch_stuck=stuck)
+    await process.run(changed, probe_port.listen(settings.metrics_port))
 
 
 if __name__ == "__main__":

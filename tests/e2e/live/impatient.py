@@ -15,6 +15,7 @@ from kubernetes.aio.config import incluster_config
 
 from image_share_operator import process
 from image_share_operator.settings import Settings
+from image_share_operator.telemetry import probe_port
 
 SILENCE_S = 4.0
 LOGIN_INTERVAL_S = 0.05
@@ -39,7 +40,7 @@ def main() -> int:
         watch_silence=timedelta(seconds=SILENCE_S),
         login_interval=timedelta(seconds=LOGIN_INTERVAL_S),  # instead of 1
     )
-    return process.serve(short)
+    return process.serve(short, probe_port.listen(short.metrics_port))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from image_share_operator import process
 from image_share_operator.settings import Settings
+from image_share_operator.telemetry import probe_port
 
 if __name__ == "__main__":
     short = replace(
@@ -15,4 +16,4 @@ if __name__ == "__main__":
         taken_after_all=timedelta(seconds=2),  # instead of 10
         share_poll=timedelta(seconds=1),  # instead of 10
     )
-    sys.exit(process.serve(short))
+    sys.exit(process.serve(short, probe_port.listen(short.metrics_port)))
