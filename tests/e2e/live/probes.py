@@ -15,9 +15,9 @@ class Told:
     text: str
 
 
-def ask(port: int, path: str) -> Told | None:
-    """Return the answer; ``None`` when there is none within a second."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
+def ask(port: int, path: str, *, limit_s: float = LIMIT_S) -> Told | None:
+    """Return the answer; ``None`` when there is none in time."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=limit_s)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -11,6 +11,8 @@ from envtest import Operator, eventually, proxy
 from envtest.proxy import Cut, Effect, FaultyProxy, Hang
 
 POLL_S = 0.1
+LIMIT_S = 5.0
+"""As in the chart. `/readyz` waits until the replica is ready."""
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def probed(operator: Operator, port: int) -> int:
 
 def readiness(port: int) -> str | None:
     """The response to a probe; ``None`` without one."""
-    told = probes.ask(port, "/readyz")
+    told = probes.ask(port, "/readyz", limit_s=LIMIT_S)
     return None if told is None else told.text.strip()
 
 
