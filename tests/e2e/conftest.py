@@ -1,5 +1,6 @@
 """A real control plane for the end-to-end tests: one for all, a namespace for each."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -72,6 +73,24 @@ def empty(control_plane: ControlPlane, namespace: str) -> None:
             headers={"Content-Type": "application/merge-patch+json"},
             json={"metadata": {"finalizers": None}},
         )
+
+
+WORDINGS = (
+    (r'Invalid value: (?:"(?:[^"\\]|\\.)*": )?', "Invalid value: "),
+    (r"may not be (?:longer|more) than (\d+)(?: bytes)?", r"may not be more than \1"),
+    (r"\bstatus\.", ""),
+)
+"""What API servers of two versions word in two ways.
+
+1.28 reports the type of a value, not the value. It words a limit in another way. It omits the first
+part of the path of a status field."""
+
+
+def same_wording(message: str) -> str:
+    """Return the message without what differs between the versions of Kubernetes."""
+    for pattern, words in WORDINGS:
+        message = re.sub(pattern, words, message)
+    return message
 
 
 def document(**changes: object) -> Json:

@@ -25,6 +25,7 @@ def current() -> Json:
     crd["metadata"]["name"] = CRD
     crd["spec"]["group"] = GROUP
     crd["spec"]["names"] = {"kind": "Upgraded", "plural": "imageshareacceptances"}
+    del crd["spec"]["versions"][0]["selectableFields"]  # Kubernetes 1.28 rejects them
     return crd
 
 

@@ -21,6 +21,7 @@ from e2e.conftest import (
     endpoints,
     patch_spec,
     read,
+    same_wording,
     selecting,
 )
 from envtest import ControlPlane
@@ -282,7 +283,10 @@ REFUSED: dict[str, tuple[Json, str]] = {
         'spec.serviceAccount.audience: Invalid value: "a b": must contain only printable ASCII ',
     ),
     "an empty audience": (account(audience=""), "should be at least 1 chars long"),
-    "an audience of 256 characters": (account(audience="a" * 256), "more than 255 bytes"),
+    "an audience of 256 characters": (
+        account(audience="a" * 256),
+        "may not be more than 255 bytes",
+    ),
     "an agency without a name": (
         {"agency": {"domainName": "team-a"}},
         "spec.agency.name: Required value",
@@ -347,7 +351,8 @@ REFUSED: dict[str, tuple[Json, str]] = {
             "images": ABSENT,
             "imageSelectorTerms": [{"owner": OTHER_PROJECT, "fullServer": True}],
         },
-        "spec.imageSelectorTerms: Forbidden: fullServer is for images of the Open Telekom Cloud;",
+        # 1.28 writes two paths together if the rules of two fields fail.
+        "imageSelectorTerms: Forbidden: fullServer is for images of the Open Telekom Cloud;",
     ),
     "an authURL with a query": (openstack(authURL=f"{KEYSTONE}?a=b"), NOT_A_PATH_URL),
     "an authURL with a user": (openstack(authURL="https://me@example.com/v3"), NOT_A_PATH_URL),
@@ -447,7 +452,7 @@ def test_spec_is_refused(control_plane: ControlPlane, changes: Json, words: str)
     answer = ask(control_plane, document(**changes))
 
     assert answer.status_code in (400, 422)
-    assert words in answer.json()["message"]
+    assert same_wording(words) in same_wording(answer.json()["message"])
 
 
 ACCEPTED: dict[str, Json] = {

@@ -83,6 +83,11 @@ class ControlPlane(Running):
         return self.directory / "audit.log"
 
     @property
+    def minor(self) -> int:
+        """The minor version of Kubernetes."""
+        return int(self.http.get("/version").json()["minor"])
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The processes that run now."""
         return tuple(server.pid for server in (self._etcd, self._apiserver) if server is not None)
@@ -202,7 +207,7 @@ class ControlPlane(Running):
 
         As by the chart, they have no selectable fields on a version that does not know them.
         """
-        if int(self.http.get("/version").json()["minor"]) < SELECTABLE_FIELDS_MINOR:
+        if self.minor < SELECTABLE_FIELDS_MINOR:
             path = self._without_selectable_fields(path)
         self.apply(path)
         eventually(partial(self._established, path), within_s=START_S)

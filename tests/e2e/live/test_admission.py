@@ -12,13 +12,21 @@ import yaml
 
 from e2e.conftest import DEPLOY
 from e2e.live.world import World
-from envtest import eventually
+from envtest import ControlPlane, eventually
 
 POLICY = DEPLOY / "samples/allowed-endpoints.yaml"
 LABELLED = {"image-share-endpoints": "known-only"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
+POLICIES_MINOR = 30
+
 Json = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def needs_policies(control_plane: ControlPlane) -> None:
+    if control_plane.minor < POLICIES_MINOR:
+        pytest.skip("ValidatingAdmissionPolicy is stable in Kubernetes 1.30 and newer")
 
 
 def sample() -> list[Json]:
