@@ -3,11 +3,11 @@
     make gitops-test TOOL=argocd IMAGE=REPOSITORY:TAG ADDRESS=172.18.0.1
 
 KUBECONFIG names a cluster in which application-controller and repo-server of Argo CD run, or
-kustomize-controller of Flux. The script serves the Git repositories (Argo CD) or the artifacts
-(Flux, in place of source-controller) on ADDRESS, an address of this machine that the controllers
-reach: for kind and k3d, the gateway of the Docker network. SERVER is the URL of an argocd-server
-without login; without it, the actions are skipped. What the script creates, it removes, also after
-a failure.
+kustomize-controller of Flux, with or without helm-controller. The script serves the Git
+repositories (Argo CD) or the artifacts (Flux, in place of source-controller) on ADDRESS, an address
+of this machine that the controllers reach: for kind and k3d, the gateway of the Docker network.
+SERVER is the URL of an argocd-server without login; without it, the actions are skipped. What the
+script creates, it removes, also after a failure.
 """
 
 import argparse

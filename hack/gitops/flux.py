@@ -1,19 +1,21 @@
-"""The Kustomization of docs/install.md against kustomize-controller."""
+"""The HelmRelease and the Kustomization of docs/install.md against the controllers of Flux."""
 
 import hashlib
 import json
 import re
 import tarfile
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import yaml
 
-from chart.programs import Helm
+from chart.programs import CHART, Helm
 from envtest import ROOT
 from gitops.setup import (
     PASSWORD,
@@ -30,11 +32,17 @@ from gitops.setup import (
 )
 from real_cluster.cloud import SimulatorPod
 from real_cluster.cluster import Cluster, Json
-from real_cluster.release import SYSTEM, Release, clean
+from real_cluster.release import CRD, PODS, RELEASE, SELECTOR, SYSTEM, Release, clean
 
 NAMESPACE = "my-team"
 """The namespace in the page."""
 SOURCE, SHARES = "my-team", "image-shares"
+OPERATOR = "image-share-operator"
+HELM_RELEASES = (
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/helmreleases.helm.toolkit.fluxcd.io"
+)
+HELM_RELEASE = f"/apis/helm.toolkit.fluxcd.io/v2/namespaces/{SYSTEM}/helmreleases/{OPERATOR}"
+HELM_CHART = f"/apis/source.toolkit.fluxcd.io/v1/namespaces/{SYSTEM}/helmcharts/{SYSTEM}-{OPERATOR}"
 KUSTOMIZATION = (
     f"/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/kustomizations/{SHARES}"
 )
@@ -47,12 +55,17 @@ def flux(setup: Setup) -> None:
     setup.stack.callback(clean, cluster, helm)
     cluster.create_namespace(SYSTEM, restricted=True)
     cluster.create_namespace(NAMESPACE)
-    release = Release(cluster, helm, setup.image)
-    release.apply()
-    sim = setup.stack.enter_context(SimulatorPod(cluster, SYSTEM, setup.image))
-    release.rollout()
     artifacts = Artifacts(cluster, setup.directory, setup.address)
     setup.stack.callback(artifacts.close)
+    release = Release(cluster, helm, setup.image)
+    helm_release = HelmRelease(cluster, artifacts, helm, release.values)
+    if cluster.find(HELM_RELEASES):
+        setup.stack.callback(helm_release.delete)
+        helm_release.install()
+    else:
+        release.apply()
+    sim = setup.stack.enter_context(SimulatorPod(cluster, SYSTEM, setup.image))
+    release.rollout()
     kustomization = Kustomization(cluster)
     setup.stack.callback(kustomization.delete)
     run = Run(cluster, artifacts, kustomization, Team(sim))
@@ -61,17 +74,22 @@ def flux(setup: Setup) -> None:
     run.restore()
     run.wrong_password()
     run.prune()
+    if cluster.find(HELM_RELEASES):
+        helm_release.upgrade()
+        run.edit()
     run.delete()
+    if cluster.find(HELM_RELEASES):
+        helm_release.uninstall()
 
 
 class Artifacts:
-    """Revisions of the GitRepository of the team, as source-controller stores them."""
+    """Stores archives as artifacts of sources, as source-controller does, and serves them."""
 
     def __init__(self, cluster: Cluster, directory: Path, address: str) -> None:
         self._cluster = cluster
-        self._home = directory / "artifacts"
-        self._home.mkdir()
-        handler = partial(QuietHandler, directory=str(self._home))
+        self.home = directory / "artifacts"
+        self.home.mkdir()
+        handler = partial(QuietHandler, directory=str(self.home))
         self._server = ThreadingHTTPServer((address, 0), handler)
         self._url = f"http://{address}:{self._server.server_port}"
         Thread(target=self._server.serve_forever, daemon=True).start()
@@ -81,19 +99,25 @@ class Artifacts:
         self._server.server_close()
 
     def push(self, files: Files) -> str:
-        """Store the files in the directory `shares`; return the revision."""
-        commit = hashlib.sha256(str(time.monotonic_ns()).encode()).hexdigest()[:40]
-        write(self._home / commit / "shares", files)
-        archive = self._home / f"{commit}.tar.gz"
+        """Store the files in the directory `shares` of the team's source; return the revision."""
+        commit = new_commit()
+        write(self.home / commit / "shares", files)
+        archive = self.home / f"{commit}.tar.gz"
         with tarfile.open(archive, "w:gz") as file:
-            file.add(self._home / commit, ".")
-        self._store(f"main@sha1:{commit}", archive)
+            file.add(self.home / commit, ".")
+        self.store(("gitrepository", SOURCE, "-n", NAMESPACE), f"main@sha1:{commit}", archive)
         return f"main@sha1:{commit}"
 
-    def _store(self, revision: str, archive: Path) -> None:
-        """Write the status that source-controller writes."""
+    def store(self, source: Sequence[str], revision: str, archive: Path) -> None:
+        """Write the status that source-controller writes.
+
+        Args:
+            source: as for kubectl: kind, name and namespace.
+            archive: in `home`.
+        """
         content = archive.read_bytes()
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        read = self._cluster.kubectl("get", *source, "--output=jsonpath={.metadata.generation}")
         stored = {
             "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
             "lastUpdateTime": now,
@@ -109,14 +133,106 @@ class Artifacts:
             "message": "stored",
             "lastTransitionTime": now,
         }
-        patch = json.dumps({"status": {"artifact": stored, "conditions": [ready]}})
-        what = ("gitrepository", SOURCE, "-n", NAMESPACE, "--subresource=status")
+        status = {"artifact": stored, "conditions": [ready], "observedGeneration": int(read)}
+        patch = json.dumps({"status": status})
+        what = (*source, "--subresource=status")
         self._cluster.kubectl("patch", *what, "--type=merge", f"--patch={patch}")
+
+
+def new_commit() -> str:
+    return hashlib.sha256(str(time.monotonic_ns()).encode()).hexdigest()[:40]
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Write nothing."""
+
+
+class HelmRelease:
+    """The HelmRelease of docs/install.md. The chart comes from here, not from source-controller.
+
+    Its namespace and the name of its release are those of the other tests.
+    """
+
+    def __init__(
+        self, cluster: Cluster, artifacts: Artifacts, helm: Helm, values: Mapping[str, Any]
+    ) -> None:
+        self._cluster = cluster
+        self._artifacts = artifacts
+        self._helm = helm
+        self._values = values
+
+    def install(self) -> None:
+        with step("HelmRelease: the operator is installed, and Ready"):
+            source, release = documented(OPERATOR, OPERATOR)
+            for row in (source, release):
+                row["metadata"]["namespace"] = SYSTEM
+            release["spec"] |= {"releaseName": RELEASE, "values": self._values}
+            apply(self._cluster, [source, release])
+            self._wait(self._push())
+
+    def upgrade(self) -> None:
+        with step("HelmRelease: a new commit of the chart is an upgrade"):
+            self._wait(self._push())
+            expect(self._latest()["version"], 2)
+
+    def uninstall(self) -> None:
+        with step("deletion of the HelmRelease: operator deleted, CRD kept"):
+            self.delete()
+            until(lambda: not self._cluster.items(PODS, labelSelector=SELECTOR))
+            expect(self._cluster.find(CRD) is not None, expected=True)
+
+    def delete(self) -> None:
+        """Delete it and wait until it has uninstalled its release."""
+        self._cluster.http.delete(HELM_RELEASE)
+        until(lambda: self._cluster.find(HELM_RELEASE) is None)
+
+    def _push(self) -> str:
+        """Store the chart under a version of its own, as with `reconcileStrategy: Revision`."""
+        version = f"{chart_version()}+{new_commit()[:12]}"
+        home = self._artifacts.home
+        self._helm("package", str(CHART), "--version", version, "--destination", str(home))
+        source = ("helmchart", f"{SYSTEM}-{OPERATOR}", "-n", SYSTEM)
+        until(lambda: self._cluster.find(HELM_CHART) is not None)
+        self._artifacts.store(source, version, home / f"{OPERATOR}-{version}.tgz")
+        return version
+
+    def _wait(self, version: str) -> None:
+        """Wait until it is Ready with this version of the chart.
+
+        Raises:
+            StepFailedError: it is not; the message has its conditions.
+        """
+
+        def reached() -> bool:
+            ready = [row["status"] for row in self._conditions() if row["type"] == "Ready"]
+            return ready == ["True"] and self._latest()["chartVersion"] == version
+
+        try:
+            until(reached)
+        except TimeoutError as exc:
+            raise StepFailedError(f"{OPERATOR} is not Ready: {self._conditions()}") from exc
+
+    def _conditions(self) -> list[Json]:
+        rows: list[Json] = self._status().get("conditions", [])
+        return rows
+
+    def _latest(self) -> Json:
+        latest: Json = self._status().get("history", [{"chartVersion": ""}])[0]
+        return latest
+
+    def _status(self) -> Json:
+        status: Json = self._cluster.get(HELM_RELEASE).get("status", {})
+        return status
+
+
+def chart_version() -> str:
+    return str(yaml.safe_load((CHART / "Chart.yaml").read_text())["version"])
+
+
+def apply(cluster: Cluster, objects: list[Json]) -> None:
+    listed = {"apiVersion": "v1", "kind": "List", "items": objects}
+    cluster.kubectl("apply", "--filename=-", stdin=json.dumps(listed))
 
 
 class Kustomization:
@@ -178,8 +294,9 @@ class Run:
 
     def wait_for_share(self) -> None:
         with step("wait: Ready only after the image is shared and accepted"):
-            objects = {"apiVersion": "v1", "kind": "List", "items": documented()}
-            self._cluster.kubectl("apply", "--filename=-", stdin=json.dumps(objects))
+            source, shares = documented(SOURCE, SHARES)
+            del shares["spec"]["dependsOn"]  # the operator comes first
+            apply(self._cluster, [source, shares])
             revision = self._artifacts.push(self._team.files)
             until(lambda: self._resources.reason("first") == "NotShared")
             expect(self._kustomization.ready()["status"] == "True", expected=False)
@@ -234,21 +351,17 @@ class Run:
         self._team.edit("first", images=[*self._images])
 
 
-def documented() -> list[Json]:
-    """The GitRepository and the Kustomization of the team in docs/install.md.
+def documented(*names: str) -> list[Json]:
+    """The objects with these names in docs/install.md; the first one is their source.
 
-    Without `dependsOn`, because Helm installed the operator. The source is suspended, so that a
-    source-controller leaves its status alone.
+    The source is suspended, so that a source-controller leaves its status alone.
 
     Raises:
         StepFailedError: the page does not have them.
     """
     for block in BLOCK.findall((ROOT / "docs/install.md").read_text()):
         documents: list[Json] = list(yaml.safe_load_all(block))
-        names = [row.get("metadata", {}).get("name") for row in documents if row]
-        if names == [SOURCE, SHARES]:
-            source, shares = documents
-            source["spec"]["suspend"] = True
-            del shares["spec"]["dependsOn"]
-            return [source, shares]
-    raise StepFailedError(f"docs/install.md has no block with the Kustomization {SHARES}")
+        if [row.get("metadata", {}).get("name") for row in documents if row] == list(names):
+            documents[0]["spec"]["suspend"] = True
+            return documents
+    raise StepFailedError(f"docs/install.md has no block with the objects {names}")
