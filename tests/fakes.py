@@ -56,6 +56,7 @@ from image_share_operator.cloud.ims.error_mapping import batch_error
 from image_share_operator.cloud.ims.pagination import PAGE_SIZE
 from image_share_operator.cloud.sessions import BatchSettings, CloudSession, Sessions
 from image_share_operator.controller.credential_cache import LoadedCredentials
+from image_share_operator.planning.events import Event
 
 START = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 OWNER = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb10"
@@ -703,6 +704,7 @@ class FakeKube:
         if str(version) != self._find(key)["metadata"]["resourceVersion"]:
             raise KubeConflictError("HTTP 409")
         stored: Json = json.loads(json.dumps(status))
+        assert all(row["status"] in ("True", "False", "Unknown") for row in stored["conditions"])
         self.on_write(stored)
         self.writes.append(stored)
         self.written[key] += 1
@@ -713,6 +715,16 @@ class FakeKube:
             self.lost -= 1
             raise KubeRetryableError("connection reset after the write was taken")
         return body
+
+    @staticmethod
+    def check_event(event: Event) -> None:
+        """Check what the API server requires of an Event, and that it names its object."""
+        assert event.uid
+        assert event.generation
+        assert event.type
+        assert event.reason
+        assert event.action
+        assert event.note
 
     async def add_finalizer(self, key: Key, uid: str) -> Mapping[str, Any]:
         self._change_finalizer(key, uid)

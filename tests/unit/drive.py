@@ -84,12 +84,16 @@ class Drive:
             cloud=self.cloud,
             credentials=self.credentials,
             kube=self.kube,
-            emit=self.events.append,
+            emit=self._emit,
             classify_failure=classify_failure,
             now=self.clock.now,
             policy=Policy(),
             rng=random.Random(7),  # noqa: S311 - repeatable jitter
         )
+
+    def _emit(self, event: Event) -> None:
+        self.kube.check_event(event)
+        self.events.append(event)
 
     def restart(self) -> None:
         """Lose everything that is only in memory."""

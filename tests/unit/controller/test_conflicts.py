@@ -33,6 +33,7 @@ from image_share_operator.api.types import (
     Membership,
 )
 from image_share_operator.cloud.sessions import classify_failure
+from image_share_operator.controller.conflicts import UNDECIDED_WAIT
 from image_share_operator.controller.object_store import ObjectStore
 from image_share_operator.controller.reconciler import Reconciler
 from image_share_operator.planning.events import Event
@@ -120,7 +121,7 @@ class Tenants:
             cloud=self.cloud,
             credentials=FakeCredentials(of=self._credentials),
             kube=self.kube,
-            emit=self.events.append,
+            emit=self._emit,
             classify_failure=classify_failure,
             now=self.clock.now,
             policy=Policy(),
@@ -164,6 +165,10 @@ class Tenants:
 
     def _requeue(self, key: Key) -> None:
         self.due[key] = self.clock.at
+
+    def _emit(self, event: Event) -> None:
+        self.kube.check_event(event)
+        self.events.append(event)
 
     def _credentials(self, namespace: str) -> Credentials:
         if namespace in self.given:
@@ -252,7 +257,7 @@ async def test_other_images_of_the_younger_resource_are_done() -> None:
     tenants.apply(OLD, "Reject")
     await tenants.run()
 
-    tenants.apply(NEW, images=list(IMAGES[:3]))
+    tenants.apply(NEW, images=[IMAGES[1], IMAGE, IMAGES[2]])
     await tenants.run()
 
     assert tenants.reason(NEW) == "Conflict"
@@ -262,7 +267,7 @@ async def test_other_images_of_the_younger_resource_are_done() -> None:
         "accepted",
     ]
     rows = tenants.bodies[NEW]["status"]["images"]
-    assert ["message" in row for row in rows] == [True, False, False]
+    assert ["message" in row for row in rows] == [False, True, False]
 
 
 async def test_same_decision_twice_is_no_conflict() -> None:
@@ -288,6 +293,18 @@ async def test_both_created_at_once_submit_one_decision_only() -> None:
 
     assert tenants.decisions == [Decision.REJECT]
     assert tenants.reason(younger) == "Conflict"
+
+
+async def test_undecided_claim_of_another_image_delays_no_resource() -> None:
+    tenants = Tenants()
+    tenants.cloud.failures[OLD.namespace] = DOWN
+    tenants.apply(OLD, "Reject", images=[IMAGES[5]])
+    tenants.clock.pass_by(timedelta(seconds=1))
+    tenants.apply(NEW)
+
+    await tenants.run(timedelta())
+
+    assert tenants.cloud.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
 
 
 @pytest.mark.parametrize(
@@ -373,6 +390,20 @@ async def test_resource_in_conflict_waits_for_the_first_list_after_a_restart() -
     assert tenants.reason(NEW) == "Conflict"
 
 
+async def test_new_resource_waits_for_the_first_list_after_a_restart() -> None:
+    """An older one may follow in the list."""
+    tenants = Tenants()
+    tenants.synced = False
+    tenants.apply(NEW)
+    await tenants.run(timedelta(minutes=1))
+    assert tenants.cloud.sent == []
+
+    tenants.synced = True
+    await tenants.run()
+
+    assert tenants.reason(NEW) == "Accepted"
+
+
 async def test_takeover_while_the_operator_is_down_is_no_drift() -> None:
     tenants = await two()
     del tenants.bodies[OLD]
@@ -419,14 +450,20 @@ async def test_move_to_the_endpoints_of_others_needs_their_acceptance() -> None:
     assert tenants.reason(NEW) == "Accepted"
 
 
-@pytest.mark.parametrize("failure", [DENIED, DOWN], ids=["wrong password", "no answer"])
-async def test_resource_without_valid_credentials_blocks_no_other(failure: Exception) -> None:
+@pytest.mark.parametrize(
+    ("failure", "within"),
+    [(DENIED, UNDECIDED_WAIT / 2), (DOWN, SOON)],
+    ids=["wrong password", "no answer"],
+)
+async def test_resource_without_valid_credentials_blocks_no_other(
+    failure: Exception, within: timedelta
+) -> None:
     tenants = Tenants()
     tenants.cloud.failures[OLD.namespace] = failure
     tenants.apply(OLD, "Reject")
     tenants.apply(NEW)
 
-    await tenants.run()
+    await tenants.run(within)
 
     assert tenants.reason(NEW) == "Accepted"
     assert tenants.cloud.sent == [(NEW.namespace, Decision.ACCEPT, IMAGE)]
@@ -489,6 +526,7 @@ async def test_resource_that_loses_its_credentials_loses_the_image() -> None:
     await tenants.run(timedelta(minutes=11))
 
     assert tenants.reason(OLD) == "CredentialsInvalid"
+    assert "credentialsAcceptedBy" not in tenants.bodies[OLD]["status"]
     assert tenants.reason(NEW) == "Accepted"
 
 
@@ -500,6 +538,11 @@ async def test_settled_conflict_costs_two_reads_per_check() -> None:
 
     assert len(tenants.cloud.reads) - reads <= 2 * 12
     assert len(tenants.kube.writes) == writes
+    reads = len(tenants.cloud.reads)
+    for number in range(5):
+        tenants.edit(NEW, timeout=f"{number + 1}m")
+        await tenants.run(timedelta(seconds=1))
+    assert len(tenants.cloud.reads) - reads <= 5 + 1, "the winner is read for each edit"
 
 
 async def test_winner_is_confirmed_by_a_read_that_no_cache_answers() -> None:
@@ -695,6 +738,27 @@ async def test_selector_in_conflict_submits_its_other_images() -> None:
     assert tenants.reason(NEW) == "Conflict"
     assert tenants.cloud.shares[IMAGES[1]] is Membership.ACCEPTED
     assert tenants.cloud.shares[IMAGE] is Membership.REJECTED
+
+
+async def test_removal_leaves_an_image_that_a_younger_resource_accepts() -> None:
+    tenants = Tenants()
+    tenants.cloud.publish(IMAGE, "ubuntu-1")
+    newest: dict[str, Any] = {
+        "imageSelectionPolicy": {"newest": 1},
+        "removalPolicy": "Reject",
+        "interval": "1m",
+    }
+    tenants.apply(OLD, **SELECTS, **newest)
+    tenants.clock.pass_by(timedelta(seconds=1))
+    tenants.apply(NEW)
+    await tenants.run()
+
+    tenants.cloud.publish(IMAGES[1], "ubuntu-2")
+    await tenants.run()
+
+    assert tenants.cloud.shares[IMAGES[1]] is Membership.ACCEPTED
+    assert tenants.cloud.shares[IMAGE] is Membership.ACCEPTED
+    assert tenants.decisions == [Decision.ACCEPT]
 
 
 async def test_selectors_without_images_of_one_project_come_and_go() -> None:

@@ -245,6 +245,7 @@ async def test_resource_that_may_send_nothing_is_held(field: str, word: str) -> 
     assert not await is_released(drive, within=timedelta(hours=1))
 
     assert word in drive.ready["message"]
+    assert drive.ready["status"] == "False"
     assert len(drive.cloud.puts) == 1
     drive.edit(**{field: False})
     assert await is_released(drive)

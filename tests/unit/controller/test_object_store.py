@@ -110,6 +110,20 @@ def test_store_takes_in_nothing_that_became_old_since_it_was_read() -> None:
     assert entry.generation != 9
 
 
+def test_store_takes_a_new_object_from_the_response_to_a_write() -> None:
+    """The object was deleted and created again before the write."""
+    store = ObjectStore()
+    store.observe(body(5))
+    entry = store.get(KEY)
+    assert entry is not None
+
+    store.saved(entry, body(7, metadata={"uid": "u2"}), entry.written)
+
+    entry = store.get(KEY)
+    assert entry is not None
+    assert entry.uid == "u2"
+
+
 def test_store_does_not_drop_the_object_that_took_the_name() -> None:
     store = ObjectStore()
     store.observe(body(5, metadata={"uid": "u2"}))

@@ -21,6 +21,7 @@ from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import ImageDetails, Membership
 from image_share_operator.controller.credential_cache import UnusableSecretError
 from image_share_operator.flowcontrol import backoff
+from image_share_operator.planning.requeue import Policy
 
 ACCEPTED, PENDING, REJECTED = Membership.ACCEPTED, Membership.PENDING, Membership.REJECTED
 
@@ -94,7 +95,7 @@ async def test_reconciler_does_nothing_for_settled_objects_after_a_restart() -> 
     await drive.step()
 
     assert drive.requeue_after is not None
-    assert timedelta() < drive.requeue_after <= timedelta(hours=1)
+    assert Policy().secret_poll < drive.requeue_after <= timedelta(hours=1)
     assert (drive.cloud.looks, len(drive.kube.writes)) == (looks, writes)
 
 
@@ -148,7 +149,9 @@ async def test_reconciler_accepts_again_what_another_client_rejected() -> None:
     await drive.run_for(timedelta(hours=2))
 
     assert drive.cloud.shares[IMAGES[0]] is ACCEPTED
-    assert "DriftDetected" in drive.event_reasons
+    (event,) = (event for event in drive.events if event.reason == "DriftDetected")
+    note = f"Another client changed the membership of image {IMAGES[0]}; sent again."
+    assert event.note == note
     assert drive.reason == "Accepted"
 
 

@@ -77,6 +77,8 @@ async def test_matching_image_is_accepted_and_is_the_latest() -> None:
     (latest,) = drive.status["latest"]
     assert (latest["group"], latest["id"], latest["name"]) == ("", A, "ubuntu-20260101")
     assert reasons(drive) == ["ImageSelected", "LatestChanged"]
+    (selected, _) = (event.note for event in drive.events if event.action == "Select")
+    assert selected.startswith(f"Image {A} (ubuntu-20260101): ")
 
 
 async def test_new_build_is_accepted_within_the_interval_and_supersedes() -> None:
@@ -330,6 +332,7 @@ async def test_more_images_than_the_limit_submit_nothing_new() -> None:
     assert drive.cloud.puts == [(A,)]
     assert drive.condition("Stalled") is not None
     assert rows(drive)[B]["selection"] == "OverLimit"
+    assert "limit" in rows(drive)[B]["message"]
     assert "2 images" in drive.ready["message"]
 
 
@@ -344,6 +347,7 @@ async def test_dry_run_reports_and_submits_nothing() -> None:
     assert drive.cloud.puts == [(A,)]
     assert "1 image would be accepted and 1 image would be rejected" in drive.ready["message"]
     assert rows(drive)[B]["message"] == "dry run: would be accepted"
+    assert drive.requeue_after is not None, "a dry run follows the shares, too"
     drive.edit(dryRun=False)
     await drive.until("Accepted")
     assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}

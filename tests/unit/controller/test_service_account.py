@@ -1,4 +1,4 @@
-"""Tokens of ServiceAccounts: requested once, renewed before their end, and denied with a reason."""
+"""Credentials by reference: tokens of ServiceAccounts, requested once and renewed; Secrets."""
 
 import asyncio
 import base64
@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from fakes import Clock
-from image_share_operator.api.credentials import ServiceAccountCredentials
+from image_share_operator.api.credentials import ServiceAccountCredentials, TokenCredentials
 from image_share_operator.api.errors import (
     KubeForbiddenError,
     KubeInvalidError,
@@ -17,7 +17,7 @@ from image_share_operator.api.errors import (
 )
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.secret import Secret
-from image_share_operator.api.types import ServiceAccountRef
+from image_share_operator.api.types import SecretRef, ServiceAccountRef
 from image_share_operator.controller.credential_cache import (
     NEGATIVE_TTL,
     TOKEN_LIFETIME,
@@ -38,6 +38,7 @@ class Kube:
         self.asked: list[tuple[str, str, str, timedelta]] = []
         self.answer: str | Exception | None = ""
         self.life = HOUR
+        self.secrets: dict[tuple[str, str], Secret] = {}
         self.store = CredentialStore(self, now=self.clock.now, ttl=timedelta(seconds=20))
 
     async def request_token(
@@ -57,7 +58,18 @@ class Kube:
         )
 
     async def read_secret(self, namespace: str, name: str) -> Secret | None:
-        raise AssertionError(namespace, name)
+        return self.secrets.get((namespace, name))
+
+
+async def test_secret_is_read_in_the_namespace_of_the_resource() -> None:
+    kube = Kube()
+    kube.secrets["team", "otc"] = Secret(version="7", data={"token": b"t"})
+
+    loaded = await kube.store.get("team", SecretRef(name="otc"))
+
+    assert (loaded.version, loaded.credentials) == ("7", TokenCredentials(token="t"))
+    with pytest.raises(UnusableSecretError, match="Secret otc not found in namespace other"):
+        await kube.store.get("other", SecretRef(name="otc"))
 
 
 async def test_token_is_requested_once_for_all_that_wait() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 
@@ -123,6 +124,27 @@ async def test_no_pass_begins_after_the_word_to_stop() -> None:
         stage.queue.add(KEYS[2])
 
     assert "began" not in stage.told
+
+
+async def test_reconcile_that_fails_with_a_bug_is_repeated_with_backoff() -> None:
+    stage = Stage()
+    began: list[float] = []
+
+    async def fail(key: Key) -> None:
+        del key
+        began.append(now())
+        raise ZeroDivisionError
+
+    workers = Workers(stage.queue, fail, most=10)
+    running = asyncio.create_task(workers.run(stage.stop))
+    stage.queue.add(KEYS[0])
+    await asyncio.sleep(60)
+    stage.stop.set()
+    await running
+
+    waits = [later - earlier for earlier, later in itertools.pairwise(began)]
+    assert 3 <= len(waits) <= 10
+    assert waits[-1] > waits[0]
 
 
 async def test_end_of_the_dispatcher_is_the_end_of_all() -> None:

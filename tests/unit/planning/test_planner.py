@@ -152,6 +152,7 @@ class Case:
 
 
 IN_DOUBT = replace(known(None, row(job_id=None)), unanswered=BATCH)
+OPPOSED = replace(BATCH, decision=Decision.REJECT)
 WAS_UNREADABLE = row(membership=UNKNOWN, message="unreadable")
 WAS_ACCEPTED, HAS_FAILED = row(membership=ACCEPTED), row(message="failed")
 FAILED_BEFORE = row(message="failed", job_id="j0")
@@ -174,6 +175,19 @@ JUDGED = {
         SETTLING, known(SUCCESS, WAS_UNREADABLE), remembered(settled_at=START, retry_at=START)
     ),
     "was unreadable, never sent": Case(TO_SUBMIT, known(None, NEVER_SENT)),
+    # a batch with unknown outcome
+    "in doubt": Case(ImageState.IN_DOUBT, IN_DOUBT),
+    "in doubt, accepted": Case(DONE, IN_DOUBT, member=ACCEPTED),
+    "in doubt, too late": Case(TO_SUBMIT, IN_DOUBT, after=LATE),
+    "in doubt, opposite, new": Case(ImageState.IN_DOUBT, replace(NEVER_SEEN, unanswered=OPPOSED)),
+    "in doubt, opposite, as before": Case(
+        ImageState.IN_DOUBT,
+        replace(known(None, row(membership=REJECTED)), unanswered=OPPOSED),
+        member=REJECTED,
+    ),
+    "in doubt, opposite, took effect": Case(
+        TO_SUBMIT, replace(known(None, row(job_id=None)), unanswered=OPPOSED), member=REJECTED
+    ),
     # memberships
     "accepted": Case(DONE, member=ACCEPTED),
     "not shared": Case(NOT_SHARED, member=ABSENT),
@@ -392,6 +406,13 @@ STEPS = {
     ),
     "not shared": Next(Reason.NOT_SHARED, NEVER_SEEN, {"members": {A: ABSENT}}),
     "settling": Next(Reason.JOB_RUNNING, SUCCEEDED, SEEN, runtime=CARRIED),
+    "in doubt": Next(Reason.JOB_RUNNING, IN_DOUBT, SEEN),
+    "one set, one to go": Next(
+        Reason.PROGRESSING,
+        NEVER_SEEN,
+        {"members": {A: ACCEPTED, B: PENDING}, "answered": True},
+        asked=desired(A, B),
+    ),
     "failed": Next(Reason.INVALID_REQUEST, HAS_JOB_FAILED, SEEN),
     "failed, transient": Next(Reason.CLOUD_UNAVAILABLE, HAS_JOB_FAILED, {**SEEN, **TRANSIENT}),
     "failed in part": Next(
@@ -425,6 +446,9 @@ def test_next_step_follows_from_the_facts(case: Next) -> None:
     match step:
         case Report():
             assert step.ready_summary.reason is case.want
+            runs = observation.job is not None and not observation.job.state.settled
+            if observation.members is not None and not runs:
+                assert tuple(row.id for row in step.images or ()) == case.asked.images
         case Submit():
             assert isinstance(case.want, Submit)
             assert step.images == case.want.images

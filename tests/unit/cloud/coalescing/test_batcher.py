@@ -287,6 +287,8 @@ async def test_error_is_persistent_after_the_quick_retries(
         with pytest.raises(type(error)) as caught:
             await batcher.submit(ACCEPT, None, ("a", "b"), None)
         assert isinstance(caught.value, RefusedForNowError | OutcomeUnknownError)
+        if isinstance(caught.value, OutcomeUnknownError):
+            assert caught.value.answered is bool(persistent), "a 5xx has a response"
         found += [number] * caught.value.persistent
 
     assert found == persistent
