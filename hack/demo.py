@@ -259,7 +259,9 @@ def _live(console: Console, stage: Stage) -> Generator[list[Json]]:
 
 
 def _plain(console: Console, stage: Stage, seen: dict[str, str]) -> Generator[list[Json]]:
-    """Print one line per change."""
+    """Print one line per change, the first time with the names of the columns."""
+    if not seen:
+        console.print(f"           {HEAD[0]:<16} {'  '.join(HEAD[1:])}")
     started = time.monotonic()
     for rows in _rows(stage):
         for row in rows:
@@ -267,7 +269,8 @@ def _plain(console: Console, stage: Stage, seen: dict[str, str]) -> Generator[li
             line = "  ".join(cells[1:])
             if seen.get(name) != line:
                 seen[name] = line
-                console.print(f"  {time.monotonic() - started:5.1f} s  {name:<16} {line}")
+                elapsed_s = time.monotonic() - started
+                console.print(f"  {elapsed_s:5.1f} s  {name:<16} {line}".rstrip())
         yield rows
 
 
