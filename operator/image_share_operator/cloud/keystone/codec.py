@@ -36,7 +36,7 @@ def login_body(credentials: PasswordCredentials | ApplicationCredentials, projec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
+class LoginResponse:
     """What Keystone returns for a login.
 
     Attributes:
@@ -49,7 +49,7 @@ class Login:
     endpoints: tuple[Endpoint, ...]
 
 
-def read_login(response: httpx.Response, credentials: KeystoneCredentials) -> Login:
+def read_login(response: httpx.Response, credentials: KeystoneCredentials) -> LoginResponse:
     """Read the token of a login, or of the check of a token, that was not refused.
 
     Raises:
@@ -70,7 +70,7 @@ def read_login(response: httpx.Response, credentials: KeystoneCredentials) -> Lo
     issued = (
         "" if isinstance(credentials, TokenCredentials) else dig_text(body, "token", "issued_at")
     )
-    return Login(
+    return LoginResponse(
         token=Token(value=value, expires_at=expires_at, issued_at=parse_time(issued or "")),
         project_id=dig_line(body, "token", "project", "id"),
         endpoints=catalog.read_image_endpoints(dig(body, "token", "catalog")),

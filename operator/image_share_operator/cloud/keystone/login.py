@@ -61,7 +61,7 @@ class KeystoneLogin:
         self._check(login)  # outside the guard: Keystone counts no failed login
         return login.token
 
-    async def _log_in(self) -> codec.Login:
+    async def _log_in(self) -> codec.LoginResponse:
         try:
             login = await self._send()
         except CloudError as exc:
@@ -71,7 +71,7 @@ class KeystoneLogin:
         metrics.LOGINS.labels("ok").inc()
         return login
 
-    async def _send(self) -> codec.Login:
+    async def _send(self) -> codec.LoginResponse:
         credentials = self.identity.credentials
         if isinstance(credentials, AccessKeyCredentials):
             raise error_mapping.no_access_key()
@@ -91,7 +91,7 @@ class KeystoneLogin:
         body = codec.login_body(credentials, self.identity.project_id)
         return build("POST", url, json=body, extensions={"route": routes.LOGIN})
 
-    def _check(self, login: codec.Login) -> None:
+    def _check(self, login: codec.LoginResponse) -> None:
         """Check the project of the token, and find the image endpoint."""
         wanted = self.identity.project_id
         if login.project_id != wanted:
