@@ -50,6 +50,7 @@ def open_glance(
     return GlanceClient(
         project_id=identity.project_id,
         url=login.image_url,
+        has_access_rules=lambda: login.has_access_rules,
         http_client=http_client,
         authorization=TokenAuthorization(identity, http_client, tokens),
         throttle=Throttle(now),

@@ -50,6 +50,7 @@ class OpenStackCloud:
         shares: the memberships of the project.
         answers: what Glance returns instead, by image.
         project: of each token.
+        access_rules: of each token.
         catalog_url: of the image endpoint.
         withdrawn_markers: images that Glance refuses as a marker, once each.
         logins: the requests to Keystone.
@@ -67,6 +68,7 @@ class OpenStackCloud:
         self.shares = dict.fromkeys(IMAGES, "pending")
         self.answers: dict[str, httpx.Response | Exception] = {}
         self.project: str | None = PROJECT
+        self.access_rules: list[Json] = []
         self.catalog_url = IMAGE_URL
         self.login: Callable[[], httpx.Response] | None = None
         self.logins: list[httpx.Request] = []
@@ -121,6 +123,8 @@ class OpenStackCloud:
             "expires_at": (self.clock.at + timedelta(hours=1)).isoformat(),
             "catalog": [{"type": "image", "endpoints": [endpoint]}],
         }
+        if self.access_rules:
+            token["application_credential"] = {"id": "a", "access_rules": self.access_rules}
         if self.project is not None:
             token["project"] = {"id": self.project}
         status = 200 if request.method == "GET" else 201
@@ -303,6 +307,17 @@ async def test_token_of_a_secret_that_glance_refuses_is_not_valid() -> None:
         assert caught.value.reason is Reason.CREDENTIALS_INVALID
 
     assert len(cloud.logins) == 2
+
+
+async def test_refused_application_credential_with_access_rules_is_named() -> None:
+    cloud = OpenStackCloud(ApplicationCredentials(id="a", secret="s"))
+    cloud.access_rules = [{"service": "image", "method": "GET", "path": "/v2/images"}]
+    await cloud.accept(IMAGES[0])
+    cloud.revoked = AllTokens()
+
+    with pytest.raises(TerminalError, match="access rules of the application credential") as caught:
+        await cloud.accept(IMAGES[0])
+    assert caught.value.reason is Reason.PERMISSION_DENIED
 
 
 async def test_application_credential_logs_in_without_a_scope() -> None:

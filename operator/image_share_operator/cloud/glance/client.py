@@ -29,10 +29,12 @@ class GlanceClient:
 
     Attributes:
         url: returns the base URL; called after the login, which finds it.
+        has_access_rules: returns whether the token is limited to some requests.
     """
 
     project_id: str
     url: Callable[[], str]
+    has_access_rules: Callable[[], bool]
     http_client: CloudHttpClient
     authorization: Authorization
     throttle: Throttle
@@ -120,6 +122,9 @@ class GlanceClient:
                 method, f"{self.url()}{path}", json=body, extensions={"route": route}
             )
 
-        return await send_throttled(
+        response = await send_throttled(
             self.throttle, self.authorization, build, error_mapping.to_error
         )
+        if isinstance(response, Refusal) and response.token_is_new and self.has_access_rules():
+            raise error_mapping.access_rules_error(response)
+        return response

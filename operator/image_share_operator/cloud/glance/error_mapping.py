@@ -63,6 +63,16 @@ def member_error(refusal: Refusal) -> CloudError:
     return to_error(refusal)
 
 
+def access_rules_error(refusal: Refusal) -> TerminalError:
+    """The error for a new token that is limited to some requests, and refused for this one."""
+    remedy = (
+        "the access rules of the application credential do not allow the request, or the image "
+        "service does not support them; put an application credential without access rules into "
+        "the Secret"
+    )
+    return _denied(refusal, remedy)
+
+
 def is_not_shared(refusal: Refusal) -> bool:
     """Whether the image does not exist, or is not shared with the project: Glance hides which."""
     return refusal.status == HTTPStatus.NOT_FOUND and refusal.is_from_api

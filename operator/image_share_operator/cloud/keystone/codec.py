@@ -42,11 +42,13 @@ class LoginResponse:
     Attributes:
         project_id: that the token is for; ``None`` for a token without a project.
         endpoints: of the image service, in the service catalog.
+        has_access_rules: whether an application credential limits the token to some requests.
     """
 
     token: Token
     project_id: str | None
     endpoints: tuple[Endpoint, ...]
+    has_access_rules: bool
 
 
 def read_login(response: httpx.Response, credentials: KeystoneCredentials) -> LoginResponse:
@@ -74,4 +76,5 @@ def read_login(response: httpx.Response, credentials: KeystoneCredentials) -> Lo
         token=Token(value=value, expires_at=expires_at, issued_at=parse_time(issued or "")),
         project_id=dig_line(body, "token", "project", "id"),
         endpoints=catalog.read_image_endpoints(dig(body, "token", "catalog")),
+        has_access_rules=bool(dig(body, "token", "application_credential", "access_rules")),
     )

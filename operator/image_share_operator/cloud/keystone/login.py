@@ -32,6 +32,7 @@ class KeystoneLogin:
     Attributes:
         cloud: of the identity.
         insecure: whether an image endpoint of the catalog may be ``http://``.
+        has_access_rules: whether the latest token is limited to some requests.
     """
 
     identity: Identity
@@ -39,6 +40,7 @@ class KeystoneLogin:
     http_client: CloudHttpClient
     guards: LoginGuards
     insecure: bool = False
+    has_access_rules: bool = field(init=False, default=False)
     _image_url: str | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +60,7 @@ class KeystoneLogin:
             CloudError: the login failed or is blocked, or the token is not usable.
         """
         login = await self.guards.of(self.identity).log_in(self.identity, self._log_in)
+        self.has_access_rules = login.has_access_rules
         self._check(login)  # outside the guard: Keystone counts no failed login
         return login.token
 
