@@ -5,7 +5,7 @@ import secrets
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from string import Template
@@ -118,6 +118,22 @@ class OpenStackCloud(Running):
         self.image.start()
         self.image.wait()
 
+    @contextmanager
+    def image_endpoints(self, *urls: str) -> Iterator[None]:
+        """Have these image endpoints in the service catalog, then that of Glance again."""
+        self._set_image_endpoints(urls)
+        try:
+            yield
+        finally:
+            self._set_image_endpoints([self.image.url])
+
+    def _set_image_endpoints(self, urls: Sequence[str]) -> None:
+        service = self.image_service_id
+        for endpoint in self.keystone.endpoints(service):
+            self.keystone.delete_endpoint(endpoint)
+        for url in urls:
+            self.keystone.endpoint(service, url)
+
     def rotate_keys(self) -> None:
         """Replace all keys of Keystone: no token of before is valid."""
         for key in (self.directory / "fernet").iterdir():
@@ -135,6 +151,13 @@ class OpenStackCloud(Running):
         database = sqlite3.connect(self.directory / "keystone.db", timeout=60)
         with closing(database), database:
             assert database.execute(statement, (user_id,)).rowcount == 1
+
+    def expire_application_credential(self, credential_id: str) -> None:
+        """Let an application credential be expired: Keystone refuses to create such a one."""
+        statement = "update application_credential set expires_at = 1577836800000000 where id = ?"
+        database = sqlite3.connect(self.directory / "keystone.db", timeout=60)
+        with closing(database), database:
+            assert database.execute(statement, (credential_id,)).rowcount == 1
 
     def _owner_token(self, project: str, user_id: str) -> str:
         return self.keystone.token({"id": user_id, "password": OWNER_PASSWORD}, project)
@@ -155,6 +178,7 @@ class OpenStackCloud(Running):
         values: dict[str, object] = {
             **self._pages,
             "auth_url": self.identity.url,
+            "admin_user": "admin",
             "admin_password": ADMIN_PASSWORD,
             "members_per_image": MEMBERS_PER_IMAGE,
             "token_cache_s": TOKEN_CACHE_S,

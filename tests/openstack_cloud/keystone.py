@@ -1,7 +1,6 @@
 """What the administrator of Keystone does: projects, users, credentials, the service catalog."""
 
 import itertools
-from datetime import datetime
 from typing import Any
 
 import httpx
@@ -10,6 +9,8 @@ from openstack_cloud.installation import ADMIN_PASSWORD, REGION
 
 Json = dict[str, Any]
 DOMAIN = "default"
+LOCKOUT_ATTEMPTS = 5
+"""Failed logins that lock a user, as `keystone.conf` says."""
 MEMBER = "member"
 """The role that Keystone and Glance need for images of a project."""
 
@@ -62,6 +63,12 @@ class Keystone:
             self.grant(made["id"], project_id)
         return str(made["id"])
 
+    def lock(self, user_id: str) -> None:
+        """Lock a user by failed logins."""
+        for _ in range(LOCKOUT_ATTEMPTS):
+            body = password_login({"id": user_id, "password": "wrong"}, None)
+            assert not self.http.post("/auth/tokens", json=body).is_success
+
     def grant(self, user_id: str, project_id: str, role: str = MEMBER) -> None:
         self._send("PUT", f"/projects/{project_id}/users/{user_id}/roles/{self._roles[role]}")
 
@@ -77,19 +84,20 @@ class Keystone:
         password: str,
         project_id: str,
         *,
-        expires_at: datetime | None = None,
         roles: tuple[str, ...] = (),
+        access_rules: tuple[Json, ...] = (),
     ) -> Json:
         """Create an application credential as its user; return it with ``id`` and ``secret``.
 
         Args:
             roles: a part of the roles of the user; empty for all of them.
+            access_rules: the requests that are allowed; empty for all of them.
         """
         body: Json = {"name": f"credential-{next(self._numbers)}"}
-        if expires_at is not None:
-            body["expires_at"] = expires_at.strftime("%Y-%m-%dT%H:%M:%S.%f")
         if roles:
             body["roles"] = [{"name": role} for role in roles]
+        if access_rules:
+            body["access_rules"] = list(access_rules)
         token = self.token({"id": user_id, "password": password}, project_id)
         answer = self.http.post(
             f"/users/{user_id}/application_credentials",
@@ -125,6 +133,11 @@ class Keystone:
         """Add an endpoint to the catalog; return its ID."""
         more = {"service_id": service_id, "region_id": region, "interface": interface, "url": url}
         return str(self._post("/endpoints", "endpoint", **more)["id"])
+
+    def endpoints(self, service_id: str) -> list[str]:
+        """The IDs of the endpoints of a service."""
+        rows = self._get(f"/endpoints?service_id={service_id}")["endpoints"]
+        return [str(row["id"]) for row in rows]
 
     def region(self, name: str) -> None:
         self._post("/regions", "region", id=name)

@@ -1,32 +1,31 @@
 """The clouds that one suite of tests runs against.
 
-    servers             a real Keystone and a real Glance
+    servers             a real Keystone and a real Glance, with the batch routes of IMS on top
     as OpenStack        the simulator with the settings of OpenStack
     as IMS              the simulator as it is by default: IAM and IMS of the Open Telekom Cloud
 
 The first two must answer the same. A test says what the third one answers only where the
-documentation of the Open Telekom Cloud differs.
+documentation of the Open Telekom Cloud differs. Batches are of the first and the third one.
 """
 
 import itertools
 import time
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import httpx
 
 from contract.caller import tls_context
 from openstack_cloud.cloud import TOKEN_CACHE_S, OpenStackCloud
+from openstack_cloud.ims import ImsOnGlance
 from openstack_cloud.keystone import password_login
 from otc_simulator.client import Simulator
 
 Json = dict[str, Any]
 PASSWORD = "password"
-CREDENTIAL_S = 15
-"""How long a short-lived application credential of Keystone can be used. Keystone refuses to create
-one that has expired, also when it is slow."""
+OF_IMS = ("/v1/", "/v2/cloudimages")
+"""Routes that Glance does not have."""
 
 
 class Cloud(Protocol):
@@ -34,6 +33,7 @@ class Cloud(Protocol):
 
     Attributes:
         has_ims: whether it is IMS, and not Glance.
+        owner: the project that shares the images.
         project: which images are shared with.
         other_project: a project in which users have no role unless `user` gives them one.
         user_id: of the user of the project.
@@ -41,6 +41,8 @@ class Cloud(Protocol):
 
     @property
     def has_ims(self) -> bool: ...
+    @property
+    def owner(self) -> str: ...
     @property
     def project(self) -> str: ...
     @property
@@ -60,6 +62,11 @@ class Cloud(Protocol):
         ...
 
     def log_in(self, body: Json) -> httpx.Response: ...
+
+    def owner_token(self) -> str:
+        """A token of the owner of the images."""
+        ...
+
     def revoke(self, token: str) -> None: ...
 
     def is_within_cache_time(self, since: float) -> bool:
@@ -92,6 +99,17 @@ def token_of(cloud: Cloud, user_id: str, project: str | None) -> str:
     return str(answer.raise_for_status().headers["X-Subject-Token"])
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Sends requests to Glance or IMS with one token."""
+
+    cloud: Cloud
+    token: str
+
+    def send(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        return self.cloud.send(method, path, self.token, body)
+
+
 class Client:
     """Sends requests to one base URL."""
 
@@ -109,16 +127,17 @@ class Client:
 
 @dataclass
 class Servers:
-    """A real Keystone and a real Glance."""
+    """A real Keystone and a real Glance, with the routes of IMS on top of it."""
 
     cloud: OpenStackCloud
+    ims: ImsOnGlance
     has_ims: bool = False
 
     def __post_init__(self) -> None:
-        self.identity, self.image_service = (
-            Client(self.cloud.auth_url),
-            Client(self.cloud.image_url),
-        )
+        self.identity = Client(self.cloud.auth_url)
+        self.image_service = Client(self.cloud.image_url)
+        self.batches = Client(self.ims.url)
+        self.owner = self.cloud.glance.owner
         keystone = self.cloud.keystone
         self.project, self.other_project = keystone.project(), keystone.project()
         self.user_id = self.user(self.project)
@@ -137,16 +156,17 @@ class Servers:
         self.cloud.expire_password(user_id)
 
     def application_credential(self, *, expired: bool = False) -> Json:
-        end = datetime.now(UTC) + timedelta(seconds=CREDENTIAL_S) if expired else None
-        made = self.cloud.keystone.application_credential(
-            self.user_id, PASSWORD, self.project, expires_at=end
-        )
-        if end is not None:
-            time.sleep(max(0, (end - datetime.now(UTC)).total_seconds()))
+        keystone = self.cloud.keystone
+        made = keystone.application_credential(self.user_id, PASSWORD, self.project)
+        if expired:
+            self.cloud.expire_application_credential(made["id"])
         return {"id": made["id"], "secret": made["secret"]}
 
     def log_in(self, body: Json) -> httpx.Response:
         return self.identity.send("POST", "/v3/auth/tokens", None, body)
+
+    def owner_token(self) -> str:
+        return str(self.cloud.glance.http.headers["X-Auth-Token"])
 
     def revoke(self, token: str) -> None:
         self.cloud.keystone.revoke(token)
@@ -167,11 +187,12 @@ class Servers:
         self.cloud.glance.change(image, os_hidden=True)
 
     def send(self, method: str, path: str, token: str | None, body: Any = None) -> httpx.Response:
-        return self.image_service.send(method, path, token, body)
+        client = self.batches if path.startswith(OF_IMS) else self.image_service
+        return client.send(method, path, token, body)
 
     def close(self) -> None:
-        self.identity.close()
-        self.image_service.close()
+        for client in (self.identity, self.image_service, self.batches):
+            client.close()
 
 
 @dataclass
@@ -185,6 +206,7 @@ class Simulated:
     def __post_init__(self) -> None:
         self.client = Client(self.sim.url)
         self.project = self.sim.project_id
+        self.owner = self.sim.owner_project_id
         self.other_project = self.sim.add_project("other")
         self.user_id = self.user(self.project)
 
@@ -208,6 +230,12 @@ class Simulated:
 
     def log_in(self, body: Json) -> httpx.Response:
         return self.send("POST", "/v3/auth/tokens", None, body)
+
+    def owner_token(self) -> str:
+        domain = {"name": self.sim.owner_domain}
+        user = {"name": self.sim.owner_user, "password": self.sim.owner_password, "domain": domain}
+        answer = self.log_in(password_login(user, self.owner))
+        return str(answer.raise_for_status().headers["X-Subject-Token"])
 
     def revoke(self, token: str) -> None:
         self.sim.expire_tokens(token)

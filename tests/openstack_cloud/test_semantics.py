@@ -1,49 +1,24 @@
 """What Keystone and Glance do: the same tests for real servers and for the simulator.
 
 Where the simulator answers as IAM and IMS of the Open Telekom Cloud do, a test says so. `suite.py`
-explains the three clouds.
+explains the clouds.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
-from openstack_cloud.suite import Cloud, Servers, Simulated, login_body, token_of
-from otc_simulator.client import Simulator
-from otc_simulator.settings import OPENSTACK
+from openstack_cloud.conftest import of_openstack
+from openstack_cloud.keystone import LOCKOUT_ATTEMPTS
+from openstack_cloud.suite import Cloud, login_body, token_of
 
-SERVERS, AS_OPENSTACK, AS_IMS = "servers", "as OpenStack", "as IMS"
-of_openstack = pytest.mark.parametrize("cloud", [SERVERS, AS_OPENSTACK], indirect=True)
-"""For what the Open Telekom Cloud does not have, or does not document."""
-of_simulated_openstack = pytest.mark.parametrize("cloud", [AS_OPENSTACK, AS_IMS], indirect=True)
-"""For what the real servers here are not configured for."""
 ACCEPTED = {"status": "accepted"}
 SCOPES = {"project", "domain"}
 UNKNOWN_ID = "0" * 32
 UNKNOWN_IMAGE = "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba90"
-
-
-@pytest.fixture(scope="module", params=[SERVERS, AS_OPENSTACK, AS_IMS])
-def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    if request.param == SERVERS:
-        with closing(Servers(request.getfixturevalue("openstack"))) as servers:
-            yield servers
-        return
-    with Simulator() as sim:
-        if request.param == AS_OPENSTACK:
-            sim.settings(**OPENSTACK)
-        with closing(Simulated(sim, has_ims=request.param == AS_IMS)) as simulated:
-            yield simulated
-
-
-@pytest.fixture(scope="module")
-def token(cloud: Cloud) -> str:
-    """Of the user of the project."""
-    return token_of(cloud, cloud.user_id, cloud.project)
 
 
 def member(image: str, project: str) -> str:
@@ -81,7 +56,9 @@ def as_a_disabled_user(cloud: Cloud) -> httpx.Response:
     return cloud.log_in(login_body(user, cloud.project))
 
 
-def wrong_password(cloud: Cloud, user_id: str) -> httpx.Response:
+def wrong_password(cloud: Cloud, user_id: str = "") -> httpx.Response:
+    """A login with a wrong password, by default of a new user: five of them lock one."""
+    user_id = user_id or cloud.user(cloud.project)
     return cloud.log_in(login_body(user_id, cloud.project, "wrong"))
 
 
@@ -102,7 +79,7 @@ def test_refused_login_looks_like_a_wrong_password(
     answer = log_in(cloud)
     if not cloud.has_ims:
         assert answer.status_code == 401
-        assert answer.json() == wrong_password(cloud, cloud.user_id).json()
+        assert answer.json() == wrong_password(cloud).json()
     elif of_iam is not None:
         assert outcome(answer) == of_iam
     else:
@@ -110,10 +87,9 @@ def test_refused_login_looks_like_a_wrong_password(
         assert listed(cloud, token).status_code == 403
 
 
-@of_simulated_openstack
 def test_locked_user_looks_like_a_wrong_password(cloud: Cloud) -> None:
     user = cloud.user(cloud.project)
-    refused = [wrong_password(cloud, user) for _ in range(5)]
+    refused = [wrong_password(cloud, user) for _ in range(LOCKOUT_ATTEMPTS)]
     locked = cloud.log_in(login_body(user, cloud.project))
 
     assert outcome(locked) == ((401, "IAM.0061") if cloud.has_ims else outcome(refused[0]))
@@ -192,7 +168,7 @@ def test_revoked_token_is_used_until_the_cache_time_is_over(cloud: Cloud) -> Non
 @pytest.mark.parametrize("value", [None, "unknown"])
 def test_request_without_a_valid_token_is_refused_in_json(cloud: Cloud, value: str | None) -> None:
     answer = cloud.send("GET", member(UNKNOWN_IMAGE, cloud.project), value)
-    login = wrong_password(cloud, cloud.user_id)
+    login = wrong_password(cloud)
 
     assert (answer.status_code, login.status_code) == (401, 401)
     assert answer.headers["Content-Type"].startswith("application/json")

@@ -159,14 +159,11 @@ class OpenStackWorld(World):
             self.user_id, PASSWORD, project or self.project, **options
         )
 
-    def cannot_use(self, credential: Json) -> bool:
-        """Whether Keystone refuses the application credential."""
-        identity = {
-            "methods": ["application_credential"],
-            "application_credential": {key: credential[key] for key in ("id", "secret")},
-        }
-        body = {"auth": {"identity": identity}}
-        return not self.cloud.keystone.http.post("/auth/tokens", json=body).is_success
+    def other_project(self) -> str:
+        """Create another project in which our user has the same role."""
+        project = self.cloud.keystone.project(f"other-{self.namespace}")
+        self.cloud.keystone.grant(self.user_id, project)
+        return project
 
     def membership(self, image: str) -> str | None:
         """What Glance has for the image and our project."""
