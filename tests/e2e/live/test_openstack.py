@@ -403,6 +403,28 @@ def test_wrong_place_is_named(world: OpenStackWorld, fault: str, words: str) -> 
     assert words in world.wait_for("InvalidRequest")["message"]
 
 
+@pytest.mark.parametrize(
+    ("hosts", "words"),
+    [
+        ([], "no image endpoint for interface public, and none at all for images"),
+        (["one", "two", "three"], "3 image endpoints for interface public"),
+    ],
+    ids=["none", "three"],
+)
+def test_catalog_without_one_image_endpoint_is_named(
+    world: OpenStackWorld, hosts: list[str], words: str
+) -> None:
+    images = [world.image()]
+    with world.cloud.image_endpoints(*(f"http://{host}.invalid/image" for host in hosts)):
+        world.apply(images)
+        message = world.wait_for("InvalidRequest")["message"]
+    world.check()
+    world.wait_for("Accepted")
+
+    assert words in message
+    assert "or set spec.openstack.imageEndpoint" in message
+
+
 def test_project_of_another_domain_without_a_role_is_refused(world: OpenStackWorld) -> None:
     domain = world.cloud.keystone.domain(f"domain-{world.namespace}")
     project = world.cloud.keystone.project("elsewhere", domain)
