@@ -10,11 +10,13 @@ from e2e.live.openstack_world import PASSWORD, OpenStackWorld
 from e2e.live.world import Operator, eventually
 from envtest import ControlPlane
 from openstack_cloud import OpenStackCloud
+from openstack_cloud.keystone import LOCKOUT_ATTEMPTS
 
 MANY = 300
 STEP = 50
 """Images between two writes of the status."""
 MAX_CONCURRENT_WRITES = 8
+READ_ACCESS = {"service": "image", "method": "GET", "path": "/v2/images"}
 SECOND_S = 1.1
 """Longer than the precision of ``creationTimestamp``."""
 
@@ -250,12 +252,38 @@ def test_wrong_password_is_sent_once_until_the_secret_changes(world: OpenStackWo
     world.wait_for("Accepted")
 
 
-def test_disabled_user_is_named_with_the_other_causes(world: OpenStackWorld) -> None:
-    image = world.image()
-    world.cloud.keystone.change_user(world.user_id, enabled=False)
-    world.apply([image])
+def test_wrong_password_does_not_lock_the_user(world: OpenStackWorld) -> None:
+    """Six resources, two projects and two processes of the operator use it."""
+    projects = (world.project, world.other_project())
+    images, names = [world.image()], [f"web-{number}" for number in range(6)]
+    world.secret(userID=world.user_id, password="wrong")
+    for number, name in enumerate(names):
+        world.apply(images, name, projectID=projects[number % 2])
+    for name in names:
+        world.wait_for("CredentialsInvalid", name)
+    world.operator.kill()
+    world.operator.start()
+    for name in names:
+        world.check(name)
 
-    assert "disabled, locked or without a role" in world.wait_for("CredentialsInvalid")["message"]
+    assert 1 <= world.failed_logins() <= len(projects) < LOCKOUT_ATTEMPTS
+    assert world.token()  # Keystone refuses the right password of a locked user
+
+
+@pytest.mark.parametrize("fault", ["disabled", "locked"])
+def test_unusable_user_is_named_with_the_other_causes(world: OpenStackWorld, fault: str) -> None:
+    keystone, images = world.cloud.keystone, [world.image()]
+    if fault == "disabled":
+        keystone.change_user(world.user_id, enabled=False)
+    else:
+        keystone.lock(world.user_id)
+    before = world.failed_logins()
+    world.apply(images)
+
+    message = world.wait_for("CredentialsInvalid")["message"]
+
+    assert "disabled, locked or without a role" in message
+    assert world.failed_logins() - before == 1
 
 
 def test_expired_password_is_named(world: OpenStackWorld) -> None:
@@ -273,7 +301,7 @@ def test_application_credential_accepts_images(world: OpenStackWorld) -> None:
     world.accept()
 
 
-@pytest.mark.parametrize("fault", ["expired", "deleted", "reader", "other project"])
+@pytest.mark.parametrize("fault", ["expired", "deleted", "reader", "other project", "access rules"])
 def test_unusable_application_credential_is_named(world: OpenStackWorld, fault: str) -> None:
     keystone = world.cloud.keystone
     reason, words = "CredentialsInvalid", "it was deleted, or the ID is wrong"
@@ -289,9 +317,11 @@ def test_unusable_application_credential_is_named(world: OpenStackWorld, fault: 
             keystone.grant(world.user_id, world.project, "reader")
             made = world.application_credential(roles=("reader",))
             reason, words = "PermissionDenied", "needs the role member in the project"
+        case "access rules":
+            made = world.application_credential(access_rules=(READ_ACCESS,))
+            reason, words = "PermissionDenied", "access rules of the application credential"
         case _:
-            other = keystone.project()
-            keystone.grant(world.user_id, other)
+            other = world.other_project()
             made = world.application_credential(project=other)
             words = f"application credential {made['id']} is for project {other}"
     world.secret(applicationCredentialID=made["id"], applicationCredentialSecret=made["secret"])
