@@ -66,7 +66,7 @@ def test_kubeconform_finds_nothing_in_sample(sample: Path, conform: Conform) -> 
     assert conform(list(yaml.safe_load_all(sample.read_text()))) == ""
 
 
-@pytest.mark.parametrize("name", ["accept", "reject"])
+@pytest.mark.parametrize("name", ["accept", "reject", "openstack"])
 @pytest.mark.usefixtures("conform")
 def test_sample_is_rejected_until_its_placeholders_are_replaced(
     name: str, control_plane: ControlPlane
@@ -82,6 +82,7 @@ def test_sample_is_rejected_until_its_placeholders_are_replaced(
     assert 'spec.images[0]: Invalid value: "IMAGE-ID-1": must be' in told
     image = "4ca46bf1-5c61-48ff-b4f3-0ad4e5e3ba9"
     edited = sample.replace("PROJECT-ID", "0" * 32).replace("IMAGE-ID-", image)
+    edited = edited.replace("AUTH-URL", "https://cloud.example.com/identity")
     control_plane.kubectl(*apply, input=edited)
 
 
@@ -90,7 +91,8 @@ def test_samples_name_the_decision() -> None:
     ours = [row for text in texts for row in yaml.safe_load_all(text)]
 
     specs = [row["spec"] for row in ours if row["kind"] == "ImageShareAcceptance"]
-    assert [spec.get("decision") for spec in specs] == ["Accept", "Accept", "Reject", "Accept"]
+    decisions = [spec.get("decision") for spec in specs]
+    assert decisions == ["Accept", "Accept", "Accept", "Reject", "Accept"]
 
 
 def test_kubeconform_finds_a_field_that_is_not_there(helm: Helm, conform: Conform) -> None:

@@ -619,12 +619,13 @@ def test_applied_list_can_become_an_applied_selector(
     assert spec["imageSelectorTerms"] == [{"owner": OWNER}]
 
 
-@pytest.mark.parametrize("name", ["accept", "reject", "golden-images"])
+@pytest.mark.parametrize("name", ["accept", "reject", "golden-images", "openstack"])
 def test_sample_is_accepted_without_its_placeholders(
     control_plane: ControlPlane, name: str
 ) -> None:
     text = (DEPLOY / f"samples/{name}.yaml").read_text()
     filled = text.replace('"PROJECT-ID"', PROJECT).replace('"OWNER-ID"', OWNER)
+    filled = filled.replace("AUTH-URL", "https://cloud.example.com/identity")
     for number in (1, 2):
         filled = filled.replace(f'"IMAGE-ID-{number}"', IMAGES[number])
 
