@@ -24,7 +24,7 @@ from otc_simulator.defaults import SEED
 from otc_simulator.faults import Effect
 from otc_simulator.gate import route_of
 from otc_simulator.identity import Directory, Project, Token, User
-from otc_simulator.jobs import Job, JobFault
+from otc_simulator.jobs import Job, JobFault, state_of
 from otc_simulator.membership import Member, Registry
 from otc_simulator.seeds import plant
 from otc_simulator.server import Address, application, serve
@@ -215,11 +215,16 @@ async def show_tape(request: web.Request) -> web.Response:
         {"user": user, "token_project": project, "route": route, "path": path, "count": count}
         for (user, project, route, path), count in recorder.uses.items()
     ]
-    puts = [_told(put, world.cloud, recorder) for put in recorder.puts]
+    puts = [_told(put, world, recorder) for put in recorder.puts]
     return web.json_response({"puts": puts, "uses": uses, "faulty_calls": recorder.faulty_calls})
 
 
-def _told(put: Arrival, cloud: Cloud, recorder: Recorder) -> dict[str, Any]:
+def _told(put: Arrival, world: World, recorder: Recorder) -> dict[str, Any]:
+    cloud = world.cloud
+
+    def failed(job: Job | None) -> bool:
+        return job is not None and state_of(job, cloud.now(), world.settings) == "FAIL"
+
     def done(job_id: str | None, image: str) -> bool:
         job = cloud.jobs.get(job_id or "")
         return job is not None and (image, job.project_id, job.ends_at) in recorder.set_by_job
@@ -242,6 +247,7 @@ def _told(put: Arrival, cloud: Cloud, recorder: Recorder) -> dict[str, Any]:
         "status": put.status,
         "effects": put.effects,
         "job": put.job,
+        "failed": failed(cloud.jobs.get(put.job or "")),
     }
 
 

@@ -178,7 +178,8 @@ def kept(
     """Superseded images that a job of the object accepted, and that were not rejected at the end.
 
     An object may forget that it accepted an image: the image was changed, any image of its line was
-    renamed, or the cloud showed the membership late.
+    renamed, or the cloud showed the membership late. The same holds if the job reports that it
+    failed, and the membership could not be read right after that.
 
     Args:
         members: membership by image and project at the end, lags aside.
@@ -192,6 +193,7 @@ def kept(
         if members.get((image, record.latest.spec.project)) == "accepted"
         and (put := accepted.get(image)) is not None
         and (image, put.job) in record.carried
+        and not put.failed
         and not gallery.changed_since(image, put.at_s - REACTION_S)
         and not gallery.renamed_since(image, put.at_s - REACTION_S)
         and not history.lag_s(put.at_s - REACTION_S, put.at_s + REACTION_S)

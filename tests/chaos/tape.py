@@ -37,6 +37,7 @@ class Put:
         status: of the answer; 0: a reset.
         effects: parts of the fault that it met, e.g. ``status``, ``job``.
         job: id of the job that it started; ``None`` when it was refused.
+        failed: whether that job reports FAIL, also when it set images.
     """
 
     at_s: float
@@ -48,6 +49,7 @@ class Put:
     status: int
     effects: tuple[str, ...] = ()
     job: str | None = None
+    failed: bool = False
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -274,7 +274,7 @@ def test_deletion_of_a_selector_rejects_its_images(held: str, complaint: str) ->
     assert bool(found) is bool(complaint)
 
 
-def kept(built: Gallery, **held: str) -> list[str]:
+def kept(built: Gallery, *, failed: bool = False, **held: str) -> list[str]:
     """Complaints about the old build, which job-1 accepted at 100 s; 300 s is now."""
     carried = {(OLD, "job-1")}
     versions = [Version(generation=1, spec=SPEC, sent_s=0.0, done_s=0.1)]
@@ -288,6 +288,7 @@ def kept(built: Gallery, **held: str) -> list[str]:
         settings=(Setting(image=OLD, held="pending", applied=True),),
         status=200,
         job="job-1",
+        failed=failed,
     )
     members = {(OLD, PROJECT): held.get("old", "accepted")}
     known = History(logins=(), records={WEB: record})
@@ -297,6 +298,10 @@ def kept(built: Gallery, **held: str) -> list[str]:
 def test_superseded_image_that_was_not_rejected_is_reported() -> None:
     assert "did not reject it" in kept(gallery())[0]
     assert kept(gallery(), old="rejected") == []
+
+
+def test_image_may_stay_accepted_after_its_job_reported_a_failure() -> None:
+    assert kept(gallery(), failed=True) == []
 
 
 @pytest.mark.parametrize(

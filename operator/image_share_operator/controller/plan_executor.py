@@ -212,6 +212,7 @@ class PlanExecutor:
 
     def _observe_members(self, results: Mapping[str, Membership | CloudError]) -> None:
         self.observation = self.observation.with_results(results)
+        self.observation = replace(self.observation, released=image_rows.released(self.observation))
         self.on_members(self.observation.members or {})
         self._check_in_doubt()
 

@@ -7,18 +7,20 @@ from image_share_operator.api.types import (
     Decision,
     Desired,
     ImageStatus,
-    Job,
     JobState,
     Membership,
     RemovalPolicy,
     SelectionVerdict,
     Status,
 )
+from image_share_operator.planning import row_messages
 from image_share_operator.planning.model import Observation
 from image_share_operator.planning.selection import Selection
 
 MAX_ROWS = 500
 """As many as `spec.images` may list; the API server refuses a status with more."""
+MANAGED = (None, SelectionVerdict.SELECTED, SelectionVerdict.REMOVED)
+"""The images of a list, and those that a selector selects: their message may be about their job."""
 SHOWN_REASONS = {
     SelectionVerdict.TOO_YOUNG,
     SelectionVerdict.INACTIVE,
@@ -89,32 +91,77 @@ def status_images(
         reported: rows that replace what was observed.
     """
     rows = _all_rows(desired, observation, reported)
-    before = {row.id: row for row in observation.status.images}
-    job = observation.status.job
-    return tuple(_with_job(row, before.get(row.id), job) for row in rows)
+    released = {
+        row.id: row.job_id for row in observation.status.images if row.id in observation.released
+    }
+    return tuple(
+        replace(row, job_id=None) if row.id in released and row.job_id == released[row.id] else row
+        for row in rows
+    )
 
 
-def _with_job(row: ImageStatus, before: ImageStatus | None, job: Job | None) -> ImageStatus:
-    """The row; without its job when another client accepted an image that was rejected.
+def released(observation: Observation) -> frozenset[str]:
+    """The images whose rows lose the job, because it did not accept them and can't do so later.
 
-    Such an image was not accepted by this resource, so `removalPolicy: Reject` does not reject it.
+    Another client accepted such an image, or may do so. This resource did not accept it, so
+    `removalPolicy: Reject` does not reject it.
+
+    Args:
+        observation: with the memberships that were just read, before a newer job is sent.
     """
-    if (
-        before is None
-        or (before.membership, row.membership) != (Membership.REJECTED, Membership.ACCEPTED)
-        or row.job_id != before.job_id
-        or (job is not None and job.id == row.job_id and job.decision is Decision.ACCEPT)
-    ):
-        return row
-    return replace(row, job_id=None)
+    selection, seen = observation.selection, dict[str, Membership]()
+    if selection is not None:
+        seen = {one.share.id: one.share.membership for one in selection.matches}
+    seen |= observation.members or {}
+    # The planner needs the job of an image that it may send again.
+    sendable = seen if selection is None else frozenset(selection.selected)
+    return frozenset(
+        row.id
+        for row in observation.status.images
+        if row.id in seen
+        and _is_released(row, seen[row.id], observation, is_sendable=row.id in sendable)
+    )
+
+
+def _is_released(
+    row: ImageStatus, membership: Membership, observation: Observation, *, is_sendable: bool
+) -> bool:
+    match membership:
+        case Membership.ACCEPTED:
+            if row.membership in (Membership.ACCEPTED, Membership.UNKNOWN):
+                return False
+            return not _can_have_accepted(row, observation)
+        case Membership.PENDING if not is_sendable:
+            job = observation.status.job
+            has_failed = job is not None and job.id == row.job_id and job.state is JobState.FAIL
+            was_accepted = row.membership is Membership.ACCEPTED
+            return was_accepted or has_failed or not _can_have_accepted(row, observation)
+        case _:
+            return False
+
+
+def _can_have_accepted(row: ImageStatus, observation: Observation) -> bool:
+    """Whether the job of an image that was not accepted can have accepted it since.
+
+    A newer job is sent when the older one has settled and its effect was read, or is overdue.
+    """
+    if row_messages.may_come_late(row):
+        return True
+    job = observation.status.job
+    if job is None or job.id != row.job_id:
+        # An image that is no longer selected has a job only if that may still accept it.
+        return row.selection not in MANAGED and row.membership is Membership.PENDING
+    if row.message is not None or row.id in observation.runtime.failed_rows:
+        return False
+    had_failed = job.state is JobState.FAIL and not observation.job_asked
+    return job.decision is Decision.ACCEPT and not had_failed
 
 
 def _all_rows(
     desired: Desired, observation: Observation, reported: Iterable[ImageStatus]
 ) -> tuple[ImageStatus, ...]:
     rows = {row.id: row for row in _observed(desired, observation)}
-    reported_rows = {row.id: row for row in reported}
-    rows |= reported_rows
+    rows |= {row.id: row for row in reported}
     if observation.selection is not None:
         return _of_selection(observation.selection, observation, rows)
     if desired.selector is not None:
@@ -125,8 +172,10 @@ def _all_rows(
         replace(row, selection=SelectionVerdict.REMOVED)
         for row in removed
         if row.membership in (Membership.ACCEPTED, Membership.UNKNOWN)
-        or (row.membership is Membership.PENDING and row.id in reported_rows)
-        or _may_be_accepted(row, observation.status)
+        or (
+            row.id not in observation.runtime.failed_rows
+            and _may_be_accepted(row, observation.status)
+        )
     )
     return all_rows[:MAX_ROWS]
 

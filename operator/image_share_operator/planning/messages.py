@@ -35,7 +35,7 @@ from image_share_operator.api.types import (
     Status,
 )
 from image_share_operator.flowcontrol import backoff
-from image_share_operator.planning import requeue
+from image_share_operator.planning import requeue, row_messages
 from image_share_operator.planning.model import (
     ImageState,
     Observation,
@@ -50,8 +50,6 @@ from image_share_operator.planning.selection import Selection
 RETRIES = "The operator retries automatically."
 DRY_RUN_PREFIX = "dry run: "
 """How the message of an image begins that would be sent: it is no result of a batch."""
-OVERDUE_WORDS = "did not end within spec.timeout"
-"""In the message of an image: the next process reads it."""
 NO_VAULT = "IMG.0184"
 """The code of IMS for a full-server image that is accepted without a vault."""
 MAX_ROW_RETRIES = 3
@@ -137,7 +135,7 @@ def job_timeout(
 
 def _of_named_job(row: ImageStatus, job: Job, observation: Observation) -> ImageStatus:
     """The row; it need not remember a job past its timeout that the status names."""
-    if row.job_id != job.id or not is_overdue(row):
+    if row.job_id != job.id or not row_messages.is_overdue(row):
         return row
     error = observation.unreadable.get(row.id)
     return replace(row, message=None if error is None else unread(error))
@@ -145,12 +143,7 @@ def _of_named_job(row: ImageStatus, job: Job, observation: Observation) -> Image
 
 def overdue(job: Job, desired: Desired) -> str:
     """The message of an image whose job ran past its timeout while newer jobs carry others."""
-    return f"job {job.id} {OVERDUE_WORDS} of {_duration(desired.timeout)}"
-
-
-def is_overdue(row: ImageStatus) -> bool:
-    """Whether the job of the image ran past its timeout, and a newer job is in the status."""
-    return row.message is not None and row.message.startswith(f"job {row.job_id} {OVERDUE_WORDS}")
+    return f"job {job.id} {row_messages.OVERDUE_WORDS} of {_duration(desired.timeout)}"
 
 
 def _as_wanted(membership: Membership, desired: Desired) -> bool:

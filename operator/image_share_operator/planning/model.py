@@ -90,6 +90,7 @@ class Observation:
         members: memberships of the images that are selected or removed; ``None`` before they were
             read.
         unreadable: why a membership could not be read, for each such image.
+        released: images whose job did not accept them; see `image_rows.released`.
         refused: why the cloud refused a PUT in this reconcile, for each image that was sent alone.
         answered: whether a cloud without jobs set memberships in this reconcile.
         conflicts: images that another resource is in charge of, with the message of each.
@@ -110,6 +111,7 @@ class Observation:
     removed: tuple[str, ...] = ()
     members: Mapping[str, Membership] | None = None
     unreadable: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
+    released: frozenset[str] = frozenset()
     refused: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
     answered: bool = False
     conflicts: Mapping[str, str] = field(default_factory=dict[str, str])

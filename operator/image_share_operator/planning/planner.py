@@ -94,7 +94,7 @@ from image_share_operator.api.types import (
     SelectionVerdict,
 )
 from image_share_operator.flowcontrol import backoff
-from image_share_operator.planning import conflicts, messages
+from image_share_operator.planning import conflicts, messages, row_messages
 from image_share_operator.planning.model import (
     ImageState,
     ListShares,
@@ -494,7 +494,7 @@ class _ImageEvaluator:
         if job is not None:
             return messages.overdue(job, self.desired) if is_stuck(job, self.desired) else None
         same = self.observation.status.observed_generation == self.desired.generation
-        return known.message if same and messages.is_overdue(known) else None
+        return known.message if same and row_messages.is_overdue(known) else None
 
     def _failed_before(self, known: ImageStatus) -> bool:
         """Whether the status reports a failure of this image for the present spec."""
@@ -519,7 +519,7 @@ class _ImageEvaluator:
                     return ImageState.TO_SUBMIT, None
                 return (
                     ImageState.FAILED,
-                    f"job {job.id} reported success, but the membership did not change",
+                    f"job {job.id} {row_messages.NO_EFFECT_WORDS}",
                 )
             case JobState.FAIL:
                 if job.generation != self.desired.generation:

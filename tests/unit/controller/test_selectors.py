@@ -1,6 +1,7 @@
 """A resource with a selector: what it accepts, supersedes, rejects and reports."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -526,6 +527,24 @@ async def test_image_removed_from_a_list_is_not_rejected_when_its_job_failed() -
     assert list(rows(drive)) == [A]
 
 
+async def test_removed_image_of_a_failed_job_stays_while_another_can_not_be_read() -> None:
+    drive = Drive(spec((A, B, C), removalPolicy="Reject", interval="5m"))
+    drive.cloud.fates = [Fate(takes=timedelta(minutes=1), named=1, applied=2)]
+    while not drive.cloud.puts:
+        await drive.step()
+    drive.cloud.unreadable[B] = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+
+    drive.edit(images=[C])
+    await drive.run_for(timedelta(minutes=10))
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares[A] is ACCEPTED
+    drive.cloud.unreadable.clear()
+    await drive.run_for(timedelta(hours=1))
+    assert drive.cloud.shares == drive.cloud.shares | {A: ACCEPTED, B: REJECTED, C: ACCEPTED}
+
+
 async def test_image_that_is_removed_from_a_list_stays_by_default() -> None:
     drive = Drive(spec((A, B)))
     await drive.until("Accepted")
@@ -712,6 +731,250 @@ async def test_image_that_others_accept_while_its_successor_is_pending_stays() -
     drive.cloud.set_by_hand(B, PENDING)
     await drive.run_for(timedelta(minutes=10))
     assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+FAILURES = pytest.mark.parametrize(
+    "fate",
+    [Fate(state=JobState.FAIL, applied=0), Fate(named=1, applied=0)],
+    ids=["job failed", "job names the image"],
+)
+
+
+@FAILURES
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_image_that_others_accept_after_its_job_failed_stays(
+    fate: Fate, *, restarts: bool
+) -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.usual = fate
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.run_for(timedelta(minutes=10))
+    if restarts:
+        drive.restart()
+        await drive.step()
+
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    await drive.run_for(timedelta(minutes=40))
+    await supersede(drive)
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+@FAILURES
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_superseded_image_that_others_accept_after_its_job_failed_stays(
+    fate: Fate, *, restarts: bool
+) -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.usual = fate
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.run_for(timedelta(minutes=10))
+    await supersede(drive)
+    if restarts:
+        drive.restart()
+
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+async def supersede(drive: Drive) -> None:
+    """Publish B a day later; its job succeeds."""
+    drive.cloud.usual = FAITHFUL
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=40))
+    assert drive.cloud.shares[B] is ACCEPTED
+
+
+async def test_image_that_others_accept_during_bisection_stays() -> None:
+    """Its job failed without naming an image; the next job carries the other half."""
+    drive = started({"newest": 2}, removalPolicy="Reject")
+    drive.cloud.fates = [
+        Fate(state=JobState.FAIL, applied=0),
+        Fate(state=JobState.FAIL, applied=0, takes=timedelta(minutes=5)),
+    ]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    drive.cloud.publish(C, "ubuntu-20260102")
+    while len(drive.cloud.puts) < 2:
+        await drive.step()
+    (waiting,) = {A, C} - set(drive.cloud.puts[1])
+
+    drive.cloud.set_by_hand(waiting, ACCEPTED)
+    await drive.run_for(timedelta(hours=1))
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-20260108")
+    drive.cloud.publish(D, "ubuntu-20260109")
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED, C: REJECTED, D: ACCEPTED} | {
+        waiting: ACCEPTED
+    }
+
+
+async def test_image_that_others_accept_after_its_retry_was_refused_stays() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.fates = [Fate(state=JobState.FAIL, applied=0)]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.run_for(timedelta(minutes=10))
+    drive.cloud.refusals[A] = ImagesRefusedError("HTTP 400 IMG.0144")
+    await drive.run_for(timedelta(minutes=40))
+    assert rows(drive)[A]["message"] == "HTTP 400 IMG.0144"
+
+    drive.cloud.refusals.clear()
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    await drive.run_for(timedelta(minutes=40))
+    await supersede(drive)
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+@pytest.mark.parametrize("policy", [{"newest": 1}, {"newest": 2, "exclude": [A]}])
+async def test_unselected_image_that_others_set_to_pending_and_accept_stays(
+    policy: dict[str, Any],
+) -> None:
+    drive = started({"newest": 2})
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.until("Accepted")
+    drive.cloud.publish(A, "ubuntu-20260101", created_at=drive.clock.at - DAY)
+    await drive.run_for(timedelta(minutes=10))
+    drive.edit(imageSelectionPolicy=policy)
+
+    for membership in (PENDING, ACCEPTED):
+        await drive.run_for(timedelta(minutes=10))
+        drive.cloud.set_by_hand(A, membership)
+    await drive.run_for(timedelta(minutes=10))
+    drive.edit(removalPolicy="Reject")
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+async def test_listed_image_that_others_accept_after_its_job_failed_stays() -> None:
+    drive = Drive(spec((A, B), removalPolicy="Reject", interval="5m"))
+    drive.cloud.fates = [Fate(state=JobState.FAIL, named=1, applied=0)]
+    await drive.run_for(timedelta(minutes=10))
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    await drive.run_for(timedelta(hours=1))
+    assert drive.reason == "Accepted"
+
+    drive.edit(images=[B])
+    await drive.run_for(timedelta(hours=1))
+
+    assert (drive.cloud.shares[A], drive.cloud.shares[B]) == (ACCEPTED, ACCEPTED)
+
+
+async def test_image_that_others_accept_while_suspended_stays() -> None:
+    """An edit clears the message that said that the job failed."""
+    drive = Drive(spec((A,), removalPolicy="Reject", interval="5m"))
+    drive.cloud.fates = [Fate(state=JobState.FAIL, applied=0)]
+    await drive.run_for(timedelta(minutes=10))
+    drive.edit(suspend=True)
+    await drive.step()
+
+    drive.cloud.set_by_hand(A, ACCEPTED)
+    drive.edit(suspend=False)
+    await drive.until("Accepted")
+    drive.edit(images=[B])
+    await drive.run_for(timedelta(hours=1))
+
+    assert (drive.cloud.shares[A], drive.cloud.shares[B]) == (ACCEPTED, ACCEPTED)
+
+
+async def test_image_that_is_shared_again_and_accepted_by_others_stays() -> None:
+    drive = Drive(spec((A, B), removalPolicy="Reject", interval="5m"))
+    drive.cloud.fates = [Fate(state=JobState.FAIL, named=1, applied=0)]
+    await drive.run_for(timedelta(minutes=10))
+    for membership in (None, ACCEPTED):
+        drive.cloud.set_by_hand(A, membership)
+        await drive.run_for(timedelta(hours=1))
+    assert drive.reason == "Accepted"
+
+    drive.edit(images=[B])
+    await drive.run_for(timedelta(hours=1))
+
+    assert (drive.cloud.shares[A], drive.cloud.shares[B]) == (ACCEPTED, ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    "fate",
+    [
+        Fate(lag=timedelta(minutes=5)),
+        Fate(state=JobState.FAIL, applied=1),
+        Fate(lag=timedelta(seconds=30)),
+    ],
+    ids=["after success without effect", "failed job", "in time"],
+)
+async def test_image_that_its_job_accepted_is_rejected_when_superseded(fate: Fate) -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.fates = [fate]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.run_for(timedelta(minutes=10))
+    assert drive.cloud.puts == [(A,)]
+
+    await supersede(drive)
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+
+async def test_image_superseded_while_its_membership_lags_is_rejected() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject", interval="1m")
+    drive.cloud.fates = [Fate(takes=timedelta(minutes=1), lag=timedelta(minutes=3))]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("JobRunning")
+    drive.clock.pass_by(timedelta(seconds=2))
+    drive.cloud.publish(B, "ubuntu-20260108")
+
+    await drive.run_for(timedelta(minutes=2))
+    assert drive.cloud.puts == [(A,), (B,)]
+    await drive.run_for(timedelta(minutes=20))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+
+async def test_superseded_image_that_can_not_be_read_for_a_time_is_rejected() -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    await accept_then_publish(drive)
+    drive.cloud.set_by_hand(B, ACCEPTED)
+    drive.cloud.unreadable[A] = TerminalError("HTTP 403", reason=Reason.PERMISSION_DENIED)
+    await drive.run_for(timedelta(minutes=6))
+    assert rows(drive)[A]["membership"] == "unknown"
+
+    drive.cloud.unreadable.clear()
+    await drive.run_for(timedelta(minutes=30))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED}
+
+
+async def test_image_that_an_overdue_job_accepts_is_rejected_when_superseded() -> None:
+    drive = started({"newest": 2}, removalPolicy="Reject", timeout="1m")
+    await overtake(drive)
+    drive.cloud.end_stuck_jobs()
+    await drive.run_for(timedelta(minutes=10))
+
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(C, "ubuntu-20260115")
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.cloud.shares == {A: REJECTED, B: ACCEPTED, C: ACCEPTED}
+
+
+@FAILURES
+async def test_image_superseded_during_its_failing_job_stays(fate: Fate) -> None:
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.fates = [replace(fate, takes=timedelta(minutes=1))]
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("JobRunning")
+    drive.clock.pass_by(timedelta(seconds=2))
+    drive.cloud.publish(B, "ubuntu-20260108")
+    await drive.run_for(timedelta(minutes=10))
+    assert drive.cloud.puts == [(A,), (B,)]
 
     drive.cloud.set_by_hand(A, ACCEPTED)
     await drive.run_for(timedelta(hours=1))
