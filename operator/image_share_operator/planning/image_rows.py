@@ -40,9 +40,15 @@ def resolved(desired: Desired, status: Status, *, deleting: bool) -> Desired:
     images = tuple(
         row.id
         for row in status.images
-        if row.selection is SelectionVerdict.SELECTED or (deleting and row.accepted_by_us)
+        if row.selection is SelectionVerdict.SELECTED or (deleting and _was_accepted(row))
     )
     return replace(desired, images=images)
+
+
+def _was_accepted(row: ImageStatus) -> bool:
+    """Whether this resource accepted the image, also if it could not be read since."""
+    is_unread = row.membership is Membership.UNKNOWN and row.job_id is not None
+    return row.accepted_by_us or is_unread
 
 
 def removed_from_list(desired: Desired, status: Status) -> tuple[str, ...]:

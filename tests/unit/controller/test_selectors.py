@@ -581,6 +581,22 @@ async def test_deletion_rejects_all_images_that_it_accepted() -> None:
     assert drive.kube.released
 
 
+async def test_deletion_waits_for_a_superseded_image_that_can_not_be_read() -> None:
+    drive = started({"newest": 1}, deletionPolicy="Reject")
+    await accept_then_publish(drive)
+    await drive.run_for(timedelta(minutes=6))
+    drive.cloud.unreadable[A] = RetryableError("HTTP 409 IMG.0035")
+
+    drive.delete()
+    await drive.run_for(timedelta(minutes=1))
+    assert not drive.kube.released
+    drive.cloud.unreadable.clear()
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.cloud.shares == {A: REJECTED, B: REJECTED}
+    assert drive.kube.released
+
+
 async def test_restart_before_anything_is_known_of_a_deleted_one_ends() -> None:
     drive = started(deletionPolicy="Reject")
     await drive.until("NothingSelected")
