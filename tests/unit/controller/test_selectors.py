@@ -284,6 +284,20 @@ async def test_renamed_image_is_not_rejected() -> None:
     assert drive.status["selected"] == 0
 
 
+async def test_image_that_is_renamed_into_another_group_is_never_rejected() -> None:
+    drive = started({"newest": 1, "groupBy": "^(.+)-[0-9]+$"}, removalPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-a-1")
+    drive.clock.pass_by(DAY)
+    drive.cloud.publish(B, "ubuntu-b-2")
+    await drive.until("Accepted")
+
+    drive.cloud.publish(A, "ubuntu-b-1")
+    await drive.run_for(timedelta(hours=1))
+
+    assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+    assert rows(drive)[A]["selection"] == "Superseded"
+
+
 async def test_nothing_selected_waits_and_then_accepts() -> None:
     drive = started()
 
