@@ -11,8 +11,9 @@ from real_cluster.release import CRD, Release, image_values
 
 def test_installation_serves_a_first_resource(installed: Installed, note: Note) -> None:
     ready = installed.sim.membership(installed.first_image, installed.first.project)
-    probes = f"{len(installed.unhealthy)} Events Unhealthy"
+    failed = "; ".join(f"Event Unhealthy: {message}" for message in installed.unhealthy)
 
+    probes = failed or "no Event Unhealthy"
     note(f"Ready {installed.first_ready_s:.1f} s after `helm install`, with the pull; {probes}")
     assert ready == "accepted"
 
