@@ -56,6 +56,8 @@ def main() -> int:
         return 1 if stale else 0
     for path in stale:
         path.write_text(generated[path])
+    if stale:  # Helm reads the files above, so that the first rendering was of the old ones
+        (KUSTOMIZE / "operator.yaml").write_text(manifests())
     return 0
 
 
