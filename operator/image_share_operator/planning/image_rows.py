@@ -171,7 +171,13 @@ def _all_rows(
     if observation.selection is not None:
         return _of_selection(observation.selection, observation, rows)
     if desired.selector is not None:
-        return tuple(rows.get(row.id, row) for row in observation.status.images)
+        # No list was read. A deletion rejects all that was selected, also in its next reconcile.
+        return tuple(
+            replace(rows.get(row.id, row), selection=row.selection, created_at=row.created_at)
+            if row.selection is SelectionVerdict.SELECTED
+            else rows.get(row.id, row)
+            for row in observation.status.images
+        )
     listed = tuple(rows[image] for image in desired.images)
     removed = (rows[image] for image in observation.removed)
     all_rows = listed + tuple(

@@ -611,6 +611,25 @@ async def test_deletion_waits_for_a_superseded_image_that_can_not_be_read() -> N
     assert drive.kube.released
 
 
+async def test_deletion_after_an_outage_rejects_what_another_client_accepted() -> None:
+    drive = started(deletionPolicy="Reject")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.cloud.publish(B, "ubuntu-20260108")
+    drive.cloud.set_by_hand(B, ACCEPTED)
+    await drive.run_for(timedelta(minutes=6))
+
+    drive.cloud.down = RetryableError("connection refused")
+    drive.delete()
+    await drive.run_for(timedelta(minutes=1))
+    drive.cloud.down = None
+    await drive.run_for(timedelta(minutes=10))
+
+    assert drive.cloud.puts == [(A,), (A,), (B,)]
+    assert drive.cloud.shares == {A: REJECTED, B: REJECTED}
+    assert drive.kube.released
+
+
 async def test_restart_before_anything_is_known_of_a_deleted_one_ends() -> None:
     drive = started(deletionPolicy="Reject")
     await drive.until("NothingSelected")
