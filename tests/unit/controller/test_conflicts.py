@@ -681,6 +681,26 @@ async def test_new_selectors_submit_one_decision_only(
     assert tenants.reason(younger) == "Conflict"
 
 
+async def test_image_is_rejected_when_no_selector_selects_it_any_more() -> None:
+    """The older one accepted the first image; the younger one still selects it for a time."""
+    tenants = Tenants()
+    tenants.cloud.shares.clear()
+    policy = {**SELECTS, "removalPolicy": "Reject", "interval": "5m"}
+    tenants.cloud.publish(IMAGE, "ubuntu-0")
+    tenants.apply(OLD, **policy, imageSelectionPolicy={"newest": 1})
+    await tenants.run(timedelta(hours=1))
+    tenants.apply(NEW, **policy, imageSelectionPolicy={"newest": 2})
+
+    tenants.cloud.publish(IMAGES[1], "ubuntu-1")
+    await tenants.run(timedelta(hours=1))
+    assert Decision.REJECT not in tenants.decisions
+    tenants.cloud.publish(IMAGES[2], "ubuntu-2")
+    await tenants.run(timedelta(hours=1))
+
+    assert tenants.cloud.sent[-1] == (OLD.namespace, Decision.REJECT, IMAGE)
+    assert (tenants.reason(OLD), tenants.reason(NEW)) == ("Accepted", "Accepted")
+
+
 async def test_younger_selector_waits_while_the_first_list_of_the_older_one_fails() -> None:
     tenants = Tenants()
     tenants.cloud.publish(IMAGE, "ubuntu-1")
