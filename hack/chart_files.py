@@ -10,7 +10,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -38,27 +38,33 @@ class UndocumentedError(Exception):
 
 def main() -> int:
     """Write the files, or compare them; return the exit code."""
+    checks = "--check" in sys.argv[1:]
     values = (CHART / "values.yaml").read_text()
-    generated = {
+    read_by_helm = {
         README: with_table(README.read_text(), values),
         CHART / "Chart.yaml": with_crd((CHART / "Chart.yaml").read_text()),
         CHART / "files/values.yaml": values,
         CHART / "files/crds" / CRD: (DEPLOY / "crds" / CRD).read_text(),
-        KUSTOMIZE / "operator.yaml": manifests(),
     }
-    stale = [path for path, text in generated.items() if not _holds(path, text)]
-    if "--check" in sys.argv[1:]:
-        for path in stale:
-            print(
-                f"{path.relative_to(ROOT)} is out of date: run python hack/chart_files.py",
-                file=sys.stderr,
-            )
-        return 1 if stale else 0
+    stale = _stale(read_by_helm, write=not checks)
+    stale += _stale({KUSTOMIZE / "operator.yaml": manifests()}, write=not checks)
+    if not checks:
+        return 0
     for path in stale:
-        path.write_text(generated[path])
-    if stale:  # Helm reads the files above, so that the first rendering was of the old ones
-        (KUSTOMIZE / "operator.yaml").write_text(manifests())
-    return 0
+        print(
+            f"{path.relative_to(ROOT)} is out of date: run python hack/chart_files.py",
+            file=sys.stderr,
+        )
+    return 1 if stale else 0
+
+
+def _stale(generated: Mapping[Path, str], *, write: bool) -> list[Path]:
+    """Return the files that have another text, or none; maybe write them."""
+    stale = [path for path, text in generated.items() if not _holds(path, text)]
+    if write:
+        for path in stale:
+            path.write_text(generated[path])
+    return stale
 
 
 def _holds(path: Path, text: str) -> bool:

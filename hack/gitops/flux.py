@@ -59,7 +59,8 @@ def flux(setup: Setup) -> None:
     setup.stack.callback(artifacts.close)
     release = Release(cluster, helm, setup.image)
     helm_release = HelmRelease(cluster, artifacts, helm, release.values)
-    if cluster.find(HELM_RELEASES):
+    with_helm_controller = bool(cluster.find(HELM_RELEASES))
+    if with_helm_controller:
         setup.stack.callback(helm_release.delete)
         helm_release.install()
     else:
@@ -74,11 +75,11 @@ def flux(setup: Setup) -> None:
     run.restore()
     run.wrong_password()
     run.prune()
-    if cluster.find(HELM_RELEASES):
+    if with_helm_controller:
         helm_release.upgrade()
         run.edit()
     run.delete()
-    if cluster.find(HELM_RELEASES):
+    if with_helm_controller:
         helm_release.uninstall()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs.blocks import blocks, run
-from e2e.live.openstack_world import PASSWORD, OpenStackWorld
+from e2e.live.openstack_world import OpenStackWorld
 from envtest import ControlPlane, Operator, binaries, install_rights
 from openstack_cloud import OpenStackCloud
 
@@ -24,18 +24,6 @@ def world(openstack: OpenStackCloud, tmp_path: Path) -> Iterator[OpenStackWorld]
         namespace = control_plane.create_namespace("reader")
         yield OpenStackWorld(control_plane, openstack, operator, namespace)
         operator.terminate()
-
-
-def as_user(world: OpenStackWorld) -> dict[str, str]:
-    """The environment of the OpenStack client for the user of the project."""
-    return {
-        "OS_AUTH_TYPE": "v3password",
-        "OS_AUTH_URL": world.cloud.auth_url,
-        "OS_USER_ID": world.user_id,
-        "OS_PASSWORD": PASSWORD,
-        "OS_PROJECT_ID": world.project,
-        "OS_IDENTITY_API_VERSION": "3",
-    }
 
 
 def kubeconfig(world: OpenStackWorld, directory: Path) -> Path:
@@ -74,8 +62,8 @@ def test_commands_of_the_page_end_with_accepted_images(
     (programs / "openstack").symlink_to(world.cloud.command("openstack"))
     (programs / "kubectl").symlink_to(binaries.directory() / "kubectl")
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    env |= as_user(world) | {"PATH": path, "KUBECONFIG": str(kubeconfig(world, tmp_path))}
+    kubectl = {"PATH": path, "KUBECONFIG": str(kubeconfig(world, tmp_path))}
+    env = world.client_env() | kubectl
     commands = list(blocks((ROOT / "docs/openstack.md").read_text()))
 
     ended = list(run(commands, where=desk, env=env))

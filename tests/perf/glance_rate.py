@@ -7,7 +7,6 @@ operator form pairs: what else the machine does changes from minute to minute.
 """
 
 import asyncio
-import os
 import subprocess
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from e2e.live.openstack_world import PASSWORD, OpenStackWorld
+from e2e.live.openstack_world import OpenStackWorld
 from e2e.live.world import Operator, install_rights
 from envtest import ControlPlane
 from image_share_operator.cloud.openstack_session import MAX_CONCURRENT_WRITES
@@ -51,9 +50,8 @@ def loop_s(world: OpenStackWorld) -> float:
 
 
 async def _send(world: OpenStackWorld, images: list[str]) -> None:
-    token = world.cloud.keystone.token({"id": world.user_id, "password": PASSWORD}, world.project)
     seats = asyncio.Semaphore(MAX_CONCURRENT_WRITES)
-    async with httpx.AsyncClient(headers={"X-Auth-Token": token}, timeout=60) as http:
+    async with httpx.AsyncClient(headers={"X-Auth-Token": world.token()}, timeout=60) as http:
 
         async def accept(image: str) -> None:
             async with seats:
@@ -66,16 +64,7 @@ async def _send(world: OpenStackWorld, images: list[str]) -> None:
 def client_s(world: OpenStackWorld) -> float:
     """Seconds of `openstack image set --accept` for all images, by a part of them."""
     images = images_of(world, CLIENT_IMAGES)
-    env = {
-        **os.environ,
-        "OS_AUTH_TYPE": "v3password",
-        "OS_AUTH_URL": world.cloud.auth_url,
-        "OS_USER_ID": world.user_id,
-        "OS_PASSWORD": PASSWORD,
-        "OS_PROJECT_ID": world.project,
-        "OS_IDENTITY_API_VERSION": "3",
-    }
-    env.pop("PYTHONPATH", None)
+    env = world.client_env()
     began = time.monotonic()
     for image in images:
         command = [str(world.cloud.command("openstack")), "image", "set", "--accept", image]

@@ -1,6 +1,7 @@
 """One world for a test: the API server, a real Keystone and Glance, the operator as a process."""
 
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -50,6 +51,18 @@ class OpenStackWorld(World):
 
     def credentials(self) -> dict[str, str]:
         return {"userID": self.user_id, "password": PASSWORD}
+
+    def client_env(self) -> dict[str, str]:
+        """The environment of the OpenStack client for our user and our project."""
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return env | {
+            "OS_AUTH_TYPE": "v3password",
+            "OS_AUTH_URL": self.cloud.auth_url,
+            "OS_USER_ID": self.user_id,
+            "OS_PASSWORD": PASSWORD,
+            "OS_PROJECT_ID": self.project,
+            "OS_IDENTITY_API_VERSION": "3",
+        }
 
     def place(self, **openstack: object) -> Json:
         """The fields of a spec that name the cloud."""

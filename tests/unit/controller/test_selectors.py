@@ -799,10 +799,7 @@ FAILURES = pytest.mark.parametrize(
 async def test_image_that_others_accept_after_its_job_failed_stays(
     fate: Fate, *, restarts: bool
 ) -> None:
-    drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.usual = fate
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.run_for(timedelta(minutes=10))
+    drive = await after_failed_job(fate)
     if restarts:
         drive.restart()
         await drive.step()
@@ -819,10 +816,7 @@ async def test_image_that_others_accept_after_its_job_failed_stays(
 async def test_superseded_image_that_others_accept_after_its_job_failed_stays(
     fate: Fate, *, restarts: bool
 ) -> None:
-    drive = started({"newest": 1}, removalPolicy="Reject")
-    drive.cloud.usual = fate
-    drive.cloud.publish(A, "ubuntu-20260101")
-    await drive.run_for(timedelta(minutes=10))
+    drive = await after_failed_job(fate)
     await supersede(drive)
     if restarts:
         drive.restart()
@@ -831,6 +825,15 @@ async def test_superseded_image_that_others_accept_after_its_job_failed_stays(
     await drive.run_for(timedelta(hours=1))
 
     assert drive.cloud.shares == {A: ACCEPTED, B: ACCEPTED}
+
+
+async def after_failed_job(fate: Fate) -> Drive:
+    """A selector of the newest image whose job failed: A is published, and not accepted."""
+    drive = started({"newest": 1}, removalPolicy="Reject")
+    drive.cloud.usual = fate
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.run_for(timedelta(minutes=10))
+    return drive
 
 
 async def supersede(drive: Drive) -> None:
