@@ -21,7 +21,8 @@ async def store(
     control_plane: ControlPlane, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ObjectStore]:
     """A store that kopf fills."""
-    async with watch_of(namespace, install_rights(control_plane), monkeypatch) as (_, store):
+    kubeconfig = install_rights(control_plane)
+    async with watch_of(namespace, kubeconfig=kubeconfig, monkeypatch=monkeypatch) as (_, store):
         yield store
 
 

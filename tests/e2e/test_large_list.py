@@ -195,7 +195,10 @@ async def listing(
     begin_peak()
     before, began = memory_mib("VmRSS"), time.monotonic()
     main_blocked_s = watch_blocked_s = 0.0
-    async with watch_of(NAMESPACE, kubeconfig, monkeypatch) as (watcher, store):
+    async with watch_of(NAMESPACE, kubeconfig=kubeconfig, monkeypatch=monkeypatch) as (
+        watcher,
+        store,
+    ):
         while len(store) < objects or not watcher.is_open:
             asked = time.monotonic()
             await asyncio.sleep(0.01)

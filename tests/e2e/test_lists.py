@@ -77,7 +77,10 @@ async def watching(
 
     monkeypatch.setattr(Ingest, "handle_event", record)
     kubeconfig = faulty.kubeconfig(install_rights(control_plane), tmp_path / "kubeconfig")
-    async with watch_of(namespace, kubeconfig, monkeypatch) as (watcher, store):
+    async with watch_of(namespace, kubeconfig=kubeconfig, monkeypatch=monkeypatch) as (
+        watcher,
+        store,
+    ):
         world = Watching(watcher, store, carried)
         await world.until(lambda: watcher.is_open and watcher.object_count == len(objects))
         yield world

@@ -1,4 +1,4 @@
-"""kopf in this process: a store that the watch of one namespace fills, with no reconciler."""
+"""kopf in this process: a store that the watches of namespaces fill, with no reconciler."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from image_share_operator.sharding import Shard
 
 @contextlib.asynccontextmanager
 async def watch_of(
-    namespace: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+    *namespaces: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[tuple[Watcher, ObjectStore]]:
     """Run the watch until left; it may not have begun yet."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
@@ -28,7 +28,7 @@ async def watch_of(
         store,
         WorkQueue(),
         functools.partial(handlers.registry, login_interval=timedelta()),
-        namespaces=(namespace,),
+        namespaces=namespaces,
         shard=Shard.parse("0/1"),
         request_timeout_s=30,
         silence_s=70,

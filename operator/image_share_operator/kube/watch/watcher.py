@@ -6,7 +6,7 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, cast
 
@@ -29,6 +29,10 @@ HEARTBEAT_S = 1.0
 """Seconds between two heartbeats of the event loop of the watch."""
 MAX_BACKOFF = timedelta(seconds=30)
 """The longest delay between two runs of kopf."""
+END_S = 10.0
+"""Seconds that kopf has to end a run. It waits 5 s for its tasks before it cancels them."""
+CANCEL_INTERVAL_S = 1.0
+"""Seconds between two attempts to cancel the tasks of a run that does not end."""
 
 Handlers = Callable[[Ingest, WatchState], kopf.OperatorRegistry]
 """Returns the kopf handlers for one run."""
@@ -138,6 +142,12 @@ class Watcher:
         return "kopf returned"
 
     async def _run_kopf(self, home: asyncio.AbstractEventLoop) -> None:
+        """Run kopf until it ends.
+
+        Raises:
+            TimeoutError: it did not end in time, and its tasks were cancelled.
+            Exception: the cause of the end, by kopf.
+        """
         # An event of this loop: kopf waits for other kinds of flags in a helper thread, which stays
         # alive after a run that ended for another reason.
         stop_flag = asyncio.Event()
@@ -149,9 +159,15 @@ class Watcher:
         self._run_count += 1
         self._state = WatchState(self._namespaces)
         ingest = self._create_ingest(watch_state=self._state, home=home)
-        try:
-            await kopf.operator(
-                registry=self._handlers(ingest, self._state),
+        registry = self._handlers(ingest, self._state)
+
+        @kopf.on.cleanup(registry=registry)
+        async def note_end(**_: Any) -> None:  # kopf calls it at each end, also after an error
+            stop_flag.set()
+
+        operator = loop.create_task(
+            kopf.operator(
+                registry=registry,
                 settings=kopf_settings.settings(
                     self._request_timeout_s, self._silence_s, scan=not self._namespaces
                 ),
@@ -162,6 +178,9 @@ class Watcher:
                 identity=cast("Any", "image-share-operator"),
                 stop_flag=stop_flag,
             )
+        )
+        try:
+            await _wait_for_end(operator, stop_flag)
         finally:
             self._state = WatchState(self._namespaces)  # no stream is open
             heartbeat.cancel()
@@ -170,6 +189,37 @@ class Watcher:
         while True:
             self._heartbeat_at = self._clock()
             await asyncio.sleep(HEARTBEAT_S)
+
+
+async def _wait_for_end(operator: asyncio.Task[None], ending: asyncio.Event) -> None:
+    """Wait until kopf ends, but not longer than `END_S` after it began to end.
+
+    When the watch of one namespace fails while the API server has not yet answered the watch of
+    another one, the task of the second absorbs its cancellation (kopf 1.45.2, ``api.stream``) and
+    waits for credentials that come no more. kopf would wait for it for ever.
+
+    Raises:
+        TimeoutError: kopf did not end in time, and its tasks were cancelled.
+        Exception: the cause of the end, by kopf.
+    """
+    ends = asyncio.ensure_future(ending.wait())
+    await asyncio.wait({operator, ends}, return_when=asyncio.FIRST_COMPLETED)
+    ends.cancel()
+    asyncio.get_running_loop().set_exception_handler(_log_late_error)
+    await asyncio.wait({operator}, timeout=END_S)
+    if operator.done():
+        return await operator
+    log.warning("kopf did not end within %.0f s; cancelling its tasks", END_S)
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=CANCEL_INTERVAL_S)
+    raise TimeoutError
+
+
+def _log_late_error(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Log what goes wrong in a run that ends anyway; by default asyncio logs a traceback."""
+    log.debug("while kopf ends: %s: %r", context["message"], context.get("exception"))
 
 
 def _set(loop: asyncio.AbstractEventLoop, flag: asyncio.Event) -> None:
