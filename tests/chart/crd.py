@@ -11,6 +11,7 @@ from envtest import ControlPlane, eventually
 
 CRD = "imageshareacceptances.ims.otc.dev"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+RESOURCES = "/apis/ims.otc.dev/v1alpha1/{}imageshareacceptances"
 CRD_FILE = ROOT / f"deploy/crds/{CRD}.yaml"
 
 
@@ -20,9 +21,32 @@ def crd(control_plane: ControlPlane) -> Json | None:
 
 
 def without_crd(control_plane: ControlPlane) -> None:
-    """Delete the CRD, and with it all resources; wait until it is gone."""
-    control_plane.http.delete(f"{CRDS}/{CRD}")
-    eventually(lambda: crd(control_plane) is None or None)
+    """Delete the CRD, and with it all resources; wait until it is gone.
+
+    Raises:
+        TimeoutError: it stays; with its conditions and the resources that are left.
+    """
+    answer = control_plane.http.delete(f"{CRDS}/{CRD}")
+    try:
+        eventually(lambda: crd(control_plane) is None or None)
+    except TimeoutError as exc:
+        left = control_plane.http.get(RESOURCES.format(""))
+        exc.add_note(f"DELETE returned {answer.status_code}; now: {crd(control_plane)}")
+        exc.add_note(f"resources: {left.status_code} {left.text}")
+        raise
+
+
+def remove_finalizers(control_plane: ControlPlane) -> None:
+    """Let all resources be deleted without an operator."""
+    http = control_plane.http
+    answer = http.get(RESOURCES.format(""))
+    for row in answer.json()["items"] if answer.is_success else ():
+        metadata = row["metadata"]
+        http.patch(
+            f"{RESOURCES.format('namespaces/' + metadata['namespace'] + '/')}/{metadata['name']}",
+            headers={"Content-Type": "application/merge-patch+json"},
+            json={"metadata": {"finalizers": None}},
+        ).raise_for_status()
 
 
 def newer_chart(directory: Path) -> Path:

@@ -28,19 +28,19 @@ class Mode:
 
     Attributes:
         release: also the name of the system's namespace and of the ServiceAccount.
-        watched: namespaces that the operator serves; empty for all.
+        watches_namespaces: whether the operator serves three namespaces only, not all.
         tokens: whether it may request tokens of ServiceAccounts.
     """
 
     release: str
-    watched: tuple[str, ...]
+    watches_namespaces: bool
     tokens: bool = False
 
 
-CLUSTER_WIDE = Mode(release="cluster-wide", watched=())
+CLUSTER_WIDE = Mode(release="cluster-wide", watches_namespaces=False)
 NAMESPACES = Mode(
     release="by-namespace",
-    watched=("watched-a", "watched-b", "watched-c"),
+    watches_namespaces=True,
     tokens=True,
 )
 
@@ -65,14 +65,13 @@ def installed(
 ) -> Iterator[Installed]:
     mode: Mode = request.param
     release = mode.release
-    namespaces = mode.watched or tuple(control_plane.create_namespace("team") for _ in range(3))
-    for name in mode.watched:
-        control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    # New names each time: `used` deletes one, and no controller ends the deletion here.
+    first, second, third = [control_plane.create_namespace("team") for _ in range(3)]
     values = yaml.safe_dump(
         {
             "image": {"repository": "registry.example.com/isa"},
             "fullnameOverride": release,
-            "watchNamespaces": list(mode.watched),
+            "watchNamespaces": [first, second, third] if mode.watches_namespaces else [],
             "rbac": {"serviceAccountTokens": mode.tokens},
             "settings": {"allowInsecureEndpoints": True, "secretPollSeconds": 2},
         }
@@ -92,7 +91,6 @@ def installed(
     }
     operator = Operator(kubeconfig, tmp_path_factory.mktemp(release) / "log", **told)
     operator.start()
-    first, second, third = namespaces
     yield Installed(
         mode=mode,
         operator=operator,
