@@ -51,6 +51,8 @@ ID_LOST = frozenset(
 
 ONCE = frozenset({"lost answer", "kill", "gone"})
 """Reasons that are good for one repetition."""
+ON_ITS_WAY_S = 2.0
+"""From the sending of a PUT to its arrival, on a busy machine."""
 DELETED_S = 5.0
 """From the deletion of an object to the last PUT that is sent for it, on a busy machine."""
 ANSWERED_S = 3.0
@@ -184,7 +186,7 @@ class _Pair:
             sent_s = history.sent_s(before.at_s)
             if _answer_lost(before, history):
                 return "lost answer"
-            if history.killed_between(sent_s, self.put.at_s):
+            if history.killed_between(sent_s - ON_ITS_WAY_S, self.put.at_s):
                 return "kill"
             if history.deleted_between(self.image, sent_s - DELETED_S, self.put.at_s):
                 return "gone"

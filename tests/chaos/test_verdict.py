@@ -155,6 +155,19 @@ def test_order_may_be_lost_when_the_cloud_goes_offline(
 
 
 @pytest.mark.parametrize(
+    ("killed_s", "why"),
+    [(3.9, "unexplained"), (5.2, "kill"), (7.0, "kill"), (9.5, "unexplained")],
+    ids=["long before", "while the first was on its way", "between both", "after both"],
+)
+def test_put_of_a_process_that_was_killed_may_be_sent_again(killed_s: float, why: str) -> None:
+    known = history()
+    known.kills.append(killed_s)
+    puts = (put(6.0, job="in no status"), put(9.0, held="accepted"))
+
+    assert needs.sort_extra(Tape(puts=puts, uses=(), faulty_calls=0), known).images == {why: 1}
+
+
+@pytest.mark.parametrize(
     ("kind", "user"),
     [
         (SecretKind.AGENCY, "domain/user-agency"),
