@@ -174,6 +174,7 @@ class FakeCloud:
         offers: the images of ``shares`` that lists have, with their details.
         unlisted: images that are left out of lists, and are shared.
         lists: number of lists that were read.
+        list_ages: how old each of them was allowed to be.
         lost: answers of the next batches that are lost after the batch was taken.
         down: raised by each call while it is set.
         await_point: called before and after each effect.
@@ -206,6 +207,7 @@ class FakeCloud:
     offers: dict[str, Share] = field(default_factory=dict)
     unlisted: set[str] = field(default_factory=set)
     lists: int = 0
+    list_ages: list[timedelta] = field(default_factory=list)
     down: Exception | None = None
     await_point: Callable[[], None] = lambda: None
     on_put: Callable[[str | None, Decision, tuple[str, ...]], None] = lambda *_: None
@@ -306,10 +308,11 @@ class FakeCloud:
         return results
 
     async def list_shares(self, owners: tuple[str, ...], max_age: timedelta) -> tuple[Share, ...]:
-        del owners, max_age  # rows of any owner, as a server may return them
+        del owners  # rows of any owner, as a server may return them
         self._meet()
         self._settle()
         self.lists += 1
+        self.list_ages.append(max_age)
         shown = self.shares | self.stale
         return tuple(
             replace(offer, membership=shown[image])

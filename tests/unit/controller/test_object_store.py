@@ -63,12 +63,22 @@ def test_store_keeps_what_it_knows_of_the_status_when_an_older_one_comes() -> No
     assert entry is not None
     known = status_json.read({"observedGeneration": 1, "summary": "1/1"})
     store.remember(entry, known=known, runtime=RuntimeState(generation=1), unsaved=True)
+    store.accepted(entry, REGIONS["eu-de"])
 
     store.observe(body(2, metadata={"generation": 2}))
 
     new = store.get(KEY)
     assert new is not None
     assert (new.known, new.unsaved, new.generation) == (known, True, 2)
+    assert new.accepted_by == REGIONS["eu-de"]
+
+
+def test_store_has_a_version_of_the_same_object_that_is_not_newer() -> None:
+    store = ObjectStore()
+    store.observe(body(5))
+
+    found = [(uid, version) for uid in ("u1", "u2") for version in (4, 5, 6)]
+    assert [row for row in found if store.has_version(KEY, *row)] == [("u1", 4), ("u1", 5)]
 
 
 def test_store_starts_again_when_the_object_was_replaced() -> None:

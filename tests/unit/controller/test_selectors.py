@@ -225,6 +225,19 @@ async def test_image_that_is_in_no_list_but_shared_stays_selected() -> None:
     assert reasons(drive) == ["ImageSelected", "LatestChanged"]
 
 
+async def test_no_cached_list_is_used_after_an_error() -> None:
+    drive = started(interval="1h")
+    drive.cloud.publish(A, "ubuntu-20260101")
+    await drive.until("Accepted")
+    drive.cloud.list_ages.clear()
+    drive.cloud.fails = [RetryableError("busy")]
+
+    await drive.run_for(timedelta(hours=2))
+
+    assert drive.cloud.list_ages[0] == timedelta()
+    assert drive.cloud.list_ages[-1] > timedelta(), "a drift check may use a list of others"
+
+
 async def test_image_that_is_in_no_list_but_shared_stays_the_latest() -> None:
     term = {"owner": OWNER, "osType": "Linux"}
     drive = started({"newest": 1}, removalPolicy="Reject", imageSelectorTerms=[term])

@@ -28,6 +28,18 @@ async def test_queue_gives_a_key_when_it_is_due() -> None:
     assert (key, clock()) == (A, 60)
 
 
+async def test_waiting_counts_due_keys_and_the_age_of_the_first() -> None:
+    queue = WorkQueue()
+    assert queue.waiting() == (0, 0.0)
+    queue.add(A)
+    assert queue.waiting() == (1, 0.0)
+    queue.add(B, MINUTE)
+
+    await asyncio.sleep(30)
+
+    assert queue.waiting() == (1, 30.0)
+
+
 async def test_queue_gives_the_earlier_key_first() -> None:
     queue = WorkQueue()
     queue.add(A, 2 * MINUTE)

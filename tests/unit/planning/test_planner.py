@@ -354,6 +354,9 @@ SUCCEEDED, HAS_JOB_FAILED = known(SUCCESS, row()), known(FAIL, row())
 BOTH_PENDING: Facts = {"members": {A: PENDING, B: PENDING}}
 STEPS = {
     "suspended": Next(Reason.JOB_RUNNING, RUNS, asked=desired(suspend=True)),
+    "suspended, as wanted, no job": Next(
+        Reason.ACCEPTED, known(None, row(membership=ACCEPTED)), asked=desired(suspend=True)
+    ),
     "running job": Next(PollJob(RUNNING), RUNS),
     "job before memberships": Next(PollJob(INIT), known(INIT, row()), SEEN),
     "running job of an older spec": Next(PollJob(OLD_RUNNING), RUNS_OLD),
