@@ -214,6 +214,16 @@ def _add_pending(add: AddParser) -> None:
     pending.add_argument(
         "--project", required=True, metavar="ID", help="ID of the recipient project"
     )
+    _add_cloud(pending)
+    _add_agency(pending)
+    _add_filters(pending)
+    _add_credentials(pending)
+    _add_insecure(pending)
+    _add_output(pending)
+    _add_manifest(pending)
+
+
+def _add_cloud(pending: argparse.ArgumentParser) -> None:
     pending.add_argument(
         "--region",
         help="eu-de or eu-nl; for other regions, set --iam and --ims; with --auth-url, the region "
@@ -227,6 +237,9 @@ def _add_pending(add: AddParser) -> None:
     pending.add_argument(
         "--interface", help="interface of the image endpoint: public, internal or admin"
     )
+
+
+def _add_agency(pending: argparse.ArgumentParser) -> None:
     pending.add_argument(
         "--agency", metavar="NAME", help="agency to assume, for a project of another account"
     )
@@ -236,6 +249,9 @@ def _add_pending(add: AddParser) -> None:
     pending.add_argument(
         "--agency-domain-id", metavar="ID", help="ID of this account, instead of its name"
     )
+
+
+def _add_filters(pending: argparse.ArgumentParser) -> None:
     pending.add_argument(
         "--all", action="store_true", help="also list accepted and rejected images"
     )
@@ -252,9 +268,9 @@ def _add_pending(add: AddParser) -> None:
         default="*",
         help="only images with such a name; * and ? as in the spec; default: all",
     )
-    _add_credentials(pending)
-    _add_insecure(pending)
-    _add_output(pending)
+
+
+def _add_manifest(pending: argparse.ArgumentParser) -> None:
     manifest = pending.add_argument_group("manifest of -o yaml")
     manifest.add_argument(
         "--as",

@@ -170,6 +170,10 @@ class ImageState(Enum):
     """It was sent without effect; a person or a later retry must help."""
 
 
+FAILING = frozenset({ImageState.FAILED, ImageState.UNREADABLE})
+"""States that make a resource not Ready and are no step towards it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The state of one image and why.

@@ -94,7 +94,7 @@ from image_share_operator.api.types import (
     SelectionVerdict,
 )
 from image_share_operator.flowcontrol import backoff
-from image_share_operator.planning import conflicts, messages, row_messages
+from image_share_operator.planning import conflicts, messages, reports, row_messages
 from image_share_operator.planning.model import (
     ImageState,
     ListShares,
@@ -116,21 +116,21 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
         now: aware UTC time; passed in so that tests own the clock.
     """
     if desired.suspend:
-        return messages.suspended(desired, observation)
+        return reports.suspended(desired, observation)
     job = observation.job
     if job is not None and not job.state.settled:
         if not observation.job_asked:
             return PollJob(job)
         if now < job.submitted_at + desired.timeout:
-            return messages.job_running(desired, job, observation, now)
+            return reports.job_running(desired, job, observation, now)
     if observation.members is None:
         return _read_step(desired, observation)
     step = _batch_or_report(desired, observation, now, policy)
     if isinstance(step, Report) and job is not None and is_stuck(job, desired):
-        step = messages.job_timeout(desired, job, step, observation, policy)
+        step = reports.job_timeout(desired, job, step, observation, policy)
     if isinstance(step, Submit) and observation.answered:
         verdicts = image_verdicts(desired, observation, now, policy)
-        step = messages.progressing(desired, observation, verdicts, now, policy)
+        step = reports.progressing(desired, observation, verdicts, now, policy)
     if isinstance(step, Report):
         return _when_selection_changes(step, observation, now)
     return _dry_run(desired, observation, now, policy) if desired.dry_run else step
@@ -166,8 +166,8 @@ def _batch_or_report(
     batch = _next_batch(desired, verdicts, observation, now)
     if batch is not None:
         return batch
-    report = messages.from_verdicts(desired, observation, verdicts, now, policy)
-    if not observation.removed or not messages.is_done(report):
+    report = reports.from_verdicts(desired, observation, verdicts, now, policy)
+    if not observation.removed or not reports.is_done(report):
         return report
     removed = removal(desired, observation.removed)
     verdicts = image_verdicts(removed, observation, now, policy)
@@ -176,7 +176,7 @@ def _batch_or_report(
         return batch
     if all(verdict.state is ImageState.DONE for verdict in verdicts):
         return report
-    return messages.from_verdicts(removed, observation, verdicts, now, policy)
+    return reports.from_verdicts(removed, observation, verdicts, now, policy)
 
 
 def _dry_run(desired: Desired, observation: Observation, now: datetime, policy: Policy) -> Report:
@@ -186,7 +186,7 @@ def _dry_run(desired: Desired, observation: Observation, now: datetime, policy: 
         *image_verdicts(desired, observation, now, policy),
         *image_verdicts(removed, observation, now, policy),
     )
-    return messages.dry_run(desired, observation, verdicts, now)
+    return reports.dry_run(desired, observation, verdicts, now)
 
 
 def _when_selection_changes(report: Report, observation: Observation, now: datetime) -> Report:

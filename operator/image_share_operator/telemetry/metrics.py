@@ -3,7 +3,7 @@
 Label values are closed sets. No label contains a resource, image, project, host or ID.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -180,6 +180,12 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Yield the gauges."""
+        yield self._objects()
+        yield self._selector_images()
+        yield self._token_expiry()
+        yield from self._single_values()
+
+    def _objects(self) -> GaugeMetricFamily:
         objects = GaugeMetricFamily(
             f"{PREFIX}_objects",
             "Resources by status and reason of the Ready condition.",
@@ -187,7 +193,9 @@ class StateCollector(Collector):
         )
         for (ready, reason), count in self._views.objects().items():
             objects.add_metric((ready, reason), count)
-        yield objects
+        return objects
+
+    def _selector_images(self) -> GaugeMetricFamily:
         images = GaugeMetricFamily(
             f"{PREFIX}_selector_images",
             "Images that match a selector, by what the selector decided.",
@@ -195,14 +203,18 @@ class StateCollector(Collector):
         )
         for verdict, count in self._views.selections().items():
             images.add_metric((verdict,), count)
-        yield images
+        return images
+
+    def _token_expiry(self) -> GaugeMetricFamily:
         expiry = GaugeMetricFamily(
             f"{PREFIX}_given_token_expiry_timestamp_seconds",
             "When the first token of a Secret expires. Absent if no resource uses such a token.",
         )
         if (at := self._views.token_expiry()) is not None:
             expiry.add_metric((), at)
-        yield expiry
+        return expiry
+
+    def _single_values(self) -> Iterator[GaugeMetricFamily]:
         depth, oldest = self._views.waiting()
         for name, text, value in (
             ("queue_depth", "Resources that are due and wait for a reconcile.", depth),

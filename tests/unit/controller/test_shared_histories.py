@@ -37,7 +37,7 @@ from image_share_operator.controller.workers import Workers
 from image_share_operator.controller.workqueue import WorkQueue
 from image_share_operator.flowcontrol import backoff
 from image_share_operator.kube.watch import ingest
-from image_share_operator.planning.messages import MAX_ROW_RETRIES
+from image_share_operator.planning.reports import MAX_ROW_RETRIES
 from image_share_operator.planning.requeue import Policy
 
 WINDOW = timedelta(seconds=0.1)
