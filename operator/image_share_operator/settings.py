@@ -328,7 +328,7 @@ class Settings:
 
     # No variables for these: tests shorten them. `planning.requeue.Policy` explains three of them.
     membership_lag: timedelta = timedelta(seconds=60)
-    taken_after_all: timedelta = timedelta(seconds=10)
+    late_effect: timedelta = timedelta(seconds=10)
     share_poll: timedelta = timedelta(seconds=10)
     watch_silence: timedelta = timedelta(seconds=70)
     """Time without a watch event after which the watch is opened again. Bookmarks arrive each

@@ -178,7 +178,7 @@ class Operator:
             policy=Policy(
                 batch_images=settings.batch_images,
                 lag=settings.membership_lag,
-                taken_after_all=settings.taken_after_all,
+                late_effect=settings.late_effect,
                 slow_retry=settings.slow_retry,
                 secret_poll=settings.secret_poll,
                 share_poll=settings.share_poll,

@@ -60,6 +60,15 @@ def test_check_of_what_would_succeed_ends_with_zero(sim: Simulator, run: Run, wr
     assert sim.calls(PUT) == 0
 
 
+def test_check_counts_no_batches_for_glance(sim: Simulator, run: Run, write: Write) -> None:
+    image = sim.add_image(shared_with=[sim.project_id])
+
+    ended = check(run, write(image, endpoints=None, openstack={"authURL": f"{sim.url}/v3"}))
+
+    (resource,) = ended.json["resources"]
+    assert resource["step"] == "Would accept 1 of 1 images."
+
+
 def test_check_names_the_policy_rules_of_glance(sim: Simulator, run: Run, write: Write) -> None:
     openstack = {"authURL": f"{sim.url}/v3"}
     manifest = write(sim.add_image(), endpoints=None, openstack=openstack, with_secret=None)

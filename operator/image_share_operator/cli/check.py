@@ -15,6 +15,7 @@ from image_share_operator.api.types import (
     Decision,
     Desired,
     Membership,
+    OpenStack,
     SelectionVerdict,
     Share,
     Status,
@@ -408,10 +409,11 @@ def _sends(desired: Desired, verdicts: Sequence[Verdict], most: int) -> str:
     """Describe how many images would be submitted, and how many are not shared yet."""
     count = Counter(_image(verdict, desired.decision).action for verdict in verdicts)
     sent = count[Action.ACCEPT] + count[Action.REJECT]
-    batches = -(-sent // most)
     images = "images" if desired.selector is None else "selected images"
-    words = f"Would {desired.decision.lower()} {sent} of {len(verdicts)} {images} in {batches} "
-    words += "batch" if batches == 1 else "batches"
+    words = f"Would {desired.decision.lower()} {sent} of {len(verdicts)} {images}"
+    if not isinstance(desired.endpoints, OpenStack):  # Glance sets one membership per request
+        batches = -(-sent // most)
+        words += f" in {batches} " + ("batch" if batches == 1 else "batches")
     waiting = count[Action.WAIT]
     return f"{words}; {waiting} not shared yet." if waiting else f"{words}."
 

@@ -289,7 +289,7 @@ def _errors(before: int, executor: PlanExecutor) -> int:
 
     A job was sent: a later read error is a new one.
     """
-    sent = executor.sent is not None or executor.observation.answered
+    sent = executor.sent is not None or executor.observation.set_without_job
     if not sent and executor.observation.read_again:
         return before + 1
     return 0 if executor.observation.status.unanswered is None else before

@@ -204,7 +204,7 @@ class PlanExecutor:
                         return sent
                 case Report():
                     self._raise_common_refusal()
-                    if not self.observation.answered:
+                    if not self.observation.set_without_job:
                         self._raise_first_read_error()
                     return step
                 case _:
@@ -432,7 +432,7 @@ class PlanExecutor:
             status=replace(before.status, images=_with_members(before.status.images, members)),
             members=known,
             refused=refused,
-            answered=True,
+            set_without_job=True,
             # A selection needs the list of the shares, so it is read for each batch.
             runtime=replace(
                 before.runtime, fresh=None if outage or self.desired.selector else fresh
@@ -489,7 +489,7 @@ class PlanExecutor:
         self, decision: Decision, images: tuple[str, ...], why: OutcomeUnknownError
     ) -> InDoubtBatch:
         now = _in_millis(self.now())
-        span = self.policy.taken_after_all if why.answered else self.policy.lag
+        span = self.policy.late_effect if why.answered else self.policy.lag
         return InDoubtBatch(decision=decision, images=images, since=now, until=now + span)
 
     def _check_in_doubt(self) -> None:

@@ -173,7 +173,7 @@ def reconcile_failed(error: OperatorError, credentials: CredentialsRef) -> Ready
         message = f"{credentials}: {error}" if of_secret else str(error)
         if isinstance(error, LoginBlockedError):
             until = f"The operator does not use these credentials before {error.until:%H:%M} UTC"
-            others = "; it uses other credentials in the Secret at once"
+            others = "; it uses others at once when they are in the Secret"
             message = _sentence(
                 message, f"{until}{others if isinstance(credentials, SecretRef) else ''}."
             )

@@ -92,7 +92,7 @@ class Observation:
         unreadable: why a membership could not be read, for each such image.
         released: images whose job did not accept them; see `image_rows.released`.
         refused: why the cloud refused a PUT in this reconcile, for each image that was sent alone.
-        answered: whether a cloud without jobs set memberships in this reconcile.
+        set_without_job: whether a cloud without jobs set memberships in this reconcile.
         conflicts: images that another resource is in charge of, with the message of each.
         opposite_orders: images for which another resource of this operator submitted the opposite
             decision latest. It may still take effect, and its effect is no drift.
@@ -113,7 +113,7 @@ class Observation:
     unreadable: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
     released: frozenset[str] = frozenset()
     refused: Mapping[str, CloudError] = field(default_factory=dict[str, CloudError])
-    answered: bool = False
+    set_without_job: bool = False
     conflicts: Mapping[str, str] = field(default_factory=dict[str, str])
     opposite_orders: frozenset[str] = frozenset()
     batch_limit: int = 50

@@ -128,7 +128,7 @@ def next_step(desired: Desired, observation: Observation, now: datetime, policy:
     step = _batch_or_report(desired, observation, now, policy)
     if isinstance(step, Report) and job is not None and is_stuck(job, desired):
         step = reports.job_timeout(desired, job, step, observation, policy)
-    if isinstance(step, Submit) and observation.answered:
+    if isinstance(step, Submit) and observation.set_without_job:
         verdicts = image_verdicts(desired, observation, now, policy)
         step = reports.progressing(desired, observation, verdicts, now, policy)
     if isinstance(step, Report):

@@ -365,7 +365,7 @@ def _is_transient(observation: Observation) -> bool:
         transient = (isinstance(error, RetryableError) for error in observation.refused.values())
         # A batch is refused for each of its images: only in a cloud without jobs does a retry cost
         # one request for each.
-        return any(transient) if observation.answered else all(transient)
+        return any(transient) if observation.set_without_job else all(transient)
     return observation.retryable or _row_may_pass(observation)
 
 

@@ -23,7 +23,7 @@ class Policy:
     lag: timedelta = timedelta(seconds=60)
     """How long a membership may lag behind its settled job (the longest wait seen in other clients
     of this API)."""
-    taken_after_all: timedelta = timedelta(seconds=10)
+    late_effect: timedelta = timedelta(seconds=10)
     """How long a batch with a 5xx response may still take effect: most are not accepted, and the
     documented jobs take 0.6-2.5 s. Without any response it is ``lag``."""
     slow_retry: timedelta = timedelta(minutes=30)

@@ -13,7 +13,7 @@ if __name__ == "__main__":
     short = replace(
         Settings.from_env(os.environ),
         membership_lag=timedelta(seconds=8),  # instead of 60
-        taken_after_all=timedelta(seconds=2),  # instead of 10
+        late_effect=timedelta(seconds=2),  # instead of 10
         share_poll=timedelta(seconds=1),  # instead of 10
     )
     sys.exit(process.serve(short, probe_port.listen(short.metrics_port)))

@@ -101,7 +101,7 @@ async def test_retry_that_is_held_back_names_the_time_of_the_next_login() -> Non
 
         assert drive.ready["message"] == (
             "Secret otc: HTTP 401. The operator does not use these credentials before "
-            f"{until:%H:%M} UTC; it uses other credentials in the Secret at once."
+            f"{until:%H:%M} UTC; it uses others at once when they are in the Secret."
         )
 
 

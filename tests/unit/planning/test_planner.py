@@ -413,7 +413,7 @@ STEPS = {
     "one set, one to go": Next(
         Reason.PROGRESSING,
         NEVER_SEEN,
-        {"members": {A: ACCEPTED, B: PENDING}, "answered": True},
+        {"members": {A: ACCEPTED, B: PENDING}, "set_without_job": True},
         asked=desired(A, B),
     ),
     "failed": Next(Reason.INVALID_REQUEST, HAS_JOB_FAILED, SEEN),
