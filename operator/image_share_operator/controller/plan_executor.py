@@ -43,7 +43,7 @@ from image_share_operator.api.types import (
     SelectionVerdict,
     Share,
 )
-from image_share_operator.planning import image_rows, messages, planner, reports, requeue
+from image_share_operator.planning import image_rows, messages, planner, requeue
 from image_share_operator.planning.model import (
     FreshMembers,
     ListShares,
@@ -407,7 +407,9 @@ class PlanExecutor:
             ready_summary=messages.submitted(desired, len(step.images)),
             requeue_after=requeue.poll_after(timedelta(), session.typical_duration),
             images=_with_job(
-                reports.rows(desired, step.verdicts, self.observation.status), step.images, job
+                image_rows.from_verdicts(desired, step.verdicts, self.observation.status),
+                step.images,
+                job,
             ),
         )
 

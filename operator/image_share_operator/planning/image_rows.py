@@ -14,7 +14,7 @@ from image_share_operator.api.types import (
     Status,
 )
 from image_share_operator.planning import row_messages
-from image_share_operator.planning.model import Observation
+from image_share_operator.planning.model import ImageState, Observation, Verdict
 from image_share_operator.planning.selection import Selection
 
 MAX_ROWS = 500
@@ -49,6 +49,32 @@ def _was_accepted(row: ImageStatus) -> bool:
     """Whether this resource accepted the image, also if it could not be read since."""
     is_unread = row.membership is Membership.UNKNOWN and row.job_id is not None
     return row.accepted_by_us or is_unread
+
+
+def from_verdicts(
+    desired: Desired, verdicts: tuple[Verdict, ...], status: Status
+) -> tuple[ImageStatus, ...]:
+    """The rows of `status.images`, in the order of the verdicts; each keeps its job.
+
+    An image that was as wanted and can't be read any more loses it: its job has taken effect, and
+    what changed the image since did not come from that job.
+    """
+    jobs = {row.id: row.job_id for row in status.images}
+    done = {row.id for row in status.images if row.membership is desired.decision.wanted}
+    for verdict in verdicts:
+        if verdict.membership is Membership.UNKNOWN and verdict.image in done:
+            jobs[verdict.image] = None
+    return tuple(
+        ImageStatus(
+            id=v.image, membership=v.membership, job_id=jobs.get(v.image), message=_row_message(v)
+        )
+        for v in verdicts
+    )
+
+
+def _row_message(verdict: Verdict) -> str | None:
+    """The message of a row; none for a candidate, which may not be the failing image."""
+    return None if verdict.state is ImageState.CANDIDATE else verdict.message
 
 
 def removed_from_list(desired: Desired, status: Status) -> tuple[str, ...]:

@@ -9,9 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from zlib import crc32
 
-from image_share_operator.api.errors import (
-    RetryableError,
-)
+from image_share_operator.api.errors import RetryableError
 from image_share_operator.api.reasons import Reason
 from image_share_operator.api.types import (
     ConditionType,
@@ -23,7 +21,7 @@ from image_share_operator.api.types import (
     Status,
 )
 from image_share_operator.flowcontrol import backoff
-from image_share_operator.planning import messages, requeue, row_messages
+from image_share_operator.planning import image_rows, messages, requeue, row_messages
 from image_share_operator.planning.model import (
     FAILING,
     ImageState,
@@ -123,7 +121,7 @@ def from_verdicts(
         return _conflict(desired, observation, verdicts, now, policy)
     if FAILING & found:
         return _failed(desired, observation, verdicts, now, policy)
-    images = rows(desired, verdicts, observation.status)
+    images = image_rows.from_verdicts(desired, verdicts, observation.status)
     if ImageState.OVERDUE in found:
         return Report(
             ready_summary=messages.overdue_images(verdicts),
@@ -149,7 +147,7 @@ def _settling(
     return Report(
         ready_summary=messages.submitted(ordered, settling),
         requeue_after=requeue.settle_after(now - (observation.runtime.settled_at or now)),
-        images=rows(desired, verdicts, observation.status),
+        images=image_rows.from_verdicts(desired, verdicts, observation.status),
     )
 
 
@@ -171,7 +169,7 @@ def _failed(
     return Report(
         ready_summary=messages.failed(verdicts, retry_at, transient=transient, waiting=waiting),
         requeue_after=min(waits),
-        images=rows(desired, verdicts, observation.status),
+        images=image_rows.from_verdicts(desired, verdicts, observation.status),
         retry_at=retry_at,
     )
 
@@ -234,7 +232,7 @@ def dry_run(
     words = [desired.decision.wanted.value] * selected
     words += [Membership.REJECTED.value] * (len(verdicts) - selected)
     counts = Counter[str]()
-    images = list(rows(desired, verdicts, observation.status))
+    images = list(image_rows.from_verdicts(desired, verdicts, observation.status))
     for place, (verdict, word) in enumerate(zip(verdicts, words, strict=True)):
         if verdict.state in _SENT:
             counts[word] += 1
@@ -272,7 +270,7 @@ def _conflict(
     return Report(
         ready_summary=messages.conflict(lost),
         requeue_after=due,
-        images=rows(desired, verdicts, observation.status),
+        images=image_rows.from_verdicts(desired, verdicts, observation.status),
         retry_at=None if rest is None else rest.retry_at,
     )
 
@@ -290,7 +288,7 @@ def progressing(
     return Report(
         ready_summary=messages.progressing(done, len(verdicts), desired.decision),
         requeue_after=timedelta(),
-        images=rows(desired, verdicts, observation.status),
+        images=image_rows.from_verdicts(desired, verdicts, observation.status),
         retry_at=_retry_at(observation, now, policy) if failed else None,
         continues=True,
     )
@@ -311,34 +309,8 @@ def _in_doubt(
     return Report(
         ready_summary=ready_summary,
         requeue_after=requeue.settle_after(now - batch.since if batch else timedelta()),
-        images=rows(desired, verdicts, observation.status),
+        images=image_rows.from_verdicts(desired, verdicts, observation.status),
     )
-
-
-def rows(
-    desired: Desired, verdicts: tuple[Verdict, ...], status: Status
-) -> tuple[ImageStatus, ...]:
-    """The rows of `status.images`, in the order of the verdicts; each keeps its job.
-
-    An image that was as wanted and can't be read any more loses it: its job has taken effect, and
-    what changed the image since did not come from that job.
-    """
-    jobs = {row.id: row.job_id for row in status.images}
-    done = {row.id for row in status.images if row.membership is desired.decision.wanted}
-    for verdict in verdicts:
-        if verdict.membership is Membership.UNKNOWN and verdict.image in done:
-            jobs[verdict.image] = None
-    return tuple(
-        ImageStatus(
-            id=v.image, membership=v.membership, job_id=jobs.get(v.image), message=_row_message(v)
-        )
-        for v in verdicts
-    )
-
-
-def _row_message(verdict: Verdict) -> str | None:
-    """The message of a row; none for a candidate, which may not be the failing image."""
-    return None if verdict.state is ImageState.CANDIDATE else verdict.message
 
 
 def _retry_at(observation: Observation, now: datetime, policy: Policy) -> datetime:
