@@ -49,7 +49,9 @@ class Schedule:
         if runtime.secret_version is None:
             return wait
         if await self._secret_version(entry, desired) != runtime.secret_version:
-            self._remember(entry, replace(runtime, retry_at=now, secret_version=None))
+            # It may have to wait for the claims of others: it stays due until it is reconciled.
+            due = replace(runtime, retry_at=now, next_check_at=now, secret_version=None)
+            self._remember(entry, due)
             return NOW
         return min(filter(None, (wait, self.policy.secret_poll)))
 

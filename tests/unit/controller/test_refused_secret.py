@@ -116,6 +116,23 @@ async def test_changed_secret_is_not_doubted() -> None:
     assert drive.cloud.login_history == []
 
 
+async def test_changed_secret_is_used_when_all_resources_are_known() -> None:
+    """A new process waits for them before it removes images."""
+    drive = Drive(spec(removalPolicy="Reject"))
+    await refused(drive)
+    drive.cloud.fails = []
+    drive.restart()
+    drive.reconciler.is_synced = lambda: False
+    drive.credentials.version = "2"
+    await drive.run_for(timedelta(seconds=10))
+    assert drive.reason == "CredentialsInvalid"
+
+    drive.reconciler.is_synced = lambda: True
+    await drive.run_for(timedelta(minutes=1))
+
+    assert drive.reason == "Accepted"
+
+
 def desired(project: str = PROJECT, **changes: object) -> Desired:
     return Desired.parse({**spec(IMAGES[:1], **changes), "projectID": project}, 1)
 
