@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 import prom
-from chart.crd import remove_finalizers, without_crd
+from chart.crd import without_crd, without_resources
 from chart.programs import CHART, PROGRAMS, RELEASE, Helm
 from envtest import ControlPlane
 from otc_simulator.client import Simulator
@@ -61,7 +61,7 @@ def _running(install: Callable[..., Path]) -> Iterator[ControlPlane]:
 def control_plane(_running: ControlPlane, helm: Helm) -> ControlPlane:
     """The control plane without releases and without our CRD, whatever other modules left."""
     helm.at(_running.admin_kubeconfig).uninstall_all()
-    remove_finalizers(_running)
+    without_resources(_running)
     without_crd(_running)
     return _running
 

@@ -7,11 +7,12 @@ from typing import Any
 import yaml
 
 from chart.programs import CHART, ROOT, Json
+from e2e.conftest import empty
 from envtest import ControlPlane, eventually
 
 CRD = "imageshareacceptances.ims.otc.dev"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-RESOURCES = "/apis/ims.otc.dev/v1alpha1/{}imageshareacceptances"
+RESOURCES = "/apis/ims.otc.dev/v1alpha1/imageshareacceptances"
 CRD_FILE = ROOT / f"deploy/crds/{CRD}.yaml"
 
 
@@ -30,23 +31,18 @@ def without_crd(control_plane: ControlPlane) -> None:
     try:
         eventually(lambda: crd(control_plane) is None or None)
     except TimeoutError as exc:
-        left = control_plane.http.get(RESOURCES.format(""))
+        left = control_plane.http.get(RESOURCES)
         exc.add_note(f"DELETE returned {answer.status_code}; now: {crd(control_plane)}")
         exc.add_note(f"resources: {left.status_code} {left.text}")
         raise
 
 
-def remove_finalizers(control_plane: ControlPlane) -> None:
-    """Let all resources be deleted without an operator."""
-    http = control_plane.http
-    answer = http.get(RESOURCES.format(""))
-    for row in answer.json()["items"] if answer.is_success else ():
-        metadata = row["metadata"]
-        http.patch(
-            f"{RESOURCES.format('namespaces/' + metadata['namespace'] + '/')}/{metadata['name']}",
-            headers={"Content-Type": "application/merge-patch+json"},
-            json={"metadata": {"finalizers": None}},
-        ).raise_for_status()
+def without_resources(control_plane: ControlPlane) -> None:
+    """Delete all resources without an operator, whatever finalizers they have."""
+    answer = control_plane.http.get(RESOURCES)
+    rows = answer.json()["items"] if answer.is_success else []
+    for namespace in {row["metadata"]["namespace"] for row in rows}:
+        empty(control_plane, namespace)
 
 
 def newer_chart(directory: Path) -> Path:

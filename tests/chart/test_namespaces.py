@@ -74,6 +74,7 @@ def test_crd_that_goes_and_comes_again_is_noticed(
 
     control_plane.apply_crds(CRDS)
 
+    eventually(lambda: "restarting kopf" in operator.log or None, within_s=120)
     serves(control_plane, simulator, operator, TEAMS[0], "after")
 
 

@@ -13,7 +13,7 @@ from envtest.proxy import FaultyProxy, Hang, refusal
 WATCHED = "*/namespaces/{}/imageshareacceptances"
 NOT_FOUND = refusal(404, "NotFound", "the server could not find the requested resource")
 OTHERS = 6
-"""kopf waits for ever for each of the other watches with a probability of a half."""
+"""Without a limit, kopf waits for each of the other watches in about half of the runs."""
 
 
 async def test_watch_opens_again_when_one_fails_beside_others_without_answer(

@@ -5,6 +5,7 @@ does: each change of a message is a status write.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -102,6 +103,7 @@ def dry_run(would_be: Counter[str], desired: Desired) -> ReadySummary:
 
 
 def limit_exceeded(desired: Desired, selection: Selection) -> ReadySummary:
+    """Report a selector that selects more images than its limit."""
     limit = 0 if desired.selector is None else desired.selector.policy.limit
     wanted = len(desired.images) + selection.count(SelectionVerdict.OVER_LIMIT)
     return ReadySummary(
@@ -117,6 +119,7 @@ def limit_exceeded(desired: Desired, selection: Selection) -> ReadySummary:
 
 
 def nothing_selected(desired: Desired, selection: Selection) -> ReadySummary:
+    """Report a selector that selects no image, and why."""
     return ReadySummary(
         ready="False",
         reason=Reason.NOTHING_SELECTED,
@@ -130,12 +133,11 @@ def nothing_selected(desired: Desired, selection: Selection) -> ReadySummary:
 
 def conflict(lost: list[Verdict]) -> ReadySummary:
     """Report the images that another resource is in charge of."""
-    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
     return ReadySummary(
         ready="False",
         reason=Reason.CONFLICT,
         message=(
-            f"Image {lost[0].image}{more}: {lost[0].message}. Nothing is submitted for it. Remove "
+            f"{_first(lost)}: {lost[0].message}. Nothing is submitted for it. Remove "
             "the image from one of the two resources, or set the same decision in both."
         ),
         progress=Progress.STALLED,
@@ -264,9 +266,9 @@ def failed(
         transient: whether they may succeed soon without a change.
         waiting: whether other images are not shared.
     """
-    failed = [v for v in verdicts if v.state in FAILING]
+    failing = [v for v in verdicts if v.state in FAILING]
     retries = transient or waiting
-    if len(failed) < len(verdicts):
+    if len(failing) < len(verdicts):
         reason = Reason.PARTIALLY_FAILED
     else:
         reason = Reason.CLOUD_UNAVAILABLE if transient else Reason.INVALID_REQUEST
@@ -276,12 +278,12 @@ def failed(
         else "Fix the cause, then change the spec or the Secret. Without a change the operator "
         f"retries at {retry_at:%Y-%m-%dT%H:%M:%SZ}."
     )
-    first = failed[0]
+    first = failing[0]
     return ReadySummary(
         ready="False",
         reason=reason,
         message=_sentence(
-            f"{len(failed)} of {_count(len(verdicts))} failed, first {first.image}: "
+            f"{len(failing)} of {_count(len(verdicts))} failed, first {first.image}: "
             f"{first.message}",
             f"{remedy} See status.images for each image.",
         ),
@@ -293,12 +295,11 @@ def failed(
 def overdue_images(verdicts: tuple[Verdict, ...]) -> ReadySummary:
     """Report the images of stuck jobs that are no longer the latest one."""
     stuck = [v for v in verdicts if v.state is ImageState.OVERDUE]
-    more = f" and {len(stuck) - 1} more" if len(stuck) > 1 else ""
     return ReadySummary(
         ready="False",
         reason=Reason.JOB_TIMEOUT,
         message=(
-            f"Image {stuck[0].image}{more}: {stuck[0].message}. Change the spec to send a new job, "
+            f"{_first(stuck)}: {stuck[0].message}. Change the spec to send a new job, "
             "or ask the support of the cloud about this job."
         ),
         progress=Progress.STALLED,
@@ -306,14 +307,14 @@ def overdue_images(verdicts: tuple[Verdict, ...]) -> ReadySummary:
 
 
 def not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> ReadySummary:
-    absent = [v.image for v in verdicts if v.state is ImageState.NOT_SHARED]
-    others = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
-    verb = "are" if others else "is"
+    """Report the images that are not shared with the project."""
+    absent = [v for v in verdicts if v.state is ImageState.NOT_SHARED]
+    verb = "are" if len(absent) > 1 else "is"
     return ReadySummary(
         ready="False",
         reason=Reason.NOT_SHARED,
         message=(
-            f"Image {absent[0]}{others} {verb} not shared with project {desired.project_id}. Check "
+            f"{_first(absent)} {verb} not shared with project {desired.project_id}. Check "
             "the image ID and the region, or ask the image owner to share it. "
             "The operator checks again automatically."
         ),
@@ -323,6 +324,7 @@ def not_shared(desired: Desired, verdicts: tuple[Verdict, ...]) -> ReadySummary:
 
 
 def done(desired: Desired, selection: Selection | None = None) -> ReadySummary:
+    """Report that all images are as wanted."""
     reason = reason_of(desired.decision)
     images = _count(len(desired.images))
     message = f"{images} {reason.lower()} in project {desired.project_id}."
@@ -332,12 +334,19 @@ def done(desired: Desired, selection: Selection | None = None) -> ReadySummary:
 
 
 def reason_of(decision: Decision) -> Reason:
+    """Return the reason of a resource whose images all follow the decision."""
     return Reason.ACCEPTED if decision is Decision.ACCEPT else Reason.REJECTED
 
 
 def _sentence(cause: str, remedy: str) -> str:
     """The cause, which may end without a full stop, and what follows from it."""
     return f"{cause.rstrip('.')}. {remedy}"
+
+
+def _first(verdicts: Sequence[Verdict]) -> str:
+    """The first image, and how many more there are."""
+    more = f" and {len(verdicts) - 1} more" if len(verdicts) > 1 else ""
+    return f"Image {verdicts[0].image}{more}"
 
 
 def _count(images: int) -> str:

@@ -112,29 +112,36 @@ def from_verdicts(
     policy: Policy,
 ) -> Report:
     """Fold the states of all images into one report; there is nothing to send."""
+    report = _without_rows(desired, observation, verdicts, now, policy)
+    images = image_rows.from_verdicts(desired, verdicts, observation.status)
+    return replace(report, images=images)
+
+
+def _without_rows(
+    desired: Desired,
+    observation: Observation,
+    verdicts: tuple[Verdict, ...],
+    now: datetime,
+    policy: Policy,
+) -> Report:
     found = {v.state for v in verdicts}
     if ImageState.SETTLING in found:
         return _settling(desired, observation, verdicts, now)
     if ImageState.IN_DOUBT in found:
-        return _in_doubt(desired, observation, verdicts, now)
+        return _in_doubt(desired, observation, now)
     if ImageState.CONFLICT in found:
         return _conflict(desired, observation, verdicts, now, policy)
     if FAILING & found:
         return _failed(desired, observation, verdicts, now, policy)
-    images = image_rows.from_verdicts(desired, verdicts, observation.status)
     if ImageState.OVERDUE in found:
-        return Report(
-            ready_summary=messages.overdue_images(verdicts),
-            requeue_after=policy.overdue_poll,
-            images=images,
-        )
+        summary = messages.overdue_images(verdicts)
+        return Report(ready_summary=summary, requeue_after=policy.overdue_poll)
     if ImageState.NOT_SHARED in found:
         return Report(
             ready_summary=messages.not_shared(desired, verdicts),
             requeue_after=_share_again(desired, observation, now, policy),
-            images=images,
         )
-    return _as_selected(desired, observation, images, now, policy)
+    return _as_selected(desired, observation, verdicts, now, policy)
 
 
 def _settling(
@@ -147,7 +154,6 @@ def _settling(
     return Report(
         ready_summary=messages.submitted(ordered, settling),
         requeue_after=requeue.settle_after(now - (observation.runtime.settled_at or now)),
-        images=image_rows.from_verdicts(desired, verdicts, observation.status),
     )
 
 
@@ -169,7 +175,6 @@ def _failed(
     return Report(
         ready_summary=messages.failed(verdicts, retry_at, transient=transient, waiting=waiting),
         requeue_after=min(waits),
-        images=image_rows.from_verdicts(desired, verdicts, observation.status),
         retry_at=retry_at,
     )
 
@@ -177,7 +182,7 @@ def _failed(
 def _as_selected(
     desired: Desired,
     observation: Observation,
-    images: tuple[ImageStatus, ...],
+    verdicts: tuple[Verdict, ...],
     now: datetime,
     policy: Policy,
 ) -> Report:
@@ -186,15 +191,14 @@ def _as_selected(
     drift_check = _drift_check(desired, observation, now)
     if selection is not None and selection.over_limit and not desired.being_deleted:
         summary = messages.limit_exceeded(desired, selection)
-        return Report(ready_summary=summary, requeue_after=drift_check, images=images)
-    if selection is not None and not images:
+        return Report(ready_summary=summary, requeue_after=drift_check)
+    if selection is not None and not verdicts:
         summary = messages.nothing_selected(desired, selection)
         due = _share_again(desired, observation, now, policy)
-        return Report(ready_summary=summary, requeue_after=due, images=images)
+        return Report(ready_summary=summary, requeue_after=due)
     return Report(
         ready_summary=messages.done(desired, selection),
         requeue_after=drift_check,
-        images=images,
         finished=desired.being_deleted,
     )
 
@@ -270,7 +274,6 @@ def _conflict(
     return Report(
         ready_summary=messages.conflict(lost),
         requeue_after=due,
-        images=image_rows.from_verdicts(desired, verdicts, observation.status),
         retry_at=None if rest is None else rest.retry_at,
     )
 
@@ -294,9 +297,7 @@ def progressing(
     )
 
 
-def _in_doubt(
-    desired: Desired, observation: Observation, verdicts: tuple[Verdict, ...], now: datetime
-) -> Report:
+def _in_doubt(desired: Desired, observation: Observation, now: datetime) -> Report:
     """Check again; a message that named the cause of the lost response stays."""
     batch, before = observation.status.unanswered, observation.status.condition(ConditionType.READY)
     ready_summary = messages.outcome_unknown(batch.decision if batch else desired.decision)
@@ -309,7 +310,6 @@ def _in_doubt(
     return Report(
         ready_summary=ready_summary,
         requeue_after=requeue.settle_after(now - batch.since if batch else timedelta()),
-        images=image_rows.from_verdicts(desired, verdicts, observation.status),
     )
 
 

@@ -196,7 +196,7 @@ async def _wait_for_end(operator: asyncio.Task[None], ending: asyncio.Event) -> 
 
     When the watch of one namespace fails while the API server has not yet answered the watch of
     another one, the task of the second absorbs its cancellation (kopf 1.45.2, ``api.stream``) and
-    waits for credentials that come no more. kopf would wait for it for ever.
+    waits for credentials that nothing provides. kopf would wait for this task without a limit.
 
     Raises:
         TimeoutError: kopf did not end in time, and its tasks were cancelled.
